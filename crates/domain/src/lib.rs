@@ -1,1 +1,21 @@
-//! domain
+//! The nouns and the rules of Firebreak: what things are, and which moves are legal.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; all of it is handed in. That is what lets the hard
+//! part of the product (the run state machine, the runbook language, planning) be a set of plain functions that tests
+//! can hammer without Postgres or AWS.
+//!
+//! - [`action`]: the one central trait, [`action::Action`], because an action lives two lives: executed and planned.
+//! - [`runbook`]: the language: parsing with positions, checking, expressions.
+//! - [`run`]: the journal of a run, and the two pure functions over it: what the journal means, and what follows.
+//! - [`plan`]: what a run would do, told before it does it.
+//! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
+//!
+//! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
+
+pub mod action;
+pub mod actor;
+pub mod clock;
+pub mod inventory;
+
+pub use actor::Actor;
+pub use clock::{Clock, Timestamp};
