@@ -1,1 +1,44 @@
-//! sim
+//! A stand-in AWS, with a ProxySQL fleet, Aurora endpoints and the customers' traffic behind it.
+//!
+//! What talks to the simulator is production code: the official AWS SDK, `awscli`, real MySQL clients.
+//! It shares no type with the rest of the workspace, because a misunderstanding held in common would
+//! cancel itself out in every test.
+//!
+//! ```text
+//!   SDK, awscli ──HTTP──▶ aws/*   ─┐                     ┌─ group, host   Auto Scaling, EC2
+//!   mysql clients ──────▶ mysql/* ─┼─▶ physics (one lock)─┼─ targets       ELBv2
+//!   tests, the web page ▶ control ─┘                     ├─ aurora        RDS
+//!                                                        └─ traffic       what customers see
+//! ```
+//!
+//! [`Physics`] is the world: pure, single-threaded, advanced in ticks of one simulated second, and
+//! deterministic for a seed. Everything around it is wire. Running the same physics with no wire at
+//! all answers "what if nobody acts": [`counterfactual`].
+//!
+//! Deliberately absent: an NLB data plane (clients are a fluid, not sockets), request signing checks
+//! (any access key is accepted and written to the ledger), TLS.
+
+mod aws;
+mod clock;
+mod control;
+mod counterfactual;
+mod fault;
+mod hold;
+mod incident;
+mod ledger;
+mod mysql;
+mod physics;
+mod shared;
+mod sim;
+mod world;
+
+pub use clock::Clock;
+pub use counterfactual::{counterfactual, counterfactual_with};
+pub use fault::{ApiFault, ApiTrouble, FaultKind, TimedFault};
+pub use hold::{Hold, Phase};
+pub use ledger::LedgerEntry;
+pub use physics::{Bounds, Effect, Physics, Refusal, Sample};
+pub use sim::{Options, Sim, StartError};
+pub use world::{
+    Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo, max_connections,
+};

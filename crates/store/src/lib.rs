@@ -1,1 +1,60 @@
-//! store
+//! Questions and answers in SQL: all of it, and nothing else.
+//!
+//! One file per table family, one function per question, the pool passed in. Each write is one statement: it either
+//! happened whole or not at all, it needs no `BEGIN` that a cancelled future could leave open (sqlx 0.9 returns such a
+//! connection to the pool inside its transaction), and it costs one commit.
+//!
+//! - [`runs`]: start a run, append to its journal (fenced by owner and epoch), take over what a dead worker left.
+//! - [`workers`]: leases, on the database's clock.
+//! - [`inbox`]: what people ask of a run.
+//! - [`calls`], [`audit`]: what was done, only ever added to.
+//! - [`pages`]: the read side: lists and one run, for people.
+//! - [`fleets`]: what the prober saw, and numbers over time.
+//! - [`people`]: sign-in links and sessions.
+//! - [`private`]: a Postgres of our own, for the demo and for tests.
+
+pub mod audit;
+pub mod calls;
+mod error;
+pub mod fleets;
+pub mod inbox;
+pub mod pages;
+pub mod people;
+pub mod private;
+pub mod runs;
+pub mod workers;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use error::StoreError;
+pub use sqlx::PgPool;
+
+/// The migrations, forward only.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// Connects, and brings the schema up to date.
+pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;
+    let pool = PgPoolOptions::new()
+        .max_connections(12)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options.application_name("firebreak"))
+        .await?;
+    MIGRATOR.run(&pool).await?;
+    Ok(pool)
+}
+
+/// LISTEN and NOTIFY, for the engine's bell.
+pub mod listener {
+    pub use sqlx::postgres::PgListener;
+
+    use crate::{PgPool, StoreError};
+
+    /// Sends a payload of at most 8000 bytes to everybody who listens.
+    pub async fn notify(pool: &PgPool, channel: &str, payload: &str) -> Result<(), StoreError> {
+        sqlx::query!("SELECT pg_notify($1, $2)", channel, payload).execute(pool).await?;
+        Ok(())
+    }
+}

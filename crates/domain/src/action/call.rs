@@ -92,8 +92,9 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    /// A context for looking only.
+    /// A context for looking only: its gate is shut, so that a plan cannot change anything even by mistake.
     pub fn looking(clock: Arc<dyn Clock>, deadline: Duration) -> Self {
-        Self { clock, calls: CallLog::default(), gate: Gate::open(), deadline, token: String::new() }
+        let gate = Gate::new(|| Err(GateClosed("looking changes nothing".into())));
+        Self { clock, calls: CallLog::default(), gate, deadline, token: String::new() }
     }
 }

@@ -1,0 +1,302 @@
+//! Suspending and resuming a group's processes.
+//!
+//! Only what is not yet suspended is suspended, so that taking it back resumes exactly that: a process that somebody else
+//! suspended before stays suspended.
+
+use std::sync::Arc;
+
+use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoCall};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{SERVICE, group, named};
+use crate::aws::Aws;
+use crate::calls::Calls;
+use crate::input;
+use crate::shell::Command;
+
+/// Which processes of which group.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProcessesInput {
+    /// AWS region of the group.
+    #[serde(deserialize_with = "input::name")]
+    region: String,
+    /// Name of the Auto Scaling group.
+    #[serde(deserialize_with = "input::name")]
+    group: String,
+    /// The processes.
+    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "input::targets")]
+    processes: Vec<Process>,
+}
+
+/// A process of an Auto Scaling group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub(super) enum Process {
+    /// Launches instances.
+    Launch,
+    /// Terminates instances.
+    Terminate,
+    /// Registers new instances with the load balancer.
+    AddToLoadBalancer,
+    /// Scales on CloudWatch alarms.
+    AlarmNotification,
+    /// Balances the availability zones, by terminating.
+    AZRebalance,
+    /// Checks instances.
+    HealthCheck,
+    /// Refreshes instances.
+    InstanceRefresh,
+    /// Replaces unhealthy instances.
+    ReplaceUnhealthy,
+    /// Scales on a schedule.
+    ScheduledActions,
+}
+
+impl Process {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Launch => "Launch",
+            Self::Terminate => "Terminate",
+            Self::AddToLoadBalancer => "AddToLoadBalancer",
+            Self::AlarmNotification => "AlarmNotification",
+            Self::AZRebalance => "AZRebalance",
+            Self::HealthCheck => "HealthCheck",
+            Self::InstanceRefresh => "InstanceRefresh",
+            Self::ReplaceUnhealthy => "ReplaceUnhealthy",
+            Self::ScheduledActions => "ScheduledActions",
+        }
+    }
+}
+
+/// Names of the processes that are suspended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Suspended {
+    suspended: Vec<String>,
+}
+
+/// What was changed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Processes {
+    /// The group.
+    group: String,
+    /// The processes that this changed.
+    changed: Vec<String>,
+    /// All that are suspended afterwards.
+    suspended: Vec<String>,
+}
+
+/// Which way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Suspend,
+    Resume,
+}
+
+impl Way {
+    /// The processes that still have to change.
+    fn todo(self, input: &ProcessesInput, facts: &Suspended) -> Vec<Process> {
+        let mut todo: Vec<Process> = input
+            .processes
+            .iter()
+            .copied()
+            .filter(|process| {
+                let suspended = facts.suspended.iter().any(|name| name == process.name());
+                suspended == (self == Self::Resume)
+            })
+            .collect();
+        todo.sort();
+        todo.dedup();
+        todo
+    }
+
+    fn outcome(self, input: &ProcessesInput, facts: &Suspended) -> Processes {
+        let changed: Vec<String> =
+            self.todo(input, facts).into_iter().map(|process| process.name().to_owned()).collect();
+        let mut suspended = facts.suspended.clone();
+        match self {
+            Self::Suspend => suspended.extend(changed.iter().cloned()),
+            Self::Resume => suspended.retain(|name| !changed.contains(name)),
+        }
+        suspended.sort();
+        Processes { group: input.group.clone(), changed, suspended }
+    }
+
+    fn changes(self, input: &ProcessesInput, facts: &Suspended) -> Vec<ObjectChange> {
+        let (before, after) = match self {
+            Self::Suspend => ("running", "suspended"),
+            Self::Resume => ("suspended", "running"),
+        };
+        self.todo(input, facts)
+            .into_iter()
+            .map(|process| ObjectChange {
+                object: named(&input.group),
+                property: format!("process {}", process.name()),
+                before: before.into(),
+                after: after.into(),
+            })
+            .collect()
+    }
+
+    fn inverse(self, input: &ProcessesInput, facts: &Suspended) -> Option<UndoCall> {
+        let processes = self.todo(input, facts);
+        if processes.is_empty() {
+            return None;
+        }
+        let name = match self {
+            Self::Suspend => ResumeProcesses::NAME,
+            Self::Resume => SuspendProcesses::NAME,
+        };
+        let input = ProcessesInput { region: input.region.clone(), group: input.group.clone(), processes };
+        input::call(name, &input)
+    }
+
+    fn command(self, input: &ProcessesInput) -> String {
+        let verb = match self {
+            Self::Suspend => "autoscaling suspend-processes",
+            Self::Resume => "autoscaling resume-processes",
+        };
+        Command::aws(verb, &input.region)
+            .option("--auto-scaling-group-name", &input.group)
+            .list("--scaling-processes", input.processes.iter().map(|process| process.name()))
+            .line()
+    }
+}
+
+async fn suspended(aws: &Aws, ctx: &Ctx, input: &ProcessesInput) -> Result<Suspended, ActionError> {
+    let found = super::group(&Calls::new(ctx), aws, &input.region, &input.group).await?;
+    Ok(Suspended { suspended: group::suspended(&found) })
+}
+
+/// `autoscaling.suspend_processes`.
+pub(super) struct SuspendProcesses(pub(super) Arc<Aws>);
+
+impl Change for SuspendProcesses {
+    const NAME: &'static str = "autoscaling.suspend_processes";
+    const SUMMARY: &'static str = "Suspend processes of a group that are not suspended yet";
+    const PERMISSIONS: &'static [&'static str] =
+        &["autoscaling:DescribeAutoScalingGroups", "autoscaling:SuspendProcesses"];
+    const EFFECT: Effect = Effect::Idempotent;
+    const UNDOABLE: bool = true;
+    type Input = ProcessesInput;
+    type Facts = Suspended;
+    type Output = Processes;
+
+    async fn observe(&self, ctx: &Ctx, input: &ProcessesInput) -> Result<Suspended, ActionError> {
+        suspended(&self.0, ctx, input).await
+    }
+
+    fn settled(&self, input: &ProcessesInput, facts: &Suspended) -> Option<Processes> {
+        Way::Suspend.todo(input, facts).is_empty().then(|| Way::Suspend.outcome(input, facts))
+    }
+
+    fn plan(&self, input: &ProcessesInput, facts: &Suspended) -> Result<Vec<ObjectChange>, ActionError> {
+        self.0.may_change_group(&input.region, &input.group)?;
+        Ok(Way::Suspend.changes(input, facts))
+    }
+
+    fn predict(&self, input: &ProcessesInput, facts: &Suspended) -> Option<Processes> {
+        Some(Way::Suspend.outcome(input, facts))
+    }
+
+    async fn apply(
+        &self,
+        ctx: &Ctx,
+        input: &ProcessesInput,
+        facts: &Suspended,
+    ) -> Result<Processes, ActionError> {
+        let client = self.0.region(&input.region).autoscaling;
+        let outcome = Way::Suspend.outcome(input, facts);
+        // To AWS an empty list means all processes.
+        if outcome.changed.is_empty() {
+            return Ok(outcome);
+        }
+        Calls::new(ctx)
+            .change(SERVICE, "SuspendProcesses", &input.group, |gate| {
+                client
+                    .suspend_processes()
+                    .auto_scaling_group_name(&input.group)
+                    .set_scaling_processes(Some(outcome.changed.clone()))
+                    .customize()
+                    .interceptor(gate)
+                    .send()
+            })
+            .await?;
+        Ok(outcome)
+    }
+
+    fn undo(&self, input: &ProcessesInput, facts: &Suspended) -> Option<UndoCall> {
+        Way::Suspend.inverse(input, facts)
+    }
+
+    fn command(&self, input: &ProcessesInput) -> String {
+        Way::Suspend.command(input)
+    }
+}
+
+/// `autoscaling.resume_processes`.
+pub(super) struct ResumeProcesses(pub(super) Arc<Aws>);
+
+impl Change for ResumeProcesses {
+    const NAME: &'static str = "autoscaling.resume_processes";
+    const SUMMARY: &'static str = "Resume suspended processes of a group";
+    const PERMISSIONS: &'static [&'static str] =
+        &["autoscaling:DescribeAutoScalingGroups", "autoscaling:ResumeProcesses"];
+    const EFFECT: Effect = Effect::Idempotent;
+    const UNDOABLE: bool = true;
+    type Input = ProcessesInput;
+    type Facts = Suspended;
+    type Output = Processes;
+
+    async fn observe(&self, ctx: &Ctx, input: &ProcessesInput) -> Result<Suspended, ActionError> {
+        suspended(&self.0, ctx, input).await
+    }
+
+    fn settled(&self, input: &ProcessesInput, facts: &Suspended) -> Option<Processes> {
+        Way::Resume.todo(input, facts).is_empty().then(|| Way::Resume.outcome(input, facts))
+    }
+
+    fn plan(&self, input: &ProcessesInput, facts: &Suspended) -> Result<Vec<ObjectChange>, ActionError> {
+        self.0.may_change_group(&input.region, &input.group)?;
+        Ok(Way::Resume.changes(input, facts))
+    }
+
+    fn predict(&self, input: &ProcessesInput, facts: &Suspended) -> Option<Processes> {
+        Some(Way::Resume.outcome(input, facts))
+    }
+
+    async fn apply(
+        &self,
+        ctx: &Ctx,
+        input: &ProcessesInput,
+        facts: &Suspended,
+    ) -> Result<Processes, ActionError> {
+        let client = self.0.region(&input.region).autoscaling;
+        let outcome = Way::Resume.outcome(input, facts);
+        // To AWS an empty list means all processes.
+        if outcome.changed.is_empty() {
+            return Ok(outcome);
+        }
+        Calls::new(ctx)
+            .change(SERVICE, "ResumeProcesses", &input.group, |gate| {
+                client
+                    .resume_processes()
+                    .auto_scaling_group_name(&input.group)
+                    .set_scaling_processes(Some(outcome.changed.clone()))
+                    .customize()
+                    .interceptor(gate)
+                    .send()
+            })
+            .await?;
+        Ok(outcome)
+    }
+
+    fn undo(&self, input: &ProcessesInput, facts: &Suspended) -> Option<UndoCall> {
+        Way::Resume.inverse(input, facts)
+    }
+
+    fn command(&self, input: &ProcessesInput) -> String {
+        Way::Resume.command(input)
+    }
+}

@@ -1,0 +1,127 @@
+//! Load balancers: what a target group thinks of its targets, and how long it lets go of one.
+
+use std::sync::Arc;
+
+use aws_sdk_elasticloadbalancingv2::types::TargetHealthStateEnum as State;
+use domain::action::{ActionError, Ctx, Observe};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::aws::Aws;
+use crate::calls::Calls;
+use crate::input;
+use crate::shell::Command;
+
+const SERVICE: &str = "elasticloadbalancing";
+
+/// `elbv2.target_health`.
+pub(crate) struct TargetHealth(pub(crate) Arc<Aws>);
+
+/// Which target group.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetGroupInput {
+    /// AWS region.
+    #[serde(deserialize_with = "input::name")]
+    region: String,
+    /// ARN of the target group.
+    #[serde(deserialize_with = "input::name")]
+    target_group: String,
+}
+
+/// A target group at one moment.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Targets {
+    /// Ids of the targets that are healthy.
+    healthy: Vec<String>,
+    /// All targets.
+    targets: Vec<Target>,
+    /// Seconds that a deregistered target stays `draining`.
+    deregistration_delay_s: u32,
+    /// Whether connections are cut when that time is over. When not, a busy connection stays on its old target until the
+    /// host itself goes.
+    connection_termination: bool,
+}
+
+/// A target.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Target {
+    /// EC2 instance id (or address).
+    id: String,
+    /// Its port.
+    port: Option<i32>,
+    /// `initial`, `healthy`, `unhealthy`, `unused`, `draining`, `unavailable`, …
+    state: String,
+    /// The reason's code, such as `Target.FailedHealthChecks`; empty for a healthy one.
+    reason: String,
+}
+
+/// The deregistration delay of a target group that names none, in seconds.
+const DEREGISTRATION_DELAY: u32 = 300;
+
+impl Observe for TargetHealth {
+    const NAME: &'static str = "elbv2.target_health";
+    const SUMMARY: &'static str = "Health of a target group's targets, and its deregistration delay";
+    const PERMISSIONS: &'static [&'static str] = &[
+        "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
+    ];
+    type Input = TargetGroupInput;
+    type Output = Targets;
+
+    async fn observe(&self, ctx: &Ctx, input: &TargetGroupInput) -> Result<Targets, ActionError> {
+        let (client, calls) = (self.0.region(&input.region).elbv2, Calls::new(ctx));
+        let arn = &input.target_group;
+        let health = calls
+            .look(SERVICE, "DescribeTargetHealth", arn, |gate| {
+                client.describe_target_health().target_group_arn(arn).customize().interceptor(gate).send()
+            })
+            .await?;
+        let attributes = calls
+            .look(SERVICE, "DescribeTargetGroupAttributes", arn, |gate| {
+                client
+                    .describe_target_group_attributes()
+                    .target_group_arn(arn)
+                    .customize()
+                    .interceptor(gate)
+                    .send()
+            })
+            .await?;
+        let attribute = |key: &str| {
+            attributes.attributes().iter().find(|a| a.key() == Some(key)).and_then(|a| a.value())
+        };
+        let mut targets: Vec<Target> = health
+            .target_health_descriptions()
+            .iter()
+            .map(|description| {
+                let (target, health) = (description.target(), description.target_health());
+                Target {
+                    id: target.and_then(|t| t.id()).unwrap_or_default().to_owned(),
+                    port: target.and_then(|t| t.port()),
+                    state: health.and_then(|h| h.state()).map_or("", |s| s.as_str()).to_owned(),
+                    reason: health.and_then(|h| h.reason()).map_or("", |r| r.as_str()).to_owned(),
+                }
+            })
+            .collect();
+        targets.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Targets {
+            healthy: targets
+                .iter()
+                .filter(|target| target.state == State::Healthy.as_str())
+                .map(|target| target.id.clone())
+                .collect(),
+            targets,
+            deregistration_delay_s: attribute("deregistration_delay.timeout_seconds")
+                .and_then(|seconds| seconds.parse().ok())
+                .unwrap_or(DEREGISTRATION_DELAY),
+            connection_termination: attribute("deregistration_delay.connection_termination.enabled")
+                == Some("true"),
+        })
+    }
+
+    fn command(&self, input: &TargetGroupInput) -> String {
+        Command::aws("elbv2 describe-target-health", &input.region)
+            .option("--target-group-arn", &input.target_group)
+            .line()
+    }
+}

@@ -1,0 +1,355 @@
+//! `mysql.login_matrix`: a login to every cluster, directly and through every host.
+//!
+//! A login alone proves nothing, because ProxySQL answers it by itself; so a probe logs in, sends one query that only the
+//! cluster can answer, and quits. Beside "does it work?" the answer says which server it was, and whether it is writable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::action::{ActionError, CallRecord, Ctx, ErrorClass, Observe};
+use domain::inventory::{Cluster, ProxyFleet};
+use futures::future::try_join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout};
+
+use super::failure::UNKNOWN_VARIABLE;
+use super::{Connection, Failure, Prober, list};
+use crate::input;
+use crate::shell::Command;
+
+/// `mysql.login_matrix`.
+pub(crate) struct LoginMatrix(pub(crate) Arc<Prober>);
+
+/// Which logins are tried.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MatrixInput {
+    /// Id of the fleet in the inventory.
+    #[serde(deserialize_with = "input::name")]
+    fleet: String,
+    /// The hosts to go through, as `autoscaling.describe_group` tells them.
+    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "input::targets")]
+    hosts: Vec<HostRef>,
+    /// Ids of the clusters; all of the fleet when absent.
+    #[serde(default)]
+    clusters: Option<Vec<String>>,
+    /// Also log in directly, past the hosts.
+    #[serde(default = "yes")]
+    direct: bool,
+    /// Logins for each pair of host and cluster (1 to 100): a sick host may fail only now and then. A pair that runs
+    /// into a second time-out in a row is given up, and counts as failed.
+    #[serde(default = "once")]
+    #[schemars(range(min = 1, max = 100))]
+    tries: u32,
+}
+
+/// A host, by id and address. More fields are welcome and ignored, so that a whole host of
+/// `autoscaling.describe_group` can be handed on.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct HostRef {
+    /// EC2 instance id.
+    pub(crate) id: String,
+    /// Private address.
+    pub(crate) ip: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn once() -> u32 {
+    1
+}
+
+const MOST_TRIES: u32 = 100;
+/// A pair that timed out so often in a row is given up: each try costs a whole deadline.
+const TIMEOUTS_IN_A_ROW: u32 = 2;
+
+/// What worked and what did not.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Matrix {
+    /// Direct logins, one cell for each cluster; empty when not asked for.
+    direct: Vec<Cell>,
+    /// Logins through hosts, one cell for each pair.
+    via: Vec<Cell>,
+    /// Failed direct logins.
+    direct_failures: u32,
+    /// Failed logins through hosts.
+    failures: u32,
+    /// Ids of hosts through which some login failed.
+    failing_hosts: Vec<String>,
+    /// Ids of hosts through which every login worked.
+    healthy_hosts: Vec<String>,
+    /// Ids of clusters to which some login through a host failed.
+    failing_clusters: Vec<String>,
+    /// Ids of clusters to which some direct login failed.
+    direct_failing_clusters: Vec<String>,
+    /// Logins tried in all.
+    tried: u32,
+}
+
+/// The logins to one cluster, directly or through one host.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Cell {
+    /// The host's id, or `direct`.
+    host: String,
+    /// The cluster's id.
+    cluster: String,
+    /// Did every try work?
+    ok: bool,
+    /// Logins tried.
+    tries: u32,
+    /// Logins that failed.
+    failed: u32,
+    /// The last failure.
+    error: Option<Failure>,
+    /// The server that answered last: `@@aurora_server_id`, or the host name where the server is no Aurora.
+    server_id: Option<String>,
+    /// Whether that server was read-only.
+    read_only: Option<bool>,
+    /// The slowest try, in milliseconds of wall time.
+    ms: f64,
+}
+
+const DIRECT: &str = "direct";
+
+/// One pair that is to be tried.
+struct Pair<'a> {
+    host: &'a str,
+    address: &'a str,
+    port: u16,
+    cluster: &'a Cluster,
+}
+
+impl Observe for LoginMatrix {
+    const NAME: &'static str = "mysql.login_matrix";
+    const SUMMARY: &'static str = "Log in to clusters directly and through hosts, and ask which server answers";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    type Input = MatrixInput;
+    type Output = Matrix;
+
+    async fn observe(&self, ctx: &Ctx, input: &MatrixInput) -> Result<Matrix, ActionError> {
+        if !(1..=MOST_TRIES).contains(&input.tries) {
+            return Err(ActionError::refused(
+                "bad_input",
+                format!("tries is {}; it must be 1 to {MOST_TRIES}.", input.tries),
+            ));
+        }
+        let fleet = self.0.fleet(&input.fleet)?;
+        let clusters = self.clusters(fleet, input)?;
+        let pairs = pairs(fleet, &clusters, input)?;
+        let cells = pairs.iter().map(|pair| Box::pin(self.cell(ctx, pair, input.tries)));
+        let (at, started) = (ctx.clock.now(), Instant::now());
+        let cells = timeout(ctx.deadline, try_join_all(cells)).await.unwrap_or_else(|_| {
+            Err(ActionError::new(
+                ErrorClass::Transient,
+                "timeout",
+                format!(
+                    "{} pairs with {} tries each were not through within {:.1} s.",
+                    pairs.len(),
+                    input.tries,
+                    ctx.deadline.as_secs_f64()
+                ),
+            )
+            .remedy("lower `tries`, or name fewer hosts or clusters"))
+        })?;
+        let matrix = Matrix::of(input, cells);
+        ctx.calls.push(CallRecord {
+            at,
+            service: "mysql".into(),
+            operation: "login".into(),
+            target: format!("{}: {} pairs", input.fleet, pairs.len()),
+            request_id: None,
+            status: match matrix.failures + matrix.direct_failures {
+                0 => "ok".into(),
+                failed => format!("{failed} of {} failed", matrix.tried),
+            },
+            duration_ms: millis(started.elapsed()),
+            mutating: false,
+        });
+        Ok(matrix)
+    }
+
+    fn command(&self, input: &MatrixInput) -> String {
+        let Some(fleet) = self.0.inventory.fleet(&input.fleet) else { return String::new() };
+        let clusters = self.clusters(fleet, input).unwrap_or_default();
+        let Ok(pairs) = pairs(fleet, &clusters, input) else { return String::new() };
+        let lines: Vec<String> = pairs
+            .iter()
+            .map(|pair| {
+                Command::mysql(pair.address, pair.port, &pair.cluster.probe.user)
+                    .option("--execute", AURORA)
+                    .line()
+            })
+            .collect();
+        lines.join("\n")
+    }
+}
+
+impl LoginMatrix {
+    /// The clusters that are asked for.
+    fn clusters<'a>(
+        &'a self,
+        fleet: &'a ProxyFleet,
+        input: &MatrixInput,
+    ) -> Result<Vec<&'a Cluster>, ActionError> {
+        let mut clusters: Vec<&Cluster> = self.0.inventory.clusters_of(fleet).collect();
+        if let Some(wanted) = &input.clusters {
+            if let Some(unknown) = wanted.iter().find(|id| !fleet.clusters.contains(id)) {
+                return Err(ActionError::refused(
+                    "not_in_inventory",
+                    format!("The cluster `{unknown}` is not reached through the fleet {}.", fleet.id),
+                )
+                .remedy(format!("name some of: {}", list(fleet.clusters.iter().map(String::as_str)))));
+            }
+            clusters.retain(|cluster| wanted.contains(&cluster.id));
+        }
+        if clusters.is_empty() {
+            return Err(ActionError::refused(
+                "no_targets",
+                "No cluster is named; an empty set is refused, it never means `all`.",
+            ));
+        }
+        Ok(clusters)
+    }
+
+    /// The tries of one pair, one after the other.
+    async fn cell(&self, ctx: &Ctx, pair: &Pair<'_>, tries: u32) -> Result<Cell, ActionError> {
+        let mut cell = Cell {
+            host: pair.host.to_owned(),
+            cluster: pair.cluster.id.clone(),
+            ok: true,
+            tries: 0,
+            failed: 0,
+            error: None,
+            server_id: None,
+            read_only: None,
+            ms: 0.0,
+        };
+        let at = ctx.clock.now();
+        let mut timeouts = 0;
+        while cell.tries < tries && timeouts < TIMEOUTS_IN_A_ROW {
+            let account = self.0.account(&pair.cluster.probe)?;
+            let _turn = self.0.turn(pair.cluster).await;
+            let started = Instant::now();
+            let result = async {
+                let mut connection =
+                    Connection::open(pair.address, pair.port, account, &self.0.limits).await?;
+                let server = identify(&mut connection).await?;
+                connection.quit().await;
+                Ok::<_, Failure>(server)
+            }
+            .await;
+            cell.tries += 1;
+            cell.ms = cell.ms.max(started.elapsed().as_secs_f64() * 1000.0);
+            match result {
+                Ok((server_id, read_only)) => {
+                    (cell.server_id, cell.read_only) = (server_id, read_only);
+                    timeouts = 0;
+                }
+                Err(failure) => {
+                    timeouts = if failure.kind.is_timeout() { timeouts + 1 } else { 0 };
+                    cell.ok = false;
+                    cell.failed += 1;
+                    cell.error = Some(failure);
+                }
+            }
+        }
+        if let Some(failure) = &cell.error {
+            ctx.calls.push(CallRecord {
+                at,
+                service: "mysql".into(),
+                operation: "login".into(),
+                target: format!("{} via {}", cell.cluster, cell.host),
+                request_id: None,
+                status: format!("{} of {} failed: {}", cell.failed, cell.tries, failure.kind.name()),
+                duration_ms: cell.ms as u64,
+                mutating: false,
+            });
+        }
+        Ok(cell)
+    }
+}
+
+/// All pairs: direct ones first, then host by host.
+fn pairs<'a>(
+    fleet: &'a ProxyFleet,
+    clusters: &[&'a Cluster],
+    input: &'a MatrixInput,
+) -> Result<Vec<Pair<'a>>, ActionError> {
+    let mut pairs = Vec::new();
+    if input.direct {
+        pairs.extend(clusters.iter().map(|cluster| Pair {
+            host: DIRECT,
+            address: &cluster.endpoint,
+            port: cluster.port,
+            cluster,
+        }));
+    }
+    for host in &input.hosts {
+        if host.ip.is_empty() {
+            return Err(ActionError::new(
+                ErrorClass::Transient,
+                "no_address",
+                format!("The host {} has no private address (yet), so nothing can go through it.", host.id),
+            ));
+        }
+        pairs.extend(clusters.iter().map(|cluster| Pair {
+            host: &host.id,
+            address: &host.ip,
+            port: fleet.port,
+            cluster,
+        }));
+    }
+    Ok(pairs)
+}
+
+const AURORA: &str = "SELECT @@aurora_server_id, @@innodb_read_only";
+const PLAIN: &str = "SELECT @@hostname, @@read_only";
+
+/// Which server answers, and whether it is read-only.
+async fn identify(connection: &mut Connection) -> Result<(Option<String>, Option<bool>), Failure> {
+    let rows = match connection.query(AURORA).await {
+        Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => connection.query(PLAIN).await?,
+        answer => answer?,
+    };
+    let mut values = rows.into_iter().next().unwrap_or_default().into_iter();
+    let server = values.next().flatten();
+    let read_only = values.next().flatten().map(|value| value == "1" || value.eq_ignore_ascii_case("on"));
+    Ok((server, read_only))
+}
+
+impl Matrix {
+    fn of(input: &MatrixInput, cells: Vec<Cell>) -> Self {
+        let (direct, via): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|cell| cell.host == DIRECT);
+        let failing = |cells: &[Cell]| -> Vec<String> {
+            let mut ids: Vec<String> = Vec::new();
+            for cell in cells.iter().filter(|cell| !cell.ok && !ids.contains(&cell.cluster)) {
+                ids.push(cell.cluster.clone());
+            }
+            ids
+        };
+        let (failing_hosts, healthy_hosts) = input
+            .hosts
+            .iter()
+            .map(|host| host.id.clone())
+            .partition(|id| via.iter().any(|cell| cell.host == *id && !cell.ok));
+        Self {
+            direct_failures: direct.iter().map(|cell| cell.failed).sum(),
+            failures: via.iter().map(|cell| cell.failed).sum(),
+            failing_hosts,
+            healthy_hosts,
+            failing_clusters: failing(&via),
+            direct_failing_clusters: failing(&direct),
+            tried: direct.iter().chain(&via).map(|cell| cell.tries).sum(),
+            direct,
+            via,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

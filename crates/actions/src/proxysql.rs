@@ -1,0 +1,344 @@
+//! ProxySQL's admin interface: is a host taking traffic, and how many clients are still on it.
+//!
+//! `PROXYSQL PAUSE` closes the traffic port and leaves everybody who is connected alone; `RESUME` opens it again. The admin
+//! port speaks MySQL's text protocol and nothing else. Drained means no clients: `Active_Transactions` is not asked, it
+//! was seen to stay at 1 after the last client had gone.
+
+use std::sync::Arc;
+
+use domain::action::{
+    ActionError, CallRecord, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
+};
+use domain::inventory::ProxyFleet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout};
+
+use crate::input;
+use crate::mysql::{Connection, Failure, Kind, Prober, knock};
+use crate::shell::Command;
+
+/// Adds all actions of this service.
+pub(crate) fn register(registry: Registry, prober: &Arc<Prober>) -> Registry {
+    let prober = || Arc::clone(prober);
+    registry.observing(Status(prober())).changing(Pause(prober())).changing(Resume(prober()))
+}
+
+const CLIENTS: &str =
+    "SELECT variable_value FROM stats_mysql_global WHERE variable_name='Client_Connections_connected'";
+const SERVERS: &str = "SELECT status FROM runtime_mysql_servers";
+
+/// Which host.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostInput {
+    /// Id of the fleet in the inventory.
+    #[serde(deserialize_with = "input::name")]
+    fleet: String,
+    /// The host, as `autoscaling.describe_group` tells it.
+    host: Host,
+}
+
+/// A host, by id and address. More fields are welcome and ignored.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+struct Host {
+    /// EC2 instance id.
+    #[serde(deserialize_with = "input::name")]
+    id: String,
+    /// Private address.
+    #[serde(deserialize_with = "input::name")]
+    ip: String,
+}
+
+/// A host at one moment.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct HostStatus {
+    /// Clients that are connected to its traffic port.
+    clients: u64,
+    /// The traffic port refuses connections. Null when it neither took nor refused one in time.
+    paused: Option<bool>,
+    /// Backend servers that ProxySQL holds for online. It keeps those for online that refuse every login, too.
+    servers_online: u64,
+    /// Backend servers in all.
+    servers: u64,
+}
+
+/// What a change left behind.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Listening {
+    /// EC2 instance id.
+    host: String,
+    /// The traffic port refuses connections.
+    paused: bool,
+    /// Clients that were connected before.
+    clients: u64,
+}
+
+impl Prober {
+    async fn admin(&self, fleet: &ProxyFleet, host: &Host) -> Result<Connection, ActionError> {
+        let account = self.account(&fleet.admin)?;
+        Connection::open(&host.ip, fleet.admin_port, account, &self.limits)
+            .await
+            .map_err(|failure| unreachable(host, fleet, &failure))
+    }
+
+    async fn status(&self, ctx: &Ctx, input: &HostInput) -> Result<HostStatus, ActionError> {
+        let host = &input.host;
+        let fleet = self.fleet(&input.fleet)?;
+        let look = async {
+            let mut admin = self.admin(fleet, host).await?;
+            let failed = |failure: Failure| {
+                ActionError::new(ErrorClass::Transient, code(&failure), said(host, &failure))
+            };
+            let clients = admin.query(CLIENTS).await.map_err(failed)?;
+            let servers = admin.query(SERVERS).await.map_err(failed)?;
+            admin.quit().await;
+            let paused = match knock(&host.ip, fleet.port, self.limits.connect).await {
+                Ok(()) => Some(false),
+                Err(failure) if failure.kind == Kind::Refused => Some(true),
+                Err(_) => None,
+            };
+            let first = |row: &Vec<Option<String>>| row.first().cloned().flatten();
+            let clients = clients.first().and_then(first).and_then(|count| count.parse().ok());
+            let online = servers.iter().filter(|row| first(row).as_deref() == Some("ONLINE")).count();
+            Ok(HostStatus {
+                clients: clients.ok_or_else(|| {
+                    ActionError::refused(
+                        "no_client_count",
+                        format!("The host {} does not tell how many clients it has.", host.id),
+                    )
+                    .remedy("check that the admin port of the fleet is ProxySQL's")
+                })?,
+                paused,
+                servers_online: online.try_into().unwrap_or(u64::MAX),
+                servers: servers.len().try_into().unwrap_or(u64::MAX),
+            })
+        };
+        let started = Started::now(ctx);
+        let result = timeout(ctx.deadline, Box::pin(look)).await.unwrap_or_else(|_| {
+            Err(ActionError::new(
+                ErrorClass::Transient,
+                "timeout",
+                format!("The admin port of host {} did not answer in time.", host.id),
+            ))
+        });
+        started.record("status", host, &result, false);
+        result
+    }
+
+    /// Sends the one admin command that changes something.
+    async fn command(&self, ctx: &Ctx, input: &HostInput, command: &'static str) -> Result<(), ActionError> {
+        let host = &input.host;
+        let fleet = self.fleet(&input.fleet)?;
+        let mut sent = false;
+        let work = async {
+            let mut admin = self.admin(fleet, host).await?;
+            if let Err(closed) = ctx.gate.check() {
+                return Err(ActionError::new(
+                    ErrorClass::Transient,
+                    "gate_closed",
+                    format!("{command} on {}: {closed}.", host.id),
+                ));
+            }
+            sent = true;
+            let answer = admin.query(command).await;
+            admin.quit().await;
+            match answer {
+                Ok(_) => Ok(()),
+                Err(failure) if failure.code.is_some() => {
+                    Err(ActionError::refused(code(&failure), said(host, &failure))
+                        .remedy("the fleet's admin account must be one that may run `PROXYSQL PAUSE`; `stats` may not"))
+                }
+                Err(failure) => Err(ActionError::new(
+                    ErrorClass::Unknown,
+                    code(&failure),
+                    format!("{command} was sent, and it is not known whether it took effect: {}", said(host, &failure)),
+                )),
+            }
+        };
+        let started = Started::now(ctx);
+        let result = match timeout(ctx.deadline, Box::pin(work)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let class = if sent { ErrorClass::Unknown } else { ErrorClass::Transient };
+                let was = if sent { "was sent and not answered" } else { "was not sent" };
+                Err(ActionError::new(class, "timeout", format!("{command} on {} {was} in time.", host.id)))
+            }
+        };
+        started.record(command, host, &result, true);
+        result
+    }
+}
+
+/// A call that has begun.
+struct Started<'a> {
+    ctx: &'a Ctx,
+    at: domain::Timestamp,
+    from: Instant,
+}
+
+impl<'a> Started<'a> {
+    fn now(ctx: &'a Ctx) -> Self {
+        Self { ctx, at: ctx.clock.now(), from: Instant::now() }
+    }
+
+    fn record<T>(self, operation: &str, host: &Host, result: &Result<T, ActionError>, mutating: bool) {
+        self.ctx.calls.push(CallRecord {
+            at: self.at,
+            service: "proxysql".into(),
+            operation: operation.into(),
+            target: host.id.clone(),
+            request_id: None,
+            status: result.as_ref().map_or_else(|error| error.code.clone(), |_| "ok".into()),
+            duration_ms: self.from.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+            mutating,
+        });
+    }
+}
+
+/// Why the admin port could not be used. A host that refuses it is gone: ProxySQL keeps it open while paused.
+fn unreachable(host: &Host, fleet: &ProxyFleet, failure: &Failure) -> ActionError {
+    let text = said(host, failure);
+    match failure.kind {
+        Kind::Refused => ActionError::new(ErrorClass::Gone, code(failure), text),
+        Kind::AccessDenied | Kind::AccessDeniedByProxy => {
+            ActionError::refused(code(failure), text).remedy(format!(
+                "check the admin account of fleet {} (`{}`); ProxySQL's own `admin` may only connect from the host itself",
+                fleet.id, fleet.admin.user
+            ))
+        }
+        _ => ActionError::new(ErrorClass::Transient, code(failure), text),
+    }
+}
+
+fn code(failure: &Failure) -> String {
+    failure.code.map_or_else(|| failure.kind.name().to_owned(), |code| code.to_string())
+}
+
+fn said(host: &Host, failure: &Failure) -> String {
+    format!("The ProxySQL admin port of host {} ({}): {}", host.id, host.ip, failure.message)
+}
+
+fn by_hand(prober: &Prober, input: &HostInput, sql: &str) -> String {
+    prober.inventory.fleet(&input.fleet).map_or_else(String::new, |fleet| {
+        Command::mysql(&input.host.ip, fleet.admin_port, &fleet.admin.user).option("--execute", sql).line()
+    })
+}
+
+/// `proxysql.status`.
+pub(crate) struct Status(Arc<Prober>);
+
+impl Observe for Status {
+    const NAME: &'static str = "proxysql.status";
+    const SUMMARY: &'static str = "Clients of a ProxySQL host, and whether it takes new ones";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    type Input = HostInput;
+    type Output = HostStatus;
+
+    async fn observe(&self, ctx: &Ctx, input: &HostInput) -> Result<HostStatus, ActionError> {
+        self.0.status(ctx, input).await
+    }
+
+    fn command(&self, input: &HostInput) -> String {
+        by_hand(&self.0, input, CLIENTS)
+    }
+}
+
+fn listening(input: &HostInput, facts: &HostStatus, paused: bool) -> Listening {
+    Listening { host: input.host.id.clone(), paused, clients: facts.clients }
+}
+
+fn change(input: &HostInput, before: &str, after: &str) -> Vec<ObjectChange> {
+    vec![ObjectChange {
+        object: format!("host {}", input.host.id),
+        property: "traffic port".into(),
+        before: before.into(),
+        after: after.into(),
+    }]
+}
+
+/// `proxysql.pause`.
+pub(crate) struct Pause(Arc<Prober>);
+
+impl Change for Pause {
+    const NAME: &'static str = "proxysql.pause";
+    const SUMMARY: &'static str = "Close the traffic port of a ProxySQL host; clients that are connected stay";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    const EFFECT: Effect = Effect::Idempotent;
+    const UNDOABLE: bool = true;
+    type Input = HostInput;
+    type Facts = HostStatus;
+    type Output = Listening;
+
+    async fn observe(&self, ctx: &Ctx, input: &HostInput) -> Result<HostStatus, ActionError> {
+        self.0.status(ctx, input).await
+    }
+
+    fn settled(&self, input: &HostInput, facts: &HostStatus) -> Option<Listening> {
+        (facts.paused == Some(true)).then(|| listening(input, facts, true))
+    }
+
+    fn plan(&self, input: &HostInput, _facts: &HostStatus) -> Result<Vec<ObjectChange>, ActionError> {
+        Ok(change(input, "open", "closed"))
+    }
+
+    fn predict(&self, input: &HostInput, facts: &HostStatus) -> Option<Listening> {
+        Some(listening(input, facts, true))
+    }
+
+    async fn apply(&self, ctx: &Ctx, input: &HostInput, facts: &HostStatus) -> Result<Listening, ActionError> {
+        self.0.command(ctx, input, "PROXYSQL PAUSE").await?;
+        Ok(listening(input, facts, true))
+    }
+
+    fn undo(&self, input: &HostInput, facts: &HostStatus) -> Option<UndoCall> {
+        if facts.paused == Some(true) { None } else { input::call(Resume::NAME, input) }
+    }
+
+    fn command(&self, input: &HostInput) -> String {
+        by_hand(&self.0, input, "PROXYSQL PAUSE")
+    }
+}
+
+/// `proxysql.resume`.
+pub(crate) struct Resume(Arc<Prober>);
+
+impl Change for Resume {
+    const NAME: &'static str = "proxysql.resume";
+    const SUMMARY: &'static str = "Open the traffic port of a paused ProxySQL host again";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    const EFFECT: Effect = Effect::Idempotent;
+    const UNDOABLE: bool = true;
+    type Input = HostInput;
+    type Facts = HostStatus;
+    type Output = Listening;
+
+    async fn observe(&self, ctx: &Ctx, input: &HostInput) -> Result<HostStatus, ActionError> {
+        self.0.status(ctx, input).await
+    }
+
+    fn settled(&self, input: &HostInput, facts: &HostStatus) -> Option<Listening> {
+        (facts.paused == Some(false)).then(|| listening(input, facts, false))
+    }
+
+    fn plan(&self, input: &HostInput, _facts: &HostStatus) -> Result<Vec<ObjectChange>, ActionError> {
+        Ok(change(input, "closed", "open"))
+    }
+
+    fn predict(&self, input: &HostInput, facts: &HostStatus) -> Option<Listening> {
+        Some(listening(input, facts, false))
+    }
+
+    async fn apply(&self, ctx: &Ctx, input: &HostInput, facts: &HostStatus) -> Result<Listening, ActionError> {
+        self.0.command(ctx, input, "PROXYSQL RESUME").await?;
+        Ok(listening(input, facts, false))
+    }
+
+    fn undo(&self, input: &HostInput, facts: &HostStatus) -> Option<UndoCall> {
+        if facts.paused == Some(false) { None } else { input::call(Pause::NAME, input) }
+    }
+
+    fn command(&self, input: &HostInput) -> String {
+        by_hand(&self.0, input, "PROXYSQL RESUME")
+    }
+}

@@ -1,0 +1,157 @@
+//! What a run would do, told before it does it.
+//!
+//! A plan is made by the very steps of the runbook: what looks really looks, what changes says what it would change. What
+//! only exists later is said to be "known after" the step that makes it, never guessed. Its hash covers the runbook's
+//! text, the inputs and every change with the facts it rests on.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::Timestamp;
+use crate::action::ObjectChange;
+use crate::run::StepPath;
+use crate::runbook::Risk;
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the runbook.
+    pub runbook: String,
+    /// Hash of its text.
+    pub runbook_hash: String,
+    /// What it does to what.
+    pub title: String,
+    /// How dangerous it is.
+    pub risk: Risk,
+    /// What will be felt.
+    pub impact: Option<String>,
+    /// Inputs in stored form.
+    pub inputs: Map<String, Value>,
+    /// Lock names, each with who holds it now.
+    pub locks: Vec<PlannedLock>,
+    /// Step by step.
+    pub steps: Vec<PlannedStep>,
+    /// Would it run?
+    pub verdict: Verdict,
+    /// Share of all customers on the clusters that it reaches, 0 to 100.
+    pub customers_percent: f64,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Stands for all of it but the time: the same hash, the same plan.
+    pub hash: String,
+}
+
+/// A lock that the run would take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedLock {
+    /// Its name.
+    pub target: String,
+    /// The run that holds it now.
+    pub held_by: Option<String>,
+}
+
+/// Would the run go through, as far as can be told now?
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing speaks against it.
+    Ready,
+    /// It would stop at this step.
+    Stops {
+        /// Where.
+        step: StepPath,
+        /// Why.
+        message: String,
+    },
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// The step.
+    pub path: StepPath,
+    /// What it does.
+    pub title: String,
+    /// The action, if it is one.
+    pub action: Option<String>,
+    /// Cannot be taken back.
+    pub one_way: bool,
+    /// What would come of it.
+    pub outcome: PlannedOutcome,
+}
+
+/// What would come of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PlannedOutcome {
+    /// It looked, just now.
+    Looked,
+    /// The guard holds, with the values it saw.
+    Holds {
+        /// By path.
+        facts: Map<String, Value>,
+    },
+    /// The run would stop here.
+    Stops {
+        /// Why.
+        message: String,
+        /// What the guard saw.
+        facts: Map<String, Value>,
+    },
+    /// Worked out from what is known.
+    Value,
+    /// Left out.
+    Skipped {
+        /// Why.
+        why: String,
+    },
+    /// Objects before and after.
+    Changes {
+        /// Each.
+        changes: Vec<ObjectChange>,
+    },
+    /// It is so already; nothing would be called.
+    AlreadySo,
+    /// Can only be told once another step is done.
+    KnownAfter {
+        /// Which.
+        step: String,
+    },
+    /// Would wait for this, once the steps before it are done.
+    Waits {
+        /// The condition.
+        until: String,
+        /// At most this many seconds.
+        timeout_s: u64,
+    },
+}
+
+impl Plan {
+    /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what.
+    pub fn digest(&self) -> String {
+        let material: Vec<_> = self
+            .steps
+            .iter()
+            .filter(|s| {
+                matches!(
+                    s.outcome,
+                    PlannedOutcome::Changes { .. }
+                        | PlannedOutcome::AlreadySo
+                        | PlannedOutcome::Stops { .. }
+                        | PlannedOutcome::Skipped { .. }
+                )
+            })
+            .collect();
+        let text = serde_json::json!([self.runbook_hash, self.inputs, material]).to_string();
+        hex::encode(Sha256::digest(text))
+    }
+
+    /// All objects that would change.
+    pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
+        self.steps.iter().flat_map(|s| match &s.outcome {
+            PlannedOutcome::Changes { changes } => changes.as_slice(),
+            _ => &[],
+        })
+    }
+}

@@ -1,0 +1,323 @@
+//! What a journal says: the entries, in the words in which they are stored for ever.
+//!
+//! Entries are read back after years and by newer versions: fields are added with a default, never renamed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Ask, StepPath};
+use crate::action::{ActionError, Effect, UndoCall};
+use crate::{Actor, Timestamp};
+
+/// One line of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number in the run, from 1 without gaps.
+    pub seq: i64,
+    /// When (clock time).
+    pub at: Timestamp,
+    /// The fencing epoch under which it was written.
+    pub epoch: i64,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Entry {
+    /// Somebody asked for the run; always the first entry.
+    Requested {
+        /// Name of the runbook.
+        runbook: String,
+        /// Hash of its exact text.
+        hash: String,
+        /// The inputs in stored form (ids, not records).
+        inputs: Map<String, Value>,
+        /// Who.
+        by: Actor,
+        /// Why, in their words.
+        reason: Option<String>,
+        /// The plan that they saw.
+        plan_hash: Option<String>,
+        /// The locks it holds.
+        locks: Vec<String>,
+    },
+    /// Another worker took the run over, under a higher epoch.
+    TakenOver {
+        /// The worker incarnation.
+        worker: i64,
+    },
+    /// An observing step began to look.
+    Started {
+        /// Which.
+        step: StepPath,
+        /// Its number, from 1.
+        attempt: u32,
+        /// The action.
+        action: String,
+        /// Its resolved input.
+        input: Value,
+    },
+    /// A waiting step saw something new.
+    Observed {
+        /// Which.
+        step: StepPath,
+        /// What it saw.
+        output: Value,
+    },
+    /// A change is about to be made. Committed before anything is sent.
+    Intent {
+        /// Which step.
+        step: StepPath,
+        /// Its number, from 1.
+        attempt: u32,
+        /// The action.
+        action: String,
+        /// Its resolved input.
+        input: Value,
+        /// What was seen right before.
+        facts: Value,
+        /// What may be done should the outcome be unknown.
+        effect: Effect,
+        /// After this moment (clock time) the call is not sent any more.
+        deadline: Timestamp,
+        /// How it will be taken back.
+        undo: Option<Undo>,
+    },
+    /// A step is done.
+    Done {
+        /// Which.
+        step: StepPath,
+        /// What later steps read.
+        output: Value,
+        /// How it came to be done.
+        how: How,
+    },
+    /// An `each` knows its items.
+    Expanded {
+        /// Which.
+        step: StepPath,
+        /// The items, frozen from here on.
+        items: Vec<Item>,
+        /// How many at the same time.
+        at_once: usize,
+    },
+    /// One attempt failed, and another will be made.
+    AttemptFailed {
+        /// Which step.
+        step: StepPath,
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        error: ActionError,
+        /// When the next one is due.
+        retry_at: Timestamp,
+    },
+    /// A mutating call ended without an answer: it must be looked at before anything else is done with this step.
+    Unclear {
+        /// Which step.
+        step: StepPath,
+        /// What was seen.
+        error: ActionError,
+    },
+    /// Nothing can tell whether the call took effect; only a person can.
+    OutcomeUnknown {
+        /// Which step.
+        step: StepPath,
+        /// The facts now, to set beside those of the intent.
+        facts: Value,
+    },
+    /// A step failed for good.
+    Failed {
+        /// Which.
+        step: StepPath,
+        /// Why.
+        error: ActionError,
+        /// The facts that a guard saw.
+        facts: Value,
+    },
+    /// A step was left out.
+    Skipped {
+        /// Which.
+        step: StepPath,
+        /// Why.
+        why: String,
+    },
+    /// The run waits for a person.
+    Paused {
+        /// The step that it waits at, if one.
+        step: Option<StepPath>,
+        /// Why.
+        why: String,
+    },
+    /// A person asked for something; its effect is in this entry.
+    Asked {
+        /// The row of the inbox that it answers.
+        inbox: i64,
+        /// Who.
+        by: Actor,
+        /// What.
+        ask: Ask,
+        /// Why nothing came of it, when nothing did.
+        refused: Option<String>,
+    },
+    /// The steps are over; what must be taken back is.
+    Closing {
+        /// How much is taken back.
+        takeback: Takeback,
+        /// What comes then.
+        then: After,
+    },
+    /// The run is over.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// In a sentence.
+        message: String,
+    },
+}
+
+/// How a step came to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// The call was made and answered.
+    Called {
+        /// The service's id of the request, for CloudTrail.
+        request_id: Option<String>,
+    },
+    /// It was so already; nothing was called.
+    AlreadySo,
+    /// The call's answer was lost; a look found it done.
+    FoundDone,
+    /// Looking was all it was.
+    Looked,
+    /// Worked out from what was known: a guard, a value, an `each` whose items are all done.
+    Reasoned,
+    /// A person said so.
+    MarkedDone {
+        /// Who.
+        by: Actor,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One item of an `each`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its key, unique among the items.
+    pub key: String,
+    /// The item itself.
+    pub value: Value,
+}
+
+/// How a change will be taken back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    /// The call.
+    pub call: UndoCall,
+    /// Also at the end of a run that went well?
+    pub finally: bool,
+}
+
+/// How much is taken back at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Takeback {
+    /// What is marked `finally`.
+    Finally,
+    /// Everything that can be.
+    All,
+}
+
+/// What comes after closing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// Is the symptom gone?
+    Verify,
+    /// The end.
+    End {
+        /// How.
+        outcome: Outcome,
+        /// In a sentence.
+        message: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All steps done, and the symptom gone for the runbook's soak (or none named).
+    Succeeded,
+    /// All steps done, and the symptom is still there.
+    SymptomPersists,
+    /// A guard stopped it before anything was changed.
+    Refused,
+    /// It ended with a failed step.
+    Failed,
+    /// A person ended it; what it had done stays.
+    Aborted,
+    /// What it had done was taken back.
+    Undone,
+}
+
+impl Outcome {
+    /// As pages and filters write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::SymptomPersists => "symptom_persists",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Undone => "undone",
+        }
+    }
+}
+
+impl Entry {
+    /// The kind, as stored.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Requested { .. } => "requested",
+            Self::TakenOver { .. } => "taken_over",
+            Self::Started { .. } => "started",
+            Self::Observed { .. } => "observed",
+            Self::Intent { .. } => "intent",
+            Self::Done { .. } => "done",
+            Self::Expanded { .. } => "expanded",
+            Self::AttemptFailed { .. } => "attempt_failed",
+            Self::Unclear { .. } => "unclear",
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+            Self::Paused { .. } => "paused",
+            Self::Asked { .. } => "asked",
+            Self::Closing { .. } => "closing",
+            Self::Ended { .. } => "ended",
+        }
+    }
+
+    /// The step that it is about, if it is about one.
+    pub fn step(&self) -> Option<&StepPath> {
+        match self {
+            Self::Started { step, .. }
+            | Self::Observed { step, .. }
+            | Self::Intent { step, .. }
+            | Self::Done { step, .. }
+            | Self::Expanded { step, .. }
+            | Self::AttemptFailed { step, .. }
+            | Self::Unclear { step, .. }
+            | Self::OutcomeUnknown { step, .. }
+            | Self::Failed { step, .. }
+            | Self::Skipped { step, .. } => Some(step),
+            Self::Paused { step, .. } => step.as_ref(),
+            Self::Asked { ask, .. } => ask.step(),
+            Self::Requested { .. } | Self::TakenOver { .. } | Self::Closing { .. } | Self::Ended { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A run: one execution of one runbook text, told as an append-only journal.
+//!
+//! Everything that is known of a run is derived from its journal. Two pure functions hold all the rules:
+//! [`State::apply`] says what an entry means and refuses every illegal one, and [`next`] says what follows. The worker in
+//! `engine` only carries out what `next` says and writes down what happened, so any prefix of a journal can be taken up
+//! by any process.
+//!
+//! ```text
+//!            ┌────────────── forward ──────────────┐      closing                 verifying
+//!  requested ─▶ running ◀─▶ waiting ─▶ … last step ─▶ taking back `finally` ─▶ symptom gone? ─▶ succeeded
+//!                 │  ▲                                  ▲        │                     └──────▶ symptom persists
+//!                 ▼  │ resume · retry · skip · done     │        ▼ an undo failed
+//!               paused ──── abort (with or without undo)┘      stuck: needs a person
+//! ```
+//!
+//! A changing step lives `intent ─▶ done`, or `intent ─▶ unclear ─▶ (found done | sent again | a person says)`. Which of
+//! those is decided by [`recover`], and by nothing else.
+
+mod ask;
+mod entry;
+mod next;
+mod path;
+mod recover;
+mod state;
+
+pub use ask::{Ask, Refusal, answer};
+pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
+pub use next::{Finally, Moves, Perform, Program, Verdict, Watch, next, scope_before_verify};
+pub use path::StepPath;
+pub use recover::{Recovery, recover};
+pub use state::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status};

@@ -1,0 +1,67 @@
+//! What to do with a change whose outcome is not known.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+use crate::action::Effect;
+
+/// What follows from a look at an open intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// It took effect.
+    FoundDone,
+    /// It did not; a new attempt may be made.
+    SendAgain,
+    /// Too early to tell: an old copy of the call may still land. Look again at this moment.
+    LookAgainAt(Timestamp),
+    /// Only a person can tell.
+    AskPerson,
+}
+
+/// Decides from a look at the world after the call's answer was lost.
+///
+/// `window` is how long a request that was signed before `deadline` may still be accepted by the service (AWS takes
+/// signatures of some minutes' age); only after it can no old copy land any more. A repeat that is harmless need not wait.
+pub fn recover(effect: Effect, settled: bool, now: Timestamp, deadline: Timestamp, window: Duration) -> Recovery {
+    if settled {
+        return Recovery::FoundDone;
+    }
+    match effect {
+        Effect::Observe | Effect::Idempotent | Effect::Token | Effect::Cas => Recovery::SendAgain,
+        Effect::Probe => {
+            let safe = deadline + window;
+            if now >= safe { Recovery::SendAgain } else { Recovery::LookAgainAt(safe) }
+        }
+        Effect::Blind => Recovery::AskPerson,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_found_effect_needs_no_waiting() {
+        for effect in [Effect::Idempotent, Effect::Token, Effect::Cas, Effect::Probe, Effect::Blind] {
+            assert_eq!(recover(effect, true, at(0), at(100), Duration::from_secs(300)), Recovery::FoundDone);
+        }
+    }
+
+    #[test]
+    fn a_probe_is_sent_again_only_after_the_old_call_can_no_longer_land() {
+        let window = Duration::from_secs(300);
+        assert_eq!(recover(Effect::Probe, false, at(399), at(100), window), Recovery::LookAgainAt(at(400)));
+        assert_eq!(recover(Effect::Probe, false, at(400), at(100), window), Recovery::SendAgain);
+    }
+
+    #[test]
+    fn a_blind_call_is_never_repeated() {
+        assert_eq!(recover(Effect::Blind, false, at(9_999), at(0), Duration::ZERO), Recovery::AskPerson);
+    }
+}

@@ -1,0 +1,138 @@
+//! The tree of a file to a [`Runbook`], by hand, so that every mistake is found at once and told at its place.
+//!
+//! Only the form is judged here: keys, words, types, expressions' syntax. Whether actions and names exist is
+//! [`super::check`]'s to say.
+
+mod field;
+mod input;
+mod step;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use self::field::Fields;
+use super::diagnostic::{Diagnostic, Pos};
+use super::yaml::{self, Data, Node};
+use super::{Risk, Runbook, Template, Verify};
+
+/// More mistakes than a person reads.
+const MAX_MISTAKES: usize = 100;
+
+/// Reads a runbook. On failure, every mistake, in the order of the file.
+pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
+    let (root, mistakes) = yaml::load(text);
+    let mut decoder = Decoder { mistakes };
+    let runbook = root.and_then(|root| decoder.runbook(file_name, text, &root));
+    let mut mistakes = decoder.mistakes;
+    match runbook {
+        Some(runbook) if mistakes.is_empty() => Ok(runbook),
+        _ => {
+            mistakes.sort_by_key(|m| m.pos);
+            mistakes.truncate(MAX_MISTAKES);
+            Err(mistakes)
+        }
+    }
+}
+
+const KEYS: &[&str] = &["runbook", "title", "when", "risk", "impact", "inputs", "locks", "steps", "verify"];
+
+/// Collects mistakes. Its readers return `None` when they have noted one.
+struct Decoder {
+    mistakes: Vec<Diagnostic>,
+}
+
+/// Nothing, if the key is not there; else what was read, if it could be.
+#[expect(clippy::option_option, reason = "absent, mistaken and read are three things")]
+fn if_given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    read.map_or(Some(None), |read| read.map(Some))
+}
+
+impl Decoder {
+    fn wrong(&mut self, pos: Pos, what: impl Into<String>, remedy: impl Into<String>) {
+        self.mistakes.push(Diagnostic::new(pos, what, remedy));
+    }
+
+    fn runbook(&mut self, file_name: &str, text: &str, root: &Node) -> Option<Runbook> {
+        let fields = self.fields(root, "a runbook", KEYS)?;
+        let name = self.name(&fields, file_name);
+        let title = self.required(&fields, "title", "`title: Replace ProxySQL hosts`").and_then(|e| self.text(&e.value));
+        let when = self
+            .required(&fields, "when", "`when:` and, in a sentence or two, when to use it and when not")
+            .and_then(|e| self.text(&e.value));
+        let risk = self.required(&fields, "risk", "`risk: medium`; one of low, medium, high, severe").and_then(|e| {
+            self.choice(&e.value, &[("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High), ("severe", Risk::Severe)])
+        });
+        let impact = fields.get("impact").and_then(|e| self.template(&e.value));
+        let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
+        let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
+        let steps = self
+            .required(&fields, "steps", "`steps:` and a list of steps")
+            .map_or_else(Vec::new, |e| self.steps(&e.value));
+        self.unique(&steps, &mut Vec::new());
+        let verify = fields.get("verify").map(|e| self.verify(&e.value));
+        Some(Runbook {
+            name: name?,
+            title: title?,
+            when: when?,
+            risk: risk?,
+            impact,
+            inputs,
+            locks,
+            steps,
+            verify: if_given(verify)?,
+            source: Arc::from(text),
+            hash: hex::encode(Sha256::digest(text)),
+        })
+    }
+
+    fn name(&mut self, fields: &Fields<'_>, file_name: &str) -> Option<String> {
+        let stem = Path::new(file_name).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        let entry = self.required(fields, "runbook", &format!("`runbook: {stem}`"))?;
+        let name = self.text(&entry.value)?;
+        let sound = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if !sound || name.len() > 60 {
+            let what = format!("`{name}` is not a name for a runbook");
+            self.wrong(entry.value.pos, what, "use at most 60 small letters, digits and `-`, a letter first: it becomes a command");
+            return None;
+        }
+        if name != stem {
+            let what = format!("the runbook is called `{name}`, but its file `{stem}`");
+            self.wrong(entry.value.pos, what, format!("write `runbook: {stem}`, or rename the file to `{name}.yaml`"));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn locks(&mut self, node: &Node) -> Vec<Template> {
+        let Data::List(items) = &node.data else {
+            self.wrong(node.pos, "`locks` must be a list", "write `locks: [\"fleet:${inputs.fleet.id}\"]`");
+            return Vec::new();
+        };
+        items
+            .iter()
+            .filter_map(|item| match &item.data {
+                Data::Scalar(_) => self.template(item),
+                _ => {
+                    self.wrong(item.pos, "the name of a lock must be text", "write `\"fleet:${inputs.fleet.id}\"`");
+                    None
+                }
+            })
+            .collect()
+    }
+
+    fn verify(&mut self, node: &Node) -> Option<Verify> {
+        const KEYS: &[&str] = &[
+            "use", "with", "until", "for", "every", "expect", "timeout", "on_timeout", "give_up_if", "retry", "message",
+        ];
+        let fields = self.fields(node, "`verify`", KEYS)?;
+        let message = self
+            .required(&fields, "message", "`message:` and what it means when the trouble is not over, and what to do then")
+            .and_then(|e| self.template(&e.value));
+        self.required(&fields, "until", "`until:` and the condition on `out` that means that the trouble is over");
+        let entry = self.required(&fields, "use", "`use:` and an action that looks")?;
+        Some(Verify { look: self.call(&fields, entry)?, message: message?, pos: entry.value.pos })
+    }
+}

@@ -1,0 +1,308 @@
+//! Steps: one body each, and the modifiers that fit it.
+
+use serde_json::Value;
+use std::time::Duration;
+
+use super::field::{Fields, identifier};
+use super::{Decoder, if_given};
+use crate::runbook::diagnostic::{Diagnostic, Pos};
+use crate::runbook::yaml::{Data, Entry, Node};
+use crate::runbook::{
+    Body, Each, EachBody, GiveUp, OnFailure, OnTimeout, Retry, Step, Template, Until, Use, template,
+};
+
+const KEYS: &[&str] = &[
+    "id", "title", "why", "if", "use", "with", "until", "for", "every", "expect", "timeout", "on_timeout", "give_up_if",
+    "retry", "assert", "message", "each", "at_once", "steps", "value", "undo", "finally", "one_way", "on_failure",
+];
+const ALWAYS: &[&str] = &["id", "title", "why", "if", "on_failure"];
+const WITH_USE: &[&str] = &[
+    "use", "with", "until", "for", "every", "expect", "timeout", "on_timeout", "give_up_if", "retry", "undo", "finally",
+    "one_way",
+];
+const WITH_UNTIL: &[&str] = &["for", "every", "expect", "timeout", "on_timeout", "give_up_if"];
+
+/// Pause between looks, where the file does not say.
+const EVERY: Duration = Duration::from_secs(5);
+
+impl Decoder {
+    /// A list of steps, at least one.
+    pub(super) fn steps(&mut self, node: &Node) -> Vec<Step> {
+        match &node.data {
+            Data::List(items) if !items.is_empty() => items.iter().filter_map(|item| self.step(item)).collect(),
+            _ => {
+                let remedy = "write at least one step, such as `- id: look` with `use: autoscaling.describe_group`";
+                self.wrong(node.pos, "`steps` must be a list of steps", remedy);
+                Vec::new()
+            }
+        }
+    }
+
+    fn step(&mut self, node: &Node) -> Option<Step> {
+        let fields = self.fields(node, "a step", KEYS)?;
+        let id = self.id(&fields);
+        let title = fields.get("title").and_then(|e| self.text(&e.value));
+        let why = fields.get("why").and_then(|e| self.text(&e.value));
+        let condition = fields.get("if").map(|e| self.expr(&e.value));
+        let undo = fields.get("undo").map(|e| self.choice(&e.value, &[("automatic", ())])).is_some();
+        let finally = fields.get("finally").map(|e| self.choice(&e.value, &[("undo", ())])).is_some();
+        let one_way = fields.get("one_way").and_then(|e| self.bool(&e.value)).unwrap_or(false);
+        let on_failure = fields.get("on_failure").and_then(|e| {
+            self.choice(
+                &e.value,
+                &[
+                    ("pause", OnFailure::Pause),
+                    ("continue", OnFailure::Continue),
+                    ("undo", OnFailure::Undo),
+                    ("fail", OnFailure::Fail),
+                ],
+            )
+        });
+        if one_way && (undo || finally) {
+            let entry = fields.get("undo").or(fields.get("finally"))?;
+            let what = "a step cannot be `one_way` and undone";
+            self.wrong(entry.pos, what, "keep `one_way: true` if it cannot be taken back, else leave it out");
+        }
+        let body = self.body(&fields);
+        let (id, pos) = id?;
+        let condition = if_given(condition)?;
+        let (body, body_pos) = body?;
+        Some(Step { id, title, why, condition, body, undo: undo || finally, finally, one_way, on_failure, pos, body_pos })
+    }
+
+    fn id(&mut self, fields: &Fields<'_>) -> Option<(String, Pos)> {
+        let entry = self.required(fields, "id", "`id: some_name`: the step is known by it, never by its place")?;
+        let id = self.text(&entry.value)?;
+        if let Err(remedy) = identifier(&id) {
+            self.wrong(entry.value.pos, format!("`{id}` cannot be the id of a step"), remedy);
+            return None;
+        }
+        Some((id, entry.value.pos))
+    }
+
+    /// Ids are known once among a step's siblings and around it, so that a name never means two things.
+    pub(super) fn unique<'s>(&mut self, steps: &'s [Step], around: &mut Vec<(&'s str, Pos)>) {
+        let outside = around.len();
+        for step in steps {
+            if let Some((_, first)) = around.iter().find(|(id, _)| *id == step.id) {
+                let what = format!("the id `{}` is taken", step.id);
+                let remedy = "give this step another id";
+                self.mistakes.push(Diagnostic::new(step.pos, what, remedy).see(*first, "by this step"));
+            } else {
+                around.push((&step.id, step.pos));
+            }
+        }
+        for step in steps {
+            if let Body::Each(Each { body: EachBody::Steps(inner), .. }) = &step.body {
+                self.unique(inner, around);
+            }
+        }
+        around.truncate(outside);
+    }
+
+    fn body(&mut self, fields: &Fields<'_>) -> Option<(Body, Pos)> {
+        let bodies: Vec<&Entry> =
+            ["each", "use", "assert", "value"].into_iter().filter_map(|key| fields.get(key)).collect();
+        match bodies.as_slice() {
+            [] => {
+                let remedy = "add one of `use:` (an action), `assert:` (a guard), `each:` (for every item) or `value:`";
+                self.wrong(fields.pos, "the step does nothing", remedy);
+                None
+            }
+            [each, call] if each.key == "each" && call.key == "use" => self.each(fields, each),
+            [first, second, ..] => {
+                let what = format!("a step is one thing, and this is both `{}` and `{}`", first.key, second.key);
+                self.mistakes.push(
+                    Diagnostic::new(second.pos, what, "make two steps of it").see(first.pos, "this is the other"),
+                );
+                None
+            }
+            [only] => match only.key.as_str() {
+                "each" => self.each(fields, only),
+                "use" => {
+                    self.fits(fields, "use", WITH_USE);
+                    Some((Body::Use(self.call(fields, only)?), only.value.pos))
+                }
+                "assert" => {
+                    self.fits(fields, "assert", &["assert", "message"]);
+                    let that = self.expr(&only.value);
+                    let message = self
+                        .required(fields, "message", "`message:` and what is wrong when it does not hold, and what to do")
+                        .and_then(|e| self.template(&e.value));
+                    Some((Body::Assert { that: that?, message: message? }, only.value.pos))
+                }
+                _ => {
+                    self.fits(fields, "value", &["value"]);
+                    Some((Body::Value(self.template(&only.value)?), only.value.pos))
+                }
+            },
+        }
+    }
+
+    /// Notes the keys that have no meaning with this body.
+    fn fits(&mut self, fields: &Fields<'_>, body: &str, allowed: &[&str]) {
+        for entry in fields.iter() {
+            let key = entry.key.as_str();
+            if KEYS.contains(&key) && !ALWAYS.contains(&key) && !allowed.contains(&key) {
+                let remedy = match (key, body) {
+                    ("steps", _) => "`steps` belongs to `each`; without it, write the steps one after the other".to_owned(),
+                    ("at_once", _) => "`at_once` belongs to `each`".to_owned(),
+                    ("message", _) => "`message` belongs to `assert`; describe a step with `why`".to_owned(),
+                    ("undo" | "finally" | "one_way", "each … steps") => {
+                        format!("put `{key}` on the step inside that makes the change")
+                    }
+                    (_, "each … steps") => format!("put `{key}` on a step inside"),
+                    _ => format!("leave `{key}` out; with `{body}` there can be {}", ALWAYS.iter().chain(allowed).copied().collect::<Vec<_>>().join(", ")),
+                };
+                self.wrong(entry.pos, format!("`{key}` has no meaning with `{body}`"), remedy);
+            }
+        }
+    }
+
+    fn each(&mut self, fields: &Fields<'_>, each: &Entry) -> Option<(Body, Pos)> {
+        let items = match &each.value.data {
+            Data::List(items) if items.is_empty() => {
+                self.wrong(each.value.pos, "the list is empty, so nothing would be done", "name a list such as `steps.old`");
+                None
+            }
+            Data::List(_) => {
+                let remedy = "write it as an expression: `each: '[\"a\", \"b\"]'`";
+                self.wrong(each.value.pos, "`each` takes an expression", remedy);
+                None
+            }
+            _ => self.expr(&each.value),
+        };
+        let at_once = match fields.get("at_once") {
+            Some(entry) => self.at_once(&entry.value),
+            // One after the other is the only default that cannot surprise.
+            None => Some(Template::literal(Value::from(1))),
+        };
+        let (body, pos) = match (fields.get("use"), fields.get("steps")) {
+            (Some(call), Some(steps)) => {
+                let what = "`each` takes one action or `steps`, and this is both";
+                let remedy = "move the action into `steps`";
+                self.mistakes.push(Diagnostic::new(call.pos, what, remedy).see(steps.pos, "these are the steps"));
+                return None;
+            }
+            (Some(call), None) => {
+                let allowed: Vec<_> = ["each", "at_once"].iter().chain(WITH_USE).copied().collect();
+                self.fits(fields, "each", &allowed);
+                (EachBody::One(Box::new(self.call(fields, call)?)), call.value.pos)
+            }
+            (None, Some(steps)) => {
+                self.fits(fields, "each … steps", &["each", "at_once", "steps"]);
+                (EachBody::Steps(self.steps(&steps.value)), each.value.pos)
+            }
+            (None, None) => {
+                self.wrong(each.pos, "nothing is done with the items", "add `use:` (one action) or `steps:` (several)");
+                return None;
+            }
+        };
+        Some((Body::Each(Each { items: items?, at_once: at_once?, body }), pos))
+    }
+
+    fn at_once(&mut self, node: &Node) -> Option<Template> {
+        let template = self.template(node)?;
+        let sound = match &template.node {
+            template::Node::Literal(Value::Number(n)) => n.as_u64().is_some_and(|n| n > 0),
+            template::Node::Literal(Value::String(text)) => text
+                .strip_suffix('%')
+                .and_then(|n| n.trim().parse::<f64>().ok())
+                .is_some_and(|percent| percent > 0.0 && percent <= 100.0),
+            template::Node::Whole(_) | template::Node::Text(_) => true,
+            _ => false,
+        };
+        if !sound {
+            let what = "`at_once` must be a number from 1, or a percentage up to 100%";
+            self.wrong(node.pos, what, "write `at_once: 2`, `at_once: 50%` or `at_once: \"${inputs.at_once}%\"`");
+            return None;
+        }
+        Some(template)
+    }
+
+    /// `use` and what belongs to it.
+    pub(super) fn call(&mut self, fields: &Fields<'_>, entry: &Entry) -> Option<Use> {
+        let action = self.text(&entry.value);
+        let with = match fields.get("with") {
+            None => Some(Template { pos: entry.value.pos, node: template::Node::Record(Vec::new()) }),
+            Some(with) if matches!(with.value.data, Data::Record(_)) => self.template(&with.value),
+            Some(with) => {
+                let what = "`with` must be a record: the action's input by name";
+                self.wrong(with.value.pos, what, "write `with: { name: value }`");
+                None
+            }
+        };
+        let until = match fields.get("until") {
+            Some(until) => Some(self.until(fields, until)),
+            None => {
+                for key in WITH_UNTIL {
+                    if let Some(entry) = fields.get(key) {
+                        let what = format!("`{key}` has no meaning without `until`");
+                        self.wrong(entry.pos, what, format!("add `until:` and a condition on `out`, or leave `{key}` out"));
+                    }
+                }
+                None
+            }
+        };
+        let retry = fields.get("retry").map(|e| self.retry(&e.value));
+        Some(Use {
+            action: action?,
+            with: with?,
+            until: if_given(until)?,
+            retry: if_given(retry)?.unwrap_or_default(),
+        })
+    }
+
+    fn until(&mut self, fields: &Fields<'_>, until: &Entry) -> Option<Until> {
+        let condition = self.expr(&until.value);
+        let mut duration = |key: &str| fields.get(key).map(|e| self.duration(&e.value));
+        let (hold, every, expect) = (duration("for"), duration("every"), duration("expect"));
+        let timeout = match fields.get("timeout") {
+            Some(entry) => self.duration(&entry.value),
+            None => {
+                let what = "`until` without `timeout` could wait for ever";
+                self.wrong(until.pos, what, "add `timeout: 10m`, a few times what it usually takes");
+                None
+            }
+        };
+        let on_timeout = fields.get("on_timeout").and_then(|e| {
+            self.choice(&e.value, &[("fail", OnTimeout::Fail), ("continue", OnTimeout::Continue)])
+        });
+        let give_up = fields.get("give_up_if").map(|e| self.give_up(&e.value));
+        if let (Some(Some(hold)), Some(timeout), Some(entry)) = (hold, timeout, fields.get("for"))
+            && hold >= timeout
+        {
+            let what = "it must hold for as long as the timeout, so it can never be done";
+            self.wrong(entry.value.pos, what, "make `timeout` longer than `for`");
+        }
+        Some(Until {
+            condition: condition?,
+            hold: hold.flatten(),
+            every: every.flatten().unwrap_or(EVERY),
+            expect: expect.flatten(),
+            timeout: timeout?,
+            on_timeout: on_timeout.unwrap_or_default(),
+            give_up: if_given(give_up)?,
+        })
+    }
+
+    fn give_up(&mut self, node: &Node) -> Option<GiveUp> {
+        let fields = self.fields(node, "`give_up_if`", &["condition", "message"])?;
+        let condition = self
+            .required(&fields, "condition", "`condition:` and when waiting longer is pointless")
+            .and_then(|e| self.expr(&e.value));
+        let message = self
+            .required(&fields, "message", "`message:` and why waiting longer is pointless, and what to do")
+            .and_then(|e| self.template(&e.value));
+        Some(GiveUp { condition: condition?, message: message? })
+    }
+
+    fn retry(&mut self, node: &Node) -> Option<Retry> {
+        let fields = self.fields(node, "`retry`", &["attempts", "backoff"])?;
+        let default = Retry::default();
+        let attempts = fields.get("attempts").map_or(Some(default.attempts), |e| self.count(&e.value));
+        let backoff = fields.get("backoff").map_or(Some(default.backoff), |e| self.duration(&e.value));
+        Some(Retry { attempts: attempts?, backoff: backoff? })
+    }
+}
+

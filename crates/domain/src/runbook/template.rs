@@ -1,0 +1,197 @@
+//! Templates: YAML values whose strings may contain `${ expression }`.
+//!
+//! A string that is one whole `${…}` keeps the type of its value; in others, values become text. `$${` is a literal `${`.
+
+use serde_json::{Map, Value};
+
+use super::diagnostic::{Place, Pos};
+use super::expr::compile::{Flaw, after_string};
+use super::expr::{EvalError, Expr};
+use super::scope::Scope;
+
+/// A value with expressions in it.
+#[derive(Debug, Clone)]
+pub struct Template {
+    pub(super) pos: Pos,
+    pub(super) node: Node,
+}
+
+/// What a template is made of.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    /// A value as it is.
+    Literal(Value),
+    /// One whole `${…}`.
+    Whole(Expr),
+    /// Text with values in it.
+    Text(Vec<Piece>),
+    /// A list.
+    List(Vec<Template>),
+    /// A record: key, place of the key, value.
+    Record(Vec<(String, Pos, Template)>),
+}
+
+/// A piece of text.
+#[derive(Debug, Clone)]
+pub(super) enum Piece {
+    /// As it is.
+    Text(String),
+    /// The value of this.
+    Expr(Expr),
+}
+
+impl Template {
+    /// A value without expressions.
+    pub fn literal(value: Value) -> Self {
+        Self { pos: Pos::default(), node: Node::Literal(value) }
+    }
+
+    /// From a string of a file; all mistakes in it.
+    pub(super) fn text(source: &str, pos: Pos, place: &Place) -> Result<Self, Vec<Flaw>> {
+        let chars: Vec<char> = source.chars().collect();
+        let mut pieces = Vec::new();
+        let mut flaws = Vec::new();
+        let mut plain = String::new();
+        let mut at = 0;
+        while at < chars.len() {
+            match chars[at..] {
+                ['$', '$', '{', ..] => {
+                    plain.push_str("${");
+                    at += 3;
+                }
+                ['$', '{', ..] => {
+                    let Some(end) = closing(&chars, at + 2) else {
+                        flaws.push(Flaw::new(at, 2, "`${` is never closed", "close it with `}`, or write `$${` for a literal `${`"));
+                        break;
+                    };
+                    let inner: String = chars[at + 2..end].iter().collect();
+                    match Expr::at(&inner, place.from(at + 2)) {
+                        Ok(expr) => {
+                            if !plain.is_empty() {
+                                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                            }
+                            pieces.push(Piece::Expr(expr));
+                        }
+                        Err(flaw) => flaws.push(Flaw { offset: flaw.offset + at + 2, ..flaw }),
+                    }
+                    at = end + 1;
+                }
+                _ => {
+                    plain.push(chars[at]);
+                    at += 1;
+                }
+            }
+        }
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
+        let node = if pieces.is_empty() {
+            Node::Literal(Value::String(plain))
+        } else {
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(plain));
+            }
+            match pieces.as_slice() {
+                [Piece::Expr(expr)] => Node::Whole(expr.clone()),
+                _ => Node::Text(pieces),
+            }
+        };
+        Ok(Self { pos, node })
+    }
+
+    /// Its value.
+    pub fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
+        match &self.node {
+            Node::Literal(value) => Ok(value.clone()),
+            Node::Whole(expr) => expr.eval(scope),
+            Node::Text(pieces) => pieces
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Text(text) => Ok(text.clone()),
+                    Piece::Expr(expr) => expr.eval(scope).map(|value| plain_text(&value)),
+                })
+                .collect::<Result<String, _>>()
+                .map(Value::String),
+            Node::List(items) => items.iter().map(|item| item.eval(scope)).collect::<Result<_, _>>().map(Value::Array),
+            Node::Record(fields) => fields
+                .iter()
+                .map(|(key, _, value)| Ok((key.clone(), value.eval(scope)?)))
+                .collect::<Result<Map<_, _>, _>>()
+                .map(Value::Object),
+        }
+    }
+
+    /// As it was written, with the expressions unevaluated; what the manual shows.
+    pub fn source(&self) -> Value {
+        match &self.node {
+            Node::Literal(value) => value.clone(),
+            Node::Whole(expr) => Value::String(format!("${{{}}}", expr.source())),
+            Node::Text(pieces) => Value::String(
+                pieces
+                    .iter()
+                    .map(|piece| match piece {
+                        Piece::Text(text) => text.clone(),
+                        Piece::Expr(expr) => format!("${{{}}}", expr.source()),
+                    })
+                    .collect(),
+            ),
+            Node::List(items) => Value::Array(items.iter().map(Self::source).collect()),
+            Node::Record(fields) => {
+                Value::Object(fields.iter().map(|(key, _, value)| (key.clone(), value.source())).collect())
+            }
+        }
+    }
+
+    /// What it rests on: every path that its expressions name, with the value that they saw.
+    pub fn facts(&self, scope: &Scope) -> Map<String, Value> {
+        let mut facts = Map::new();
+        self.each_expr(&mut |expr| facts.extend(expr.facts(scope)));
+        facts
+    }
+
+    /// Calls `f` with every expression in it, in order.
+    pub(super) fn each_expr<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
+        match &self.node {
+            Node::Literal(_) => {}
+            Node::Whole(expr) => f(expr),
+            Node::Text(pieces) => pieces.iter().for_each(|piece| {
+                if let Piece::Expr(expr) = piece {
+                    f(expr);
+                }
+            }),
+            Node::List(items) => items.iter().for_each(|item| item.each_expr(f)),
+            Node::Record(fields) => fields.iter().for_each(|(_, _, value)| value.each_expr(f)),
+        }
+    }
+}
+
+/// The `}` that closes what was opened before `from`; braces within the expression and its texts are skipped.
+fn closing(chars: &[char], from: usize) -> Option<usize> {
+    let (mut at, mut open) = (from, 0_usize);
+    while let Some(c) = chars.get(at) {
+        match c {
+            '"' | '\'' => {
+                at = after_string(chars, at);
+                continue;
+            }
+            '{' => open += 1,
+            '}' if open == 0 => return Some(at),
+            '}' => open -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// A value within a text: strings bare, whole numbers without `.0`, lists and records as compact JSON.
+pub(super) fn plain_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(n) => match n.as_f64() {
+            Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15 => format!("{f:.0}"),
+            _ => n.to_string(),
+        },
+        other => other.to_string(),
+    }
+}

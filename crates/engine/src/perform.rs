@@ -1,0 +1,327 @@
+//! The three kinds of work: look, change, recover. Each talks to the outside, reports, and decides nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::Timestamp;
+use domain::action::{Action, ActionError, CallLog, Ctx, ErrorClass, Gate, GateClosed};
+use domain::run::{Entry, How, Intent, Perform, Recovery, State, StepPath, Undo, Verdict, Watch, recover};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::Core;
+use crate::driver::Report;
+
+pub(crate) struct Job {
+    pub(crate) core: Arc<Core>,
+    pub(crate) run_id: Uuid,
+    pub(crate) state: State,
+    pub(crate) perform: Perform,
+    pub(crate) reports: mpsc::UnboundedSender<Report>,
+}
+
+/// Does the work. When the driver is gone, so is the reason to go on: the work ends wherever it next reports.
+pub(crate) async fn perform(job: Job) {
+    let (_, entries) = match &job.perform {
+        Perform::Look { attempt, action, input, watch, since, .. } => {
+            (attempt, job.look(*attempt, action, input, watch.as_ref(), *since).await)
+        }
+        Perform::Change { attempt, action, input, undo, .. } => {
+            (attempt, job.change(*attempt, action, input, *undo).await)
+        }
+        Perform::Recover { attempt, intent, .. } => (attempt, job.recover(*attempt, intent).await),
+    };
+    job.report(entries.unwrap_or_else(|Dropped| Vec::new()), None, true);
+}
+
+/// The driver is gone.
+struct Dropped;
+
+impl Job {
+    fn step(&self) -> &StepPath {
+        self.perform.step()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    fn report(&self, entries: Vec<Entry>, committed: Option<oneshot::Sender<()>>, finished: bool) {
+        let step = self.step().clone();
+        let _ = self.reports.send(Report { step, entries, committed, finished });
+    }
+
+    /// Reports, and waits until it is committed.
+    async fn commit(&self, entry: Entry) -> Result<(), Dropped> {
+        let (committed, wait) = oneshot::channel();
+        self.report(vec![entry], Some(committed), false);
+        wait.await.map_err(|_| Dropped)
+    }
+
+    fn failed(&self, error: ActionError) -> Vec<Entry> {
+        vec![self.perform.failed(&self.state, error, self.now())]
+    }
+
+    fn done(&self, output: Value, how: How) -> Vec<Entry> {
+        vec![Entry::Done { step: self.step().clone(), output, how }]
+    }
+
+    fn action(&self, name: &str) -> Result<Arc<dyn Action>, ActionError> {
+        self.core.registry.get(name).cloned().ok_or_else(|| {
+            ActionError::refused("unknown_action", format!("this version of Firebreak has no action `{name}`"))
+        })
+    }
+
+    fn ctx(&self, attempt: u32, deadline: Duration, gate: Gate) -> Ctx {
+        Ctx {
+            clock: self.core.clock.clone(),
+            calls: CallLog::default(),
+            gate,
+            deadline,
+            token: format!("{}:{}:{attempt}", self.run_id, self.step()),
+        }
+    }
+
+    /// Looks once, within the deadline, and keeps the calls that it took.
+    async fn observe(&self, action: &dyn Action, attempt: u32, input: &Value) -> Result<Value, ActionError> {
+        let deadline = self.core.settings.look_deadline;
+        let ctx = self.ctx(attempt, deadline, Gate::new(|| Err(GateClosed("looking changes nothing".into()))));
+        let seen = match tokio::time::timeout(deadline, action.observe(&ctx, input)).await {
+            Ok(seen) => seen,
+            Err(_) => {
+                let waited = humantime(deadline);
+                Err(ActionError::new(ErrorClass::Transient, "timeout", format!("no answer within {waited}")))
+            }
+        };
+        self.keep_calls(&ctx, attempt).await;
+        seen
+    }
+
+    /// Calls are kept as soon as they were made. A database that is away costs the run nothing but these lines.
+    async fn keep_calls(&self, ctx: &Ctx, attempt: u32) {
+        let calls = ctx.calls.take();
+        for pause in [0, 100, 400, 1600] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            match store::calls::add(&self.core.pool, self.run_id, self.step(), attempt, &calls).await {
+                Ok(()) => return,
+                Err(e) => tracing::warn!(run = %self.run_id, step = %self.step(), "calls were not kept: {e}"),
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        attempt: u32,
+        action: &str,
+        input: &Value,
+        watch: Option<&Watch>,
+        since: Timestamp,
+    ) -> Result<Vec<Entry>, Dropped> {
+        let action = match self.action(action) {
+            Ok(action) => action,
+            Err(e) => return Ok(self.failed(e)),
+        };
+        let Some(watch) = watch else {
+            return Ok(match self.observe(&*action, attempt, input).await {
+                Ok(output) => self.done(output, How::Looked),
+                Err(e) => self.failed(e),
+            });
+        };
+        let (mut held_since, mut last) = (None, None);
+        loop {
+            let verdict = match self.observe(&*action, attempt, input).await {
+                Ok(out) => {
+                    let verdict = watch.judge(&out, since, &mut held_since, self.now());
+                    if last.as_ref() != Some(&out) && verdict == Verdict::NotYet {
+                        self.commit(Entry::Observed { step: self.step().clone(), output: out.clone() }).await?;
+                    }
+                    last = Some(out);
+                    verdict
+                }
+                Err(e) if matches!(e.class, ErrorClass::Refused | ErrorClass::Gone) => Verdict::Failed(e),
+                // A look that may succeed the next time breaks a soak, and nothing else.
+                Err(_) => {
+                    held_since = None;
+                    watch.overdue(since, self.now())
+                }
+            };
+            match verdict {
+                Verdict::NotYet => self.core.clock.sleep(watch.until.every).await,
+                Verdict::Holds | Verdict::Expired => {
+                    return Ok(self.done(last.unwrap_or_default(), How::Looked));
+                }
+                Verdict::Failed(error) => {
+                    let facts = last.unwrap_or_default();
+                    return Ok(vec![Entry::Failed { step: self.step().clone(), error, facts }]);
+                }
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        attempt: u32,
+        name: &str,
+        input: &Value,
+        undo: Option<bool>,
+    ) -> Result<Vec<Entry>, Dropped> {
+        match self.announce(attempt, name, input, undo).await {
+            Ok((action, intent)) => {
+                let (facts, effect) = (intent.facts.clone(), intent.effect);
+                self.commit(Entry::Intent {
+                    step: self.step().clone(),
+                    attempt,
+                    action: intent.action,
+                    input: intent.input,
+                    facts: intent.facts,
+                    effect,
+                    deadline: intent.deadline,
+                    undo: intent.undo,
+                })
+                .await?;
+                Ok(self.apply(&*action, attempt, input, &facts).await)
+            }
+            Err(entries) => Ok(entries),
+        }
+    }
+
+    /// Everything before the intent: look, see whether it is so already, ask the action whether it would refuse.
+    /// `Err` holds the entries when nothing is to be sent.
+    async fn announce(
+        &self,
+        attempt: u32,
+        name: &str,
+        input: &Value,
+        undo: Option<bool>,
+    ) -> Result<(Arc<dyn Action>, Intent), Vec<Entry>> {
+        let failed = |e| self.failed(e);
+        let action = self.action(name).map_err(failed)?;
+        let facts = self.observe(&*action, attempt, input).await.map_err(failed)?;
+        if let Some(output) = action.settled(input, &facts).map_err(failed)? {
+            return Err(self.done(output, How::AlreadySo));
+        }
+        action.plan(input, &facts).map_err(failed)?;
+        let undo = match undo {
+            Some(finally) => {
+                action.undo(input, &facts).map_err(failed)?.map(|call| Undo { call, finally })
+            }
+            None => None,
+        };
+        let Some(deadline) = self.deadline() else {
+            return Err(failed(lease_over()));
+        };
+        let intent = Intent {
+            action: name.to_owned(),
+            input: input.clone(),
+            facts,
+            effect: action.spec().effect,
+            deadline: self.now() + chrono::TimeDelta::from_std(deadline).unwrap_or_default(),
+            undo,
+        };
+        Ok((action, intent))
+    }
+
+    /// How long a change may take from now: never longer than the lease lasts.
+    fn deadline(&self) -> Option<Duration> {
+        self.core.lease.remaining().map(|left| left.min(self.core.settings.change_deadline))
+    }
+
+    /// The one mutating call, after its intent was committed.
+    async fn apply(&self, action: &dyn Action, attempt: u32, input: &Value, facts: &Value) -> Vec<Entry> {
+        let Some(deadline) = self.deadline() else {
+            return self.failed(lease_over());
+        };
+        let ctx = self.ctx(attempt, deadline, self.gate(deadline));
+        let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;
+        let calls = ctx.calls.clone().take();
+        let request_id = calls.iter().rev().find(|c| c.mutating).and_then(|c| c.request_id.clone());
+        for call in calls {
+            ctx.calls.push(call);
+        }
+        self.keep_calls(&ctx, attempt).await;
+        match answer {
+            Ok(Ok(output)) => self.done(output, How::Called { request_id }),
+            Ok(Err(error)) if error.class == ErrorClass::Unknown => self.unclear(error),
+            Ok(Err(error)) => self.failed(error),
+            Err(_) => {
+                let message = format!("no answer within {}", humantime(deadline));
+                self.unclear(ActionError::new(ErrorClass::Unknown, "timeout", message))
+            }
+        }
+    }
+
+    fn unclear(&self, error: ActionError) -> Vec<Entry> {
+        vec![Entry::Unclear { step: self.step().clone(), error }]
+    }
+
+    /// Open while the lease and the deadline last, both on the monotonic clock.
+    fn gate(&self, deadline: Duration) -> Gate {
+        let (lease, closes) = (self.core.lease.clone(), Instant::now() + deadline);
+        Gate::new(move || {
+            if lease.remaining().is_none() {
+                return Err(GateClosed("this process's lease has run out".into()));
+            }
+            if Instant::now() >= closes {
+                return Err(GateClosed("the call's deadline has passed".into()));
+            }
+            Ok(())
+        })
+    }
+
+    /// Finds out what became of a call whose answer was lost.
+    async fn recover(&self, attempt: u32, intent: &Intent) -> Result<Vec<Entry>, Dropped> {
+        let action = match self.action(&intent.action) {
+            Ok(action) => action,
+            Err(e) => return Ok(self.failed(e)),
+        };
+        let mut unanswered = 0;
+        loop {
+            let looked = self.observe(&*action, attempt, &intent.input).await;
+            let seen = looked.and_then(|facts| Ok((action.settled(&intent.input, &facts)?, facts)));
+            let (settled, facts) = match seen {
+                Ok(seen) => seen,
+                Err(e) => {
+                    unanswered += 1;
+                    if unanswered >= LOOKS_BEFORE_ASKING {
+                        let facts = serde_json::to_value(&e).unwrap_or_default();
+                        return Ok(vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }]);
+                    }
+                    self.core.clock.sleep(Duration::from_secs(5)).await;
+                    continue;
+                }
+            };
+            let now = self.now();
+            let window = self.core.settings.signature_window;
+            return Ok(match recover(intent.effect, settled.is_some(), now, intent.deadline, window) {
+                Recovery::FoundDone => self.done(settled.unwrap_or_default(), How::FoundDone),
+                Recovery::SendAgain => vec![Entry::AttemptFailed {
+                    step: self.step().clone(),
+                    attempt,
+                    error: ActionError::new(
+                        ErrorClass::Transient,
+                        "did_not_happen",
+                        "the call's answer was lost; a look shows that it took no effect, and it can no longer do so",
+                    ),
+                    retry_at: now,
+                }],
+                Recovery::LookAgainAt(at) => {
+                    self.core.clock.sleep((at - now).to_std().unwrap_or_default()).await;
+                    continue;
+                }
+                Recovery::AskPerson => vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }],
+            });
+        }
+    }
+}
+
+/// A service that cannot be looked at this often in a row is left to a person.
+const LOOKS_BEFORE_ASKING: u32 = 60;
+
+fn lease_over() -> ActionError {
+    ActionError::new(ErrorClass::Transient, "lease_over", "not sent: this process's lease is running out")
+}
+
+fn humantime(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64().round())
+}

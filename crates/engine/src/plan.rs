@@ -1,0 +1,273 @@
+//! Planning: the same steps with the same actions. What looks really looks; what changes answers what it would change.
+//!
+//! The first change makes everything after it hypothetical: a step that would wait is then told as waiting, and what it
+//! would see is "known after" it. Guards that rest on it are checked when the run gets there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::action::{Ctx, Effect};
+use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
+use domain::run::{Program, StepPath};
+use domain::runbook::{Body, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::{Map, Value};
+use store::StoreError;
+
+use crate::start::{Prepared, nobody};
+use crate::{Core, Engine, StartError};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It could not be started either.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// What a start with these inputs would do now. Changes nothing.
+    pub async fn plan(&self, runbook: &str, inputs: &Map<String, Value>) -> Result<Plan, PlanError> {
+        let (run_id, by) = nobody();
+        let Prepared { runbook, inputs, title, locks, program } =
+            self.core.prepare(runbook, inputs, run_id, &by)?;
+        let held: HashMap<_, _> =
+            store::pages::locks(&self.core.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
+        let locks: Vec<_> = locks
+            .into_iter()
+            .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
+            .collect();
+        let mut planner =
+            Planner { core: &self.core, program: &program, steps: Vec::new(), changed: None, stops: None };
+        planner.steps(&runbook.steps, None, &mut program.scope()).await;
+        let Planner { steps, stops, .. } = planner;
+        let locked = locks.iter().find_map(|l| Some((l, l.held_by.as_ref()?)));
+        let verdict = match (locked, stops) {
+            (Some((lock, holder)), _) => Verdict::Stops {
+                step: StepPath::top("start"),
+                message: format!("`{}` is locked by: {holder}", lock.target),
+            },
+            (None, Some((step, message))) => Verdict::Stops { step, message },
+            (None, None) => Verdict::Ready,
+        };
+        let impact = runbook.impact.as_ref().map(|t| match t.eval(&program.scope()) {
+            Ok(Value::String(text)) => text,
+            Ok(other) => other.to_string(),
+            Err(e) => e.to_string(),
+        });
+        let customers_percent = self.core.reach(&inputs);
+        let mut plan = Plan {
+            runbook: runbook.name.clone(),
+            runbook_hash: runbook.hash.clone(),
+            title,
+            risk: runbook.risk,
+            impact,
+            inputs,
+            locks,
+            steps,
+            verdict,
+            customers_percent,
+            at: self.core.clock.now(),
+            hash: String::new(),
+        };
+        plan.hash = plan.digest();
+        Ok(plan)
+    }
+}
+
+impl Core {
+    /// Share of all customers on the clusters that the inputs reach, directly or through a fleet.
+    fn reach(&self, inputs: &Map<String, Value>) -> f64 {
+        let ids: Vec<_> = inputs.values().filter_map(Value::as_str).collect();
+        let fleets: Vec<_> = ids.iter().filter_map(|id| self.inventory.fleet(id)).collect();
+        let reached = self.inventory.clusters.iter().filter(|c| {
+            ids.contains(&c.id.as_str()) || fleets.iter().any(|f| f.clusters.contains(&c.id))
+        });
+        reached.map(|c| c.customers_percent).sum::<f64>().min(100.0)
+    }
+}
+
+struct Planner<'a> {
+    core: &'a Core,
+    program: &'a Program,
+    steps: Vec<PlannedStep>,
+    /// The first step that would really change something.
+    changed: Option<String>,
+    stops: Option<(StepPath, String)>,
+}
+
+impl Planner<'_> {
+    /// Plans steps in order; stops where the run would.
+    fn steps<'s>(
+        &'s mut self,
+        steps: &'s [Step],
+        item: Option<&'s StepPath>,
+        scope: &'s mut Scope,
+    ) -> BoxFuture<'s, ()> {
+        async move {
+            for step in steps {
+                if self.stops.is_some() {
+                    return;
+                }
+                let path = item.map_or_else(|| StepPath::top(&step.id), |item| item.child(&step.id));
+                let slot = self.step(step, &path, scope).await;
+                scope.steps.insert(step.id.clone(), slot);
+            }
+        }
+        .boxed()
+    }
+
+    async fn step(&mut self, step: &Step, path: &StepPath, scope: &Scope) -> Slot {
+        match step.condition.as_ref().map(|c| (c, c.test(scope))) {
+            Some((condition, Ok(false))) => {
+                let why = format!("`if: {}` is false", condition.source());
+                self.tell(step, path, PlannedOutcome::Skipped { why });
+                return Slot::Known(Value::Null);
+            }
+            Some((_, Err(e))) => return self.not_told(step, path, e),
+            Some((_, Ok(true))) | None => {}
+        }
+        match &step.body {
+            Body::Assert { that, message } => match that.test(scope) {
+                Ok(true) => {
+                    self.tell(step, path, PlannedOutcome::Holds { facts: that.facts(scope) });
+                    Slot::Known(Value::Bool(true))
+                }
+                Ok(false) => {
+                    let message = match message.eval(scope) {
+                        Ok(Value::String(text)) => text,
+                        Ok(other) => other.to_string(),
+                        Err(e) => e.to_string(),
+                    };
+                    self.stop(step, path, message, that.facts(scope))
+                }
+                Err(e) => self.not_told(step, path, e),
+            },
+            Body::Value(template) => match template.eval(scope) {
+                Ok(value) => {
+                    self.tell(step, path, PlannedOutcome::Value);
+                    Slot::Known(value)
+                }
+                Err(e) => self.not_told(step, path, e),
+            },
+            Body::Use(call) => self.call(step, call, path, scope).await,
+            Body::Each(each) => self.each(step, each, path, scope).await,
+        }
+    }
+
+    async fn each(&mut self, step: &Step, each: &Each, path: &StepPath, scope: &Scope) -> Slot {
+        let items = match each.items.eval(scope) {
+            Ok(Value::Array(items)) if items.is_empty() => {
+                let message = format!("`{}` is empty; an empty set of targets never means \"all\"", each.items.source());
+                return self.stop(step, path, message, Map::new());
+            }
+            Ok(Value::Array(items)) => items,
+            Ok(_) => {
+                let message = format!("`{}` is not a list", each.items.source());
+                return self.stop(step, path, message, Map::new());
+            }
+            Err(e) => return self.not_told(step, path, e),
+        };
+        for value in items {
+            let key = value.as_str().or_else(|| value.get("id").and_then(Value::as_str)).unwrap_or("?").to_owned();
+            let at = path.item(&key);
+            let mut scope = scope.with_item(value);
+            match &each.body {
+                EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope).await,
+                EachBody::One(call) => drop(self.call(step, call, &at, &scope).await),
+            }
+            if self.stops.is_some() {
+                break;
+            }
+        }
+        Slot::Later { after: step.id.clone() }
+    }
+
+    async fn call(&mut self, step: &Step, call: &Use, path: &StepPath, scope: &Scope) -> Slot {
+        let input = match call.with.eval(scope) {
+            Ok(input) => input,
+            Err(e) => return self.not_told(step, path, e),
+        };
+        let Some(action) = self.program.registry.get(&call.action).map(Arc::clone) else {
+            let message = format!("this version of Firebreak has no action `{}`", call.action);
+            return self.stop(step, path, message, Map::new());
+        };
+        let looks = action.spec().effect == Effect::Observe;
+        if let (Some(until), Some(_)) = (&call.until, &self.changed) {
+            let (until, timeout_s) = (until.condition.source().to_owned(), until.timeout.as_secs());
+            self.tell(step, path, PlannedOutcome::Waits { until, timeout_s });
+            return Slot::Later { after: step.id.clone() };
+        }
+        let ctx = Ctx::looking(self.core.clock.clone(), self.core.settings.look_deadline);
+        let seen = tokio::time::timeout(self.core.settings.look_deadline, action.observe(&ctx, &input)).await;
+        let facts = match seen {
+            Ok(Ok(facts)) => facts,
+            Ok(Err(e)) => return self.refused(step, path, e.to_string()),
+            Err(_) => return self.refused(step, path, "it could not be looked at in time".into()),
+        };
+        if looks {
+            self.tell(step, path, PlannedOutcome::Looked);
+            return Slot::Known(facts);
+        }
+        let planned = action
+            .settled(&input, &facts)
+            .and_then(|settled| settled.map_or_else(|| action.plan(&input, &facts).map(Err), |output| Ok(Ok(output))));
+        match planned {
+            Ok(Ok(output)) => {
+                self.tell(step, path, PlannedOutcome::AlreadySo);
+                Slot::Known(output)
+            }
+            Ok(Err(planned)) => {
+                self.tell(step, path, PlannedOutcome::Changes { changes: planned.changes });
+                self.changed.get_or_insert_with(|| step.id.clone());
+                planned.output.map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::Known)
+            }
+            // A limit that an earlier step of the plan would lift (the group's maximum) is not there yet.
+            Err(_) if self.changed.is_some() => {
+                let step_id = self.changed.clone().unwrap_or_default();
+                self.tell(step, path, PlannedOutcome::KnownAfter { step: step_id });
+                Slot::Later { after: step.id.clone() }
+            }
+            Err(e) => self.refused(step, path, e.to_string()),
+        }
+    }
+
+    fn tell(&mut self, step: &Step, path: &StepPath, outcome: PlannedOutcome) {
+        let action = match &step.body {
+            Body::Use(call) => Some(call.action.clone()),
+            Body::Each(Each { body: EachBody::One(call), .. }) => Some(call.action.clone()),
+            Body::Each(_) | Body::Assert { .. } | Body::Value(_) => None,
+        };
+        let title = step.title.clone().unwrap_or_else(|| step.id.clone());
+        self.steps.push(PlannedStep { path: path.clone(), title, action, one_way: step.one_way, outcome });
+    }
+
+    /// What a failure of this step would do to the run: most stop it.
+    fn refused(&mut self, step: &Step, path: &StepPath, message: String) -> Slot {
+        if step.on_failure == Some(OnFailure::Continue) {
+            self.tell(step, path, PlannedOutcome::Skipped { why: message });
+            return Slot::Known(Value::Null);
+        }
+        self.stop(step, path, message, Map::new())
+    }
+
+    fn stop(&mut self, step: &Step, path: &StepPath, message: String, facts: Map<String, Value>) -> Slot {
+        self.stops = Some((path.clone(), message.clone()));
+        self.tell(step, path, PlannedOutcome::Stops { message, facts });
+        Slot::Known(Value::Null)
+    }
+
+    fn not_told(&mut self, step: &Step, path: &StepPath, error: EvalError) -> Slot {
+        match error {
+            EvalError::Later { after } => {
+                self.tell(step, path, PlannedOutcome::KnownAfter { step: after });
+                Slot::Later { after: step.id.clone() }
+            }
+            other => self.refused(step, path, other.to_string()),
+        }
+    }
+}

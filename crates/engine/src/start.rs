@@ -1,0 +1,200 @@
+//! The one door through which every run comes in: from a button, Slack, the CLI, the API or an alert.
+
+use std::sync::Arc;
+
+use domain::action::Registry;
+use domain::run::{Entry, Program};
+use domain::runbook::{Diagnostic, InputMistake, Runbook, Template, input_values, inventory_value, resolve_inputs};
+use domain::{Actor, inventory::Inventory};
+use serde_json::{Map, Value, json};
+use store::StoreError;
+use store::runs::{Created, Holder, NewRun};
+use uuid::Uuid;
+
+use crate::driver::Driver;
+use crate::{Core, Engine, Topic};
+
+/// What somebody asks for.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Name of the runbook.
+    pub runbook: String,
+    /// Inputs as given: ids and text are taken too.
+    pub inputs: Map<String, Value>,
+    /// Who.
+    pub by: Actor,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// The same key lands on the same run: fresh for each form and each intent.
+    pub idem_key: String,
+    /// The plan they saw.
+    pub plan: Option<domain::plan::Plan>,
+}
+
+/// A start that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// The run.
+    pub run_id: Uuid,
+    /// False when the same request had been made before, and this is its run.
+    pub new: bool,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No runbook of that name.
+    #[error("there is no runbook `{name}`; there are: {}", known.join(", "))]
+    UnknownRunbook {
+        /// As asked.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The runbook has mistakes.
+    #[error("runbook `{name}` has {} mistakes and cannot be run; see `firebreak runbook check`", mistakes.len())]
+    BrokenRunbook {
+        /// Its name.
+        name: String,
+        /// All of them.
+        mistakes: Arc<[Diagnostic]>,
+    },
+    /// Inputs that do not fit.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    BadInputs(Vec<InputMistake>),
+    /// A lock's or title's expression met something it does not expect.
+    #[error("{0}")]
+    Expression(#[from] domain::runbook::EvalError),
+    /// Another run holds the target.
+    #[error(
+        "`{}` is locked by run {} ({}, started by {}); wait until it has ended, or open it and decide there",
+        .0.target, .0.run_id, .0.title, .0.requested_by
+    )]
+    Locked(Box<Holder>),
+    /// This process may not act any more.
+    #[error("this process is stopping; ask again")]
+    Stopping,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A runbook with its inputs, ready to be planned or started.
+pub(crate) struct Prepared {
+    pub(crate) runbook: Arc<Runbook>,
+    pub(crate) inputs: Map<String, Value>,
+    pub(crate) title: String,
+    pub(crate) locks: Vec<String>,
+    pub(crate) program: Program,
+}
+
+impl Engine {
+    /// Starts a run: one statement writes it with its locks and its first journal entry, and this process owns it at once.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+        let core = &self.core;
+        let run_id = Uuid::now_v7();
+        let prepared = core.prepare(&request.runbook, &request.inputs, run_id, &request.by)?;
+        if core.lease.remaining().is_none() {
+            return Err(StartError::Stopping);
+        }
+        let at = core.clock.now();
+        let entry = Entry::Requested {
+            runbook: prepared.runbook.name.clone(),
+            hash: prepared.runbook.hash.clone(),
+            inputs: prepared.inputs.clone(),
+            by: request.by.clone(),
+            reason: request.reason.clone(),
+            plan_hash: request.plan.as_ref().map(|p| p.hash.clone()),
+            locks: prepared.locks.clone(),
+        };
+        let run = NewRun {
+            id: run_id,
+            runbook: prepared.runbook.name.clone(),
+            hash: prepared.runbook.hash.clone(),
+            source: prepared.runbook.source.to_string(),
+            title: prepared.title,
+            inputs: prepared.inputs,
+            plan: request.plan.as_ref().and_then(|p| serde_json::to_value(p).ok()),
+            by: request.by.clone(),
+            idem_key: request.idem_key,
+            locks: prepared.locks,
+            owner: core.lease.worker(),
+            at,
+            entry: entry.clone(),
+        };
+        match store::runs::create(&core.pool, &run).await? {
+            Created::Existing(run_id) => Ok(Started { run_id, new: false }),
+            Created::Locked(holder) => {
+                let details = json!({ "lock": holder.target, "held_by": holder.run_id });
+                store::audit::add(&core.pool, at, &request.by, "start refused: locked", &run.title, details).await?;
+                Err(StartError::Locked(Box::new(holder)))
+            }
+            Created::New => {
+                let (driver, nudges) = Driver::born(core, run_id, prepared.program, entry, at);
+                core.drive(driver, nudges);
+                core.bell.ring(Topic::Run(run_id));
+                Ok(Started { run_id, new: true })
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Finds the runbook, checks the inputs, and works out what the run is called and what it locks.
+    pub(crate) fn prepare(
+        &self,
+        name: &str,
+        given: &Map<String, Value>,
+        run_id: Uuid,
+        by: &Actor,
+    ) -> Result<Prepared, StartError> {
+        let shelf = self.library.get(name).ok_or_else(|| StartError::UnknownRunbook {
+            name: name.to_owned(),
+            known: self.library.iter().map(|(name, _)| name.to_owned()).collect(),
+        })?;
+        let runbook = shelf.runbook.clone().map_err(|mistakes| StartError::BrokenRunbook {
+            name: name.to_owned(),
+            mistakes,
+        })?;
+        let inputs = resolve_inputs(&runbook, &self.inventory, given).map_err(StartError::BadInputs)?;
+        let program = program(&runbook, &self.registry, &self.inventory, &inputs, run_id, by);
+        let scope = program.scope();
+        let text = |template: &Template| {
+            template.eval(&scope).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+        };
+        let locks = runbook.locks.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        let targets: Vec<_> = inputs.values().filter_map(Value::as_str).filter(|id| self.names(id)).collect();
+        let title = match targets.as_slice() {
+            [] => runbook.title.clone(),
+            targets => format!("{}: {}", runbook.title, targets.join(", ")),
+        };
+        Ok(Prepared { runbook, inputs, title, locks, program })
+    }
+
+    fn names(&self, id: &str) -> bool {
+        self.inventory.cluster(id).is_some() || self.inventory.fleet(id).is_some()
+    }
+}
+
+/// What the expressions of a run may name.
+pub(crate) fn program(
+    runbook: &Arc<Runbook>,
+    registry: &Registry,
+    inventory: &Inventory,
+    inputs: &Map<String, Value>,
+    run_id: Uuid,
+    by: &Actor,
+) -> Program {
+    Program {
+        runbook: runbook.clone(),
+        registry: registry.clone(),
+        inputs: input_values(runbook, inventory, inputs),
+        inventory: inventory_value(inventory),
+        run: json!({ "id": run_id, "requested_by": by.name() }),
+    }
+}
+
+/// The run and actor of what is only planned.
+pub(crate) fn nobody() -> (Uuid, Actor) {
+    (Uuid::nil(), Actor::system("plan"))
+}

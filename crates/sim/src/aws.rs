@@ -1,0 +1,254 @@
+//! AWS on the wire: one HTTP port for every service, told apart by the credential scope of SigV4.
+//!
+//! A call passes, in this order: fault dials, the trap before its effect, the effect together with its
+//! ledger entry (one lock), the trap after its effect, the answer. It runs in a task of its own: like
+//! the real AWS it finishes what it began, even if the caller has gone.
+
+mod autoscaling;
+mod autoscaling_describe;
+mod ec2;
+mod elbv2;
+mod params;
+mod rds;
+mod sts;
+mod xml;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::fault::ApiTrouble;
+use crate::hold::Phase;
+use crate::ledger::LedgerEntry;
+use crate::physics::{Effect, Physics, Refusal};
+use crate::shared::Shared;
+use params::Params;
+use xml::Xml;
+
+/// What a service's operation answers.
+struct Answer {
+    /// The inside of the result element.
+    result: Xml,
+    effect: Effect,
+}
+
+impl Answer {
+    /// An answer that changed nothing.
+    fn looked(write: impl FnOnce(&mut Xml)) -> Self {
+        Self::changed(None, write)
+    }
+
+    /// The answer of a change.
+    fn changed(effect: Effect, write: impl FnOnce(&mut Xml)) -> Self {
+        let mut result = Xml::default();
+        write(&mut result);
+        Self { result, effect }
+    }
+}
+
+type Outcome = Result<Answer, Refusal>;
+
+/// One AWS service on the query protocol or on EC2's dialect of it.
+struct Service {
+    /// Signing name.
+    name: &'static str,
+    version: &'static str,
+    namespace: &'static str,
+    dialect: Dialect,
+    /// What this service says when it throttles.
+    throttled: (&'static str, u16),
+    handle: fn(&str, &Params, &mut Physics) -> Option<Outcome>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Query,
+    Ec2,
+}
+
+static SERVICES: [&Service; 5] =
+    [&autoscaling::SERVICE, &ec2::SERVICE, &elbv2::SERVICE, &rds::SERVICE, &sts::SERVICE];
+
+/// A call that has been understood.
+struct Call {
+    service: &'static Service,
+    entry: LedgerEntry,
+    params: Params,
+}
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new().fallback(receive).with_state(shared)
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    let request_id = shared.request_id();
+    let Some((caller, name)) = credential_scope(&headers) else {
+        let refusal = Refusal::new(
+            "MissingAuthenticationToken",
+            "Missing Authentication Token: the simulator tells services apart by the credential scope of \
+             the Authorization header (any key will do)",
+        );
+        return refused(&sts::SERVICE, &refusal.with_status(403), &request_id);
+    };
+    let Some(service) = SERVICES.iter().find(|s| s.name == name) else {
+        let known: Vec<&str> = SERVICES.iter().map(|s| s.name).collect();
+        let message = format!("the simulator has no service '{name}'; it has {}", known.join(", "));
+        return refused(&sts::SERVICE, &Refusal::new("InvalidAction", message), &request_id);
+    };
+    let params = Params::parse(&body);
+    let operation = params.get("Action").unwrap_or_default().to_owned();
+    let flat = params.0.iter().filter(|(k, _)| !matches!(k.as_str(), "Action" | "Version"));
+    let entry = LedgerEntry {
+        n: 0,
+        at: shared.clock.now(),
+        service: service.name.into(),
+        mutating: !["Describe", "Get", "List"].iter().any(|p| operation.starts_with(p)),
+        operation,
+        caller,
+        params: flat.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        effect: None,
+        request_id,
+        status: 0,
+    };
+    let call = Call { service, entry, params };
+    let running = tokio::spawn(async move {
+        let until = shared.clone();
+        tokio::select! {
+            answer = run(shared, call) => answer,
+            () = until.stopped() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    });
+    running.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// `AWS4-HMAC-SHA256 Credential=AKID/20240507/us-east-1/autoscaling/aws4_request, ...`: key and service.
+fn credential_scope(headers: &HeaderMap) -> Option<(String, String)> {
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let scope = authorization.split_once("Credential=")?.1.split([',', ' ']).next()?;
+    let mut parts = scope.rsplit('/');
+    let (_request, service) = (parts.next()?, parts.next()?);
+    let caller = scope.split('/').next()?;
+    Some((caller.to_owned(), service.to_owned()))
+}
+
+async fn run(shared: Arc<Shared>, call: Call) -> Response {
+    let Call { service, mut entry, params } = call;
+    let trouble = shared.world(|w| w.dials.meet(service.name, &entry.operation));
+    let id = entry.request_id.clone();
+    let refusal = match trouble {
+        Some(ApiTrouble::Throttle) => {
+            Some(Refusal::new(service.throttled.0, "Rate exceeded").with_status(service.throttled.1))
+        }
+        Some(ApiTrouble::InternalError) => {
+            let code = if service.dialect == Dialect::Ec2 { "InternalError" } else { "InternalFailure" };
+            Some(Refusal::new(code, "An internal error has occurred.").with_status(500))
+        }
+        Some(ApiTrouble::Unavailable) => {
+            let code = if service.dialect == Dialect::Ec2 { "Unavailable" } else { "ServiceUnavailable" };
+            Some(Refusal::new(code, "Service is unavailable. Please try again.").with_status(503))
+        }
+        Some(ApiTrouble::TimeoutBefore) => {
+            shared.enter(entry);
+            return std::future::pending().await;
+        }
+        Some(ApiTrouble::Latency { seconds }) => {
+            shared.clock.sleep(Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))).await;
+            None
+        }
+        Some(ApiTrouble::TimeoutAfter) | None => None,
+    };
+    if let Some(refusal) = refusal {
+        entry.status = refusal.status;
+        shared.enter(entry);
+        return refused(service, &refusal, &id);
+    }
+    shared.holds.pass(Phase::BeforeEffect, &entry).await;
+    let unanswered = trouble == Some(ApiTrouble::TimeoutAfter);
+    let (outcome, entry) = shared.world(|w| {
+        let outcome = (service.handle)(&entry.operation, &params, w)
+            .unwrap_or_else(|| Err(invalid_action(service, &entry.operation)));
+        entry.effect = outcome.as_ref().ok().and_then(|a| a.effect.clone());
+        entry.status = match &outcome {
+            _ if unanswered => 0,
+            Ok(_) => 200,
+            Err(refusal) => refusal.status,
+        };
+        (outcome, shared.enter(entry))
+    });
+    shared.holds.pass(Phase::AfterEffect, &entry).await;
+    if unanswered {
+        return std::future::pending().await;
+    }
+    match outcome {
+        Ok(answer) => answered(service, &entry.operation, &answer, &id),
+        Err(refusal) => refused(service, &refusal, &id),
+    }
+}
+
+fn invalid_action(service: &Service, operation: &str) -> Refusal {
+    Refusal::new(
+        "InvalidAction",
+        match service.dialect {
+            Dialect::Ec2 => format!("The action {operation} is not valid for this web service."),
+            Dialect::Query => format!("Could not find operation {operation} for version {}", service.version),
+        },
+    )
+}
+
+fn answered(service: &Service, operation: &str, answer: &Answer, id: &str) -> Response {
+    let mut x = Xml::default();
+    x.node(&format!("{operation}Response xmlns=\"{}\"", service.namespace), |x| match service.dialect {
+        Dialect::Ec2 => {
+            x.text("requestId", id).raw(&answer.result);
+        }
+        Dialect::Query => {
+            x.node(&format!("{operation}Result"), |x| {
+                x.raw(&answer.result);
+            });
+            x.node("ResponseMetadata", |x| {
+                x.text("RequestId", id);
+            });
+        }
+    });
+    respond(200, x, id)
+}
+
+fn refused(service: &Service, refusal: &Refusal, id: &str) -> Response {
+    let mut x = Xml::default();
+    let error = |x: &mut Xml| {
+        x.text("Code", refusal.code).text("Message", &refusal.message);
+    };
+    match service.dialect {
+        Dialect::Ec2 => x.node("Response", |x| {
+            x.node("Errors", |x| {
+                x.node("Error", error);
+            });
+            x.text("RequestID", id);
+        }),
+        Dialect::Query => x.node(&format!("ErrorResponse xmlns=\"{}\"", service.namespace), |x| {
+            x.node("Error", |x| {
+                x.text("Type", if refusal.status < 500 { "Sender" } else { "Receiver" });
+                error(x);
+            });
+            x.text("RequestId", id);
+        }),
+    };
+    respond(refusal.status, x, id)
+}
+
+fn respond(status: u16, x: Xml, id: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = [("content-type", "text/xml"), ("x-amzn-requestid", id)];
+    (status, headers, x.document()).into_response()
+}
+
+/// A time as AWS's XML has it.
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

@@ -1,0 +1,194 @@
+//! RDS: the Aurora clusters, looked at.
+//!
+//! Endpoints are loopback addresses, not names: a client that connects to what `DescribeDBClusters`
+//! says reaches the simulated cluster with no DNS in between.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::params::Params;
+use super::xml::Xml;
+use super::{Answer, Dialect, Outcome, Service, time};
+use crate::physics::{AuroraCluster, Member, Physics, RdsEvent, Refusal};
+
+pub(super) static SERVICE: Service = Service {
+    name: "rds",
+    version: "2014-10-31",
+    namespace: "http://rds.amazonaws.com/doc/2014-10-31/",
+    dialect: Dialect::Query,
+    throttled: ("Throttling", 400),
+    handle,
+};
+
+const PORT: u16 = 3306;
+const ENGINE: &str = "aurora-mysql";
+const ENGINE_VERSION: &str = "8.0.mysql_aurora.3.04.2";
+
+fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outcome> {
+    Some(match operation {
+        "DescribeDBClusters" => clusters(params, world),
+        "DescribeDBInstances" => instances(params, world),
+        "DescribeEvents" => events(params, world),
+        _ => return None,
+    })
+}
+
+fn arn(world: &Physics, kind: &str, id: &str) -> String {
+    format!("arn:aws:rds:{}:{}:{kind}:{id}", world.world.region, world.world.account)
+}
+
+/// An identifier parameter may also be an ARN.
+fn identifier<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
+    params.get(name).map(|v| v.rsplit(':').next().unwrap_or(v))
+}
+
+fn unknown_filter(name: &str) -> Refusal {
+    Refusal::new("InvalidParameterValue", format!("Unrecognized filter name: {name}"))
+}
+
+fn clusters(params: &Params, world: &Physics) -> Outcome {
+    let mut found: Vec<&AuroraCluster> = world.clusters.iter().collect();
+    if let Some(id) = identifier(params, "DBClusterIdentifier") {
+        found.retain(|c| c.id == id);
+        if found.is_empty() {
+            let message = format!("DBCluster {id} not found.");
+            return Err(Refusal::new("DBClusterNotFoundFault", message).with_status(404));
+        }
+    }
+    for (name, values) in params.filters("Filters.Filter", "Values.Value") {
+        match name.as_str() {
+            "db-cluster-id" => found.retain(|c| values.iter().any(|v| v.rsplit(':').next() == Some(&c.id))),
+            "engine" => found.retain(|_| values.iter().any(|v| v == ENGINE)),
+            _ => return Err(unknown_filter(&name)),
+        }
+    }
+    let page = params.page(found, "MaxRecords", "Marker", 100)?;
+    Ok(Answer::looked(|x| {
+        x.list("DBClusters", "DBCluster", page.items, |x, c| cluster(x, world, c));
+        x.maybe("Marker", page.next);
+    }))
+}
+
+fn cluster(x: &mut Xml, world: &Physics, c: &AuroraCluster) {
+    let mut zones: Vec<&str> = c.members.iter().map(|m| m.zone.as_str()).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    x.text("DBClusterIdentifier", &c.id)
+        .text("DBClusterArn", arn(world, "cluster", &c.id))
+        .text("DbClusterResourceId", format!("cluster-{}", c.id.to_uppercase().replace('-', "")))
+        .text("Status", c.status())
+        .text("Engine", ENGINE)
+        .text("EngineVersion", ENGINE_VERSION)
+        .text("EngineMode", "provisioned")
+        .text("Endpoint", &c.endpoint)
+        .text("ReaderEndpoint", &c.reader_endpoint)
+        .text("Port", PORT)
+        .text("MultiAZ", zones.len() > 1)
+        .texts("AvailabilityZones", "AvailabilityZone", zones)
+        .text("MasterUsername", "root")
+        .text("DBClusterParameterGroup", "aurora-mysql8")
+        .text("DBSubnetGroup", "databases")
+        .text("BackupRetentionPeriod", 7)
+        .text("PreferredBackupWindow", "04:10-04:40")
+        .text("PreferredMaintenanceWindow", "sun:06:00-sun:06:30")
+        .text("ClusterCreateTime", time(c.created))
+        .text("StorageEncrypted", true)
+        .text("DeletionProtection", true)
+        .text("IAMDatabaseAuthenticationEnabled", false)
+        .list("DBClusterMembers", "DBClusterMember", c.members.iter().enumerate(), |x, (m, member)| {
+            x.text("DBInstanceIdentifier", &member.id)
+                .text("IsClusterWriter", m == c.writer)
+                .text("DBClusterParameterGroupStatus", "in-sync")
+                .text("PromotionTier", member.tier);
+        });
+}
+
+fn instances(params: &Params, world: &Physics) -> Outcome {
+    let members = |c: &'_ AuroraCluster| c.members.len();
+    let mut found: Vec<(&AuroraCluster, usize)> =
+        world.clusters.iter().flat_map(|c| (0..members(c)).map(move |m| (c, m))).collect();
+    if let Some(id) = identifier(params, "DBInstanceIdentifier") {
+        found.retain(|(c, m)| c.members[*m].id == id);
+        if found.is_empty() {
+            let message = format!("DBInstance {id} not found.");
+            return Err(Refusal::new("DBInstanceNotFound", message).with_status(404));
+        }
+    }
+    for (name, values) in params.filters("Filters.Filter", "Values.Value") {
+        let named = |id: &str| values.iter().any(|v| v.rsplit(':').next() == Some(id));
+        match name.as_str() {
+            "db-cluster-id" => found.retain(|(c, _)| named(&c.id)),
+            "db-instance-id" => found.retain(|(c, m)| named(&c.members[*m].id)),
+            "engine" => found.retain(|_| named(ENGINE)),
+            _ => return Err(unknown_filter(&name)),
+        }
+    }
+    let page = params.page(found, "MaxRecords", "Marker", 100)?;
+    Ok(Answer::looked(|x| {
+        x.list("DBInstances", "DBInstance", page.items, |x, (c, m)| {
+            instance(x, world, c, &c.members[m], c.member_status(m));
+        });
+        x.maybe("Marker", page.next);
+    }))
+}
+
+fn instance(x: &mut Xml, world: &Physics, c: &AuroraCluster, m: &Member, status: &str) {
+    x.text("DBInstanceIdentifier", &m.id)
+        .text("DBInstanceArn", arn(world, "db", &m.id))
+        .text("DbiResourceId", format!("db-{}", m.id.to_uppercase().replace('-', "")))
+        .text("DBInstanceClass", &m.class)
+        .text("DBInstanceStatus", status)
+        .text("Engine", ENGINE)
+        .text("EngineVersion", ENGINE_VERSION)
+        .node("Endpoint", |x| {
+            x.text("Address", &m.address).text("Port", PORT);
+        })
+        .text("InstanceCreateTime", time(c.created))
+        .text("AvailabilityZone", &m.zone)
+        .text("PreferredMaintenanceWindow", "sun:06:00-sun:06:30")
+        .node("PendingModifiedValues", |_| {})
+        .text("MultiAZ", false)
+        .text("AutoMinorVersionUpgrade", false)
+        .text("PubliclyAccessible", false)
+        .text("StorageType", "aurora")
+        .text("StorageEncrypted", true)
+        .text("DBClusterIdentifier", &c.id)
+        .list("DBParameterGroups", "DBParameterGroup", ["aurora-mysql8"], |x, name| {
+            x.text("DBParameterGroupName", name).text("ParameterApplyStatus", "in-sync");
+        })
+        .text("PromotionTier", m.tier)
+        .text("PerformanceInsightsEnabled", true);
+}
+
+fn events(params: &Params, world: &Physics) -> Outcome {
+    let now = world.now();
+    let minutes: i64 = params.parsed("Duration")?.unwrap_or(60);
+    let end = params.parsed::<DateTime<Utc>>("EndTime")?.unwrap_or(now);
+    let start = params.parsed::<DateTime<Utc>>("StartTime")?;
+    let start = start.unwrap_or_else(|| end - TimeDelta::minutes(minutes.clamp(0, 14 * 24 * 60)));
+    let categories = params.list("EventCategories.EventCategory");
+    let (source, kind) = (params.get("SourceIdentifier"), params.get("SourceType"));
+    if source.is_some() && kind.is_none() {
+        let message = "SourceType must be supplied if SourceIdentifier is supplied";
+        return Err(Refusal::new("InvalidParameterCombination", message));
+    }
+    let wanted = |e: &&RdsEvent| {
+        (start..=end).contains(&e.at)
+            && source.is_none_or(|s| s == e.source)
+            && kind.is_none_or(|k| k == e.source_type)
+            && (categories.is_empty() || e.categories.iter().any(|c| categories.iter().any(|w| w == c)))
+    };
+    let found: Vec<&RdsEvent> = world.events.iter().filter(wanted).collect();
+    let page = params.page(found, "MaxRecords", "Marker", 100)?;
+    Ok(Answer::looked(|x| {
+        x.list("Events", "Event", page.items, |x, e| {
+            let kind = if e.source_type == "db-cluster" { "cluster" } else { "db" };
+            x.text("SourceIdentifier", &e.source)
+                .text("SourceType", e.source_type)
+                .text("Message", &e.message)
+                .texts("EventCategories", "EventCategory", e.categories)
+                .text("Date", time(e.at))
+                .text("SourceArn", arn(world, kind, &e.source));
+        });
+        x.maybe("Marker", page.next);
+    }))
+}

@@ -1,0 +1,137 @@
+//! What can go wrong, as data: a timeline in the world, or one at a time through the control API.
+
+use serde::{Deserialize, Serialize};
+
+/// A fault and when it strikes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimedFault {
+    /// Seconds after the world's start.
+    pub at_s: u32,
+    /// What happens.
+    pub fault: FaultKind,
+}
+
+/// Everything that can go wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FaultKind {
+    /// The writer is lost and Aurora fails over; nobody can use the cluster meanwhile.
+    ClusterFailover {
+        /// The cluster.
+        cluster: String,
+        /// Seconds until the cluster is `available` again, with another writer.
+        duration_s: u32,
+    },
+    /// Hosts begin to fail logins to one cluster. Stays until the host is gone; its health sees nothing.
+    SickHosts {
+        /// The fleet, by the name of its group.
+        fleet: String,
+        /// The cluster whose logins fail.
+        cluster: String,
+        /// Share of queries that fail at first, 0 to 1.
+        from: f64,
+        /// Share of queries that fail in the end, 0 to 1.
+        to: f64,
+        /// Seconds from the first to the last, give or take a tenth per host.
+        ramp_s: u32,
+        /// Whether hosts launched later are sick as well (a broken configuration rather than a sick process).
+        #[serde(default)]
+        new_hosts_too: bool,
+    },
+    /// Aurora itself refuses the cluster's users: replacing hosts can never help.
+    WrongCredentials {
+        /// The cluster.
+        cluster: String,
+    },
+    /// Puts an end to [`FaultKind::WrongCredentials`].
+    CredentialsRestored {
+        /// The cluster.
+        cluster: String,
+    },
+    /// EC2 has no capacity; launches fail.
+    NoCapacity {
+        /// The zone, or all zones if absent.
+        #[serde(default)]
+        zone: Option<String>,
+    },
+    /// EC2 has capacity everywhere again.
+    CapacityRestored,
+    /// Hosts of the fleet launched from now on never listen, so they never become healthy.
+    NewHostsNeverListen {
+        /// The fleet, by the name of its group.
+        fleet: String,
+    },
+    /// Calls of the AWS API go wrong.
+    Api(ApiFault),
+    /// All API faults end.
+    ApiRestored,
+}
+
+impl FaultKind {
+    /// The cluster that it names.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::ClusterFailover { cluster, .. }
+            | Self::SickHosts { cluster, .. }
+            | Self::WrongCredentials { cluster }
+            | Self::CredentialsRestored { cluster } => Some(cluster),
+            _ => None,
+        }
+    }
+
+    /// The fleet that it names.
+    #[must_use]
+    pub fn fleet(&self) -> Option<&str> {
+        match self {
+            Self::SickHosts { fleet, .. } | Self::NewHostsNeverListen { fleet } => Some(fleet),
+            _ => None,
+        }
+    }
+}
+
+/// A dial on the AWS API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiFault {
+    /// Only this service (`autoscaling`, `ec2`, `elasticloadbalancing`, `rds`, `sts`); all if absent.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Only this operation; all if absent.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// What happens to the call.
+    pub trouble: ApiTrouble,
+    /// Share of the calls that are hit, 0 to 1, spread evenly.
+    #[serde(default = "always")]
+    pub probability: f64,
+    /// Ends after that many hits; never if absent.
+    #[serde(default)]
+    pub next: Option<u32>,
+}
+
+fn always() -> f64 {
+    1.0
+}
+
+/// What can happen to one call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiTrouble {
+    /// Refused: too many calls.
+    Throttle,
+    /// HTTP 500, nothing done.
+    InternalError,
+    /// HTTP 503, nothing done.
+    Unavailable,
+    /// Answered late by that many simulated seconds.
+    Latency {
+        /// Simulated seconds.
+        seconds: f64,
+    },
+    /// Never answered, and never done.
+    TimeoutBefore,
+    /// Done, but never answered.
+    TimeoutAfter,
+}

@@ -1,0 +1,202 @@
+//! ProxySQL's admin interface: PAUSE, RESUME, and the tables that tell how a host is doing.
+//!
+//! Text protocol only, every value a string, and a syntax error for everything else, as seen on a real
+//! ProxySQL 2.7. `WHERE` understands one equality, the column list is ignored.
+
+use std::sync::Arc;
+
+use super::packet::{SqlError, Table, Value};
+use crate::hold::Phase;
+use crate::ledger::LedgerEntry;
+use crate::physics::Physics;
+use crate::shared::Shared;
+
+/// An answer: a table, or OK.
+pub(super) type Answer = Result<Option<Table>, SqlError>;
+
+/// Runs one statement on a host's admin interface.
+pub(super) async fn run(shared: &Arc<Shared>, host: usize, user: &str, sql: &str) -> Answer {
+    let words: Vec<String> = sql.trim().trim_end_matches(';').split_whitespace().map(str::to_owned).collect();
+    let upper: Vec<String> = words.iter().map(|w| w.to_ascii_uppercase()).collect();
+    match upper.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["PROXYSQL", "PAUSE"] => pause(shared, host, user, true).await,
+        ["PROXYSQL", "RESUME"] => pause(shared, host, user, false).await,
+        ["SET", ..] => Ok(None),
+        ["SELECT", ..] => select(shared, host, &words, &upper).map(Some),
+        _ => Err(syntax_error(words.first().map_or("", String::as_str))),
+    }
+}
+
+/// The error that ProxySQL 2.7 gives for anything that its SQLite does not understand.
+pub(super) fn syntax_error(near: &str) -> SqlError {
+    SqlError::new(1045, "28000", format!("ProxySQL Admin Error: near \"{near}\": syntax error"))
+}
+
+async fn pause(shared: &Arc<Shared>, host: usize, user: &str, pause: bool) -> Answer {
+    let address = shared.world(|w| w.hosts[host].address.clone());
+    let mut entry = LedgerEntry {
+        n: 0,
+        at: shared.clock.now(),
+        service: "proxysql".into(),
+        operation: if pause { "PROXYSQL PAUSE" } else { "PROXYSQL RESUME" }.into(),
+        caller: user.into(),
+        params: [("host".to_owned(), address)].into(),
+        mutating: true,
+        effect: None,
+        request_id: shared.request_id(),
+        status: 200,
+    };
+    shared.holds.pass(Phase::BeforeEffect, &entry).await;
+    let entry = shared.world(|w| {
+        entry.effect = w.pause(host, pause);
+        shared.enter(entry)
+    });
+    // The socket must be closed (or open again) before the caller hears of it.
+    if let Err((address, error)) = shared.listeners.settle(shared).await {
+        return Err(SqlError::new(1045, "28000", format!("ProxySQL Admin Error: {address}: {error}")));
+    }
+    shared.holds.pass(Phase::AfterEffect, &entry).await;
+    Ok(None)
+}
+
+fn select(shared: &Arc<Shared>, host: usize, words: &[String], upper: &[String]) -> Result<Table, SqlError> {
+    let Some(from) = upper.iter().position(|w| w == "FROM") else {
+        // `SELECT 1` and the like.
+        return match &words[1..] {
+            [one] if one.parse::<i64>().is_ok() => {
+                Ok(Table { columns: vec![one.clone()], rows: vec![vec![Value::Text(one.clone())]] })
+            }
+            [comment, ..] if comment.eq_ignore_ascii_case("@@version_comment") => Ok(Table {
+                columns: vec![comment.clone()],
+                rows: vec![vec![Value::Text("(ProxySQL Admin Module)".into())]],
+            }),
+            other => Err(syntax_error(other.first().map_or("", String::as_str))),
+        };
+    };
+    let name = words.get(from + 1).map(|t| t.to_ascii_lowercase()).unwrap_or_default();
+    let name = name.rsplit('.').next().unwrap_or_default();
+    let mut table = match name {
+        "stats_mysql_global" => shared.world(|w| stats_mysql_global(w, host)),
+        "stats_mysql_connection_pool" => shared.world(|w| stats_mysql_connection_pool(w, host)),
+        "runtime_mysql_servers" => shared.world(|w| runtime_mysql_servers(w, host)),
+        unknown => {
+            let message = format!("ProxySQL Admin Error: no such table: {unknown}");
+            return Err(SqlError::new(1045, "28000", message));
+        }
+    };
+    if let Some(at) = upper.iter().position(|w| w == "WHERE") {
+        let (column, value) = equality(&words[at + 1..].join(" "))?;
+        let known = table.columns.iter().position(|c| c.eq_ignore_ascii_case(&column));
+        let Some(n) = known else {
+            let message = format!("ProxySQL Admin Error: no such column: {column}");
+            return Err(SqlError::new(1045, "28000", message));
+        };
+        table.rows.retain(|row| row.get(n) == Some(&Value::Text(value.clone())));
+    }
+    narrowed(table, &words[1..from].join(" "))
+}
+
+/// `column = 'value'`.
+fn equality(condition: &str) -> Result<(String, String), SqlError> {
+    let (column, value) = condition.split_once('=').ok_or_else(|| syntax_error(condition))?;
+    let value = value.trim().trim_matches(['\'', '"']);
+    if value.contains(char::is_whitespace) {
+        return Err(syntax_error(value));
+    }
+    Ok((column.trim().to_owned(), value.to_owned()))
+}
+
+/// Only the columns asked for, in that order.
+fn narrowed(table: Table, list: &str) -> Result<Table, SqlError> {
+    if list == "*" {
+        return Ok(table);
+    }
+    let mut chosen = Vec::new();
+    for column in list.split(',').map(str::trim) {
+        let found = table.columns.iter().position(|c| c.eq_ignore_ascii_case(column));
+        chosen.push(found.ok_or_else(|| {
+            SqlError::new(1045, "28000", format!("ProxySQL Admin Error: no such column: {column}"))
+        })?);
+    }
+    let pick = |row: &Vec<Value>| chosen.iter().map(|&n| row[n].clone()).collect();
+    Ok(Table {
+        columns: chosen.iter().map(|&n| table.columns[n].clone()).collect(),
+        rows: table.rows.iter().map(pick).collect(),
+    })
+}
+
+fn texts(columns: &[&str], rows: Vec<Vec<String>>) -> Table {
+    Table {
+        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        rows: rows.into_iter().map(|row| row.into_iter().map(Value::Text).collect()).collect(),
+    }
+}
+
+fn stats_mysql_global(world: &Physics, host: usize) -> Table {
+    let h = &world.hosts[host];
+    let backends: u64 = world.backend_connections(host).iter().map(|(_, n)| u64::from(*n)).sum();
+    let questions: f64 = h.pools.iter().map(|p| p.queries).sum();
+    let aborted: f64 = h.pools.iter().map(|p| p.err).sum();
+    let uptime = h.listens.map_or(0, |at| (world.now() - at).num_seconds().max(0));
+    let rows = [
+        ("ProxySQL_Uptime", uptime as u64),
+        ("Active_Transactions", (h.clients * 0.02) as u64),
+        ("Client_Connections_aborted", 0),
+        ("Client_Connections_connected", h.clients.round() as u64),
+        ("Server_Connections_aborted", aborted as u64),
+        ("Server_Connections_connected", backends),
+        ("Questions", questions as u64),
+        ("mysql_listener_paused", u64::from(h.paused)),
+    ];
+    let rows = rows.into_iter().map(|(name, n)| vec![name.to_owned(), n.to_string()]).collect();
+    texts(&["Variable_Name", "Variable_Value"], rows)
+}
+
+fn stats_mysql_connection_pool(world: &Physics, host: usize) -> Table {
+    let columns = [
+        "hostgroup", "srv_host", "srv_port", "status", "ConnUsed", "ConnFree", "ConnOK", "ConnERR",
+        "MaxConnUsed", "Queries", "Queries_GTID_sync", "Bytes_data_sent", "Bytes_data_recv", "Latency_us",
+    ];
+    let row = |(cluster, limit): (usize, u32)| {
+        let pool = world.hosts[host].pools[cluster];
+        let used = limit / 10;
+        let numbers = [
+            u64::from(used),
+            u64::from(limit - used),
+            pool.ok as u64,
+            pool.err as u64,
+            u64::from(limit),
+            pool.queries as u64,
+            0,
+            (pool.queries * 180.0) as u64,
+            (pool.queries * 900.0) as u64,
+            420,
+        ];
+        let mut row = vec![
+            Physics::hostgroup(cluster).to_string(),
+            world.clusters[cluster].endpoint.clone(),
+            "3306".to_owned(),
+            // Failing logins never shun a server: ProxySQL calls it ONLINE whatever happens.
+            if world.clusters[cluster].down() { "SHUNNED" } else { "ONLINE" }.to_owned(),
+        ];
+        row.extend(numbers.iter().map(u64::to_string));
+        row
+    };
+    texts(&columns, world.backend_connections(host).into_iter().map(row).collect())
+}
+
+fn runtime_mysql_servers(world: &Physics, host: usize) -> Table {
+    let columns = [
+        "hostgroup_id", "hostname", "port", "gtid_port", "status", "weight", "compression",
+        "max_connections", "max_replication_lag", "use_ssl", "max_latency_ms", "comment",
+    ];
+    let row = |(cluster, limit): (usize, u32)| {
+        let c = &world.clusters[cluster];
+        let status = if c.down() { "SHUNNED" } else { "ONLINE" };
+        let hostgroup = Physics::hostgroup(cluster).to_string();
+        let (limit, endpoint) = (limit.to_string(), c.endpoint.as_str());
+        let row = [&hostgroup, endpoint, "3306", "0", status, "1", "0", &limit, "0", "0", "0", &c.id];
+        row.map(str::to_owned).to_vec()
+    };
+    texts(&columns, world.backend_connections(host).into_iter().map(row).collect())
+}

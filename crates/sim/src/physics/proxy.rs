@@ -1,0 +1,76 @@
+//! What a MySQL query gets, on a proxy host or on Aurora itself.
+//!
+//! Chance would make a probe flaky, so failures are spread evenly: every query adds the probability
+//! of failing to a debt, and the query that fills it up fails.
+
+use super::Physics;
+use super::aurora::AuroraCluster;
+
+/// What becomes of a query that reaches for a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// This instance answers it.
+    Answered {
+        /// `@@aurora_server_id`.
+        server_id: String,
+        /// `@@innodb_read_only`.
+        read_only: bool,
+    },
+    /// Aurora refuses the login.
+    AccessDenied,
+    /// Aurora has no connection left.
+    TooManyConnections,
+    /// ProxySQL gives up waiting for a connection, after ten seconds.
+    NoBackend {
+        /// The hostgroup that it tried.
+        hostgroup: u32,
+    },
+}
+
+impl Physics {
+    /// ProxySQL's number of a cluster's writer hostgroup.
+    pub(crate) fn hostgroup(cluster: usize) -> u32 {
+        10 * (cluster as u32 + 1)
+    }
+
+    /// The cluster that a MySQL user belongs to, and the user's password.
+    pub(crate) fn user(&self, user: &str) -> Option<(usize, &str)> {
+        let clusters = &self.world.clusters;
+        let cluster = clusters.iter().position(|c| c.probe_user() == user)?;
+        Some((cluster, clusters[cluster].probe_password.as_str()))
+    }
+
+    /// The clusters behind a host, each with the connections that the host keeps to its writer.
+    pub(crate) fn backend_connections(&self, host: usize) -> Vec<(usize, u32)> {
+        let fleet = self.hosts[host].fleet;
+        let behind = (0..self.clusters.len()).filter(|&c| self.fleet_of[c] == fleet);
+        behind.map(|c| (c, self.world.fleets[fleet].backend_connections)).collect()
+    }
+
+    /// A query through a proxy host.
+    pub(crate) fn proxy_query(&mut self, host: usize, cluster: usize) -> Reply {
+        let c = &self.clusters[cluster];
+        if c.down() {
+            return Reply::NoBackend { hostgroup: Self::hostgroup(cluster) };
+        }
+        let (refuses, answer) = (c.refuses_logins, instance_reply(c, c.writer));
+        let overload = if refuses { 0.0 } else { self.backend_failure(cluster) };
+        let sick = if refuses { 1.0 } else { self.hosts[host].sickness(cluster, self.now) };
+        let pool = &mut self.hosts[host].pools[cluster];
+        pool.queries += 1.0;
+        pool.probe_debt += 1.0 - (1.0 - sick) * (1.0 - overload);
+        if pool.probe_debt < 1.0 {
+            pool.ok += 1.0;
+            return answer;
+        }
+        pool.probe_debt -= 1.0;
+        pool.err += 1.0;
+        if overload > sick { Reply::TooManyConnections } else { Reply::AccessDenied }
+    }
+}
+
+/// What a member answers when asked directly.
+pub(crate) fn instance_reply(cluster: &AuroraCluster, member: usize) -> Reply {
+    let m: &super::Member = &cluster.members[member];
+    Reply::Answered { server_id: m.id.clone(), read_only: member != cluster.writer }
+}

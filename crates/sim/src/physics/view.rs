@@ -1,0 +1,110 @@
+//! What the wire layers need to know of the world: who listens where, and where to find what.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::Physics;
+use crate::world::{ClusterInfo, FleetInfo, WorldInfo};
+
+/// Port of every Aurora endpoint.
+pub(crate) const AURORA_PORT: u16 = 3306;
+
+/// Who answers on an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persona {
+    /// A proxy host's traffic port.
+    Proxy { host: usize },
+    /// A proxy host's admin port.
+    Admin { host: usize },
+    /// A cluster's writer endpoint.
+    Writer { cluster: usize },
+    /// A cluster's reader endpoint.
+    Reader { cluster: usize },
+    /// An instance's own endpoint.
+    Instance { cluster: usize, member: usize },
+}
+
+/// An address where connections live; `accepting` says whether new ones are let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) address: SocketAddr,
+    pub(crate) persona: Persona,
+    pub(crate) accepting: bool,
+}
+
+impl Physics {
+    /// Every address where somebody is at home.
+    pub(crate) fn ports(&self) -> Vec<Port> {
+        let port = |address: &str, port: u16, persona, accepting| {
+            let ip: Ipv4Addr = address.parse().ok()?;
+            Some(Port { address: SocketAddr::from((ip, port)), persona, accepting })
+        };
+        let mut ports = Vec::new();
+        for (n, host) in self.hosts.iter().enumerate().filter(|(_, h)| h.alive(self.now)) {
+            let fleet = &self.world.fleets[host.fleet];
+            let accepting = host.accepts(self.now);
+            ports.extend(port(&host.address, fleet.mysql_port, Persona::Proxy { host: n }, accepting));
+            ports.extend(port(&host.address, fleet.admin_port, Persona::Admin { host: n }, true));
+        }
+        for (n, cluster) in self.clusters.iter().enumerate() {
+            if !cluster.down() {
+                ports.extend(port(&cluster.endpoint, AURORA_PORT, Persona::Writer { cluster: n }, true));
+            }
+            ports.extend(port(&cluster.reader_endpoint, AURORA_PORT, Persona::Reader { cluster: n }, true));
+            for (m, member) in cluster.members.iter().enumerate() {
+                if cluster.member_status(m) == "available" {
+                    let persona = Persona::Instance { cluster: n, member: m };
+                    ports.extend(port(&member.address, AURORA_PORT, persona, true));
+                }
+            }
+        }
+        ports
+    }
+
+    pub(crate) fn target_group_arn(&self, fleet: usize) -> Option<String> {
+        let name = &self.world.fleets[fleet].target_group.as_ref()?.name;
+        let (region, account) = (&self.world.region, &self.world.account);
+        let id = super::bits(self.seed, name, 0);
+        Some(format!("arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/{name}/{id:016x}"))
+    }
+
+    pub(crate) fn info(&self) -> WorldInfo {
+        let cluster = |n: usize| {
+            let (spec, state) = (&self.world.clusters[n], &self.clusters[n]);
+            ClusterInfo {
+                id: spec.id.clone(),
+                customers_percent: spec.customers_percent,
+                endpoint: state.endpoint.clone(),
+                reader_endpoint: state.reader_endpoint.clone(),
+                port: AURORA_PORT,
+                class: spec.class.clone(),
+                max_connections: spec.connection_limit(),
+                probe_user: spec.probe_user(),
+                probe_password: spec.probe_password.clone(),
+                fleet: self.world.fleets.get(self.fleet_of[n]).map(|f| f.asg.clone()).unwrap_or_default(),
+            }
+        };
+        let fleet = |n: usize| {
+            let spec = &self.world.fleets[n];
+            let behind = (0..self.clusters.len()).filter(|&c| self.fleet_of[c] == n);
+            FleetInfo {
+                asg: spec.asg.clone(),
+                region: self.world.region.clone(),
+                target_group_arn: self.target_group_arn(n),
+                mysql_port: spec.mysql_port,
+                admin_port: spec.admin_port,
+                admin_user: spec.admin_user.clone(),
+                admin_password: spec.admin_password.clone(),
+                backend_connections: spec.backend_connections,
+                hostgroups: behind.map(|c| (self.clusters[c].id.clone(), Self::hostgroup(c))).collect(),
+            }
+        };
+        WorldInfo {
+            name: self.world.name.clone(),
+            region: self.world.region.clone(),
+            account: self.world.account.clone(),
+            start: self.world.start,
+            clusters: (0..self.clusters.len()).map(cluster).collect(),
+            fleets: (0..self.world.fleets.len()).map(fleet).collect(),
+        }
+    }
+}

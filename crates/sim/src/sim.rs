@@ -1,0 +1,191 @@
+//! Starting and stopping a simulator, and looking into it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::hold::{Hold, Phase};
+use crate::ledger::LedgerEntry;
+use crate::physics::{Physics, Sample};
+use crate::shared::Shared;
+use crate::world::{World, WorldError, WorldInfo};
+use crate::{FaultKind, aws, control};
+
+/// Real time between two looks at the clock, while nobody calls.
+const HEARTBEAT: Duration = Duration::from_millis(25);
+
+/// How to run a world.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Simulated seconds per real second; 0 stands still until stepped.
+    pub speed: f64,
+    /// Seed of everything that chance decides.
+    pub seed: u64,
+    /// Port of the HTTP side on 127.0.0.1; 0 takes a free one.
+    pub http_port: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { speed: 1.0, seed: 1, http_port: 0 }
+    }
+}
+
+/// Why a simulator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The world contradicts itself.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// A socket cannot be opened.
+    #[error("cannot listen on {address}: {source}; is another program using it?")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// All of 127.2.x.x to 127.254.x.x are in use.
+    #[error("no free loopback network 127.2.0.0/16 to 127.254.0.0/16: 253 simulators seem to be running")]
+    NoSubnet,
+}
+
+/// A running simulator. Dropping it closes every socket.
+pub struct Sim {
+    shared: Arc<Shared>,
+    endpoint: String,
+    stop: watch::Sender<()>,
+    tasks: JoinSet<()>,
+    /// Keeps the loopback network ours for as long as we live.
+    _subnet: StdListener,
+}
+
+impl Sim {
+    /// Opens the HTTP port and every MySQL listener, and lets time run.
+    ///
+    /// # Errors
+    /// [`StartError`]: a world that contradicts itself, or no socket.
+    pub async fn start(world: World, options: Options) -> Result<Self, StartError> {
+        let (subnet, reservation) = reserve_subnet()?;
+        let physics = Physics::new(&world, options.seed, subnet)?;
+        let clock = Clock::new(world.start, options.speed);
+        let (stop, stopped) = watch::channel(());
+        let shared = Arc::new(Shared::new(clock, physics, options.seed, stopped));
+
+        let address = format!("127.0.0.1:{}", options.http_port);
+        let failed = |source| StartError::Listen { address: address.clone(), source };
+        let http = TcpListener::bind(&address).await.map_err(failed)?;
+        let bound = http.local_addr().map_err(failed)?;
+        shared
+            .listeners
+            .settle(&shared)
+            .await
+            .map_err(|(address, source)| StartError::Listen { address: address.to_string(), source })?;
+
+        let mut tasks = JoinSet::new();
+        let router = control::router(shared.clone()).fallback_service(aws::router(shared.clone()));
+        let until = shared.clone();
+        tasks.spawn(async move {
+            let served = axum::serve(http, router).with_graceful_shutdown(async move { until.stopped().await });
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the simulator's HTTP side ended");
+            }
+        });
+        tasks.spawn(heartbeat(shared.clone()));
+        Ok(Self { shared, endpoint: format!("http://{bound}"), stop, tasks, _subnet: reservation })
+    }
+
+    /// Base URL of every AWS service and of the control API, e.g. `http://127.0.0.1:40123`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The simulated clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.shared.clock.clone()
+    }
+
+    /// Every call so far, in the order of their effects.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        self.shared.ledger()
+    }
+
+    /// What customers have seen so far: per cluster, one sample every five simulated seconds.
+    #[must_use]
+    pub fn customers(&self) -> Vec<Sample> {
+        self.shared.world(|w| w.samples().to_vec())
+    }
+
+    /// Share of a cluster's requests that fail just now, 0 to 1; 0 for an unknown cluster.
+    #[must_use]
+    pub fn error_share(&self, cluster: &str) -> f64 {
+        self.shared.world(|w| w.last_sample(cluster).map_or(0.0, Sample::error_share))
+    }
+
+    /// Where to find what.
+    #[must_use]
+    pub fn world_info(&self) -> WorldInfo {
+        self.shared.world(|w| w.info())
+    }
+
+    /// Lets a fault strike now.
+    pub fn strike(&self, fault: FaultKind) {
+        self.shared.world(|w| w.strike(fault));
+    }
+
+    /// Sets a trap for the next call of an operation of any service (`SetDesiredCapacity`,
+    /// `PROXYSQL PAUSE`, ...): it stops at `phase` until released.
+    #[must_use]
+    pub fn hold(&self, operation: &str, phase: Phase) -> Hold {
+        self.shared.holds.set(operation, phase)
+    }
+
+    /// Stops everything and waits until every socket is closed.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(());
+        self.shared.listeners.close().await;
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        // Tasks end by themselves once they see this; the JoinSet then aborts what is left.
+        self.stop.send_replace(());
+    }
+}
+
+/// Advances the world while nobody calls, so that hosts boot and die on time.
+async fn heartbeat(shared: Arc<Shared>) {
+    let mut stopped = std::pin::pin!(shared.stopped());
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+        if let Err((address, error)) = shared.listeners.settle(&shared).await {
+            tracing::error!(%address, %error, "the simulator cannot listen");
+        }
+    }
+    shared.listeners.close().await;
+}
+
+/// Takes a loopback network that no other simulator on this machine holds.
+fn reserve_subnet() -> Result<(u8, StdListener), StartError> {
+    // The standard hasher's keys are random per process and instance: chance enough to spread parallel
+    // simulators, and the reservation is what makes it safe.
+    let start = RandomState::new().hash_one("subnet") % 253;
+    (0..253)
+        .map(|n| 2 + ((start + n) % 253) as u8)
+        .find_map(|s| StdListener::bind((Ipv4Addr::new(127, s, 255, 254), 3306)).ok().map(|l| (s, l)))
+        .ok_or(StartError::NoSubnet)
+}

@@ -1,0 +1,31 @@
+//! What can go wrong with a question.
+
+/// A question that was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused, or could not be reached.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The address is no Postgres URL.
+    #[error("not a Postgres URL ({0}); write postgres://user:password@host:5432/database")]
+    Url(String),
+    /// A stored row does not say what it must.
+    #[error("the stored {what} of {key} cannot be read: {why}")]
+    Corrupt {
+        /// Which kind of row.
+        what: &'static str,
+        /// Which one.
+        key: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(what: &'static str, key: impl ToString, why: impl ToString) -> Self {
+        Self::Corrupt { what, key: key.to_string(), why: why.to_string() }
+    }
+}
