@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::action::{ActionError, CallRecord, Ctx, ErrorClass, Observe};
 use reqwest::{Client, StatusCode, Url};
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -79,8 +80,8 @@ struct Answer {
 enum Data {
     Vector(Vec<Series>),
     Scalar((f64, String)),
-    Matrix(serde_json::Value),
-    String(serde_json::Value),
+    Matrix(IgnoredAny),
+    String(IgnoredAny),
 }
 
 #[derive(Deserialize)]

@@ -1,2 +1,69 @@
-//! cli
-fn main() {}
+//! `firebreak`: the one binary. Configuration and wiring, nothing else.
+//!
+//! - `serve` runs the control plane on a configuration file;
+//! - `demo` runs it on embedded defaults, against a simulated AWS in which the incident of 7 May 2024 happens;
+//! - `drill` plays an incident head-less and scores it;
+//! - `sim` runs the simulated AWS alone;
+//! - `runbook check` finds every mistake in runbook files.
+
+mod app;
+mod config;
+mod demo;
+mod drill;
+mod files;
+mod runbook;
+mod serve;
+mod simulated;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "firebreak", version, about = "Incident response for databases and their proxies", max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the control plane on a configuration file
+    Serve(serve::Args),
+    /// Run everything on embedded defaults: the incident of 7 May 2024, on a simulated AWS
+    Demo(demo::Args),
+    /// Play an incident head-less, and score it
+    Drill(drill::Args),
+    /// Run the simulated AWS alone
+    Sim(simulated::Args),
+    /// Work with runbook files
+    #[command(subcommand)]
+    Runbook(runbook::Command),
+}
+
+fn main() -> ExitCode {
+    terminal::log_to_stderr();
+    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Into::into).and_then(
+        |runtime| {
+            let outcome = runtime.block_on(async {
+                match Cli::parse().command {
+                    Command::Serve(args) => serve::serve(args).await,
+                    Command::Demo(args) => demo::demo(args).await,
+                    Command::Drill(args) => drill::drill(args).await,
+                    Command::Sim(args) => simulated::sim(args).await,
+                    Command::Runbook(command) => runbook::run(command).await,
+                }
+            });
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            outcome
+        },
+    );
+    match outcome {
+        Ok(code) => code,
+        Err(e) => {
+            terminal::complain(&e);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,9 +1,12 @@
-//! The runbook language from the outside: the files of this repository, a file with everything wrong, and any text.
+//! The runbook language from the outside: the files of this repository, files with everything wrong, and any text.
+
+mod runbooks_support;
 
 use std::fs;
 use std::path::Path;
 
 use domain::runbook::{self, Diagnostic};
+use runbooks_support::registry;
 
 fn drawn(file_name: &str, text: &str, mistakes: &[Diagnostic]) -> String {
     runbook::render(file_name, text, mistakes, false)
@@ -26,4 +29,28 @@ fn every_runbook_of_the_repository_can_be_read() {
         read += 1;
     }
     assert!(read > 0, "no runbooks found");
+}
+
+#[test]
+fn the_checker_finds_nothing_in_a_sound_runbook() {
+    let text = include_str!("../../../runbooks/replace-proxysql.yaml");
+    let book = runbook::parse("replace-proxysql.yaml", text).unwrap();
+    let mistakes = runbook::check(&book, &registry());
+    assert!(mistakes.is_empty(), "{}", drawn("replace-proxysql.yaml", text, &mistakes));
+}
+
+#[test]
+fn every_mistake_of_form_is_shown_at_its_place() {
+    let text = include_str!("runbooks_support/bad-form.yaml");
+    let mistakes = runbook::parse("bad-form.yaml", text).unwrap_err();
+    insta::assert_snapshot!(drawn("bad-form.yaml", text, &mistakes));
+}
+
+#[test]
+fn every_mistake_of_meaning_is_shown_at_its_place() {
+    let text = include_str!("runbooks_support/bad-names.yaml");
+    let book = runbook::parse("bad-names.yaml", text)
+        .unwrap_or_else(|mistakes| panic!("{}", drawn("bad-names.yaml", text, &mistakes)));
+    let mistakes = runbook::check(&book, &registry());
+    insta::assert_snapshot!(drawn("bad-names.yaml", text, &mistakes));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,8 +26,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_sim/customers", get(async |State(s): Sim| Json(s.world(|w| w.samples().to_vec()))))
         .route("/_sim/world", get(async |State(s): Sim| Json(s.world(|w| w.info()))))
         .route("/_sim/fault", post(fault))
+        .route("/_sim/{*rest}", any(unknown))
         .route("/api/v1/query", get(query_get).post(query_post))
         .with_state(shared)
+}
+
+async fn unknown() -> Response {
+    let error = "the control API has clock, ledger, customers, world and fault under /_sim/";
+    (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
 }
 
 async fn clock(State(shared): Sim) -> Json<Value> {
@@ -43,7 +49,8 @@ struct Speed {
 
 async fn set_clock(shared: Sim, Json(Speed { speed }): Json<Speed>) -> Response {
     if !speed.is_finite() || speed < 0.0 {
-        let error = json!({ "error": format!("speed must be 0 or more simulated seconds per second, not {speed}") });
+        let error =
+            json!({ "error": format!("speed must be 0 or more simulated seconds per second, not {speed}") });
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
     shared.clock.set_speed(speed);

@@ -12,7 +12,11 @@ use crate::world::{World, WorldError};
 ///
 /// # Errors
 /// [`WorldError`] if the world contradicts itself.
-pub fn counterfactual(world: &World, options: &Options, duration: Duration) -> Result<Vec<Sample>, WorldError> {
+pub fn counterfactual(
+    world: &World,
+    options: &Options,
+    duration: Duration,
+) -> Result<Vec<Sample>, WorldError> {
     counterfactual_with(world, options, duration, |_, _| {})
 }
 

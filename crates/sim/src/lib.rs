@@ -40,5 +40,6 @@ pub use ledger::LedgerEntry;
 pub use physics::{Bounds, Effect, Physics, Refusal, Sample};
 pub use sim::{Options, Sim, StartError};
 pub use world::{
-    Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo, max_connections,
+    Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo,
+    max_connections,
 };

@@ -14,6 +14,7 @@ mod session;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -50,9 +51,17 @@ impl Open {
     }
 }
 
+type Settling<'a> = Pin<Box<dyn Future<Output = Result<(), (SocketAddr, io::Error)>> + Send + 'a>>;
+
 impl Listeners {
     /// Opens and closes sockets until they match the world as it is now.
-    pub(crate) async fn settle(&self, shared: &Arc<Shared>) -> Result<(), (SocketAddr, io::Error)> {
+    ///
+    /// Boxed, because a connection that it opens may call it again (`PROXYSQL PAUSE`).
+    pub(crate) fn settle<'a>(&'a self, shared: &'a Arc<Shared>) -> Settling<'a> {
+        Box::pin(self.settle_now(shared))
+    }
+
+    async fn settle_now(&self, shared: &Arc<Shared>) -> Result<(), (SocketAddr, io::Error)> {
         let mut open = self.open.lock().await;
         let wanted: HashMap<SocketAddr, Port> =
             shared.world(|w| w.ports()).into_iter().map(|p| (p.address, p)).collect();

@@ -11,6 +11,7 @@ mod draw;
 mod group;
 mod group_ops;
 mod host;
+mod life;
 mod proxy;
 mod refusal;
 mod targets;
@@ -27,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use aurora::{AuroraCluster, Member, RdsEvent};
 pub(crate) use draw::bits;
-pub(crate) use group::{Activity, Group};
+pub(crate) use group::Group;
 pub use group_ops::{Bounds, Effect};
 pub(crate) use host::{Host, Machine, TargetState};
 pub(crate) use proxy::{Reply, instance_reply};

@@ -20,6 +20,9 @@ use crate::{FaultKind, aws, control};
 /// Real time between two looks at the clock, while nobody calls.
 const HEARTBEAT: Duration = Duration::from_millis(25);
 
+/// Real time that callers get to hang up when the simulator stops.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// How to run a world.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -62,8 +65,6 @@ pub struct Sim {
     endpoint: String,
     stop: watch::Sender<()>,
     tasks: JoinSet<()>,
-    /// Keeps the loopback network ours for as long as we live.
-    _subnet: StdListener,
 }
 
 impl Sim {
@@ -92,13 +93,14 @@ impl Sim {
         let router = control::router(shared.clone()).fallback_service(aws::router(shared.clone()));
         let until = shared.clone();
         tasks.spawn(async move {
-            let served = axum::serve(http, router).with_graceful_shutdown(async move { until.stopped().await });
+            let served =
+                axum::serve(http, router).with_graceful_shutdown(async move { until.stopped().await });
             if let Err(error) = served.await {
                 tracing::error!(%error, "the simulator's HTTP side ended");
             }
         });
-        tasks.spawn(heartbeat(shared.clone()));
-        Ok(Self { shared, endpoint: format!("http://{bound}"), stop, tasks, _subnet: reservation })
+        tasks.spawn(heartbeat(shared.clone(), reservation));
+        Ok(Self { shared, endpoint: format!("http://{bound}"), stop, tasks })
     }
 
     /// Base URL of every AWS service and of the control API, e.g. `http://127.0.0.1:40123`.
@@ -152,20 +154,24 @@ impl Sim {
     /// Stops everything and waits until every socket is closed.
     pub async fn stop(mut self) {
         self.stop.send_replace(());
-        self.shared.listeners.close().await;
-        while self.tasks.join_next().await.is_some() {}
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            self.tasks.shutdown().await;
+        }
     }
 }
 
 impl Drop for Sim {
     fn drop(&mut self) {
-        // Tasks end by themselves once they see this; the JoinSet then aborts what is left.
+        // The tasks see this and close their sockets; aborting them would leave the sockets open.
         self.stop.send_replace(());
+        self.tasks.detach_all();
     }
 }
 
-/// Advances the world while nobody calls, so that hosts boot and die on time.
-async fn heartbeat(shared: Arc<Shared>) {
+/// Advances the world while nobody calls, so that hosts boot and die on time; closes every MySQL socket in
+/// the end. `reservation` keeps the loopback network ours until then.
+async fn heartbeat(shared: Arc<Shared>, reservation: StdListener) {
     let mut stopped = std::pin::pin!(shared.stopped());
     loop {
         tokio::select! {
@@ -177,6 +183,7 @@ async fn heartbeat(shared: Arc<Shared>) {
         }
     }
     shared.listeners.close().await;
+    drop(reservation);
 }
 
 /// Takes a loopback network that no other simulator on this machine holds.

@@ -64,7 +64,9 @@ impl World {
                 return wrong(format!("fleet `{name}` has no zone; name at least one under `zones`"));
             }
             if desired == 0 || !(min..=max).contains(&desired) {
-                return wrong(format!("fleet `{name}`: need 0 < desired and min {min} <= desired {desired} <= max {max}"));
+                return wrong(format!(
+                    "fleet `{name}`: need 0 < desired and min {min} <= desired {desired} <= max {max}"
+                ));
             }
             if fleet.mysql_port == fleet.admin_port {
                 return wrong(format!("fleet `{name}`: `mysql_port` and `admin_port` must differ"));

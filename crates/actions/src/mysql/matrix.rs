@@ -326,8 +326,10 @@ impl Matrix {
         let (direct, via): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|cell| cell.host == DIRECT);
         let failing = |cells: &[Cell]| -> Vec<String> {
             let mut ids: Vec<String> = Vec::new();
-            for cell in cells.iter().filter(|cell| !cell.ok && !ids.contains(&cell.cluster)) {
-                ids.push(cell.cluster.clone());
+            for cell in cells.iter().filter(|cell| !cell.ok) {
+                if !ids.contains(&cell.cluster) {
+                    ids.push(cell.cluster.clone());
+                }
             }
             ids
         };

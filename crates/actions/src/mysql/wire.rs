@@ -13,8 +13,7 @@
 use std::io;
 use std::time::Duration;
 
-use mysql_common::auth::plugins::AuthProc;
-use mysql_common::auth::{ChallengeResponsePlugin, Context, Response};
+use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin, Context, Response};
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthPlugin, AuthSwitchRequest, HandshakePacket, HandshakeResponse};

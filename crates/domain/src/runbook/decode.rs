@@ -67,10 +67,10 @@ impl Decoder {
         let impact = fields.get("impact").and_then(|e| self.template(&e.value));
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
         let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
-        let steps = self
-            .required(&fields, "steps", "`steps:` and a list of steps")
-            .map_or_else(Vec::new, |e| self.steps(&e.value));
-        self.unique(&steps, &mut Vec::new());
+        let steps = self.required(&fields, "steps", "`steps:` and a list of steps").map_or_else(Vec::new, |e| {
+            self.unique(&e.value, &mut Vec::new());
+            self.steps(&e.value)
+        });
         let verify = fields.get("verify").map(|e| self.verify(&e.value));
         Some(Runbook {
             name: name?,

@@ -109,6 +109,11 @@ impl Expr {
         &self.0.paths
     }
 
+    /// The path that a node of its tree is, if it is nothing else.
+    pub(super) fn path(&self, node: &IdedExpr) -> Option<Path> {
+        path::whole(node, self.0.program.source_info())
+    }
+
     /// Its syntax tree.
     pub(super) fn tree(&self) -> &IdedExpr {
         self.0.program.expression()

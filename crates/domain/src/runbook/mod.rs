@@ -9,6 +9,7 @@
 //! A runbook is data, never replayed code: a run is pinned to the hash of the exact text it started with.
 //! Deliberately absent: loops other than `each`, variables, and anything that could make a guard run for ever.
 
+mod check;
 mod decode;
 mod diagnostic;
 mod expr;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use check::check;
 pub use decode::parse;
 pub use diagnostic::{Diagnostic, Pos, render};
 pub use expr::{EvalError, Expr};

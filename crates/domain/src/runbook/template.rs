@@ -142,6 +142,20 @@ impl Template {
         }
     }
 
+    /// Its value, if that is the same always.
+    pub fn as_literal(&self) -> Option<Value> {
+        match &self.node {
+            Node::Literal(value) => Some(value.clone()),
+            Node::Whole(_) | Node::Text(_) => None,
+            Node::List(items) => items.iter().map(Self::as_literal).collect::<Option<_>>().map(Value::Array),
+            Node::Record(fields) => fields
+                .iter()
+                .map(|(key, _, value)| Some((key.clone(), value.as_literal()?)))
+                .collect::<Option<_>>()
+                .map(Value::Object),
+        }
+    }
+
     /// What it rests on: every path that its expressions name, with the value that they saw.
     pub fn facts(&self, scope: &Scope) -> Map<String, Value> {
         let mut facts = Map::new();

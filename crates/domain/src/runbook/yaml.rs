@@ -55,6 +55,16 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
+impl Node {
+    /// The value of a field, if this is a record that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.data {
+            Data::Record(entries) => entries.iter().find(|e| e.key == key).map(|e| &e.value),
+            _ => None,
+        }
+    }
+}
+
 impl Scalar {
     /// `null`, `~` or nothing at all.
     pub(super) fn is_null(&self) -> bool {

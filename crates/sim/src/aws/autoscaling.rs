@@ -80,7 +80,8 @@ fn terminate(params: &Params, world: &mut Physics) -> Outcome {
 fn set_protection(params: &Params, world: &mut Physics) -> Outcome {
     let instances = params.list("InstanceIds.member");
     if instances.is_empty() || instances.len() > PROTECTION_BATCH {
-        let message = format!("InstanceIds must name 1 to {PROTECTION_BATCH} instances, not {}", instances.len());
+        let message =
+            format!("InstanceIds must name 1 to {PROTECTION_BATCH} instances, not {}", instances.len());
         return Err(Refusal::validation(message));
     }
     params.required("ProtectedFromScaleIn")?;

@@ -29,9 +29,8 @@ fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outco
 /// The instances that the call is about: named ones must exist, filters must be known.
 fn select<'w>(params: &Params, world: &'w Physics) -> Result<Vec<&'w Host>, Refusal> {
     // EC2 shows a terminated instance for about an hour.
-    let shown = |h: &&Host| {
-        h.machine != Machine::Terminated || world.now() - h.machine_until < TimeDelta::hours(1)
-    };
+    let shown =
+        |h: &&Host| h.machine != Machine::Terminated || world.now() - h.machine_until < TimeDelta::hours(1);
     let ids = params.list("InstanceId");
     let mut found: Vec<&Host> = world.hosts.iter().filter(shown).collect();
     if let Some(id) = ids.iter().find(|id| !found.iter().any(|h| h.instance_id == **id)) {
@@ -82,7 +81,14 @@ fn instance(x: &mut Xml, world: &Physics, host: &Host) {
     x.text("instanceId", &host.instance_id)
         .text("imageId", "ami-0123456789abcdef0")
         .node("instanceState", |x| state(x, host.machine))
-        .text("privateDnsName", if exists { format!("ip-{}.ec2.internal", host.address.replace('.', "-")) } else { String::new() })
+        .text(
+            "privateDnsName",
+            if exists {
+                format!("ip-{}.ec2.internal", host.address.replace('.', "-"))
+            } else {
+                String::new()
+            },
+        )
         .text("dnsName", "")
         .text("reason", if exists { "" } else { "User initiated" })
         .text("amiLaunchIndex", 0)

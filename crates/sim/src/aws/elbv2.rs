@@ -29,7 +29,10 @@ fn not_found() -> Refusal {
 
 fn load_balancer_arn(world: &Physics, group: &TargetGroup) -> String {
     let (region, account) = (&world.world.region, &world.world.account);
-    format!("arn:aws:elasticloadbalancing:{region}:{account}:loadbalancer/net/{}/50dc6c495c0c9188", group.name)
+    format!(
+        "arn:aws:elasticloadbalancing:{region}:{account}:loadbalancer/net/{}/50dc6c495c0c9188",
+        group.name
+    )
 }
 
 /// The fleet behind the target group that the call names.
@@ -43,9 +46,8 @@ fn fleet<'w>(params: &Params, world: &'w Physics) -> Result<(usize, &'w TargetGr
 fn target_health(params: &Params, world: &Physics) -> Outcome {
     let (fleet, _) = fleet(params, world)?;
     let port = world.world.fleets[fleet].mysql_port;
-    let asked: Vec<String> = (1_u32..)
-        .map_while(|n| params.get(&format!("Targets.member.{n}.Id")).map(str::to_owned))
-        .collect();
+    let asked: Vec<String> =
+        (1_u32..).map_while(|n| params.get(&format!("Targets.member.{n}.Id")).map(str::to_owned)).collect();
     let registered = |h: &&Host| h.fleet == fleet && h.target.is_some();
     let hosts: Vec<&Host> = world.hosts.iter().filter(registered).collect();
     let all: Vec<(String, Option<&Host>)> = if asked.is_empty() {

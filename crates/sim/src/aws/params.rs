@@ -38,7 +38,8 @@ impl Params {
     /// A number or a boolean, if present.
     pub(crate) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let malformed = || Refusal::new("MalformedInput", format!("'{text}' is not a valid value for {name}"));
+        let malformed =
+            || Refusal::new("MalformedInput", format!("'{text}' is not a valid value for {name}"));
         text.parse().map(Some).map_err(|_| malformed())
     }
 
@@ -59,7 +60,8 @@ impl Params {
 
     /// Filters `prefix.N.Name` with `prefix.N.<values>.M`.
     pub(crate) fn filters(&self, prefix: &str, values: &str) -> Vec<(String, Vec<String>)> {
-        let numbered = (1_u32..).map_while(|n| Some((n, self.get(&format!("{prefix}.{n}.Name"))?.to_owned())));
+        let numbered =
+            (1_u32..).map_while(|n| Some((n, self.get(&format!("{prefix}.{n}.Name"))?.to_owned())));
         numbered.map(|(n, name)| (name, self.list(&format!("{prefix}.{n}.{values}")))).collect()
     }
 
@@ -77,9 +79,10 @@ impl Params {
         }
         let begin = match self.get(token) {
             None => 0,
-            Some(t) => t.strip_prefix("sim-page-").and_then(|n| n.parse().ok()).ok_or_else(|| {
-                Refusal::new("InvalidNextToken", format!("The token '{t}' is invalid."))
-            })?,
+            Some(t) => t
+                .strip_prefix("sim-page-")
+                .and_then(|n| n.parse().ok())
+                .ok_or_else(|| Refusal::new("InvalidNextToken", format!("The token '{t}' is invalid.")))?,
         };
         let next = begin + wanted;
         let more = all.len() > next;

@@ -154,8 +154,20 @@ fn stats_mysql_global(world: &Physics, host: usize) -> Table {
 
 fn stats_mysql_connection_pool(world: &Physics, host: usize) -> Table {
     let columns = [
-        "hostgroup", "srv_host", "srv_port", "status", "ConnUsed", "ConnFree", "ConnOK", "ConnERR",
-        "MaxConnUsed", "Queries", "Queries_GTID_sync", "Bytes_data_sent", "Bytes_data_recv", "Latency_us",
+        "hostgroup",
+        "srv_host",
+        "srv_port",
+        "status",
+        "ConnUsed",
+        "ConnFree",
+        "ConnOK",
+        "ConnERR",
+        "MaxConnUsed",
+        "Queries",
+        "Queries_GTID_sync",
+        "Bytes_data_sent",
+        "Bytes_data_recv",
+        "Latency_us",
     ];
     let row = |(cluster, limit): (usize, u32)| {
         let pool = world.hosts[host].pools[cluster];
@@ -187,8 +199,18 @@ fn stats_mysql_connection_pool(world: &Physics, host: usize) -> Table {
 
 fn runtime_mysql_servers(world: &Physics, host: usize) -> Table {
     let columns = [
-        "hostgroup_id", "hostname", "port", "gtid_port", "status", "weight", "compression",
-        "max_connections", "max_replication_lag", "use_ssl", "max_latency_ms", "comment",
+        "hostgroup_id",
+        "hostname",
+        "port",
+        "gtid_port",
+        "status",
+        "weight",
+        "compression",
+        "max_connections",
+        "max_replication_lag",
+        "use_ssl",
+        "max_latency_ms",
+        "comment",
     ];
     let row = |(cluster, limit): (usize, u32)| {
         let c = &world.clusters[cluster];

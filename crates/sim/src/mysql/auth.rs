@@ -15,7 +15,8 @@ const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
 
 /// LONG_PASSWORD, FOUND_ROWS, LONG_FLAG, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION,
 /// MULTI_STATEMENTS, MULTI_RESULTS, PS_MULTI_RESULTS, PLUGIN_AUTH, CONNECT_ATTRS, PLUGIN_AUTH_LENENC.
-const CAPABILITIES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x200 | 0x2000 | 0x8000 | (0x7 << 16) | (1 << 19) | (1 << 20) | (1 << 21);
+const CAPABILITIES: u32 =
+    0x1 | 0x2 | 0x4 | 0x8 | 0x200 | 0x2000 | 0x8000 | (0x7 << 16) | (1 << 19) | (1 << 20) | (1 << 21);
 
 /// What a client claims.
 pub(super) struct Claim {
@@ -47,7 +48,12 @@ impl Claim {
 }
 
 /// Greets, and reads what the client claims; `None` if it hangs up or makes no sense.
-pub(super) async fn handshake(wire: &mut Wire, version: &str, id: u32, chance: u64) -> io::Result<Option<Claim>> {
+pub(super) async fn handshake(
+    wire: &mut Wire,
+    version: &str,
+    id: u32,
+    chance: u64,
+) -> io::Result<Option<Claim>> {
     // Any 20 bytes without NUL do: the scramble must differ from connection to connection.
     let mut salt = [0_u8; 20];
     for (n, byte) in salt.iter_mut().enumerate() {

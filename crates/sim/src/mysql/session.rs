@@ -55,9 +55,9 @@ fn admit(world: &Physics, persona: Persona, claim: &Claim) -> Option<usize> {
     let right_place = match persona {
         // ProxySQL authenticates by itself; what Aurora thinks of the user shows with the first query.
         Persona::Proxy { .. } | Persona::Admin { .. } => true,
-        Persona::Writer { cluster: c } | Persona::Reader { cluster: c } | Persona::Instance { cluster: c, .. } => {
-            c == cluster && !world.clusters[c].refuses_logins
-        }
+        Persona::Writer { cluster: c }
+        | Persona::Reader { cluster: c }
+        | Persona::Instance { cluster: c, .. } => c == cluster && !world.clusters[c].refuses_logins,
     };
     (right_place && claim.knows(password)).then_some(cluster)
 }
@@ -111,7 +111,8 @@ impl Session {
                             send(&mut wire, answer, Encoding::Binary).await?;
                         }
                         None => {
-                            let message = format!("Unknown prepared statement handler ({id}) given to EXECUTE");
+                            let message =
+                                format!("Unknown prepared statement handler ({id}) given to EXECUTE");
                             wire.error(&SqlError::new(1243, "HY000", message)).await?;
                         }
                     }

@@ -39,6 +39,8 @@ pub(crate) struct Member {
 /// A failover that is going on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failover {
+    /// The member that was lost.
+    pub(crate) old: usize,
     pub(crate) target: usize,
     pub(crate) flips: DateTime<Utc>,
     pub(crate) ends: DateTime<Utc>,
@@ -68,8 +70,8 @@ impl AuroraCluster {
 
     pub(crate) fn member_status(&self, member: usize) -> &'static str {
         match self.failover {
-            Some(f) if !f.flipped && member == self.writer => "failed",
-            Some(f) if f.flipped && member != f.target && self.members[member].tier == 0 => "rebooting",
+            Some(f) if member == f.old && f.flipped => "rebooting",
+            Some(f) if member == f.old => "failed",
             _ => "available",
         }
     }
@@ -117,7 +119,7 @@ impl Physics {
         let readers = (0..c.members.len()).filter(|&m| m != c.writer);
         let target = readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer);
         let flips = now + (duration - TimeDelta::seconds(SETTLE_S)).max(TimeDelta::zero());
-        c.failover = Some(Failover { target, flips, ends: now + duration, flipped: false });
+        c.failover = Some(Failover { old: c.writer, target, flips, ends: now + duration, flipped: false });
         let across = if c.members[c.writer].zone == c.members[target].zone { "same" } else { "cross" };
         let message = format!("Started {across} AZ failover to DB instance: {}", c.members[target].id);
         let source = c.id.clone();

@@ -5,7 +5,8 @@
 
 /// A number for `what`, number `n`, in a world with this seed.
 pub(crate) fn bits(seed: u64, what: &str, n: u64) -> u64 {
-    let named = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let named =
+        what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     mix(mix(seed ^ named).wrapping_add(n))
 }
 

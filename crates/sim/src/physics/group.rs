@@ -15,8 +15,6 @@ use super::{Physics, draw};
 const CAPACITY_RETRY_S: i64 = 60;
 /// Seconds of calm before zones are rebalanced.
 const CALM_S: i64 = 60;
-/// Seconds until Auto Scaling notices that an instance was terminated behind its back.
-const NOTICE_S: i64 = 60;
 
 /// The state of one Auto Scaling group.
 #[derive(Debug, Clone)]
@@ -35,14 +33,13 @@ pub(crate) struct Group {
     /// One instance too many on purpose, while zones are being rebalanced.
     surplus: u32,
     next_launch: DateTime<Utc>,
-    last_movement: DateTime<Utc>,
+    pub(super) last_movement: DateTime<Utc>,
 }
 
 /// A scaling activity.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity {
     pub(crate) id: String,
-    pub(crate) instance: Option<String>,
     pub(crate) zone: String,
     pub(crate) description: String,
     pub(crate) cause: String,
@@ -71,7 +68,7 @@ impl Group {
         }
     }
 
-    fn runs(&self, process: &str) -> bool {
+    pub(super) fn runs(&self, process: &str) -> bool {
         !self.suspended.contains_key(process)
     }
 }
@@ -230,7 +227,6 @@ impl Physics {
         let id = self.activity_id(fleet);
         self.groups[fleet].activities.push(Activity {
             id,
-            instance: None,
             zone: zone.into(),
             description: "Launching a new EC2 instance.  Status Reason: ".to_owned() + &message,
             cause,
@@ -245,10 +241,9 @@ impl Physics {
     /// Starts an activity about a host; returns its index.
     fn activity(&mut self, fleet: usize, host: usize, description: String, cause: String) -> usize {
         let id = self.activity_id(fleet);
-        let (instance, zone) = (self.hosts[host].instance_id.clone(), self.hosts[host].zone.clone());
+        let zone = self.hosts[host].zone.clone();
         self.groups[fleet].activities.push(Activity {
             id,
-            instance: Some(instance),
             zone,
             description,
             cause,
@@ -264,7 +259,14 @@ impl Physics {
     fn activity_id(&self, fleet: usize) -> String {
         let n = ((fleet as u64) << 32) + self.groups[fleet].activities.len() as u64;
         let (a, b) = (draw::bits(self.seed, "activity", n), draw::bits(self.seed, "activity tail", n));
-        format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", a >> 32, a >> 16 & 0xffff, a & 0xffff, b >> 48, b & 0xffff_ffff_ffff)
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            a >> 32,
+            a >> 16 & 0xffff,
+            a & 0xffff,
+            b >> 48,
+            b & 0xffff_ffff_ffff
+        )
     }
 
     /// Begins to terminate a host. `shrinks` only words the cause; the caller has set the capacity.
@@ -308,8 +310,9 @@ impl Physics {
 
     /// `AZRebalance`: launches in an empty zone first, then takes out in a full one.
     fn rebalance(&mut self, fleet: usize) {
-        let moving =
-            |h: &Host| h.fleet == fleet && (h.lifecycle.leaving() || matches!(h.lifecycle, Lifecycle::Pending));
+        let moving = |h: &Host| {
+            h.fleet == fleet && (h.lifecycle.leaving() || matches!(h.lifecycle, Lifecycle::Pending))
+        };
         if self.hosts.iter().any(moving) {
             return;
         }
@@ -332,111 +335,9 @@ impl Physics {
             );
         }
     }
-
-    /// Moves every host along its life by one second.
-    pub(crate) fn tick_hosts(&mut self) {
-        for h in 0..self.hosts.len() {
-            self.tick_machine(h);
-            let now = self.now;
-            let host = &self.hosts[h];
-            let fleet = host.fleet;
-            match host.lifecycle {
-                Lifecycle::Pending if host.machine == Machine::Running => {
-                    match self.hook(fleet, "autoscaling:EC2_INSTANCE_LAUNCHING") {
-                        Some((wait, _)) => self.hosts[h].lifecycle = Lifecycle::PendingWait(now + wait),
-                        None => self.enter_service(h),
-                    }
-                }
-                Lifecycle::PendingWait(until) if now >= until => {
-                    match self.hook(fleet, "autoscaling:EC2_INSTANCE_LAUNCHING") {
-                        Some((_, abandon)) if abandon => {
-                            self.take_out(h, "was taken out of service in response to an abandoned hook", false);
-                        }
-                        _ => self.enter_service(h),
-                    }
-                }
-                Lifecycle::InService if host.machine == Machine::Terminated => {
-                    let checked = ["HealthCheck", "ReplaceUnhealthy"].iter().all(|p| self.groups[fleet].runs(p));
-                    if checked && now - host.machine_until >= TimeDelta::seconds(NOTICE_S) {
-                        let what = "was taken out of service in response to an EC2 health check indicating \
-                                    it has been terminated or stopped";
-                        self.take_out(h, what, false);
-                        self.hosts[h].target = None;
-                    }
-                }
-                Lifecycle::Terminating if host.target.is_none() => {
-                    match self.hook(fleet, "autoscaling:EC2_INSTANCE_TERMINATING") {
-                        Some((wait, _)) => {
-                            self.hosts[h].lifecycle = Lifecycle::TerminatingWait(now + wait);
-                            self.mark(h, "MidLifecycleAction", 60);
-                        }
-                        None => self.shut_down(h),
-                    }
-                }
-                Lifecycle::TerminatingWait(until) if now >= until => self.shut_down(h),
-                Lifecycle::TerminatingProceed if host.machine == Machine::Terminated => {
-                    self.hosts[h].lifecycle = Lifecycle::Gone;
-                    self.mark(h, "Successful", 100);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn tick_machine(&mut self, h: usize) {
-        let now = self.now;
-        let host = &mut self.hosts[h];
-        if now >= host.machine_until {
-            host.machine = match host.machine {
-                Machine::Pending => Machine::Running,
-                Machine::ShuttingDown => Machine::Terminated,
-                same => same,
-            };
-        }
-    }
-
-    fn hook(&self, fleet: usize, transition: &str) -> Option<(TimeDelta, bool)> {
-        let hook = self.world.fleets[fleet].hooks.iter().find(|hook| hook.transition == transition)?;
-        Some((TimeDelta::seconds(i64::from(hook.heartbeat_s)), hook.default_result == "ABANDON"))
-    }
-
-    fn enter_service(&mut self, h: usize) {
-        let fleet = self.hosts[h].fleet;
-        self.hosts[h].lifecycle = Lifecycle::InService;
-        if self.world.fleets[fleet].target_group.is_some() && self.groups[fleet].runs("AddToLoadBalancer") {
-            self.hosts[h].target = Some(Target::registered(self.now));
-        }
-        self.mark(h, "Successful", 100);
-        self.groups[fleet].last_movement = self.now;
-    }
-
-    fn shut_down(&mut self, h: usize) {
-        self.hosts[h].lifecycle = Lifecycle::TerminatingProceed;
-        self.mark(h, "InProgress", 80);
-        self.stop_machine(h);
-    }
-
-    /// EC2 begins to shut the instance down. ProxySQL exits at once on SIGTERM: no grace for clients.
-    pub(crate) fn stop_machine(&mut self, h: usize) {
-        if matches!(self.hosts[h].machine, Machine::Pending | Machine::Running) {
-            let takes = draw::between(self.seed, "ec2 stop", h as u64, 20.0, 40.0).round();
-            self.hosts[h].machine = Machine::ShuttingDown;
-            self.hosts[h].machine_until = self.now + secs(takes);
-        }
-    }
-
-    fn mark(&mut self, h: usize, status: &'static str, progress: u8) {
-        let Some(a) = self.hosts[h].activity else { return };
-        let now = self.now;
-        let activity = &mut self.groups[self.hosts[h].fleet].activities[a];
-        (activity.status, activity.progress) = (status, progress);
-        if status == "Successful" {
-            activity.end = Some(now);
-            self.hosts[h].activity = None;
-        }
-    }
 }
 
-fn secs(s: f64) -> TimeDelta {
+/// A span of that many seconds.
+pub(super) fn secs(s: f64) -> TimeDelta {
     TimeDelta::milliseconds((s * 1000.0) as i64)
 }

@@ -51,7 +51,12 @@ impl Physics {
     /// # Errors
     /// `ValidationError` for an unknown group or a number outside its bounds; `ScalingActivityInProgress`
     /// if the cooldown is to be honoured and something moved in the last 300 s.
-    pub fn set_desired_capacity(&mut self, asg: &str, to: u32, honor_cooldown: bool) -> Result<Effect, Refusal> {
+    pub fn set_desired_capacity(
+        &mut self,
+        asg: &str,
+        to: u32,
+        honor_cooldown: bool,
+    ) -> Result<Effect, Refusal> {
         let g = self.group_index(asg)?;
         let now = self.now;
         let group = &mut self.groups[g];
@@ -181,7 +186,12 @@ impl Physics {
     ///
     /// # Errors
     /// `ValidationError` for an unknown group or an instance that is not in it.
-    pub fn set_protection(&mut self, asg: &str, instances: &[String], protect: bool) -> Result<Effect, Refusal> {
+    pub fn set_protection(
+        &mut self,
+        asg: &str,
+        instances: &[String],
+        protect: bool,
+    ) -> Result<Effect, Refusal> {
         let g = self.group_index(asg)?;
         let mut found = Vec::new();
         for id in instances {
@@ -204,7 +214,12 @@ impl Physics {
     ///
     /// # Errors
     /// `ValidationError` for an unknown group or process.
-    pub fn suspend_processes(&mut self, asg: &str, names: &[String], suspend: bool) -> Result<Effect, Refusal> {
+    pub fn suspend_processes(
+        &mut self,
+        asg: &str,
+        names: &[String],
+        suspend: bool,
+    ) -> Result<Effect, Refusal> {
         let g = self.group_index(asg)?;
         if let Some(bad) = names.iter().find(|n| !PROCESSES.contains(&n.as_str())) {
             return Err(Refusal::validation(format!("Unknown process type(s): {bad}")));

@@ -8,7 +8,6 @@ use super::Decoder;
 use crate::runbook::diagnostic::Pos;
 use crate::runbook::expr::compile::Flaw;
 use crate::runbook::diagnostic::{Diagnostic, Place};
-use crate::runbook::scope::listed;
 use crate::runbook::suggest::suggest;
 use crate::runbook::template;
 use crate::runbook::yaml::{Data, Entry, Node, Scalar};
@@ -119,13 +118,16 @@ impl Decoder {
 
     /// One of these words.
     pub(super) fn choice<T: Copy>(&mut self, node: &Node, words: &[(&str, T)]) -> Option<T> {
-        let names: Vec<String> = words.iter().map(|(word, _)| (*word).to_owned()).collect();
-        let scalar = self.scalar(node, &format!("one of {}", names.join(", ")))?;
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let choice = match names.as_slice() {
+            [only] => format!("`{only}`"),
+            several => format!("one of {}", several.join(", ")),
+        };
+        let scalar = self.scalar(node, &choice)?;
         let found = words.iter().find(|(word, _)| *word == scalar.text).map(|(_, value)| *value);
         if found.is_none() {
-            let remedy = suggest(&scalar.text, words.iter().map(|(word, _)| *word))
-                .unwrap_or_else(|| format!("write {}", listed(names.iter())));
-            self.wrong(node.pos, format!("`{}` is not one of {}", scalar.text, names.join(", ")), remedy);
+            let remedy = suggest(&scalar.text, names.into_iter()).unwrap_or_else(|| format!("write {choice}"));
+            self.wrong(node.pos, format!("`{}` is not {choice}", scalar.text), remedy);
         }
         found
     }

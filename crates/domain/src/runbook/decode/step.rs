@@ -80,22 +80,22 @@ impl Decoder {
         Some((id, entry.value.pos))
     }
 
-    /// Ids are known once among a step's siblings and around it, so that a name never means two things.
-    pub(super) fn unique<'s>(&mut self, steps: &'s [Step], around: &mut Vec<(&'s str, Pos)>) {
+    /// Ids are known once among a step's siblings and around it, so that a name never means two things. Looks at the
+    /// bare nodes, so that a step with another mistake in it counts too.
+    pub(super) fn unique<'n>(&mut self, steps: &'n Node, around: &mut Vec<(&'n str, Pos)>) {
+        let Data::List(steps) = &steps.data else { return };
         let outside = around.len();
         for step in steps {
-            if let Some((_, first)) = around.iter().find(|(id, _)| *id == step.id) {
-                let what = format!("the id `{}` is taken", step.id);
-                let remedy = "give this step another id";
-                self.mistakes.push(Diagnostic::new(step.pos, what, remedy).see(*first, "by this step"));
+            let Some(Node { pos, data: Data::Scalar(id) }) = step.get("id") else { continue };
+            if let Some((_, first)) = around.iter().find(|(known, _)| *known == id.text) {
+                let what = format!("the id `{}` is taken", id.text);
+                self.mistakes.push(Diagnostic::new(*pos, what, "give this step another id").see(*first, "by this step"));
             } else {
-                around.push((&step.id, step.pos));
+                around.push((&id.text, *pos));
             }
         }
-        for step in steps {
-            if let Body::Each(Each { body: EachBody::Steps(inner), .. }) = &step.body {
-                self.unique(inner, around);
-            }
+        for inner in steps.iter().filter_map(|step| step.get("steps")) {
+            self.unique(inner, around);
         }
         around.truncate(outside);
     }

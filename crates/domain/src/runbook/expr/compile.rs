@@ -126,16 +126,15 @@ fn plain(source: &str, errors: Vec<ParseError>) -> Flaw {
     };
     let offset = offset_of(source, error.pos);
     let message = error.msg.strip_prefix("Syntax error: ").unwrap_or(&error.msg);
-    let (what, len) = match quoted(message) {
-        Some("<EOF>") if message.starts_with("missing") => {
-            (format!("{} is missing at the end", between(message, "missing ", " at ")), 1)
-        }
+    let token = quoted(message);
+    if let Some(missing) = message.strip_prefix("missing '").and_then(|rest| rest.split('\'').next()) {
+        let before = token.filter(|t| *t != "<EOF>").map_or("at the end".to_owned(), |t| format!("before `{t}`"));
+        return Flaw::new(offset, 1, format!("`{missing}` is missing {before}"), format!("add `{missing}`"));
+    }
+    let (what, len) = match token {
         Some("<EOF>") => ("the expression ends too early".to_owned(), 1),
-        Some(token) if message.starts_with("missing") => {
-            (format!("{} is missing before `{token}`", between(message, "missing ", " at ")), token.chars().count())
-        }
         Some(token) if message.starts_with("token recognition error") => {
-            (format!("`{token}` is not part of the language"), token.chars().count())
+            (format!("`{}` is not part of the language", token.trim()), token.trim().chars().count())
         }
         Some(token) if message.starts_with("no viable alternative") => {
             (format!("something is missing or wrong at `{token}`"), token.chars().count())
@@ -175,10 +174,6 @@ fn quoted(message: &str) -> Option<&str> {
     Some(&head[open + 1..close])
 }
 
-fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
-    text.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map_or(text, |(inner, _)| inner)
-}
-
 /// CEL counts lines and columns from 1, in characters.
 fn offset_of(source: &str, (line, column): (isize, isize)) -> usize {
     let line = usize::try_from(line - 1).unwrap_or(0);
@@ -194,8 +189,21 @@ struct Inspect<'a> {
 
 impl Inspect<'_> {
     fn flaw(&self, id: u64, len: usize, what: String, remedy: String) -> Flaw {
-        let byte = self.program.source_info().offset_for(id).map_or(0, |(start, _)| start as usize);
-        Flaw::new(chars_before(self.source, byte), len, what, remedy)
+        Flaw::new(chars_before(self.source, self.byte(id)), len, what, remedy)
+    }
+
+    fn byte(&self, id: u64) -> usize {
+        self.program.source_info().offset_for(id).map_or(0, |(start, _)| start as usize)
+    }
+
+    /// At the name of what is called: CEL notes only where the bracket behind it is.
+    fn flaw_of_call(&self, id: u64, name: &str, what: String, remedy: String) -> Flaw {
+        let bracket = self.byte(id);
+        let before = self.source.get(..bracket).unwrap_or_default().trim_end();
+        match before.strip_suffix(name) {
+            Some(head) => Flaw::new(head.chars().count(), name.chars().count(), what, remedy),
+            None => Flaw::new(chars_before(self.source, bracket), 1, what, remedy),
+        }
     }
 
     fn visit<'e>(
@@ -285,12 +293,13 @@ impl Inspect<'_> {
                 "has" => "write `has(steps.x.field)`",
                 _ => "write it as `list.filter(x, condition)`: a variable first, then what is asked of it",
             };
-            return Err(self.flaw(expr.id, 1, format!("`{name}` is called in the wrong way"), remedy.into()));
+            let what = format!("`{name}` is called in the wrong way");
+            return Err(self.flaw_of_call(expr.id, &call.func_name, what, remedy.into()));
         }
         let known = FUNCTIONS.iter().filter(|f| f.method == is_method).map(|f| f.name).chain(MACROS.iter().copied());
         let remedy = suggest(&name, known.clone())
             .unwrap_or_else(|| format!("use one of {}", known.collect::<Vec<_>>().join(", ")));
-        Err(self.flaw(expr.id, 1, format!("there is no function `{name}`"), remedy))
+        Err(self.flaw_of_call(expr.id, &call.func_name, format!("there is no function `{name}`"), remedy))
     }
 }
 

@@ -73,7 +73,11 @@ pub(super) fn plain(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn id(which: &str) -> Result<u32, Problem> {
-    let output = plain("id").arg(which).stdout(Stdio::piped()).output().map_err(Problem::io("run", Path::new("id")))?;
+    let output = plain("id")
+        .arg(which)
+        .stdout(Stdio::piped())
+        .output()
+        .map_err(Problem::io("run", Path::new("id")))?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     said.parse().map_err(|_| Problem::Failed { what: format!("id {which}"), said })
 }
@@ -93,7 +97,8 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_whole_name() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres-old:x:7:8::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\npostgres-old:x:7:8::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\n";
         assert_eq!(look_up(passwd, "postgres"), Some((101, 104)));
         assert_eq!(look_up(passwd, "nobody"), None);
         assert_eq!(look_up("nobody:*:-2:-2::/:/usr/bin/false\n", "nobody"), None);

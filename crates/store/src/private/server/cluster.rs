@@ -10,13 +10,16 @@ use super::{Account, Folder, Problem, Programs, USER};
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) bin: PathBuf,
+    /// Its folder's name in the server's folder.
+    pub(super) name: String,
     pub(super) data: PathBuf,
     pub(super) durable: bool,
 }
 
 impl Cluster {
     pub(super) fn of(folder: &Folder, programs: &Programs, durable: bool) -> Self {
-        Self { bin: programs.bin.clone(), data: folder.root.join(programs.major.to_string()), durable }
+        let name = programs.major.to_string();
+        Self { bin: programs.bin.clone(), data: folder.root.join(&name), name, durable }
     }
 
     /// Runs `initdb`, unless that was done, and writes the settings. An `initdb` that was interrupted leaves no trace,
@@ -75,7 +78,10 @@ impl Cluster {
             return Ok(());
         }
         let mut pg_ctl = account.command(self.bin.join("pg_ctl"));
-        pg_ctl.args(["stop", "-m", "fast", "-w", "-t", "100", "-D"]).arg(&self.data).current_dir(&folder.root);
+        pg_ctl
+            .args(["stop", "-m", "fast", "-w", "-t", "100", "-D"])
+            .arg(&self.name)
+            .current_dir(&folder.root);
         // It fails if the file is a dead server's, and that is as good. A live one that does not stop keeps the next
         // start from succeeding, which then says why.
         pg_ctl.status().map(drop).map_err(Problem::io("run", &self.bin))

@@ -33,7 +33,9 @@ impl Folder {
     /// Makes the folders and gives them to the account, unless they are there.
     pub(super) fn prepare(wanted: &Path, account: Account) -> Result<Self, Problem> {
         let wanted = std::path::absolute(wanted).map_err(Problem::io("find", wanted))?;
-        let root = if account.other && !reachable(&wanted, account) {
+        let parent = wanted.parent().unwrap_or(&wanted);
+        fs::create_dir_all(parent).map_err(Problem::io("create", parent))?;
+        let root = if account.other && !account.can_enter(parent) {
             // /var/tmp outlives a restart of the machine, the temporary folder need not.
             let public = Path::new("/var/tmp");
             let public = if public.is_dir() { public.to_owned() } else { std::env::temp_dir() };
@@ -57,7 +59,9 @@ impl Folder {
         let mut host = String::new();
         for &byte in self.sockets.as_os_str().as_bytes() {
             match byte {
-                b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => host.push(char::from(byte)),
+                b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                    host.push(char::from(byte))
+                }
                 _ => host.push_str(&format!("%{byte:02X}")),
             }
         }
@@ -71,21 +75,9 @@ fn public_name(wanted: &Path, account: Account) -> String {
     format!("firebreak-postgres-{}-{:016x}", account.uid, hash.finish())
 }
 
-/// Whether the account could get into this folder, which need not exist yet.
-fn reachable(folder: &Path, account: Account) -> bool {
-    folder.ancestors().find(|f| f.exists()).is_some_and(|f| if f == folder {
-        folder.parent().is_some_and(|parent| account.can_enter(parent))
-    } else {
-        account.can_enter(f)
-    })
-}
-
 /// A folder that nobody but the account (and root) can enter. In a public place somebody may have been there first.
 fn private(folder: &Path, account: Account) -> Result<(), Problem> {
     if !folder.exists() {
-        if let Some(parent) = folder.parent() {
-            fs::create_dir_all(parent).map_err(Problem::io("create", parent))?;
-        }
         match fs::DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => account.own(folder)?,
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {} // another process, just now
@@ -98,7 +90,8 @@ fn private(folder: &Path, account: Account) -> Result<(), Problem> {
     }
     account.own(folder)?; // root made it, and was interrupted
     if found.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(Problem::io("close", folder))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+            .map_err(Problem::io("close", folder))?;
     }
     Ok(())
 }

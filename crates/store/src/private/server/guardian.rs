@@ -54,9 +54,12 @@ pub(super) fn start(folder: &Folder, account: Account, cluster: &Cluster) -> Res
     }
     // Held until the guardian has opened its own end: else it would wait for a writer, or we for a reader.
     let ends = Ends::open(&path)?;
+    let script = folder.root.join("guardian.sh");
+    fs::write(&script, include_str!("guardian.sh")).map_err(Problem::io("write", &script))?;
+    account.own(&script)?;
     let mut shell = account.command("/bin/sh");
-    shell.args(["-c", include_str!("guardian.sh"), "firebreak-postgres-guardian"]);
-    shell.arg(&cluster.bin).arg(&cluster.data).current_dir(&folder.root);
+    // The cluster by its bare name: pg_ctl hands a path with a quote in it to a shell.
+    shell.arg(&script).arg(&cluster.bin).arg(&cluster.name).current_dir(&folder.root);
     shell.process_group(0); // Ctrl-C in the terminal is meant for the user, not for the guardian
     let mut guardian = shell.spawn().map_err(Problem::io("run", Path::new("/bin/sh")))?;
     let answer = ask(folder, ends.write, Some(&mut guardian))?;

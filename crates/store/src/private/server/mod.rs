@@ -27,15 +27,15 @@ use cluster::Cluster;
 use folder::Folder;
 use guardian::Answer;
 
-pub use problem::Problem;
-pub use programs::{BIN_VARIABLE, Programs};
+pub(crate) use problem::Problem;
+pub(crate) use programs::Programs;
 
 /// The superuser, and the owner of everything.
 const USER: &str = "firebreak";
 
 /// A use of the server: it runs at least until this is dropped, or until this process dies.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     folder: Folder,
     _users: File,
     /// Held after a fresh start, so that its caller can tidy up before anybody joins.
@@ -44,15 +44,17 @@ pub struct Running {
 
 impl Running {
     /// Joins the server that uses this folder, or starts it. Blocks: about 0.1 s, the first time a second.
-    pub fn start(data: &Path, durable: bool) -> Result<Self, Problem> {
+    pub(crate) fn start(data: &Path, durable: bool) -> Result<Self, Problem> {
         let programs = Programs::find()?;
         let account = Account::choose()?;
         let folder = Folder::prepare(data, account)?;
         let path = folder.root.join("lock");
         let lock = File::create(&path).map_err(Problem::io("create", &path))?;
         lock.lock().map_err(Problem::io("lock", &path))?;
-        if let Answer::Ready(users) = guardian::join(&folder)? {
-            return Ok(Self { folder, _users: users, fresh: None });
+        match guardian::join(&folder)? {
+            Answer::Ready(users) => return Ok(Self { folder, _users: users, fresh: None }),
+            Answer::Failed => return Err(failed(&folder)), // others use it: not ours to throw away
+            Answer::Gone => {}
         }
         let cluster = Cluster::of(&folder, &programs, durable);
         let mut second = durable; // never throw away what was meant to last
@@ -67,8 +69,7 @@ impl Running {
                 return Ok(Self { folder, _users: users, fresh: Some(lock) });
             }
             if second {
-                let said = fs::read_to_string(&log).map_or_else(|e| e.to_string(), |s| cluster::last_lines(&s));
-                return Err(Problem::Failed { what: format!("starting ({})", log.display()), said });
+                return Err(failed(&folder));
             }
             // Without fsync, a machine that lost power leaves a broken cluster. Nothing in it was to last.
             second = true;
@@ -77,22 +78,29 @@ impl Running {
     }
 
     /// Whether this call started the server, so that nobody else can be using it yet.
-    pub fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.fresh.is_some()
     }
 
     /// Lets others join.
-    pub fn open_up(&mut self) {
+    pub(crate) fn open_up(&mut self) {
         self.fresh = None;
     }
 
     /// The URL of a database on it.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         self.folder.url(USER, database)
     }
 
     /// Where its files are: the folder asked for, or for root perhaps another one.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.folder.root.clone()
     }
+}
+
+/// Postgres did not start; its log says why.
+fn failed(folder: &Folder) -> Problem {
+    let log = guardian::log(folder);
+    let said = fs::read_to_string(&log).map_or_else(|e| e.to_string(), |s| cluster::last_lines(&s));
+    Problem::Failed { what: format!("the start (its log is {})", log.display()), said }
 }

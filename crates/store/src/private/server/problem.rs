@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Why there is no private Postgres.
 #[derive(Debug)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// The programs are not on this machine.
     Missing(String),
     /// The operating system refused something.

@@ -7,37 +7,38 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::Problem;
 
 /// Names the folder of the programs, and wins over every other place.
-pub const BIN_VARIABLE: &str = "FIREBREAK_POSTGRES_BIN";
+pub(crate) const BIN_VARIABLE: &str = "FIREBREAK_POSTGRES_BIN";
 
-/// `DROP DATABASE … WITH (FORCE)` and `CREATE DATABASE … STRATEGY`; older ones are out of support anyway.
+/// Older ones are out of support.
 const OLDEST: u32 = 14;
 
 /// Folders that hold one folder per version, and the folder of the programs within it.
 const PLACES: [(&str, &str, &str); 6] = [
-    ("/usr/lib/postgresql", "", "bin"),           // Debian, Ubuntu: /usr/lib/postgresql/15/bin
-    ("/usr", "pgsql-", "bin"),                    // packages of postgresql.org for Fedora: /usr/pgsql-17/bin
-    ("/opt/homebrew/opt", "postgresql", "bin"),   // Homebrew on ARM: …/postgresql@17/bin
-    ("/usr/local/opt", "postgresql", "bin"),      // Homebrew on Intel
+    ("/usr/lib/postgresql", "", "bin"), // Debian, Ubuntu: /usr/lib/postgresql/15/bin
+    ("/usr", "pgsql-", "bin"),          // packages of postgresql.org for Fedora: /usr/pgsql-17/bin
+    ("/opt/homebrew/opt", "postgresql", "bin"), // Homebrew on ARM: …/postgresql@17/bin
+    ("/usr/local/opt", "postgresql", "bin"), // Homebrew on Intel
     ("/home/linuxbrew/.linuxbrew/opt", "postgresql", "bin"),
     ("/usr/lib64", "pgsql", "bin"),
 ];
 
 /// The folder of the programs and their major version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// Holds `initdb`, `postgres` and `pg_ctl`.
-    pub bin: PathBuf,
+    pub(crate) bin: PathBuf,
     /// Such as 15. Data folders of different major versions do not fit each other.
-    pub major: u32,
+    pub(crate) major: u32,
 }
 
 impl Programs {
     /// Looks in `$FIREBREAK_POSTGRES_BIN`, on the PATH, and in the usual places, where the newest wins.
-    pub fn find() -> Result<Self, Problem> {
+    pub(crate) fn find() -> Result<Self, Problem> {
         if let Some(folder) = env::var_os(BIN_VARIABLE).filter(|v| !v.is_empty()) {
             return Self::at(Path::new(&folder)).ok_or_else(|| {
                 Problem::Missing(format!(
@@ -76,7 +77,8 @@ fn usual_places() -> Vec<PathBuf> {
 
 /// From `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, also with `18beta1`.
 fn version(folder: &Path) -> Option<u32> {
-    let output = super::account::plain(&folder.join("postgres")).arg("--version").output().ok()?;
+    let mut postgres = super::account::plain(folder.join("postgres"));
+    let output = postgres.arg("--version").stdout(Stdio::piped()).output().ok()?;
     parse_version(&String::from_utf8_lossy(&output.stdout))
 }
 

@@ -1,0 +1,162 @@
+//! Changing groups: each change once, stated absolutely, refused where it would harm.
+
+use domain::action::ErrorClass;
+use serde_json::{Value, json};
+
+use crate::harness::{Done, GROUP, REGION, Stage, strings};
+
+fn with(more: Value) -> Value {
+    let mut input = json!({ "region": REGION, "group": GROUP });
+    for (key, value) in more.as_object().unwrap() {
+        input[key] = value.clone();
+    }
+    input
+}
+
+#[tokio::test]
+async fn hosts_are_launched_up_to_the_limits() {
+    let stage = Stage::calm().await;
+    let error = stage.change("autoscaling.scale_to", with(json!({ "desired": 12 }))).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "beyond_limits"));
+    assert!(error.message.contains("6 to 8") && error.message.contains("12"), "{error}");
+    assert_eq!(stage.changes(), [""; 0]);
+
+    let raised = stage.change("autoscaling.set_max_size", with(json!({ "max": 12 }))).await.unwrap();
+    assert_eq!(raised.output(), &json!({ "group": GROUP, "max": 12 }));
+    let scaled = stage.change("autoscaling.scale_to", with(json!({ "desired": 12 }))).await.unwrap();
+    let Done::Applied { output, changes, undo, predicted } = scaled else { panic!("{scaled:?}") };
+    assert_eq!(Some(output), predicted);
+    assert_eq!((&changes[0].before, &changes[0].after), (&json!(6), &json!(12)));
+    assert_eq!(undo, None);
+    let again = stage.change("autoscaling.scale_to", with(json!({ "desired": 12 }))).await.unwrap();
+    assert!(matches!(again, Done::AlreadySo(_)));
+    assert_eq!(stage.changes(), ["UpdateAutoScalingGroup", "SetDesiredCapacity"]);
+
+    let before = stage.sim.clock().now();
+    let group = stage.until(|group| group["in_service"].as_array().unwrap().len() == 12).await;
+    assert!(stage.sim.clock().now() > before, "hosts boot in simulated time");
+    assert_eq!(group["pending"], json!([]));
+
+    // The old maximum cannot come back while more hosts are desired: AWS would choose whom to terminate.
+    let error = stage.take_back(raised.undo()).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "beyond_limits"));
+}
+
+#[tokio::test]
+async fn the_old_maximum_is_restored() {
+    let stage = Stage::calm().await;
+    let raised = stage.change("autoscaling.set_max_size", with(json!({ "max": 12 }))).await.unwrap();
+    stage.take_back(raised.undo()).await.unwrap();
+    assert_eq!(stage.group().await["max"], 8);
+    let error = stage.change("autoscaling.set_max_size", with(json!({ "max": 5 }))).await.unwrap_err();
+    assert_eq!(error.code, "beyond_limits");
+}
+
+#[tokio::test]
+async fn only_what_was_running_is_suspended_and_resumed() {
+    let stage = Stage::calm().await;
+    let processes = |names: &[&str]| with(json!({ "processes": names }));
+    stage.change("autoscaling.suspend_processes", processes(&["ScheduledActions"])).await.unwrap();
+    let both = processes(&["AZRebalance", "ScheduledActions"]);
+    let done = stage.change("autoscaling.suspend_processes", both.clone()).await.unwrap();
+    assert_eq!(done.output()["changed"], json!(["AZRebalance"]));
+    assert_eq!(stage.group().await["suspended"], json!(["AZRebalance", "ScheduledActions"]));
+    let again = stage.change("autoscaling.suspend_processes", both).await.unwrap();
+    assert!(matches!(again, Done::AlreadySo(_)));
+    let back = stage.take_back(done.undo()).await.unwrap();
+    assert_eq!(back.output()["changed"], json!(["AZRebalance"]));
+    assert_eq!(stage.group().await["suspended"], json!(["ScheduledActions"]), "somebody else's stays suspended");
+    assert_eq!(stage.changes(), ["SuspendProcesses", "SuspendProcesses", "ResumeProcesses"]);
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_exist_is_refused_with_those_that_do() {
+    let stage = Stage::calm().await;
+    let input = with(json!({ "processes": ["Azrebalance"] }));
+    let error = stage.change("autoscaling.suspend_processes", input).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "bad_input"));
+    assert!(error.message.contains("AZRebalance"), "{error}");
+}
+
+#[tokio::test]
+async fn protection_is_set_and_taken_back() {
+    let stage = Stage::calm().await;
+    let ids = strings(&stage.group().await["ids"]);
+    let protect = |ids: &[String], protected: bool| with(json!({ "instances": ids, "protected": protected }));
+    stage.change("autoscaling.protect_instances", protect(&ids[..1], true)).await.unwrap();
+    let done = stage.change("autoscaling.protect_instances", protect(&ids[..2], true)).await.unwrap();
+    assert_eq!(done.output()["changed"], json!([ids[1]]));
+    stage.take_back(done.undo()).await.unwrap();
+    let hosts = stage.group().await["in_service"].clone();
+    let protected: Vec<&Value> =
+        hosts.as_array().unwrap().iter().filter(|h| h["protected"] == json!(true)).map(|h| &h["id"]).collect();
+    assert_eq!(protected, [&json!(ids[0])]);
+
+    let gone = ["i-0nope".to_owned()];
+    let done = stage.change("autoscaling.protect_instances", protect(&gone, false)).await.unwrap();
+    assert!(matches!(done, Done::AlreadySo(_)), "nothing to unprotect on a host that has left");
+    let error = stage.change("autoscaling.protect_instances", protect(&gone, true)).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Gone, "instance_not_in_group"));
+    let many: Vec<String> = (0..51).map(|n| format!("i-{n}")).collect();
+    let error = stage.change("autoscaling.protect_instances", protect(&many, true)).await.unwrap_err();
+    assert_eq!(error.code, "too_many_instances");
+}
+
+#[tokio::test]
+async fn exactly_the_named_host_is_terminated() {
+    let stage = Stage::calm().await;
+    let terminate = |id: &str| with(json!({ "instance": id, "decrement": true }));
+    let old = strings(&stage.group().await["ids"])[0].clone();
+    let error = stage.change("autoscaling.terminate_instance", terminate(&old)).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "below_minimum"));
+    assert!(error.message.contains('6') && error.message.contains(&old), "{error}");
+
+    stage.change("autoscaling.scale_to", with(json!({ "desired": 7 }))).await.unwrap();
+    stage.until(|group| group["in_service"].as_array().unwrap().len() == 7).await;
+    let done = stage.change("autoscaling.terminate_instance", terminate(&old)).await.unwrap();
+    let Done::Applied { output, changes, predicted, .. } = done else { panic!("{done:?}") };
+    assert_eq!(output, json!({ "instance": old, "state": "Terminating" }));
+    assert_eq!(Some(output), predicted);
+    assert_eq!(changes.len(), 2);
+    let group = stage.group().await;
+    assert_eq!(group["desired"], 6);
+    assert_eq!(group["leaving"], json!([old]));
+    let again = stage.change("autoscaling.terminate_instance", terminate(&old)).await.unwrap();
+    assert!(matches!(again, Done::AlreadySo(_)));
+    stage.until(|group| group["leaving"] == json!([])).await;
+    let gone = stage.change("autoscaling.terminate_instance", terminate(&old)).await.unwrap();
+    assert_eq!(gone.output()["state"], "gone");
+    assert_eq!(stage.changes(), ["SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup"]);
+    assert_eq!(stage.group().await["desired"], 6, "the decrement happened once");
+}
+
+#[tokio::test]
+async fn an_empty_target_is_never_all() {
+    let stage = Stage::calm().await;
+    for (action, input) in [
+        ("autoscaling.suspend_processes", with(json!({ "processes": [] }))),
+        ("autoscaling.resume_processes", with(json!({ "processes": [] }))),
+        ("autoscaling.protect_instances", with(json!({ "instances": [], "protected": true }))),
+        ("autoscaling.protect_instances", with(json!({ "instances": [""], "protected": true }))),
+        ("autoscaling.terminate_instance", with(json!({ "instance": "", "decrement": true }))),
+        ("autoscaling.scale_to", json!({ "region": REGION, "group": " ", "desired": 7 })),
+        ("ec2.describe_instances", json!({ "region": REGION, "instances": [] })),
+        ("mysql.login_matrix", json!({ "fleet": "us", "hosts": [] })),
+        ("mysql.login_matrix", json!({ "fleet": "us", "hosts": [{ "id": "i", "ip": "127.0.0.1" }], "clusters": [] })),
+        ("proxysql.pause", json!({ "fleet": "us", "host": { "id": "", "ip": "" } })),
+    ] {
+        let error = stage.change(action, input.clone()).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Refused, "{action} {input}: {error}");
+        assert!(error.message.contains("empty"), "{action}: {error}");
+    }
+    assert_eq!(stage.sim.ledger().len(), 0, "nothing was even asked");
+}
+
+#[tokio::test]
+async fn a_group_outside_the_inventory_is_not_touched() {
+    let stage = Stage::calm().await;
+    let action = stage.registry.get("autoscaling.scale_to").unwrap();
+    let input = json!({ "region": REGION, "group": "web", "desired": 7 });
+    let error = action.plan(&input, &json!({ "desired": 6, "min": 0, "max": 9 })).unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "not_in_inventory"));
+}

@@ -1,0 +1,127 @@
+//! The login matrix: which pair of host and cluster works, and what is wrong where one does not.
+
+use domain::action::ErrorClass;
+use serde_json::{Value, json};
+use sim::FaultKind;
+use tokio::net::TcpListener;
+
+use crate::harness::{Stage, strings};
+
+fn cell<'a>(matrix: &'a Value, list: &str, host: &str, cluster: &str) -> &'a Value {
+    matrix[list]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|cell| cell["host"] == host && cell["cluster"] == cluster)
+        .unwrap_or_else(|| panic!("no cell {host} {cluster} in {matrix:#}"))
+}
+
+#[tokio::test]
+async fn a_healthy_fleet_logs_in_everywhere() {
+    let stage = Stage::calm().await;
+    let group = stage.group().await;
+    stage.calls();
+    let input = json!({ "fleet": "us", "hosts": group["in_service"], "tries": 2 });
+    let matrix = stage.look("mysql.login_matrix", input).await.unwrap();
+    assert_eq!((&matrix["failures"], &matrix["direct_failures"]), (&json!(0), &json!(0)), "{matrix:#}");
+    assert_eq!(matrix["direct"].as_array().unwrap().len(), 13);
+    assert_eq!(matrix["via"].as_array().unwrap().len(), 6 * 13);
+    assert_eq!(matrix["tried"], 2 * 7 * 13);
+    assert_eq!(strings(&matrix["healthy_hosts"]), strings(&group["ids"]));
+    let direct = cell(&matrix, "direct", "direct", "shard-b");
+    assert_eq!((&direct["server_id"], &direct["read_only"]), (&json!("shard-b-1"), &json!(false)));
+    let calls = stage.calls();
+    assert_eq!(calls.len(), 1, "one record for all that worked: {calls:?}");
+    assert_eq!(calls[0].status, "ok");
+}
+
+#[tokio::test]
+async fn sick_hosts_fail_for_one_cluster_while_it_is_fine_directly() {
+    let stage = Stage::calm().await;
+    let group = stage.group().await;
+    stage.sim.strike(FaultKind::SickHosts {
+        fleet: "proxysql-us".into(),
+        cluster: "shard-b".into(),
+        from: 1.0,
+        to: 1.0,
+        ramp_s: 1,
+        new_hosts_too: false,
+    });
+    stage.sim.clock().step(std::time::Duration::from_secs(30));
+    let input = json!({ "fleet": "us", "hosts": group["in_service"], "clusters": ["shard-a", "shard-b"] });
+    let matrix = stage.look("mysql.login_matrix", input).await.unwrap();
+    assert_eq!(matrix["direct_failing_clusters"], json!([]));
+    assert_eq!(matrix["failing_clusters"], json!(["shard-b"]));
+    assert_eq!(strings(&matrix["failing_hosts"]), strings(&group["ids"]));
+    assert_eq!(matrix["healthy_hosts"], json!([]));
+    assert_eq!(matrix["failures"], 6);
+}
+
+#[tokio::test]
+async fn wrong_credentials_fail_directly_too() {
+    let stage = Stage::calm().await;
+    let group = stage.group().await;
+    stage.sim.strike(FaultKind::WrongCredentials { cluster: "shard-b".into() });
+    let input = json!({ "fleet": "us", "hosts": group["in_service"], "clusters": ["shard-b"] });
+    let matrix = stage.look("mysql.login_matrix", input).await.unwrap();
+    assert_eq!(matrix["direct_failing_clusters"], json!(["shard-b"]));
+    let error = &cell(&matrix, "direct", "direct", "shard-b")["error"];
+    assert_eq!((&error["kind"], &error["code"]), (&json!("access_denied"), &json!(1045)), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_host_times_out_on_the_greeting_and_a_closed_port_is_refused() {
+    let stage = Stage::calm().await;
+    let port = stage.sim.world_info().fleets[0].mysql_port;
+    // Bound and never accepted from: the kernel takes the connection, nobody greets.
+    let (silent, _listener) = free_address(port).await;
+    let (closed, listener) = free_address(port).await;
+    drop(listener);
+    let input = json!({
+        "fleet": "us", "clusters": ["shard-b"], "direct": false, "tries": 5,
+        "hosts": [{ "id": "silent", "ip": silent }, { "id": "closed", "ip": closed }],
+    });
+    let matrix = stage.look("mysql.login_matrix", input).await.unwrap();
+    let cell_of = |host| cell(&matrix, "via", host, "shard-b");
+    assert_eq!(cell_of("silent")["error"]["kind"], "timeout_greeting");
+    assert_eq!(cell_of("silent")["tries"], 2, "time-outs are not repeated for ever");
+    assert_eq!(cell_of("closed")["error"]["kind"], "refused");
+    assert_eq!(cell_of("closed")["tries"], 5);
+    assert_eq!(matrix["direct"], json!([]));
+    let statuses: Vec<String> = stage.calls().into_iter().map(|call| call.status).collect();
+    assert!(statuses.contains(&"2 of 2 failed: timeout_greeting".into()), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn the_deadline_of_the_whole_look_holds() {
+    let mut stage = Stage::calm().await;
+    stage.bench.ctx.deadline = std::time::Duration::from_millis(100);
+    let (silent, _listener) = free_address(stage.sim.world_info().fleets[0].mysql_port).await;
+    let input = json!({ "fleet": "us", "direct": false, "hosts": [{ "id": "silent", "ip": silent }] });
+    let error = stage.look("mysql.login_matrix", input).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "timeout"));
+}
+
+#[tokio::test]
+async fn unknown_names_are_refused_with_those_that_exist() {
+    let stage = Stage::calm().await;
+    let hosts = json!([{ "id": "i-1", "ip": "127.0.0.1" }]);
+    let error = stage.look("mysql.login_matrix", json!({ "fleet": "eu", "hosts": hosts })).await.unwrap_err();
+    assert_eq!((error.class, error.remedy.as_deref()), (ErrorClass::Refused, Some("name one of: us")));
+    let input = json!({ "fleet": "us", "hosts": hosts, "clusters": ["shard-z"] });
+    let error = stage.look("mysql.login_matrix", input).await.unwrap_err();
+    assert!(error.remedy.unwrap().contains("shard-b"));
+    let input = json!({ "fleet": "us", "hosts": hosts, "tries": 0 });
+    assert_eq!(stage.look("mysql.login_matrix", input).await.unwrap_err().code, "bad_input");
+}
+
+/// A loopback address on which `port` is ours alone.
+async fn free_address(port: u16) -> (String, TcpListener) {
+    for n in 1..=250 {
+        let address = format!("127.1.{}.{n}", std::process::id() % 250 + 1);
+        if let Ok(listener) = TcpListener::bind((address.as_str(), port)).await {
+            return (address, listener);
+        }
+    }
+    panic!("no loopback address is free on port {port}");
+}

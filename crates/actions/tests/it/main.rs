@@ -1,0 +1,12 @@
+//! The actions against real counterparts: the simulator on the wire, moto as a second opinion, MariaDB, and servers
+//! that misbehave. One binary, because linking the AWS SDK is what costs.
+
+mod calls;
+mod changes;
+mod describe;
+mod harness;
+mod logins;
+mod mariadb;
+mod metrics;
+mod moto;
+mod proxysql;

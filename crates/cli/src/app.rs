@@ -1,0 +1,83 @@
+//! Puts the parts together: actions, runbooks, engine, web.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use domain::Clock;
+use domain::inventory::Inventory;
+use engine::{Engine, Library, Parts, WatchSettings};
+use store::PgPool;
+use tokio::net::TcpListener;
+
+/// What an application is made of.
+pub(crate) struct Plan {
+    pub(crate) pool: PgPool,
+    pub(crate) inventory: Inventory,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) actions: actions::Settings,
+    pub(crate) runbooks: Vec<(String, String)>,
+    pub(crate) engine: engine::Settings,
+}
+
+/// Launches an engine. Runbooks with mistakes are told on the log and cannot be run; the others can.
+pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
+    let inventory = Arc::new(plan.inventory);
+    let registry = actions::registry(inventory.clone(), plan.actions).await?;
+    let library = Library::open(plan.runbooks, &registry);
+    for (name, shelf) in library.iter() {
+        if let Err(mistakes) = &shelf.runbook {
+            let rendered = domain::runbook::Diagnostic::render_all(mistakes, &shelf.file, &shelf.text);
+            tracing::error!("runbook `{name}` is refused:\n{rendered}");
+        }
+    }
+    let parts =
+        Parts { pool: plan.pool, registry, inventory, library, clock: plan.clock, settings: plan.engine };
+    Engine::launch(parts).await.context("the engine")
+}
+
+/// Serves the web page and the API until `stop` completes, then lets the engine finish what is in flight.
+pub(crate) async fn serve_until(
+    engine: &Engine,
+    listener: TcpListener,
+    web: server::Settings,
+    watch: WatchSettings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    engine.watch(watch);
+    let (router, closing) = server::router(engine.clone(), web);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            stop.await;
+            closing.close();
+        })
+        .await
+        .context("the web server")?;
+    engine.shut_down().await;
+    Ok(())
+}
+
+/// Opens the port.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; is it in use? Choose another with --listen"))
+}
+
+/// Completes when the process is asked to end.
+pub(crate) async fn asked_to_end() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}

@@ -1,0 +1,175 @@
+//! The configuration file: one YAML file, every key known, every mistake named with its place.
+//!
+//! `deploy/firebreak.yaml` is the commented sample, and a test keeps it readable.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use domain::inventory::{Inventory, SecretRef};
+use serde::Deserialize;
+
+/// Everything `firebreak serve` is told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the web page and the API listen.
+    #[serde(default = "listen")]
+    pub(crate) listen: SocketAddr,
+    /// How people reach it; links and cookies are made for this address.
+    #[serde(default)]
+    pub(crate) public_url: Option<String>,
+    /// Name of the environment, shown on every page.
+    #[serde(default)]
+    pub(crate) environment: Option<String>,
+    /// The Postgres URL. `DATABASE_URL` in the environment wins.
+    #[serde(default)]
+    pub(crate) database: Option<SecretRef>,
+    /// A folder of runbooks; the embedded ones when absent.
+    #[serde(default)]
+    pub(crate) runbooks: Option<PathBuf>,
+    /// What may be looked at and touched.
+    pub(crate) inventory: Inventory,
+    /// How AWS is reached.
+    #[serde(default)]
+    pub(crate) aws: Aws,
+    /// Where the customers' symptom is measured.
+    #[serde(default)]
+    pub(crate) symptom: Option<Symptom>,
+    /// The login prober.
+    #[serde(default)]
+    pub(crate) prober: Prober,
+    /// How workers share the work.
+    #[serde(default)]
+    pub(crate) worker: Worker,
+    /// Only for a simulated AWS: where its clock is.
+    #[serde(default)]
+    pub(crate) simulation: Option<Simulation>,
+}
+
+/// How AWS is reached: by the SDK's default chain of credentials and regions, unless an endpoint is given.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Aws {
+    /// One endpoint for all services: a simulator or an emulator.
+    #[serde(default)]
+    pub(crate) endpoint: Option<String>,
+}
+
+/// Where the customers' symptom is measured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Symptom {
+    /// Base URL of a Prometheus.
+    pub(crate) prometheus: String,
+    /// An instant query that answers the share of failed requests, 0 to 1, with a label `cluster`.
+    pub(crate) error_share: String,
+}
+
+/// The login prober.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Prober {
+    /// Seconds between two rounds of logins.
+    pub(crate) every_s: u64,
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Self { every_s: 10 }
+    }
+}
+
+/// How workers share the work.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Worker {
+    /// A worker that has not been heard of for so many seconds is dead, and its runs are taken over.
+    pub(crate) lease_s: f64,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { lease_s: 10.0 }
+    }
+}
+
+/// A simulated AWS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Simulation {
+    /// Base URL of `firebreak sim`; its clock is taken over at start.
+    pub(crate) control: String,
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("the configuration {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("the configuration {}", path.display()))
+    }
+
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = serde_saphyr::from_str(text)?;
+        let mut mistakes = config.inventory.mistakes();
+        if !(1.0..=300.0).contains(&config.worker.lease_s) {
+            mistakes.push(format!("worker.lease_s is {}; write 1 to 300 seconds", config.worker.lease_s));
+        }
+        if config.prober.every_s == 0 {
+            mistakes.push("prober.every_s is 0; write at least 1 second".into());
+        }
+        if !mistakes.is_empty() {
+            bail!("\n  - {}", mistakes.join("\n  - "));
+        }
+        Ok(config)
+    }
+
+    /// How people reach it.
+    pub(crate) fn public_url(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen)).trim_end_matches('/').to_owned()
+    }
+
+    /// The Postgres URL: `DATABASE_URL`, else what the file refers to.
+    pub(crate) fn database_url(&self) -> anyhow::Result<String> {
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            return Ok(url);
+        }
+        match &self.database {
+            Some(SecretRef::Env(name)) => {
+                std::env::var(name).with_context(|| format!("database: the environment has no {name}"))
+            }
+            Some(SecretRef::File(path)) => Ok(std::fs::read_to_string(path)
+                .with_context(|| format!("database: {path}"))?
+                .trim_end_matches(['\n', '\r'])
+                .to_owned()),
+            None => bail!("no database: set DATABASE_URL, or `database: {{ env: NAME }}` in the configuration"),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs_f64(self.worker.lease_s)
+    }
+}
+
+fn listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_in_deploy_is_read() {
+        let sample = include_str!("../../../deploy/firebreak.yaml");
+        let config = Config::parse(sample).unwrap();
+        assert!(!config.inventory.fleets.is_empty());
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let e = format!("{:#}", Config::parse("inventory: {}\nlisten_on: 1\n").unwrap_err());
+        assert!(e.contains("listen_on") && e.contains("line 2"), "{e}");
+    }
+}

@@ -1,0 +1,93 @@
+//! `firebreak demo`: everything on embedded defaults. A private Postgres, a simulated AWS in which the incident of
+//! 7 May 2024 happens, and the control plane in front of it.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use engine::WatchSettings;
+use sim::{Sim, World};
+
+use crate::app::{self, Plan};
+use crate::simulated::{SimClock, inventory};
+use crate::terminal::say;
+use crate::files;
+
+/// `firebreak demo`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the web page listens
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Simulated seconds per second
+    #[arg(long, default_value_t = 20.0)]
+    speed: f64,
+    /// How you are called on the pages
+    #[arg(long, default_value = "on-call")]
+    name: String,
+}
+
+/// The incident begins at 14:42; the demo lets the minutes before it pass quickly.
+const BEGIN: TimeDelta = TimeDelta::minutes(11);
+const HASTE: f64 = 600.0;
+
+/// Runs until interrupted.
+pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
+    let listener = app::listen(args.listen).await?;
+    let state = files::state_folder();
+    let postgres = store::private::Server::start_or_env(store::private::Options {
+        data: state.join("postgres"),
+        durable: true,
+    })
+    .await?;
+    let database = postgres.fresh_database("firebreak_demo").await?;
+    let pool = store::connect(&database).await?;
+
+    let world = World::incident_2024_05_07();
+    let begin = world.start + BEGIN;
+    let sim = Sim::start(world, sim::Options { speed: HASTE, ..sim::Options::default() }).await?;
+    let clock = sim.clock();
+    clock.sleep((begin - clock.now()).to_std().unwrap_or_default()).await;
+    clock.set_speed(args.speed);
+
+    let engine = app::launch(Plan {
+        pool: pool.clone(),
+        inventory: inventory(&sim.world_info(), &state.join("demo-secrets"))?,
+        clock: Arc::new(SimClock(clock)),
+        actions: actions::Settings {
+            aws_endpoint: Some(sim.endpoint().to_owned()),
+            prometheus: Some(sim.endpoint().to_owned()),
+            ..actions::Settings::default()
+        },
+        runbooks: files::runbooks(None)?,
+        engine: engine::Settings::default(),
+    })
+    .await?;
+    let public_url = format!("http://{}", args.listen);
+    let link = server::sign_in_link(&pool, &args.name, &public_url).await?;
+    say(format!(
+        "\nThe incident of 7 May 2024 begins now, {} times as fast as it was.\n\n    {link}\n\n\
+         Open the link. Within a minute logins to shard-b begin to fail; \"Replace ProxySQL hosts\" recovers it.\n\
+         Ctrl-C ends everything.\n",
+        args.speed
+    ));
+    let web = server::Settings {
+        public_url,
+        secure_cookies: false,
+        environment: Some("demo".into()),
+        simulated: true,
+    };
+    let watch = WatchSettings {
+        every: Duration::from_secs(10),
+        at_most_every: Duration::from_millis(500),
+        error_share_query: Some("cluster:request_error_share".into()),
+        keep: Duration::from_secs(3 * 60 * 60),
+    };
+    app::serve_until(&engine, listener, web, watch, app::asked_to_end()).await?;
+    sim.stop().await;
+    pool.close().await;
+    drop(postgres);
+    Ok(ExitCode::SUCCESS)
+}

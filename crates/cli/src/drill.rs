@@ -1,0 +1,168 @@
+//! `firebreak drill`: plays an incident head-less, with a private Postgres, a simulated AWS and an engine in this process,
+//! and scores what happened against what must hold and against what really happened.
+
+mod score;
+mod spec;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::TimeDelta;
+use domain::{Actor, Timestamp};
+use engine::{Engine, StartRequest, Topic};
+use sim::{Sim, World};
+use store::PgPool;
+use store::pages::RunRow;
+use uuid::Uuid;
+
+use crate::app::{self, Plan};
+use crate::simulated::{SimClock, inventory};
+use crate::terminal::say;
+use crate::files;
+use score::{Acted, Played, Score};
+use spec::Drill;
+
+/// `firebreak drill`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The drill, such as runbooks/drills/2024-05-07.yaml (embedded ones are found by that path too)
+    file: PathBuf,
+    /// Print the score as JSON
+    #[arg(long)]
+    json: bool,
+    /// Simulated seconds per second while the runbook runs
+    #[arg(long, default_value_t = 60.0)]
+    speed: f64,
+    /// Start the runbook at the moment at which people decided in reality
+    #[arg(long)]
+    act: bool,
+    /// Start the runbook so long after the trigger, such as 3m
+    #[arg(long, value_name = "DURATION", value_parser = spec::duration)]
+    act_after: Option<Duration>,
+    /// Seed of what chance decides
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Time that nobody looks at passes this fast.
+const HASTE: f64 = 600.0;
+/// A run that has not ended by then (clock time) is judged as it stands.
+const PATIENCE: TimeDelta = TimeDelta::hours(2);
+/// The symptom is watched for so long after the run has ended.
+const AFTERWARDS: Duration = Duration::from_secs(120);
+
+/// Plays the drill; the exit code says whether everything that must hold did.
+pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
+    let drill = Drill::parse(&files::drill(&args.file)?).with_context(|| format!("{}", args.file.display()))?;
+    let world = match drill.world.as_str() {
+        "incident-2024-05-07" => World::incident_2024_05_07(),
+        other => bail!("there is no world `{other}`; there is: incident-2024-05-07"),
+    };
+    if !(0.1..=1000.0).contains(&args.speed) {
+        bail!("--speed is {}; write 0.1 to 1000 simulated seconds per second", args.speed);
+    }
+    let act_after = args.act_after.or(args.act.then_some(drill.act.after));
+    let score = play(&drill, world, act_after, &args).await?;
+    say(if args.json { serde_json::to_string_pretty(&score)? } else { score.to_string() });
+    Ok(if score.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn play(drill: &Drill, world: World, act_after: Option<Duration>, args: &Args) -> anyhow::Result<Score> {
+    let state = files::state_folder();
+    let postgres =
+        store::private::Server::start(store::private::Options { data: state.join("drills"), durable: false }).await?;
+    let pool = store::connect(&postgres.fresh_database("firebreak_drill").await?).await?;
+    let options = sim::Options { speed: HASTE, seed: args.seed, ..sim::Options::default() };
+    let sim = Sim::start(world.clone(), options.clone()).await?;
+    let clock = sim.clock();
+    let trigger = world.start + delta(drill.trigger);
+
+    let acted = match act_after {
+        None => {
+            wait_until(&clock, trigger + delta(drill.watch)).await;
+            None
+        }
+        Some(after) => {
+            let secrets = state.join(format!("drill-secrets-{}", std::process::id()));
+            let engine = app::launch(Plan {
+                pool: pool.clone(),
+                inventory: inventory(&sim.world_info(), &secrets)?,
+                clock: Arc::new(SimClock(clock.clone())),
+                actions: actions::Settings {
+                    aws_endpoint: Some(sim.endpoint().to_owned()),
+                    prometheus: Some(sim.endpoint().to_owned()),
+                    ..actions::Settings::default()
+                },
+                runbooks: files::runbooks(None)?,
+                engine: engine::Settings::default(),
+            })
+            .await?;
+            wait_until(&clock, trigger + delta(after)).await;
+            clock.set_speed(args.speed);
+            let decided_at = clock.now();
+            let run_id = act(&engine, drill).await?;
+            let run = watch(&engine, run_id, decided_at + PATIENCE).await?;
+            clock.sleep(AFTERWARDS).await;
+            engine.shut_down().await;
+            std::fs::remove_dir_all(&secrets).context("the drill's secrets")?;
+            Some(acted(&pool, run, decided_at).await?)
+        }
+    };
+    let until = clock.now();
+    let without_action = sim::counterfactual(
+        &world,
+        &options,
+        (until - world.start).to_std().unwrap_or_default(),
+    )?;
+    let played = Played { trigger, until, with: sim.customers(), without_action, ledger: sim.ledger(), acted };
+    sim.stop().await;
+    pool.close().await;
+    drop(postgres);
+    Ok(score::score(drill, &played))
+}
+
+async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
+    let request = StartRequest {
+        runbook: drill.act.runbook.clone(),
+        inputs: drill.act.inputs.clone(),
+        by: Actor::system("drill"),
+        reason: Some(drill.title.clone()),
+        idem_key: Uuid::now_v7().to_string(),
+        plan: None,
+    };
+    Ok(engine.start(request).await?.run_id)
+}
+
+/// Waits until the run has ended, or waits for a person (a drill has none), or the patience is over.
+async fn watch(engine: &Engine, run_id: Uuid, patience: Timestamp) -> anyhow::Result<RunRow> {
+    let mut rings = engine.listen();
+    loop {
+        let run = store::pages::run(engine.pool(), run_id).await?.context("the run is gone")?;
+        let waits_for_a_person = ["paused", "stuck", "outcome_unknown"].contains(&run.state.as_str());
+        if run.ended_at.is_some() || waits_for_a_person || engine.clock().now() > patience {
+            return Ok(run);
+        }
+        loop {
+            let ring = tokio::time::timeout(Duration::from_secs(1), rings.recv()).await;
+            if !matches!(ring, Ok(Ok(topic)) if topic != Topic::Run(run_id)) {
+                break;
+            }
+        }
+    }
+}
+
+async fn acted(pool: &PgPool, run: RunRow, decided_at: Timestamp) -> anyhow::Result<Acted> {
+    let calls = store::calls::of_run(pool, run.id, 0).await?;
+    Ok(Acted { run, decided_at, changes: calls.into_iter().filter(|c| c.mutating).collect() })
+}
+
+async fn wait_until(clock: &sim::Clock, moment: Timestamp) {
+    clock.sleep((moment - clock.now()).to_std().unwrap_or_default()).await;
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}

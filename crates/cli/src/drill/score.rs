@@ -1,0 +1,249 @@
+//! The score of a drill: from what customers saw, what the ledger of the simulated AWS holds, and what the run says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use serde::Serialize;
+use sim::{LedgerEntry, Sample};
+use store::calls::Call;
+use store::pages::RunRow;
+use uuid::Uuid;
+
+use super::spec::{Drill, Real};
+
+/// What was played.
+pub(crate) struct Played {
+    pub(crate) trigger: Timestamp,
+    pub(crate) until: Timestamp,
+    pub(crate) with: Vec<Sample>,
+    pub(crate) without_action: Vec<Sample>,
+    pub(crate) ledger: Vec<LedgerEntry>,
+    pub(crate) acted: Option<Acted>,
+}
+
+/// What the run did.
+pub(crate) struct Acted {
+    pub(crate) run: RunRow,
+    pub(crate) decided_at: Timestamp,
+    pub(crate) changes: Vec<Call>,
+}
+
+/// The score. The first block of fields is what scripts read; all times are simulated seconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Score {
+    /// Name of the drill.
+    pub(crate) drill: String,
+    /// Did everything hold that must?
+    pub(crate) passed: bool,
+    /// Is the symptom gone at the end?
+    pub(crate) recovered: bool,
+    /// Highest share of failing requests.
+    pub(crate) error_share_peak: f64,
+    /// Share of failing requests at the end.
+    pub(crate) error_share_at_end: f64,
+    /// From the trigger to the start of the runbook.
+    pub(crate) seconds_trigger_to_decision: Option<i64>,
+    /// From there until the symptom was gone for good.
+    pub(crate) seconds_decision_to_recovered: Option<i64>,
+    /// Every change that the simulated AWS and its hosts saw.
+    pub(crate) changes: Vec<Change>,
+    /// Changes that no step announced, or that were made twice.
+    pub(crate) unexpected_changes: Vec<Change>,
+    /// The run.
+    pub(crate) run_id: Option<Uuid>,
+    /// How it stands, and its last sentence.
+    pub(crate) run: Option<RunEnd>,
+    /// Failed requests of the symptom's customers, with the runbook and had nobody acted.
+    pub(crate) failed_requests: Compared,
+    /// The worst half minute for them, compared with the same half minute had nobody acted: share with minus share without.
+    pub(crate) worst_excess_share: f64,
+    /// Failed requests of everybody else.
+    pub(crate) failed_requests_of_others: Compared,
+    /// What really happened.
+    pub(crate) real: Real,
+    /// What did not hold, each a sentence.
+    pub(crate) failures: Vec<String>,
+}
+
+/// One change.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Change {
+    pub(crate) at: Timestamp,
+    pub(crate) operation: String,
+    pub(crate) effect: String,
+}
+
+/// How the run stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunEnd {
+    pub(crate) state: String,
+    pub(crate) message: Option<String>,
+}
+
+/// With and without.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Compared {
+    pub(crate) with: f64,
+    pub(crate) without_action: f64,
+}
+
+/// The window in which "worse off" is measured: long enough that a reconnect is seen as what it is.
+const WINDOW: TimeDelta = TimeDelta::seconds(30);
+
+/// Scores what was played.
+pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
+    let cluster = drill.symptom.cluster.as_str();
+    let of = |samples: &[Sample]| samples.iter().filter(|s| s.cluster == cluster).cloned().collect::<Vec<_>>();
+    let (with, without) = (of(&played.with), of(&played.without_action));
+    let gone = |s: &Sample| s.error_share() < drill.symptom.gone_below;
+    let error_share_peak = with.iter().map(Sample::error_share).fold(0.0, f64::max);
+    let last_bad = with.iter().rev().find(|s| !gone(s)).map(|s| s.at);
+    let recovered = with.last().is_some_and(gone) && last_bad.is_some();
+    let decided_at = played.acted.as_ref().map(|a| a.decided_at);
+    let seconds_decision_to_recovered =
+        decided_at.zip(last_bad.filter(|_| recovered)).map(|(decided, bad)| (bad - decided).num_seconds().max(0));
+    let (changes, unexpected_changes) = changes(played);
+    let others = |samples: &[Sample]| errors(samples.iter().filter(|s| s.cluster != cluster));
+    let mut score = Score {
+        drill: drill.drill.clone(),
+        passed: false,
+        recovered,
+        error_share_peak,
+        error_share_at_end: with.last().map_or(0.0, Sample::error_share),
+        seconds_trigger_to_decision: decided_at.map(|at| (at - played.trigger).num_seconds()),
+        seconds_decision_to_recovered,
+        changes,
+        unexpected_changes,
+        run_id: played.acted.as_ref().map(|a| a.run.id),
+        run: played
+            .acted
+            .as_ref()
+            .map(|a| RunEnd { state: a.run.state.clone(), message: a.run.message.clone() }),
+        failed_requests: Compared { with: errors(with.iter()), without_action: errors(without.iter()) },
+        worst_excess_share: worst_excess(&with, &without),
+        failed_requests_of_others: Compared {
+            with: others(&played.with),
+            without_action: others(&played.without_action),
+        },
+        real: drill.real.clone(),
+        failures: Vec::new(),
+    };
+    score.failures = failures(drill, played, &score, &without);
+    score.passed = score.failures.is_empty();
+    score
+}
+
+fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -> Vec<String> {
+    let mut failures = Vec::new();
+    let peak = without.iter().map(Sample::error_share).fold(0.0, f64::max);
+    let settled = played.until - played.trigger > TimeDelta::hours(1);
+    if settled && peak < drill.expect.peak_without_action {
+        failures.push(format!("without action {:.1} % of requests failed at most; the incident is not reproduced", peak * 100.0));
+    }
+    let Some(acted) = &played.acted else {
+        if score.error_share_at_end < 0.8 * peak {
+            failures.push("the incident healed, or began to, though nobody acted".into());
+        }
+        if !score.changes.is_empty() {
+            failures.push("something was changed though nobody acted".into());
+        }
+        return failures;
+    };
+    if acted.run.state != "succeeded" {
+        let message = acted.run.message.as_deref().unwrap_or("see its page");
+        failures.push(format!("the run is `{}`: {message}", acted.run.state));
+    }
+    match score.seconds_decision_to_recovered {
+        None => failures.push("the symptom is not gone".into()),
+        Some(seconds) if seconds as u64 > drill.expect.recovered_within.as_secs() => failures
+            .push(format!("it took {seconds} s to recover; allowed are {}", drill.expect.recovered_within.as_secs())),
+        Some(_) => {}
+    }
+    if score.worst_excess_share > 0.0 || score.failed_requests.with > score.failed_requests.without_action {
+        failures.push("the customers were worse off, for a while, than had nobody acted".into());
+    }
+    for change in &score.unexpected_changes {
+        failures.push(format!("unexpected change: {} ({})", change.operation, change.effect));
+    }
+    failures
+}
+
+fn errors<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
+    samples.map(|s| s.errors).sum::<f64>().round()
+}
+
+/// The largest excess of the error share over what it would have been, in windows; never below zero.
+fn worst_excess(with: &[Sample], without: &[Sample]) -> f64 {
+    let windows = |samples: &[Sample]| {
+        let mut windows: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+        for s in samples {
+            let window = windows.entry(s.at.timestamp() / WINDOW.num_seconds()).or_default();
+            window.0 += s.errors;
+            window.1 += s.requests;
+        }
+        windows
+    };
+    let share = |(errors, requests): (f64, f64)| if requests > 0.0 { errors / requests } else { 0.0 };
+    let without = windows(without);
+    windows(with)
+        .into_iter()
+        .filter_map(|(window, with)| Some(share(with) - share(*without.get(&window)?)))
+        // What rounding in the fourth place adds up to is nobody's outage.
+        .filter(|excess| *excess > 1e-4)
+        .fold(0.0, f64::max)
+}
+
+/// All changes of the ledger; and those that no call of the run explains, or that happened more than once.
+fn changes(played: &Played) -> (Vec<Change>, Vec<Change>) {
+    let mut explained: BTreeMap<String, usize> = BTreeMap::new();
+    for call in played.acted.iter().flat_map(|a| &a.changes) {
+        // ProxySQL's admin port knows no request ids; there the operation and the host tell.
+        let key = call.request_id.clone().unwrap_or_else(|| call.operation.to_uppercase());
+        *explained.entry(key).or_default() += 1;
+    }
+    let (mut all, mut unexpected) = (Vec::new(), Vec::new());
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in played.ledger.iter().filter(|e| e.mutating) {
+        let Some(effect) = &entry.effect else { continue };
+        let change = Change { at: entry.at, operation: entry.operation.clone(), effect: effect.clone() };
+        let times = seen.entry(format!("{} {:?}", entry.operation, entry.params)).or_default();
+        *times += 1;
+        let place = [&entry.request_id, &entry.operation].into_iter().find(|k| explained.get(*k).is_some_and(|n| *n > 0));
+        match place.and_then(|k| explained.get_mut(k)) {
+            Some(left) if *times == 1 => *left -= 1,
+            _ => unexpected.push(change.clone()),
+        }
+        all.push(change);
+    }
+    (all, unexpected)
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |s: Option<i64>| s.map_or_else(|| "–".to_owned(), |s| format!("{:>2} min {:02} s", s / 60, s % 60));
+        writeln!(f, "Drill {}: {}", self.drill, if self.passed { "passed" } else { "FAILED" })?;
+        writeln!(f, "{:<34}{:>14}{:>14}", "", "here", "7 May 2024")?;
+        let peak = |share: f64| format!("{:.1} %", share * 100.0);
+        writeln!(f, "{:<34}{:>14}{:>14}", "highest share of failing requests", peak(self.error_share_peak), peak(self.real.error_share_peak))?;
+        let row = |f: &mut fmt::Formatter<'_>, name, here, real| {
+            writeln!(f, "{name:<34}{:>14}{:>14}", seconds(here), seconds(Some(real)))
+        };
+        row(f, "trigger to decision", self.seconds_trigger_to_decision, self.real.seconds_trigger_to_decision)?;
+        row(f, "decision to recovered", self.seconds_decision_to_recovered, self.real.seconds_decision_to_recovered)?;
+        writeln!(
+            f,
+            "failed requests: {:.0} (had nobody acted: {:.0}); everybody else's: {:.0} ({:.0})",
+            self.failed_requests.with,
+            self.failed_requests.without_action,
+            self.failed_requests_of_others.with,
+            self.failed_requests_of_others.without_action
+        )?;
+        writeln!(f, "changes: {}, unexpected: {}", self.changes.len(), self.unexpected_changes.len())?;
+        if let (Some(id), Some(run)) = (self.run_id, &self.run) {
+            writeln!(f, "run {id}: {}{}", run.state, run.message.as_ref().map_or_else(String::new, |m| format!(". {m}")))?;
+        }
+        self.failures.iter().try_for_each(|failure| writeln!(f, "  ✗ {failure}"))
+    }
+}

@@ -1,0 +1,99 @@
+//! What a drill file says.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// A drill.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Drill {
+    /// Its name.
+    pub(crate) drill: String,
+    /// What goes wrong, in a line.
+    pub(crate) title: String,
+    /// What goes wrong, for somebody who was not there.
+    #[serde(rename = "about")]
+    pub(crate) _about: String,
+    /// The simulated world.
+    pub(crate) world: String,
+    /// When it goes wrong, after the world begins.
+    #[serde(deserialize_with = "read_duration")]
+    pub(crate) trigger: Duration,
+    /// Whose errors decide.
+    pub(crate) symptom: Symptom,
+    /// What is done about it.
+    pub(crate) act: Act,
+    /// How long it is watched when nobody acts, after the trigger.
+    #[serde(deserialize_with = "read_duration")]
+    pub(crate) watch: Duration,
+    /// What must hold.
+    pub(crate) expect: Expect,
+    /// What really happened.
+    pub(crate) real: Real,
+}
+
+/// Whose errors decide.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Symptom {
+    /// The cluster.
+    pub(crate) cluster: String,
+    /// Below this share of failing requests it is gone.
+    pub(crate) gone_below: f64,
+}
+
+/// What is done about it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Act {
+    /// The runbook.
+    pub(crate) runbook: String,
+    /// Its inputs.
+    pub(crate) inputs: Map<String, Value>,
+    /// When people decided, after the trigger.
+    #[serde(deserialize_with = "read_duration")]
+    pub(crate) after: Duration,
+}
+
+/// What must hold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// Without action the error share rises at least so far, and stays there.
+    pub(crate) peak_without_action: f64,
+    /// With it the symptom is gone within so long after the decision.
+    #[serde(deserialize_with = "read_duration")]
+    pub(crate) recovered_within: Duration,
+}
+
+/// What really happened.
+#[derive(Debug, Clone, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Real {
+    /// Who says so.
+    pub(crate) source: String,
+    /// Highest share of failing requests.
+    pub(crate) error_share_peak: f64,
+    /// From the trigger to the decision.
+    pub(crate) seconds_trigger_to_decision: i64,
+    /// From the decision to recovery.
+    pub(crate) seconds_decision_to_recovered: i64,
+}
+
+impl Drill {
+    /// Reads a drill; a mistake is named with its line and column.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        Ok(serde_saphyr::from_str(text)?)
+    }
+}
+
+/// `90s`, `3m`, `1h 30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write it like 90s, 3m or 1h 30m"))
+}
+
+fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}

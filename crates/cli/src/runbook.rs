@@ -1,0 +1,53 @@
+//! `firebreak runbook …`: work with runbook files.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use domain::inventory::Inventory;
+use domain::runbook::{Diagnostic, check, parse};
+
+use crate::files;
+use crate::terminal::say;
+
+/// What can be done.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Find every mistake, with its place and what to write instead
+    Check {
+        /// Files; the embedded runbooks when none is named
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let Command::Check { files: paths } = command;
+    let texts = match paths.as_slice() {
+        [] => files::runbooks(None)?,
+        paths => paths
+            .iter()
+            .map(|path| {
+                let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+                Ok((path.display().to_string(), text))
+            })
+            .collect::<anyhow::Result<_>>()?,
+    };
+    // Checking needs the actions' schemas only: no inventory, no secrets, no network.
+    let registry = actions::registry(Arc::new(Inventory::default()), actions::Settings::default()).await?;
+    let mut failed = false;
+    for (file, text) in texts {
+        let mistakes = match parse(&file, &text) {
+            Ok(runbook) => check(&runbook, &registry),
+            Err(mistakes) => mistakes,
+        };
+        if mistakes.is_empty() {
+            say(format!("{file}: ok"));
+        } else {
+            failed = true;
+            say(Diagnostic::render_all(&mistakes, &file, &text));
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

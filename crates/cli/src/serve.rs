@@ -1,0 +1,85 @@
+//! `firebreak serve`: the control plane on a configuration file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Clock;
+use engine::WatchSettings;
+use engine::clock::SystemClock;
+
+use crate::app::{self, Plan};
+use crate::config::Config;
+use crate::terminal::say;
+use crate::{files, simulated};
+
+/// `firebreak serve`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file; deploy/firebreak.yaml is a commented sample
+    #[arg(long, env = "FIREBREAK_CONFIG")]
+    config: PathBuf,
+    /// Print a sign-in link for this person at start
+    #[arg(long, default_value = "on-call")]
+    sign_in: String,
+}
+
+/// Runs until asked to end. A process that has lost its lease starts anew under another id.
+pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let config = Config::read(&args.config)?;
+    let pool = store::connect(&config.database_url()?).await?;
+    let clock: Arc<dyn Clock> = match &config.simulation {
+        Some(simulation) => simulated::remote_clock(&simulation.control).await?,
+        None => Arc::new(SystemClock),
+    };
+    let public_url = config.public_url();
+    let mut greeted = false;
+    loop {
+        let engine = app::launch(Plan {
+            pool: pool.clone(),
+            inventory: config.inventory.clone(),
+            clock: clock.clone(),
+            actions: actions::Settings {
+                aws_endpoint: config.aws.endpoint.clone(),
+                prometheus: config.symptom.as_ref().map(|s| s.prometheus.clone()),
+                ..actions::Settings::default()
+            },
+            runbooks: files::runbooks(config.runbooks.as_deref())?,
+            engine: engine::Settings { lease: config.lease(), ..engine::Settings::default() },
+        })
+        .await?;
+        let listener = app::listen(config.listen).await?;
+        if !greeted {
+            let link = server::sign_in_link(&pool, &args.sign_in, &public_url).await?;
+            say(format!("Firebreak listens on {public_url}\nSign in once, within 15 minutes: {link}"));
+            greeted = true;
+        }
+        let web = server::Settings {
+            public_url: public_url.clone(),
+            secure_cookies: public_url.starts_with("https://"),
+            environment: config.environment.clone(),
+            simulated: config.simulation.is_some(),
+        };
+        let watch = WatchSettings {
+            every: Duration::from_secs(config.prober.every_s),
+            at_most_every: Duration::from_secs(1),
+            error_share_query: config.symptom.as_ref().map(|s| s.error_share.clone()),
+            keep: Duration::from_secs(2 * 60 * 60),
+        };
+        let (lost, ended) = tokio::sync::oneshot::channel();
+        let watched = engine.clone();
+        let stop = async move {
+            let asked = tokio::select! {
+                () = app::asked_to_end() => true,
+                () = watched.lost() => false,
+            };
+            let _ = lost.send(asked);
+        };
+        app::serve_until(&engine, listener, web, watch, stop).await?;
+        if ended.await.unwrap_or(true) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tracing::warn!("starting anew after a lost lease");
+    }
+}

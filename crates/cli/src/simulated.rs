@@ -1,0 +1,115 @@
+//! A simulated AWS: its clock, its inventory, and the command that runs it alone.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
+use domain::{Clock, Timestamp};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use sim::{Sim, World, WorldInfo};
+
+use crate::terminal::say;
+
+/// `firebreak sim`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Simulated seconds per second
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 4599)]
+    port: u16,
+    /// Seed of what chance decides
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the world of the incident until interrupted.
+pub(crate) async fn sim(args: Args) -> anyhow::Result<ExitCode> {
+    let options = sim::Options { speed: args.speed, seed: args.seed, http_port: args.port };
+    let sim = Sim::start(World::incident_2024_05_07(), options).await?;
+    say(format!("A simulated AWS listens on {} (AWS services, /_sim/…, /api/v1/query).", sim.endpoint()));
+    tokio::signal::ctrl_c().await?;
+    sim.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The clock of a simulator in this process.
+pub(crate) struct SimClock(pub(crate) sim::Clock);
+
+impl Clock for SimClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let clock = self.0.clone();
+        async move { clock.sleep(duration).await }.boxed()
+    }
+}
+
+/// The clock of a simulator in another process, as it stands now.
+pub(crate) async fn remote_clock(control: &str) -> anyhow::Result<Arc<dyn Clock>> {
+    #[derive(Deserialize)]
+    struct Reading {
+        now: Timestamp,
+        speed: f64,
+    }
+    let url = format!("{}/_sim/clock", control.trim_end_matches('/'));
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let reading: Reading = client
+        .get(&url)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .with_context(|| format!("simulation.control: no simulator answers at {url}"))?
+        .json()
+        .await
+        .with_context(|| format!("simulation.control: what answers at {url} is no simulator"))?;
+    Ok(Arc::new(engine::clock::ScaledClock::set(reading.now, reading.speed)))
+}
+
+/// The inventory of a simulated world. Its passwords are written to files in `secrets`, because an inventory only ever
+/// refers to secrets.
+pub(crate) fn inventory(world: &WorldInfo, secrets: &Path) -> anyhow::Result<Inventory> {
+    std::fs::create_dir_all(secrets).with_context(|| format!("{}", secrets.display()))?;
+    let credentials = |user: &str, password: &str| -> anyhow::Result<Credentials> {
+        let file = secrets.join(user);
+        std::fs::write(&file, password).with_context(|| format!("{}", file.display()))?;
+        Ok(Credentials { user: user.to_owned(), password: SecretRef::File(file.display().to_string()) })
+    };
+    let clusters = world.clusters.iter().map(|c| {
+        Ok(Cluster {
+            id: c.id.clone(),
+            region: world.region.clone(),
+            identifier: None,
+            endpoint: c.endpoint.clone(),
+            port: c.port,
+            customers_percent: c.customers_percent,
+            max_connections: c.max_connections,
+            probe: credentials(&c.probe_user, &c.probe_password)?,
+        })
+    });
+    let fleets = world.fleets.iter().map(|f| {
+        Ok(ProxyFleet {
+            id: f.asg.clone(),
+            region: f.region.clone(),
+            group: f.asg.clone(),
+            target_group: f.target_group_arn.clone(),
+            port: f.mysql_port,
+            admin_port: f.admin_port,
+            admin: credentials(&f.admin_user, &f.admin_password)?,
+            clusters: world.clusters.iter().filter(|c| c.fleet == f.asg).map(|c| c.id.clone()).collect(),
+            backend_connections: f.backend_connections,
+        })
+    });
+    Ok(Inventory {
+        clusters: clusters.collect::<anyhow::Result<_>>()?,
+        fleets: fleets.collect::<anyhow::Result<_>>()?,
+    })
+}

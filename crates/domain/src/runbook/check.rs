@@ -1,0 +1,216 @@
+//! Checks a runbook against the actions that exist: what would fail at 3 a.m. fails here.
+//!
+//! Names are resolved as a reader does it: inside `each … steps` the inner ids first, then the steps before it, outwards.
+//! Types are inferred as far as they are sure ([`shape::Shape`]); where they are not, nothing is said.
+
+mod conform;
+mod infer;
+mod names;
+mod shape;
+
+use cel::common::ast::Expr as Ast;
+
+use self::names::Names;
+use self::shape::Shape;
+use super::diagnostic::{Diagnostic, Pos};
+use super::suggest::suggest;
+use super::{Body, Each, EachBody, Expr, Runbook, Step, Template, Use};
+use crate::action::{Action, Effect, Registry};
+
+/// Every mistake that can be found without running anything, in the order of the file; none, if it is sound.
+pub fn check(runbook: &Runbook, registry: &Registry) -> Vec<Diagnostic> {
+    let mut checker = Checker { registry, mistakes: Vec::new(), first_change: None };
+    let mut names = Names::new(runbook);
+    runbook.impact.iter().chain(&runbook.locks).for_each(|t| checker.template(t, &names));
+    checker.steps(&runbook.steps, &mut names, false);
+    if let Some(verify) = &runbook.verify {
+        checker.call(&verify.look, verify.pos, &names);
+        checker.template(&verify.message, &names);
+    }
+    if let Some(pos) = checker.first_change.filter(|_| runbook.locks.is_empty()) {
+        let what = "this changes something, and the runbook takes no lock: two runs could fight";
+        checker.wrong(pos, what, "add `locks: [\"fleet:${inputs.fleet.id}\"]` or what else must be touched by one run only");
+    }
+    let mut mistakes = checker.mistakes;
+    mistakes.sort();
+    mistakes.dedup();
+    mistakes
+}
+
+struct Checker<'r> {
+    registry: &'r Registry,
+    mistakes: Vec<Diagnostic>,
+    /// Where the first changing action stands.
+    first_change: Option<Pos>,
+}
+
+impl Checker<'_> {
+    fn wrong(&mut self, pos: Pos, what: impl Into<String>, remedy: impl Into<String>) {
+        self.mistakes.push(Diagnostic::new(pos, what, remedy));
+    }
+
+    fn template(&mut self, template: &Template, names: &Names) {
+        infer::template(template, names, &mut self.mistakes);
+    }
+
+    fn condition(&mut self, expr: &Expr, names: &Names) {
+        let shape = infer::expr(expr, names, &mut self.mistakes);
+        if !matches!(shape, Shape::Bool | Shape::Any) {
+            let remedy = "write a condition, such as `size(…) > 0`";
+            self.wrong(expr.pos(), format!("this is {shape}, where true or false is needed"), remedy);
+        }
+    }
+
+    /// Checks steps in order. `guarded`: an `assert` stood before them.
+    fn steps(&mut self, steps: &[Step], names: &mut Names, mut guarded: bool) {
+        names.enter(steps);
+        for step in steps {
+            names.at(&step.id);
+            if let Some(condition) = &step.condition {
+                self.condition(condition, names);
+            }
+            let output = self.body(step, names, guarded);
+            guarded |= matches!(step.body, Body::Assert { .. });
+            names.done(&step.id, output);
+        }
+    }
+
+    /// The shape of the step's output.
+    fn body(&mut self, step: &Step, names: &Names, guarded: bool) -> Shape {
+        match &step.body {
+            Body::Use(call) => {
+                self.modifiers(step, call, guarded);
+                self.call(call, step.body_pos, names)
+            }
+            Body::Assert { that, message } => {
+                self.condition(that, names);
+                self.template(message, names);
+                Shape::Bool
+            }
+            Body::Value(value) => infer::template(value, names, &mut self.mistakes),
+            Body::Each(each) => self.each(step, each, names, guarded),
+        }
+    }
+
+    fn each(&mut self, step: &Step, each: &Each, names: &Names, guarded: bool) -> Shape {
+        let item = self.items(&each.items, names);
+        self.template(&each.at_once, names);
+        let mut inner = names.with_item(item);
+        match &each.body {
+            EachBody::One(call) => {
+                self.modifiers(step, call, guarded);
+                Shape::list(self.call(call, step.body_pos, &inner))
+            }
+            EachBody::Steps(steps) => {
+                self.steps(steps, &mut inner, guarded);
+                let outputs = steps.iter().map(|s| (s.id.as_str(), inner.output(&s.id)));
+                Shape::list(Shape::record(std::iter::once(("key", Shape::Text)).chain(outputs)))
+            }
+        }
+    }
+
+    /// The shape of one item of what `each` goes through.
+    fn items(&mut self, items: &Expr, names: &Names) -> Shape {
+        if matches!(&items.tree().expr, Ast::List(list) if list.elements.is_empty()) {
+            self.wrong(items.pos(), "the list is empty, so nothing would be done", "name a list such as `steps.old`");
+        }
+        let item = match infer::expr(items, names, &mut self.mistakes) {
+            Shape::List(item) => *item,
+            Shape::Any | Shape::Null => Shape::Any,
+            other => {
+                self.wrong(items.pos(), format!("this is {other}, and `each` goes through a list"), "name a list such as `steps.old`");
+                return Shape::Any;
+            }
+        };
+        let has_key = match &item {
+            Shape::Any | Shape::Null | Shape::Text | Shape::Word(_) => true,
+            Shape::Record(record) => record.open || record.fields.iter().any(|f| f.name == "id"),
+            _ => false,
+        };
+        if !has_key {
+            let what = format!("the items are {item}, by which they cannot be told apart");
+            self.wrong(items.pos(), what, "go through texts, or through records with an `id`");
+        }
+        item
+    }
+
+    /// What a modifier promises must be what the action can do.
+    fn modifiers(&mut self, step: &Step, call: &Use, guarded: bool) {
+        let Some(action) = self.registry.get(&call.action).cloned() else { return };
+        let (name, changes) = (&call.action, is_change(action.as_ref()));
+        if changes && self.first_change.is_none() {
+            self.first_change = Some(step.body_pos);
+        }
+        if (step.undo || step.finally) && !action.undoable() {
+            let word = if step.finally { "`finally: undo`" } else { "`undo: automatic`" };
+            let (what, remedy) = if changes {
+                (format!("{word}, but `{name}` cannot be taken back"), "leave it out, and say `one_way: true`")
+            } else {
+                (format!("{word}, but `{name}` changes nothing"), "leave it out")
+            };
+            self.wrong(step.body_pos, what, remedy);
+        }
+        if step.one_way && !changes {
+            self.wrong(step.body_pos, format!("`one_way`, but `{name}` changes nothing"), "leave it out");
+        }
+        if step.one_way && changes && !guarded {
+            let what = format!("step `{}` cannot be taken back, and no guard stands before it", step.id);
+            self.wrong(step.pos, what, "put an `assert` before it that makes sure that it may be done");
+        }
+    }
+
+    /// The shape of an action's output.
+    fn call(&mut self, call: &Use, pos: Pos, names: &Names) -> Shape {
+        let Some(action) = self.registry.get(&call.action).cloned() else {
+            let remedy = self.nearest_actions(&call.action);
+            self.wrong(pos, format!("there is no action `{}`", call.action), remedy);
+            self.template(&call.with, names);
+            self.until(call, &names.with_out(Shape::Any));
+            return Shape::Any;
+        };
+        let spec = action.spec();
+        let before = self.mistakes.len();
+        let input = Shape::of_schema(spec.input.as_value());
+        conform::conform(&call.with, &input, spec.name, names, &mut self.mistakes);
+        // The schema does not tell everything (ranges, formats); the action does, once the whole input is known.
+        if self.mistakes.len() == before
+            && let Some(whole) = call.with.as_literal()
+            && let Err(e) = action.validate(&whole)
+        {
+            self.wrong(call.with.pos, e.message, e.remedy.unwrap_or_else(|| "correct it here".into()));
+        }
+        let output = Shape::of_schema(spec.output.as_value());
+        if call.until.is_some() && is_change(action.as_ref()) {
+            let what = format!("`until` looks again and again, and `{}` changes something", spec.name);
+            self.wrong(pos, what, "take an action that only looks; wait for a change in a step of its own");
+        }
+        self.until(call, &names.with_out(output.clone()));
+        output
+    }
+
+    fn nearest_actions(&self, name: &str) -> String {
+        let known: Vec<&str> = self.registry.iter().map(|a| a.spec().name).collect();
+        suggest(name, known.iter().copied()).unwrap_or_else(|| {
+            let service = name.split('.').next();
+            let same: Vec<_> = known.iter().copied().filter(|known| known.split('.').next() == service).collect();
+            format!("there is: {}", if same.is_empty() { known.join(", ") } else { same.join(", ") })
+        })
+    }
+
+    fn until(&mut self, call: &Use, names: &Names) {
+        let Some(until) = &call.until else { return };
+        self.condition(&until.condition, names);
+        if !until.condition.paths().iter().any(|p| p.root == "out") {
+            let what = "the condition does not look at `out`, so looking again changes nothing";
+            self.wrong(until.condition.pos(), what, "name a field of `out`: what the action saw");
+        }
+        if let Some(give_up) = &until.give_up {
+            self.condition(&give_up.condition, names);
+            self.template(&give_up.message, names);
+        }
+    }
+}
+
+fn is_change(action: &dyn Action) -> bool {
+    action.spec().effect != Effect::Observe
+}
