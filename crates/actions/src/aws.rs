@@ -15,6 +15,15 @@ use domain::inventory::Inventory;
 
 use crate::Settings;
 
+/// Environment variables that say where real credentials are: an endpoint may also be one of AWS's own, inside a VPC.
+const CREDENTIALS: [&str; 5] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
 /// The AWS clients of this process, and what may be changed through them.
 pub(crate) struct Aws {
     base: SdkConfig,
@@ -51,7 +60,8 @@ impl Aws {
             .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).build());
         if let Some(endpoint) = &settings.aws_endpoint {
             loader = loader.endpoint_url(endpoint);
-            if settings.aws_static_credentials && std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
+            let given = CREDENTIALS.iter().any(|name| std::env::var_os(name).is_some());
+            if settings.aws_static_credentials && !given {
                 loader = loader.credentials_provider(Credentials::new(
                     "firebreak",
                     "firebreak",
@@ -88,7 +98,9 @@ impl Aws {
         }
         Err(ActionError::refused(
             "not_in_inventory",
-            format!("The group {group} in {region} belongs to no fleet of the inventory, so it is not changed."),
+            format!(
+                "The group {group} in {region} belongs to no fleet of the inventory, so it is not changed."
+            ),
         )
         .remedy("add a fleet with this region and group to the inventory, or correct the runbook's input"))
     }

@@ -99,7 +99,8 @@ impl<'a> Calls<'a> {
         let gate = operation.mutating.then(|| self.ctx.gate.clone());
         let (at, started) = (self.ctx.clock.now(), Instant::now());
         // Boxed: the SDK's futures are tens of kilobytes.
-        let answer = timeout_at(self.until, Box::pin(send(Gatekeeper { gate, sent: Arc::clone(&sent) }))).await;
+        let answer =
+            timeout_at(self.until, Box::pin(send(Gatekeeper { gate, sent: Arc::clone(&sent) }))).await;
         let sent = sent.load(Ordering::SeqCst);
         let (request_id, result) = match answer {
             Ok(Ok(output)) => (output.request_id().map(str::to_owned), Ok(output)),

@@ -65,9 +65,7 @@ impl Observe for DescribeInstances {
     }
 
     fn command(&self, input: &InstancesInput) -> String {
-        Command::aws("ec2 describe-instances", &input.region)
-            .list("--instance-ids", &input.instances)
-            .line()
+        Command::aws("ec2 describe-instances", &input.region).list("--instance-ids", &input.instances).line()
     }
 }
 

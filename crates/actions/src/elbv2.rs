@@ -62,10 +62,8 @@ const DEREGISTRATION_DELAY: u32 = 300;
 impl Observe for TargetHealth {
     const NAME: &'static str = "elbv2.target_health";
     const SUMMARY: &'static str = "Health of a target group's targets, and its deregistration delay";
-    const PERMISSIONS: &'static [&'static str] = &[
-        "elasticloadbalancing:DescribeTargetHealth",
-        "elasticloadbalancing:DescribeTargetGroupAttributes",
-    ];
+    const PERMISSIONS: &'static [&'static str] =
+        &["elasticloadbalancing:DescribeTargetHealth", "elasticloadbalancing:DescribeTargetGroupAttributes"];
     type Input = TargetGroupInput;
     type Output = Targets;
 
@@ -87,9 +85,8 @@ impl Observe for TargetHealth {
                     .send()
             })
             .await?;
-        let attribute = |key: &str| {
-            attributes.attributes().iter().find(|a| a.key() == Some(key)).and_then(|a| a.value())
-        };
+        let attribute =
+            |key: &str| attributes.attributes().iter().find(|a| a.key() == Some(key)).and_then(|a| a.value());
         let mut targets: Vec<Target> = health
             .target_health_descriptions()
             .iter()

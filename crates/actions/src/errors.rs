@@ -26,7 +26,12 @@ where
     if let SdkError::ServiceError(service) = &error {
         let status = service.raw().status().as_u16();
         let meta = service.err().meta();
-        return answered(operation, status, meta.code().unwrap_or_default(), meta.message().unwrap_or_default());
+        return answered(
+            operation,
+            status,
+            meta.code().unwrap_or_default(),
+            meta.message().unwrap_or_default(),
+        );
     }
     let what = name(operation);
     if let Some(closed) = source::<GateClosed>(&error) {

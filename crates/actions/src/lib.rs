@@ -42,7 +42,7 @@ use secrets::MissingSecrets;
 pub struct Settings {
     /// One endpoint for all AWS services (the simulator, or an emulator); AWS itself when absent.
     pub aws_endpoint: Option<String>,
-    /// With an endpoint, and without keys in the environment: sign with made-up keys instead of looking for real ones.
+    /// With an endpoint, and with nothing in the environment that leads to credentials: sign with made-up keys.
     pub aws_static_credentials: bool,
     /// Base URL of Prometheus, such as `http://prometheus:9090`; without one `metrics.query` is refused.
     pub prometheus: Option<String>,

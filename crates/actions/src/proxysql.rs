@@ -145,14 +145,20 @@ impl Prober {
             admin.quit().await;
             match answer {
                 Ok(_) => Ok(()),
-                Err(failure) if failure.code.is_some() => {
-                    Err(ActionError::refused(code(&failure), said(host, &failure))
-                        .remedy("the fleet's admin account must be one that may run `PROXYSQL PAUSE`; `stats` may not"))
-                }
+                Err(failure) if failure.code.is_some() => Err(ActionError::refused(
+                    code(&failure),
+                    said(host, &failure),
+                )
+                .remedy(
+                    "the fleet's admin account must be one that may run `PROXYSQL PAUSE`; `stats` may not",
+                )),
                 Err(failure) => Err(ActionError::new(
                     ErrorClass::Unknown,
                     code(&failure),
-                    format!("{command} was sent, and it is not known whether it took effect: {}", said(host, &failure)),
+                    format!(
+                        "{command} was sent, and it is not known whether it took effect: {}",
+                        said(host, &failure)
+                    ),
                 )),
             }
         };
@@ -262,7 +268,8 @@ pub(crate) struct Pause(Arc<Prober>);
 
 impl Change for Pause {
     const NAME: &'static str = "proxysql.pause";
-    const SUMMARY: &'static str = "Close the traffic port of a ProxySQL host; clients that are connected stay";
+    const SUMMARY: &'static str =
+        "Close the traffic port of a ProxySQL host; clients that are connected stay";
     const PERMISSIONS: &'static [&'static str] = &[];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
@@ -286,7 +293,12 @@ impl Change for Pause {
         Some(listening(input, facts, true))
     }
 
-    async fn apply(&self, ctx: &Ctx, input: &HostInput, facts: &HostStatus) -> Result<Listening, ActionError> {
+    async fn apply(
+        &self,
+        ctx: &Ctx,
+        input: &HostInput,
+        facts: &HostStatus,
+    ) -> Result<Listening, ActionError> {
         self.0.command(ctx, input, "PROXYSQL PAUSE").await?;
         Ok(listening(input, facts, true))
     }
@@ -329,7 +341,12 @@ impl Change for Resume {
         Some(listening(input, facts, false))
     }
 
-    async fn apply(&self, ctx: &Ctx, input: &HostInput, facts: &HostStatus) -> Result<Listening, ActionError> {
+    async fn apply(
+        &self,
+        ctx: &Ctx,
+        input: &HostInput,
+        facts: &HostStatus,
+    ) -> Result<Listening, ActionError> {
         self.0.command(ctx, input, "PROXYSQL RESUME").await?;
         Ok(listening(input, facts, false))
     }

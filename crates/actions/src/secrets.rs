@@ -75,7 +75,9 @@ pub fn resolve(inventory: &Inventory) -> Result<Secrets, MissingSecrets> {
     for (reference, purposes) in wanted {
         match read(reference) {
             Ok(secret) => drop(secrets.insert(reference.clone(), secret)),
-            Err(problem) => missing.push(format!("{problem}: it is the password of {}", purposes.join("; of "))),
+            Err(problem) => {
+                missing.push(format!("{problem}: it is the password of {}", purposes.join("; of ")))
+            }
         }
     }
     if missing.is_empty() { Ok(Secrets(secrets)) } else { Err(MissingSecrets(missing)) }

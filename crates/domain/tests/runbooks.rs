@@ -54,3 +54,39 @@ fn every_mistake_of_meaning_is_shown_at_its_place() {
     let mistakes = runbook::check(&book, &registry());
     insta::assert_snapshot!(drawn("bad-names.yaml", text, &mistakes));
 }
+
+#[test]
+fn what_is_not_a_plain_record_of_yaml_is_refused_with_a_remedy() {
+    let told: Vec<String> = [
+        "",
+        "- a list",
+        "just text",
+        "runbook: x\n\ttitle: y",
+        "runbook: [a, b\ntitle: y",
+        "runbook: \"open",
+        "runbook: x: y",
+        "runbook: x\n  title: y\n when: z",
+        "runbook: &anchor x",
+        "a: &x 1\nb: *x",
+        "a: *unknown",
+        "<<: { a: b }",
+        "title: !!str 5",
+        "title: @x",
+        "a: 1\n---\nb: 2",
+        "{a, b}: c",
+        "a: 1\na: 2",
+        "a: \u{1}",
+    ]
+    .into_iter()
+    .map(|text| {
+        let mistakes = runbook::parse("x.yaml", text).unwrap_err();
+        let yaml: Vec<_> = mistakes
+            .iter()
+            .filter(|m| !m.what.contains("is missing") && !m.what.contains("has no key"))
+            .map(ToString::to_string)
+            .collect();
+        format!("{text:?}\n    {}", yaml.join("\n    "))
+    })
+    .collect();
+    insta::assert_snapshot!(told.join("\n"));
+}

@@ -13,22 +13,23 @@ fn reads_or_refuses(text: &str) {
             for mistake in &mistakes {
                 let Pos { line, column, len } = mistake.pos;
                 assert!(line >= 1 && column >= 1 && len >= 1, "{mistake}");
-                assert!(line <= text.split('\n').count() + 1, "{mistake}");
+                let found = text.split('\n').nth(line - 1);
+                assert!(found.is_some_and(|l| column <= l.chars().count() + 1), "{mistake}");
                 assert!(!mistake.what.is_empty() && !mistake.remedy.is_empty());
             }
-            assert!(runbook::render("x.yaml", text, &mistakes, false).contains(&mistakes[0].what));
+            assert!(runbook::render("x.yaml", text, &mistakes, false).starts_with("error: "));
         }
     }
 }
 
 /// Pieces that mean something to YAML, to templates or to CEL.
 const PIECES: [&str; 28] = [
-    "${", "}", "\"", "'", ": ", "\n", "\t", "  ", "- ", "[", "]", "{", "|", ">-", "&a", "*a", "<<: ", "!!str ", "#", "%",
-    "?", "\u{0}", "é", "\u{feff}", "---\n", "$${", "\\", "\r\n",
+    "${", "}", "\"", "'", ": ", "\n", "\t", "  ", "- ", "[", "]", "{", "|", ">-", "&a", "*a", "<<: ",
+    "!!str ", "#", "%", "?", "\u{0}", "é", "\u{feff}", "---\n", "$${", "\\", "\r\n",
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text(text in "(?s).{0,400}") {
@@ -59,7 +60,10 @@ proptest! {
 
 #[test]
 fn reading_the_same_text_gives_the_same_runbook() {
-    let (a, b) = (runbook::parse("replace-proxysql.yaml", REAL).unwrap(), runbook::parse("replace-proxysql.yaml", REAL).unwrap());
+    let (a, b) = (
+        runbook::parse("replace-proxysql.yaml", REAL).unwrap(),
+        runbook::parse("replace-proxysql.yaml", REAL).unwrap(),
+    );
     assert_eq!(a.hash, b.hash);
     assert_eq!(format!("{a:?}"), format!("{b:?}"));
     assert_eq!(a.hash.len(), 64);

@@ -1,5 +1,7 @@
 //! Expressions, templates, scopes and inputs: what they give, and what they say when they cannot.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 
 use domain::inventory::Inventory;
@@ -8,7 +10,12 @@ use serde_json::{Map, Value, json};
 
 fn scope() -> Scope {
     let steps = [
-        ("group", Slot::Known(json!({"desired": 2, "max": 9, "ids": ["a", "b"], "in_service": [{"id": "b", "z": 1}, {"id": "a", "z": 2.5}]}))),
+        (
+            "group",
+            Slot::Known(
+                json!({"desired": 2, "max": 9, "ids": ["a", "b"], "in_service": [{"id": "b", "z": 1}, {"id": "a", "z": 2.5}]}),
+            ),
+        ),
         ("make_room", Slot::Known(Value::Null)),
         ("launch", Slot::Later { after: "launch".into() }),
     ];
@@ -127,6 +134,13 @@ fn facts_are_the_values_that_a_guard_saw() {
 }
 
 #[test]
+fn compiled_runbooks_can_be_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + std::fmt::Debug>() {}
+    shared::<Expr>();
+    shared::<runbook::Runbook>();
+}
+
+#[test]
 fn item_and_out_are_nested() {
     let scope = scope().with_item(json!({"id": "i"})).with_out(json!({"ok": true}));
     assert!(Expr::parse("item.id == 'i' && out.ok").unwrap().test(&scope).unwrap());
@@ -135,9 +149,27 @@ fn item_and_out_are_nested() {
 #[test]
 fn mistakes_in_expressions_have_a_remedy() {
     let told: Vec<String> = [
-        "", "a b", "(steps.x", "steps.", "x = 1", "steps.x and true", "not steps.x", "'open", "steps.x.if", "size(",
-        "foo.bar", "inputs.x.fliter(i, i)", "inputs.x.filter(i)", "inputs.x.filter(steps, true)", "Foo{a: 1}", "lists.range(9)",
-        "'é' ++ 'é'", "hos", "inputs.x.map(h, hh.id)", "'a'.matches('b')", "1 === 2", "steps.a & steps.b",
+        "",
+        "a b",
+        "(steps.x",
+        "steps.",
+        "x = 1",
+        "steps.x and true",
+        "not steps.x",
+        "'open",
+        "size(",
+        "foo.bar",
+        "inputs.x.fliter(i, i)",
+        "inputs.x.filter(i)",
+        "inputs.x.filter(steps, true)",
+        "Foo{a: 1}",
+        "lists.range(9)",
+        "'é' ++ 'é'",
+        "hos",
+        "inputs.x.map(h, hh.id)",
+        "'a'.matches('b')",
+        "1 === 2",
+        "steps.a & steps.b",
         "[1].map(a, [1].map(b, [1].map(c, [1].map(d, a))))",
     ]
     .into_iter()
@@ -209,7 +241,8 @@ steps:
 ";
 
 fn form() -> runbook::Runbook {
-    runbook::parse("form.yaml", FORM).unwrap_or_else(|e| panic!("{}", runbook::render("form.yaml", FORM, &e, false)))
+    runbook::parse("form.yaml", FORM)
+        .unwrap_or_else(|e| panic!("{}", runbook::render("form.yaml", FORM, &e, false)))
 }
 
 fn given(value: Value) -> Map<String, Value> {
@@ -235,7 +268,12 @@ fn inputs_come_as_text_or_json_and_are_stored_the_same() {
 
 #[test]
 fn expressions_see_records_seconds_and_numbers_and_never_credentials() {
-    let stored = resolve_inputs(&form(), &inventory(), &given(json!({"fleet": "proxysql-us", "cluster": "", "note": null}))).unwrap();
+    let stored = resolve_inputs(
+        &form(),
+        &inventory(),
+        &given(json!({"fleet": "proxysql-us", "cluster": "", "note": null})),
+    )
+    .unwrap();
     let seen = input_values(&form(), &inventory(), &stored);
     assert_eq!(
         seen,
@@ -287,7 +325,8 @@ steps:
         ${steps.group.desired}
         last
 "#;
-    let book = runbook::parse("t.yaml", text).unwrap_or_else(|e| panic!("{}", runbook::render("t.yaml", text, &e, false)));
+    let book = runbook::parse("t.yaml", text)
+        .unwrap_or_else(|e| panic!("{}", runbook::render("t.yaml", text, &e, false)));
     let runbook::Body::Value(template) = &book.steps[0].body else { panic!() };
     let mut scope = scope();
     scope.inputs = json!({"share": 50.0});
@@ -304,6 +343,9 @@ steps:
     );
     assert_eq!(template.source()["whole"], "${inputs.share}");
     let Value::Object(facts) = json!({"inputs.share": 50.0, "steps.group.ids": ["a", "b"],
-        "steps.group.in_service[0]": {"id": "b", "z": 1}, "steps.group.desired": 2}) else { panic!() };
+        "steps.group.in_service[0]": {"id": "b", "z": 1}, "steps.group.desired": 2})
+    else {
+        panic!()
+    };
     assert_eq!(template.facts(&scope), facts);
 }

@@ -105,7 +105,7 @@ impl Driver {
     ) -> Result<(Self, mpsc::UnboundedSender<Nudge>), TakeUpError> {
         let loaded = store::runs::load(&core.pool, claimed.run_id).await?.ok_or(TakeUpError::Missing)?;
         let state = State::replay(&loaded.journal)?;
-        let file = format!("{} (as run {} started)", loaded.runbook, claimed.run_id);
+        let file = format!("{}.yaml", loaded.runbook);
         let runbook = parse(&file, &loaded.source).map_err(|mistakes| {
             TakeUpError::Runbook(mistakes.iter().map(|m| m.what.clone()).collect::<Vec<_>>().join("; "))
         })?;

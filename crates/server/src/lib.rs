@@ -1,1 +1,37 @@
-//! server
+//! Everything that comes in over HTTP: pages for people, JSON for programs.
+//!
+//! ```text
+//!  request ─▶ routes (who may?) ─▶ session (who is it?) ─▶ web | api ─▶ engine (start, plan, ask)
+//!                                                            └─▶ store (what is shown)
+//!  Problem ◀─────────────── whatever goes wrong, told as a page or as problem+json
+//! ```
+//!
+//! - `routes`: the one table of all routes, each with who may use it and how long it may take.
+//! - `session`: sign-in links, cookies, the token that every form carries back.
+//! - `error`: the one place that turns a failure into HTTP.
+//! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
+//! - `situation`, `plans`, `run`: what pages and JSON show, worked out once for both.
+//! - `advice`: from what the prober saw to a sentence and the runbook that fits.
+//!
+//! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
+
+mod advice;
+mod api;
+mod app;
+mod assets;
+mod chart;
+mod error;
+mod events;
+mod plans;
+mod routes;
+mod run;
+mod session;
+mod situation;
+#[cfg(test)]
+mod tests;
+mod web;
+mod words;
+
+pub use app::Settings;
+pub use routes::router;
+pub use session::{LINK_VALID, LinkError, sign_in_link};

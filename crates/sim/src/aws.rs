@@ -13,6 +13,9 @@ mod rds;
 mod sts;
 mod xml;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/_sim/clock", get(clock).post(set_clock))
         .route("/_sim/ledger", get(async |State(s): Sim| Json(s.ledger())))
-        .route("/_sim/customers", get(async |State(s): Sim| Json(s.world(|w| w.samples().to_vec()))))
+        .route("/_sim/customers", get(customers))
         .route("/_sim/world", get(async |State(s): Sim| Json(s.world(|w| w.info()))))
         .route("/_sim/fault", post(fault))
         .route("/_sim/{*rest}", any(unknown))
@@ -34,6 +35,18 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn unknown() -> Response {
     let error = "the control API has clock, ledger, customers, world and fault under /_sim/";
     (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
+}
+
+#[derive(Deserialize)]
+struct Since {
+    #[serde(default)]
+    since: Option<DateTime<Utc>>,
+}
+
+/// All samples, or those after `?since=2024-05-07T14:42:00Z`: a page that draws them asks for the new ones.
+async fn customers(State(shared): Sim, Query(Since { since }): Query<Since>) -> Json<Vec<Sample>> {
+    let since = since.unwrap_or(DateTime::<Utc>::MIN_UTC);
+    Json(shared.world(|w| w.samples_after(since).to_vec()))
 }
 
 async fn clock(State(shared): Sim) -> Json<Value> {

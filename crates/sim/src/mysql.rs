@@ -11,6 +11,9 @@ mod packet;
 mod query;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;

@@ -43,6 +43,8 @@ use traffic::{Crowd, Tally};
 
 /// Simulated seconds per sample of what customers see.
 const SAMPLE_S: i64 = 5;
+/// Samples kept per cluster: two simulated days.
+const SAMPLES_KEPT: usize = 2 * 24 * 3600 / SAMPLE_S as usize;
 
 /// Requests and errors of one cluster over five simulated seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -229,16 +231,27 @@ impl Physics {
     }
 
     fn take_sample(&mut self) {
+        let limit = SAMPLES_KEPT * self.clusters.len();
+        if self.samples.len() >= limit {
+            // An eighth at a time, so that dropping costs next to nothing per sample.
+            self.samples.drain(..limit / 8);
+        }
         for (cluster, tally) in self.clusters.iter().zip(&mut self.tallies) {
             let Tally { requests, errors } = std::mem::take(tally);
             self.samples.push(Sample { at: self.now, cluster: cluster.id.clone(), requests, errors });
         }
     }
 
-    /// What customers have seen so far, oldest first, one sample per cluster and span.
+    /// What customers have seen so far, oldest first, one sample per cluster and span; after two simulated
+    /// days the oldest are dropped.
     #[must_use]
     pub fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    /// The samples taken after `since`.
+    pub(crate) fn samples_after(&self, since: DateTime<Utc>) -> &[Sample] {
+        &self.samples[self.samples.partition_point(|s| s.at <= since)..]
     }
 
     /// The last finished sample of every cluster; empty before the first.

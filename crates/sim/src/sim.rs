@@ -83,11 +83,7 @@ impl Sim {
         let failed = |source| StartError::Listen { address: address.clone(), source };
         let http = TcpListener::bind(&address).await.map_err(failed)?;
         let bound = http.local_addr().map_err(failed)?;
-        shared
-            .listeners
-            .settle(&shared)
-            .await
-            .map_err(|(address, source)| StartError::Listen { address: address.to_string(), source })?;
+        settle(&shared).await?;
 
         let mut tasks = JoinSet::new();
         let router = control::router(shared.clone()).fallback_service(aws::router(shared.clone()));
@@ -121,7 +117,8 @@ impl Sim {
         self.shared.ledger()
     }
 
-    /// What customers have seen so far: per cluster, one sample every five simulated seconds.
+    /// What customers have seen so far: per cluster, one sample every five simulated seconds, of at most the
+    /// last two simulated days.
     #[must_use]
     pub fn customers(&self) -> Vec<Sample> {
         self.shared.world(|w| w.samples().to_vec())
@@ -141,7 +138,21 @@ impl Sim {
 
     /// Lets a fault strike now.
     pub fn strike(&self, fault: FaultKind) {
-        self.shared.world(|w| w.strike(fault));
+        self.edit(|w| w.strike(fault));
+    }
+
+    /// Looks into the world, or meddles with it, past every wire: nothing of it is in the ledger.
+    pub fn edit<R>(&self, act: impl FnOnce(&mut Physics) -> R) -> R {
+        self.shared.world(act)
+    }
+
+    /// Jumps ahead by `by` of simulated time; on return the world has moved and every socket follows it.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] if a host that came up cannot listen.
+    pub async fn step(&self, by: Duration) -> Result<(), StartError> {
+        self.shared.clock.step(by);
+        settle(&self.shared).await
     }
 
     /// Sets a trap for the next call of an operation of any service (`SetDesiredCapacity`,
@@ -184,6 +195,11 @@ async fn heartbeat(shared: Arc<Shared>, reservation: StdListener) {
     }
     shared.listeners.close().await;
     drop(reservation);
+}
+
+async fn settle(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let settled = shared.listeners.settle(shared).await;
+    settled.map_err(|(address, source)| StartError::Listen { address: address.to_string(), source })
 }
 
 /// Takes a loopback network that no other simulator on this machine holds.

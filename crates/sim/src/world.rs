@@ -3,12 +3,15 @@
 //! It is plain data, so that a drill can carry one. Every quantity says its unit; everything with a
 //! sensible default has one. The physics begins from this and never changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::TimedFault;
+
+/// Each cluster's endpoints have one address in a network of 256.
+const MOST_CLUSTERS: usize = 250;
 
 /// A world that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +58,19 @@ impl World {
         let wrong = |what: String| Err(WorldError { world: self.name.clone(), what });
         if self.fleets.is_empty() {
             return wrong("it has no fleet; add at least one under `fleets`".into());
+        }
+        let names = self.fleets.iter().map(|f| &f.asg).chain(self.clusters.iter().map(|c| &c.id));
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = names.into_iter().find(|n| !seen.insert(n.as_str())) {
+            return wrong(format!(
+                "the name `{twice}` is used twice; clusters and fleets need names of their own"
+            ));
+        }
+        if self.clusters.len() > MOST_CLUSTERS {
+            return wrong(format!(
+                "{} clusters are more than the {MOST_CLUSTERS} that have addresses",
+                self.clusters.len()
+            ));
         }
         let fleet_known = |asg: &str| self.fleets.iter().any(|f| f.asg == asg);
         let cluster_known = |id: &str| self.clusters.iter().any(|c| c.id == id);

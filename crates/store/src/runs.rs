@@ -226,12 +226,14 @@ pub struct Claimed {
     pub epoch: i64,
 }
 
-/// Takes over runs whose worker is dead or gave them back. From then on every write of the old one finds no row.
+/// Takes over runs whose worker is dead or gave them back. From then on every write of the old one finds no row. A worker
+/// that is dead itself, and does not know it yet, takes over nothing.
 pub async fn claim_abandoned(pool: &PgPool, worker: i64, limit: i64) -> Result<Vec<Claimed>, StoreError> {
     Ok(sqlx::query_as!(
         Claimed,
         r#"UPDATE run SET owner = $1, epoch = epoch + 1
-            WHERE id IN (
+            WHERE EXISTS (SELECT 1 FROM worker WHERE id = $1 AND lease_until > clock_timestamp())
+              AND id IN (
                 SELECT r.id FROM run r LEFT JOIN worker w ON w.id = r.owner
                  WHERE r.ended_at IS NULL AND (w.id IS NULL OR w.lease_until < clock_timestamp())
                  ORDER BY r.id LIMIT $2 FOR UPDATE OF r SKIP LOCKED)

@@ -1,2 +1,74 @@
-//! cli
-fn main() {}
+//! `cargo xtask …`: what a person or a machine does with this repository, as one command each.
+//!
+//! It is built before everything else, so it uses little but the standard library. What is missing on the machine it
+//! installs where it may (`setup`), and it runs everything else in an environment in which that is found
+//! (`environment`). The last command of a task replaces this process: Ctrl-C and standard input go where they belong.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+mod cargo;
+mod environment;
+mod gate;
+mod metadata;
+mod moto;
+mod packages;
+mod parts;
+mod places;
+#[path = "../../store/src/private/server/mod.rs"]
+mod postgres; // std only, and needed before `store` compiles: its SQL is checked against a server
+mod rootless;
+mod setup;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use parts::Part;
+
+const HELP: &str = "\
+cargo xtask setup [--what postgres,browser,moto,mariadb]   install what is missing
+cargo xtask demo [ARGS]                                    the incident, on this machine   (also: cargo demo)
+cargo xtask test [CARGO TEST ARGS]                         all tests, with all they need
+cargo xtask lint                                           rustfmt and clippy
+cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
+cargo xtask ci                                             the gate: lint, sqlx --check, generated files, test
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("cargo xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = args.split_first().map_or(("help", &[][..]), |(task, rest)| (task.as_str(), rest));
+    if task != "help" {
+        environment::enter()?;
+    }
+    match (task, rest) {
+        ("setup", _) => setup::command(rest),
+        ("demo", _) => {
+            // A server that we are given is used as it is, and none of our own needed.
+            let given = std::env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty());
+            setup::ensure(if given { &[] } else { &[Part::Postgres] })?;
+            cargo::become_demo(rest)
+        }
+        ("test", _) => {
+            setup::ensure(&Part::ALL)?;
+            cargo::become_test(rest)
+        }
+        ("lint", []) => gate::lint(),
+        ("sqlx", []) => metadata::write(),
+        ("sqlx", [flag]) if flag == "--check" => metadata::check(),
+        ("ci", []) => gate::ci(),
+        ("help" | "--help" | "-h", _) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => bail!("`{}` is not a task; these are:\n{HELP}", args.join(" ")),
+    }
+}

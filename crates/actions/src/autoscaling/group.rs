@@ -258,7 +258,9 @@ impl Change for ScaleTo {
                     input.group, facts.min, facts.max, input.desired, facts.desired
                 ),
             )
-            .remedy("raise the maximum first (`autoscaling.set_max_size`), or choose a number within the limits"));
+            .remedy(
+                "raise the maximum first (`autoscaling.set_max_size`), or choose a number within the limits",
+            ));
         }
         Ok(vec![ObjectChange {
             object: named(&input.group),

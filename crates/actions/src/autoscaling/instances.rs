@@ -130,11 +130,7 @@ impl ProtectInput {
     }
 
     fn outcome(&self, facts: &Protection) -> Protected {
-        Protected {
-            group: self.group.clone(),
-            changed: self.todo(facts).to_vec(),
-            protected: self.protected,
-        }
+        Protected { group: self.group.clone(), changed: self.todo(facts).to_vec(), protected: self.protected }
     }
 }
 
@@ -151,8 +147,7 @@ impl Change for ProtectInstances {
 
     async fn observe(&self, ctx: &Ctx, input: &ProtectInput) -> Result<Protection, ActionError> {
         let group = super::group(&Calls::new(ctx), &self.0, &input.region, &input.group).await?;
-        let mut facts =
-            Protection { protected: Vec::new(), unprotected: Vec::new(), missing: Vec::new() };
+        let mut facts = Protection { protected: Vec::new(), unprotected: Vec::new(), missing: Vec::new() };
         let mut wanted = input.instances.clone();
         wanted.sort();
         wanted.dedup();

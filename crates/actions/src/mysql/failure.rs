@@ -57,10 +57,7 @@ impl Kind {
 
     /// Did it cost a whole deadline?
     pub(crate) fn is_timeout(self) -> bool {
-        matches!(
-            self,
-            Self::TimeoutConnect | Self::TimeoutGreeting | Self::TimeoutLogin | Self::TimeoutQuery
-        )
+        matches!(self, Self::TimeoutConnect | Self::TimeoutGreeting | Self::TimeoutLogin | Self::TimeoutQuery)
     }
 }
 

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
 use super::failure::UNKNOWN_VARIABLE;
-use super::{Connection, Failure, Prober, list};
+use super::{Account, Connection, Failure, Kind, Prober, list};
+use crate::ProbeLimits;
 use crate::input;
 use crate::shell::Command;
 
@@ -51,7 +52,7 @@ pub(crate) struct MatrixInput {
 pub(crate) struct HostRef {
     /// EC2 instance id.
     pub(crate) id: String,
-    /// Private address.
+    /// Private address; logins through a host without one count as failed.
     pub(crate) ip: String,
 }
 
@@ -125,7 +126,8 @@ struct Pair<'a> {
 
 impl Observe for LoginMatrix {
     const NAME: &'static str = "mysql.login_matrix";
-    const SUMMARY: &'static str = "Log in to clusters directly and through hosts, and ask which server answers";
+    const SUMMARY: &'static str =
+        "Log in to clusters directly and through hosts, and ask which server answers";
     const PERMISSIONS: &'static [&'static str] = &[];
     type Input = MatrixInput;
     type Output = Matrix;
@@ -139,7 +141,7 @@ impl Observe for LoginMatrix {
         }
         let fleet = self.0.fleet(&input.fleet)?;
         let clusters = self.clusters(fleet, input)?;
-        let pairs = pairs(fleet, &clusters, input)?;
+        let pairs = pairs(fleet, &clusters, input);
         let cells = pairs.iter().map(|pair| Box::pin(self.cell(ctx, pair, input.tries)));
         let (at, started) = (ctx.clock.now(), Instant::now());
         let cells = timeout(ctx.deadline, try_join_all(cells)).await.unwrap_or_else(|_| {
@@ -175,8 +177,7 @@ impl Observe for LoginMatrix {
     fn command(&self, input: &MatrixInput) -> String {
         let Some(fleet) = self.0.inventory.fleet(&input.fleet) else { return String::new() };
         let clusters = self.clusters(fleet, input).unwrap_or_default();
-        let Ok(pairs) = pairs(fleet, &clusters, input) else { return String::new() };
-        let lines: Vec<String> = pairs
+        let lines: Vec<String> = pairs(fleet, &clusters, input)
             .iter()
             .map(|pair| {
                 Command::mysql(pair.address, pair.port, &pair.cluster.probe.user)
@@ -234,14 +235,7 @@ impl LoginMatrix {
             let account = self.0.account(&pair.cluster.probe)?;
             let _turn = self.0.turn(pair.cluster).await;
             let started = Instant::now();
-            let result = async {
-                let mut connection =
-                    Connection::open(pair.address, pair.port, account, &self.0.limits).await?;
-                let server = identify(&mut connection).await?;
-                connection.quit().await;
-                Ok::<_, Failure>(server)
-            }
-            .await;
+            let result = login(pair, account, &self.0.limits).await;
             cell.tries += 1;
             cell.ms = cell.ms.max(started.elapsed().as_secs_f64() * 1000.0);
             match result {
@@ -274,11 +268,7 @@ impl LoginMatrix {
 }
 
 /// All pairs: direct ones first, then host by host.
-fn pairs<'a>(
-    fleet: &'a ProxyFleet,
-    clusters: &[&'a Cluster],
-    input: &'a MatrixInput,
-) -> Result<Vec<Pair<'a>>, ActionError> {
+fn pairs<'a>(fleet: &'a ProxyFleet, clusters: &[&'a Cluster], input: &'a MatrixInput) -> Vec<Pair<'a>> {
     let mut pairs = Vec::new();
     if input.direct {
         pairs.extend(clusters.iter().map(|cluster| Pair {
@@ -289,13 +279,6 @@ fn pairs<'a>(
         }));
     }
     for host in &input.hosts {
-        if host.ip.is_empty() {
-            return Err(ActionError::new(
-                ErrorClass::Transient,
-                "no_address",
-                format!("The host {} has no private address (yet), so nothing can go through it.", host.id),
-            ));
-        }
         pairs.extend(clusters.iter().map(|cluster| Pair {
             host: &host.id,
             address: &host.ip,
@@ -303,14 +286,29 @@ fn pairs<'a>(
             cluster,
         }));
     }
-    Ok(pairs)
+    pairs
 }
+
+/// A server's name, and whether it is read-only.
+type Server = (Option<String>, Option<bool>);
 
 const AURORA: &str = "SELECT @@aurora_server_id, @@innodb_read_only";
 const PLAIN: &str = "SELECT @@hostname, @@read_only";
 
+/// One login with its query. The server's identity, and whether it is read-only.
+async fn login(pair: &Pair<'_>, account: Account<'_>, limits: &ProbeLimits) -> Result<Server, Failure> {
+    if pair.address.is_empty() {
+        // In service for the group, and no longer (or not yet) for EC2: nothing gets through it.
+        return Err(Failure::new(Kind::Other, "the host has no private address"));
+    }
+    let mut connection = Connection::open(pair.address, pair.port, account, limits).await?;
+    let server = identify(&mut connection).await?;
+    connection.quit().await;
+    Ok(server)
+}
+
 /// Which server answers, and whether it is read-only.
-async fn identify(connection: &mut Connection) -> Result<(Option<String>, Option<bool>), Failure> {
+async fn identify(connection: &mut Connection) -> Result<Server, Failure> {
     let rows = match connection.query(AURORA).await {
         Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => connection.query(PLAIN).await?,
         answer => answer?,

@@ -32,7 +32,9 @@ async fn each_call_is_recorded_with_the_service_s_own_id() {
     let theirs: Vec<_> =
         ledger.iter().map(|e| (e.operation.as_str(), e.request_id.as_str(), e.mutating)).collect();
     assert_eq!(ours, theirs);
-    assert!(calls.iter().all(|call| call.status == "ok" && call.target == GROUP && call.service == "autoscaling"));
+    assert!(
+        calls.iter().all(|call| call.status == "ok" && call.target == GROUP && call.service == "autoscaling")
+    );
 }
 
 #[tokio::test]

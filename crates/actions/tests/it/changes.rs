@@ -65,7 +65,11 @@ async fn only_what_was_running_is_suspended_and_resumed() {
     assert!(matches!(again, Done::AlreadySo(_)));
     let back = stage.take_back(done.undo()).await.unwrap();
     assert_eq!(back.output()["changed"], json!(["AZRebalance"]));
-    assert_eq!(stage.group().await["suspended"], json!(["ScheduledActions"]), "somebody else's stays suspended");
+    assert_eq!(
+        stage.group().await["suspended"],
+        json!(["ScheduledActions"]),
+        "somebody else's stays suspended"
+    );
     assert_eq!(stage.changes(), ["SuspendProcesses", "SuspendProcesses", "ResumeProcesses"]);
 }
 
@@ -88,8 +92,13 @@ async fn protection_is_set_and_taken_back() {
     assert_eq!(done.output()["changed"], json!([ids[1]]));
     stage.take_back(done.undo()).await.unwrap();
     let hosts = stage.group().await["in_service"].clone();
-    let protected: Vec<&Value> =
-        hosts.as_array().unwrap().iter().filter(|h| h["protected"] == json!(true)).map(|h| &h["id"]).collect();
+    let protected: Vec<&Value> = hosts
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|h| h["protected"] == json!(true))
+        .map(|h| &h["id"])
+        .collect();
     assert_eq!(protected, [&json!(ids[0])]);
 
     let gone = ["i-0nope".to_owned()];
@@ -142,7 +151,10 @@ async fn an_empty_target_is_never_all() {
         ("autoscaling.scale_to", json!({ "region": REGION, "group": " ", "desired": 7 })),
         ("ec2.describe_instances", json!({ "region": REGION, "instances": [] })),
         ("mysql.login_matrix", json!({ "fleet": "us", "hosts": [] })),
-        ("mysql.login_matrix", json!({ "fleet": "us", "hosts": [{ "id": "i", "ip": "127.0.0.1" }], "clusters": [] })),
+        (
+            "mysql.login_matrix",
+            json!({ "fleet": "us", "hosts": [{ "id": "i", "ip": "127.0.0.1" }], "clusters": [] }),
+        ),
         ("proxysql.pause", json!({ "fleet": "us", "host": { "id": "", "ip": "" } })),
     ] {
         let error = stage.change(action, input.clone()).await.unwrap_err();

@@ -9,7 +9,10 @@ use crate::harness::{GROUP, REGION, Stage, strings};
 async fn a_group_is_told_in_full_and_spread_over_zones() {
     let stage = Stage::calm().await;
     let group = stage.group().await;
-    assert_eq!((group["desired"].as_i64(), group["min"].as_i64(), group["max"].as_i64()), (Some(6), Some(6), Some(8)));
+    assert_eq!(
+        (group["desired"].as_i64(), group["min"].as_i64(), group["max"].as_i64()),
+        (Some(6), Some(6), Some(8))
+    );
     let hosts = group["in_service"].as_array().unwrap();
     assert_eq!(hosts.len(), 6);
     let zones: Vec<&str> = hosts.iter().map(|host| host["az"].as_str().unwrap()).collect();
@@ -81,7 +84,10 @@ async fn one_instance() {
     let id = strings(&stage.group().await["ids"])[0].clone();
     let input = |id: &str| json!({ "region": REGION, "group": GROUP, "instance": id });
     let there = stage.look("autoscaling.describe_instance", input(&id)).await.unwrap();
-    assert_eq!(there, json!({ "id": id, "state": "InService", "in_service": true, "leaving": false, "gone": false }));
+    assert_eq!(
+        there,
+        json!({ "id": id, "state": "InService", "in_service": true, "leaving": false, "gone": false })
+    );
     let gone = stage.look("autoscaling.describe_instance", input("i-0nope")).await.unwrap();
     assert_eq!((&gone["state"], &gone["gone"]), (&json!("gone"), &json!(true)));
 }
@@ -103,7 +109,10 @@ async fn machines_targets_and_clusters() {
     healthy.sort();
     all.sort();
     assert_eq!(healthy, all);
-    assert_eq!((&targets["deregistration_delay_s"], &targets["connection_termination"]), (&json!(300), &json!(false)));
+    assert_eq!(
+        (&targets["deregistration_delay_s"], &targets["connection_termination"]),
+        (&json!(300), &json!(false))
+    );
 
     let input = json!({ "region": REGION, "cluster": "shard-e" });
     let cluster = stage.look("rds.describe_cluster", input).await.unwrap();
@@ -126,7 +135,12 @@ async fn every_action_describes_itself() {
         names.push(spec.name);
         assert!(!spec.summary.is_empty(), "{}", spec.name);
         let schema = serde_json::to_value(&spec.input).unwrap();
-        assert_eq!(schema["additionalProperties"], json!(false), "{}: unknown fields must be refused", spec.name);
+        assert_eq!(
+            schema["additionalProperties"],
+            json!(false),
+            "{}: unknown fields must be refused",
+            spec.name
+        );
         for schema in [&schema, &serde_json::to_value(&spec.output).unwrap()] {
             for (field, schema) in schema["properties"].as_object().unwrap() {
                 assert!(schema["description"].is_string(), "{}.{field} has no description", spec.name);

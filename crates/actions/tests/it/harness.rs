@@ -77,7 +77,13 @@ impl Done {
 impl Bench {
     pub(crate) async fn new(inventory: Inventory, settings: Settings, secrets: TempDir) -> Self {
         let registry = actions::registry(Arc::new(inventory), settings).await.unwrap();
-        let ctx = Ctx::looking(Arc::new(Still), Duration::from_secs(20));
+        let ctx = Ctx {
+            clock: Arc::new(Still),
+            calls: CallLog::default(),
+            gate: Gate::open(),
+            deadline: Duration::from_secs(30),
+            token: "run/step".into(),
+        };
         Self { registry, ctx, _secrets: secrets }
     }
 
@@ -141,13 +147,7 @@ impl Stage {
         let settings =
             Settings { aws_endpoint: Some(sim.endpoint().to_owned()), probe: quick(), ..Settings::default() };
         let mut bench = Bench::new(inventory, settings, secrets).await;
-        bench.ctx = Ctx {
-            clock: Arc::new(SimClock(sim.clock())),
-            calls: CallLog::default(),
-            gate: Gate::open(),
-            deadline: Duration::from_secs(30),
-            token: "run/step".into(),
-        };
+        bench.ctx.clock = Arc::new(SimClock(sim.clock()));
         Self { sim, bench }
     }
 

@@ -79,7 +79,7 @@ async fn a_silent_host_times_out_on_the_greeting_and_a_closed_port_is_refused() 
     drop(listener);
     let input = json!({
         "fleet": "us", "clusters": ["shard-b"], "direct": false, "tries": 5,
-        "hosts": [{ "id": "silent", "ip": silent }, { "id": "closed", "ip": closed }],
+        "hosts": [{ "id": "silent", "ip": silent }, { "id": "closed", "ip": closed }, { "id": "lost", "ip": "" }],
     });
     let matrix = stage.look("mysql.login_matrix", input).await.unwrap();
     let cell_of = |host| cell(&matrix, "via", host, "shard-b");
@@ -87,6 +87,7 @@ async fn a_silent_host_times_out_on_the_greeting_and_a_closed_port_is_refused() 
     assert_eq!(cell_of("silent")["tries"], 2, "time-outs are not repeated for ever");
     assert_eq!(cell_of("closed")["error"]["kind"], "refused");
     assert_eq!(cell_of("closed")["tries"], 5);
+    assert_eq!(cell_of("lost")["error"]["message"], "the host has no private address");
     assert_eq!(matrix["direct"], json!([]));
     let statuses: Vec<String> = stage.calls().into_iter().map(|call| call.status).collect();
     assert!(statuses.contains(&"2 of 2 failed: timeout_greeting".into()), "{statuses:?}");

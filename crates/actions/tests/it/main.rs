@@ -4,6 +4,7 @@
 mod calls;
 mod changes;
 mod describe;
+mod garbage;
 mod harness;
 mod logins;
 mod mariadb;

@@ -12,7 +12,10 @@ use tokio::net::TcpListener;
 use crate::harness::Bench;
 
 /// A server that answers every request with this, and tells what it was asked.
-async fn prometheus(status: &'static str, body: &'static str) -> (String, tokio::sync::mpsc::Receiver<String>) {
+async fn prometheus(
+    status: &'static str,
+    body: &'static str,
+) -> (String, tokio::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (asked, questions) = tokio::sync::mpsc::channel(4);
@@ -78,5 +81,8 @@ async fn without_a_server_it_says_what_to_add() {
     assert!(error.remedy.unwrap().contains("prometheus"));
     let settings = Settings { prometheus: Some("not a url".into()), ..Settings::default() };
     let error = actions::registry(Inventory::default().into(), settings).await.err().unwrap();
-    assert!(matches!(error, SetupError::Prometheus { .. }) && error.to_string().contains("not a url"), "{error}");
+    assert!(
+        matches!(error, SetupError::Prometheus { .. }) && error.to_string().contains("not a url"),
+        "{error}"
+    );
 }

@@ -42,7 +42,10 @@ async fn moto() -> Moto {
         if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             return Moto { process, endpoint: format!("http://127.0.0.1:{port}") };
         }
-        assert!(process.try_wait().unwrap().is_none(), "moto ended; is it installed? `cargo xtask test` does that");
+        assert!(
+            process.try_wait().unwrap().is_none(),
+            "moto ended; is it installed? `cargo xtask test` does that"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -110,8 +113,10 @@ async fn hosts_are_launched_and_terminated_by_id() {
         }
         input
     };
-    let suspended =
-        bench.change("autoscaling.suspend_processes", with(json!({ "processes": ["AZRebalance"] }))).await.unwrap();
+    let suspended = bench
+        .change("autoscaling.suspend_processes", with(json!({ "processes": ["AZRebalance"] })))
+        .await
+        .unwrap();
     assert_eq!(suspended.output()["changed"], json!(["AZRebalance"]));
     bench.change("autoscaling.scale_to", with(json!({ "desired": 4 }))).await.unwrap();
     let launched = bench.look("autoscaling.describe_group", group.clone()).await.unwrap();

@@ -525,6 +525,11 @@ impl State {
         self.at
     }
 
+    /// The fencing epoch of the last entry.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
     /// Where the run is.
     pub fn phase(&self) -> &Phase {
         &self.phase

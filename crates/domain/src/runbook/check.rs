@@ -29,7 +29,11 @@ pub fn check(runbook: &Runbook, registry: &Registry) -> Vec<Diagnostic> {
     }
     if let Some(pos) = checker.first_change.filter(|_| runbook.locks.is_empty()) {
         let what = "this changes something, and the runbook takes no lock: two runs could fight";
-        checker.wrong(pos, what, "add `locks: [\"fleet:${inputs.fleet.id}\"]` or what else must be touched by one run only");
+        checker.wrong(
+            pos,
+            what,
+            "add `locks: [\"fleet:${inputs.fleet.id}\"]` or what else must be touched by one run only",
+        );
     }
     let mut mistakes = checker.mistakes;
     mistakes.sort();
@@ -112,13 +116,21 @@ impl Checker<'_> {
     /// The shape of one item of what `each` goes through.
     fn items(&mut self, items: &Expr, names: &Names) -> Shape {
         if matches!(&items.tree().expr, Ast::List(list) if list.elements.is_empty()) {
-            self.wrong(items.pos(), "the list is empty, so nothing would be done", "name a list such as `steps.old`");
+            self.wrong(
+                items.pos(),
+                "the list is empty, so nothing would be done",
+                "name a list such as `steps.old`",
+            );
         }
         let item = match infer::expr(items, names, &mut self.mistakes) {
             Shape::List(item) => *item,
             Shape::Any | Shape::Null => Shape::Any,
             other => {
-                self.wrong(items.pos(), format!("this is {other}, and `each` goes through a list"), "name a list such as `steps.old`");
+                self.wrong(
+                    items.pos(),
+                    format!("this is {other}, and `each` goes through a list"),
+                    "name a list such as `steps.old`",
+                );
                 return Shape::Any;
             }
         };
@@ -144,7 +156,10 @@ impl Checker<'_> {
         if (step.undo || step.finally) && !action.undoable() {
             let word = if step.finally { "`finally: undo`" } else { "`undo: automatic`" };
             let (what, remedy) = if changes {
-                (format!("{word}, but `{name}` cannot be taken back"), "leave it out, and say `one_way: true`")
+                (
+                    format!("{word}, but `{name}` cannot be taken back"),
+                    "leave it out, and say `one_way: true`",
+                )
             } else {
                 (format!("{word}, but `{name}` changes nothing"), "leave it out")
             };
@@ -192,7 +207,8 @@ impl Checker<'_> {
         let known: Vec<&str> = self.registry.iter().map(|a| a.spec().name).collect();
         suggest(name, known.iter().copied()).unwrap_or_else(|| {
             let service = name.split('.').next();
-            let same: Vec<_> = known.iter().copied().filter(|known| known.split('.').next() == service).collect();
+            let same: Vec<_> =
+                known.iter().copied().filter(|known| known.split('.').next() == service).collect();
             format!("there is: {}", if same.is_empty() { known.join(", ") } else { same.join(", ") })
         })
     }

@@ -43,8 +43,7 @@ struct Decoder {
     mistakes: Vec<Diagnostic>,
 }
 
-/// Nothing, if the key is not there; else what was read, if it could be.
-#[expect(clippy::option_option, reason = "absent, mistaken and read are three things")]
+/// Absent, mistaken or read: `None` only when it was mistaken.
 fn if_given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     read.map_or(Some(None), |read| read.map(Some))
 }
@@ -57,20 +56,33 @@ impl Decoder {
     fn runbook(&mut self, file_name: &str, text: &str, root: &Node) -> Option<Runbook> {
         let fields = self.fields(root, "a runbook", KEYS)?;
         let name = self.name(&fields, file_name);
-        let title = self.required(&fields, "title", "`title: Replace ProxySQL hosts`").and_then(|e| self.text(&e.value));
+        let title = self
+            .required(&fields, "title", "`title: Replace ProxySQL hosts`")
+            .and_then(|e| self.text(&e.value));
         let when = self
             .required(&fields, "when", "`when:` and, in a sentence or two, when to use it and when not")
             .and_then(|e| self.text(&e.value));
-        let risk = self.required(&fields, "risk", "`risk: medium`; one of low, medium, high, severe").and_then(|e| {
-            self.choice(&e.value, &[("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High), ("severe", Risk::Severe)])
-        });
+        let risk = self
+            .required(&fields, "risk", "`risk: medium`; one of low, medium, high, severe")
+            .and_then(|e| {
+                self.choice(
+                    &e.value,
+                    &[
+                        ("low", Risk::Low),
+                        ("medium", Risk::Medium),
+                        ("high", Risk::High),
+                        ("severe", Risk::Severe),
+                    ],
+                )
+            });
         let impact = fields.get("impact").and_then(|e| self.template(&e.value));
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
         let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
-        let steps = self.required(&fields, "steps", "`steps:` and a list of steps").map_or_else(Vec::new, |e| {
-            self.unique(&e.value, &mut Vec::new());
-            self.steps(&e.value)
-        });
+        let steps =
+            self.required(&fields, "steps", "`steps:` and a list of steps").map_or_else(Vec::new, |e| {
+                self.unique(&e.value, &mut Vec::new());
+                self.steps(&e.value)
+            });
         let verify = fields.get("verify").map(|e| self.verify(&e.value));
         Some(Runbook {
             name: name?,
@@ -95,12 +107,20 @@ impl Decoder {
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !sound || name.len() > 60 {
             let what = format!("`{name}` is not a name for a runbook");
-            self.wrong(entry.value.pos, what, "use at most 60 small letters, digits and `-`, a letter first: it becomes a command");
+            self.wrong(
+                entry.value.pos,
+                what,
+                "use at most 60 small letters, digits and `-`, a letter first: it becomes a command",
+            );
             return None;
         }
         if name != stem {
             let what = format!("the runbook is called `{name}`, but its file `{stem}`");
-            self.wrong(entry.value.pos, what, format!("write `runbook: {stem}`, or rename the file to `{name}.yaml`"));
+            self.wrong(
+                entry.value.pos,
+                what,
+                format!("write `runbook: {stem}`, or rename the file to `{name}.yaml`"),
+            );
             return None;
         }
         Some(name)
@@ -116,7 +136,11 @@ impl Decoder {
             .filter_map(|item| match &item.data {
                 Data::Scalar(_) => self.template(item),
                 _ => {
-                    self.wrong(item.pos, "the name of a lock must be text", "write `\"fleet:${inputs.fleet.id}\"`");
+                    self.wrong(
+                        item.pos,
+                        "the name of a lock must be text",
+                        "write `\"fleet:${inputs.fleet.id}\"`",
+                    );
                     None
                 }
             })
@@ -125,13 +149,31 @@ impl Decoder {
 
     fn verify(&mut self, node: &Node) -> Option<Verify> {
         const KEYS: &[&str] = &[
-            "use", "with", "until", "for", "every", "expect", "timeout", "on_timeout", "give_up_if", "retry", "message",
+            "use",
+            "with",
+            "until",
+            "for",
+            "every",
+            "expect",
+            "timeout",
+            "on_timeout",
+            "give_up_if",
+            "retry",
+            "message",
         ];
         let fields = self.fields(node, "`verify`", KEYS)?;
         let message = self
-            .required(&fields, "message", "`message:` and what it means when the trouble is not over, and what to do then")
+            .required(
+                &fields,
+                "message",
+                "`message:` and what it means when the trouble is not over, and what to do then",
+            )
             .and_then(|e| self.template(&e.value));
-        self.required(&fields, "until", "`until:` and the condition on `out` that means that the trouble is over");
+        self.required(
+            &fields,
+            "until",
+            "`until:` and the condition on `out` that means that the trouble is over",
+        );
         let entry = self.required(&fields, "use", "`use:` and an action that looks")?;
         Some(Verify { look: self.call(&fields, entry)?, message: message?, pos: entry.value.pos })
     }

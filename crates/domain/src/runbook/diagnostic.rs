@@ -53,7 +53,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A mistake.
     pub fn new(pos: Pos, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { pos, what: what.into(), remedy: remedy.into(), see: None }
+        Self { pos, what: line(&what.into()), remedy: line(&remedy.into()), see: None }
     }
 
     /// With another place.
@@ -62,6 +62,16 @@ impl Diagnostic {
         self.see = Some((pos, what.into()));
         self
     }
+}
+
+/// Messages quote what stands in the file, whatever that is: one line of sensible length is made of it.
+fn line(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    if line.len() < text.len() {
+        line.push('…');
+    }
+    line
 }
 
 impl fmt::Display for Diagnostic {
@@ -82,7 +92,10 @@ pub fn render(file_name: &str, source: &str, mistakes: &[Diagnostic], colour: bo
         if let Some((pos, what)) = &mistake.see {
             snippet = snippet.annotation(AnnotationKind::Context.span(lines.bytes(source, *pos)).label(what));
         }
-        let group = Level::ERROR.primary_title(&mistake.what).element(snippet).element(Level::HELP.message(&mistake.remedy));
+        let group = Level::ERROR
+            .primary_title(&mistake.what)
+            .element(snippet)
+            .element(Level::HELP.message(&mistake.remedy));
         picture.push_str(&renderer.render(&[group]));
         picture.push_str("\n\n");
     }
@@ -133,7 +146,11 @@ impl Place {
         let first = (self.1 + offset).min(last);
         let (line, column) = characters[first];
         let end = (first + len.max(1) - 1).min(last);
-        let len = characters[first..=end].iter().rev().find(|c| c.0 == line).map_or(1, |c| c.1.saturating_sub(column) + 1);
+        let len = characters[first..=end]
+            .iter()
+            .rev()
+            .find(|c| c.0 == line)
+            .map_or(1, |c| c.1.saturating_sub(column) + 1);
         Pos::at(line as usize, column as usize, len as usize)
     }
 }

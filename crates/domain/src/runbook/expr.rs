@@ -95,7 +95,10 @@ impl Expr {
     pub fn test(&self, scope: &Scope) -> Result<bool, EvalError> {
         match self.eval(scope)? {
             Value::Bool(b) => Ok(b),
-            other => Err(self.failed(format!("this is {}, where true or false is needed", super::scope::kind(&other)))),
+            other => {
+                Err(self
+                    .failed(format!("this is {}, where true or false is needed", super::scope::kind(&other))))
+            }
         }
     }
 
@@ -153,7 +156,8 @@ impl Expr {
                 ("steps", None) => Some(value::record(scope.known(), 0)?),
                 (_, firsts) => match (scope.root(root), firsts) {
                     (Some(Value::Object(fields)), Some(names)) => {
-                        let named = names.into_iter().filter_map(|name| fields.get(name).map(|value| (name, value)));
+                        let named =
+                            names.into_iter().filter_map(|name| fields.get(name).map(|value| (name, value)));
                         Some(value::record(named, 0)?)
                     }
                     (Some(value), _) => Some(value::to_cel(value)?),
@@ -187,11 +191,23 @@ impl Expr {
                 format!("`{}` does not work on {}", operator.trim(), types.join(" and "))
             }
             ExecutionError::UnsupportedBinaryOperator(name, a, b) => {
+                let sign = match *name {
+                    "add" => "+",
+                    "sub" => "-",
+                    "mul" => "*",
+                    "div" => "/",
+                    "rem" => "%",
+                    other => other,
+                };
                 let (a, b) = (a.type_of().to_string(), b.type_of().to_string());
-                let hint = if a == b { "" } else { "; convert one with double(…), int(…) or string(…)" };
-                format!("`{name}` does not work on {} and {}{hint}", words(&a), words(&b))
+                let hint =
+                    if a == b { "" } else { "; convert one with double(…), int(…) or string(…)" };
+                format!("`{sign}` does not work on {} and {}{hint}", words(&a), words(&b))
             }
-            ExecutionError::UnexpectedType { got, want } => format!("this is {}, where {} is needed", words(got), words(want)),
+            ExecutionError::FunctionError { function, message } => format!("`{function}`: {message}"),
+            ExecutionError::UnexpectedType { got, want } => {
+                format!("this is {}, where {} is needed", words(got), words(want))
+            }
             ExecutionError::ValuesNotComparable(a, b) => {
                 let (a, b) = (a.type_of().to_string(), b.type_of().to_string());
                 format!("{} and {} cannot be compared", words(&a), words(&b))

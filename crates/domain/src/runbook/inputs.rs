@@ -50,7 +50,11 @@ pub fn resolve_inputs(
         let remedy = suggest(name, known).unwrap_or_else(|| {
             format!("`{}` takes {}", runbook.name, listed(runbook.inputs.iter().map(|i| &i.name)))
         });
-        mistakes.push(InputMistake { input: name.clone(), what: "the runbook has no such input".into(), remedy });
+        mistakes.push(InputMistake {
+            input: name.clone(),
+            what: "the runbook has no such input".into(),
+            remedy,
+        });
     }
     for input in &runbook.inputs {
         let value = given.get(&input.name).filter(|v| !is_nothing(v, &input.kind)).or(input.default.as_ref());
@@ -59,7 +63,9 @@ pub fn resolve_inputs(
                 Ok(value) => {
                     stored.insert(input.name.clone(), value);
                 }
-                Err((what, remedy)) => mistakes.push(InputMistake { input: input.name.clone(), what, remedy }),
+                Err((what, remedy)) => {
+                    mistakes.push(InputMistake { input: input.name.clone(), what, remedy })
+                }
             },
             None if input.optional => {}
             None => mistakes.push(InputMistake {
@@ -92,7 +98,8 @@ pub fn inventory_value(inventory: &Inventory) -> Value {
 
 /// A cluster without its credentials. Taken apart field by field, so that a new one cannot slip out unseen.
 fn cluster_value(cluster: &Cluster) -> Value {
-    let Cluster { id, region, identifier: _, endpoint, port, customers_percent, max_connections, probe: _ } = cluster;
+    let Cluster { id, region, identifier: _, endpoint, port, customers_percent, max_connections, probe: _ } =
+        cluster;
     json!({
         "id": id, "region": region, "identifier": cluster.rds_identifier(), "endpoint": endpoint, "port": port,
         "customers_percent": customers_percent, "max_connections": max_connections,
@@ -101,7 +108,17 @@ fn cluster_value(cluster: &Cluster) -> Value {
 
 /// A fleet without its credentials.
 fn fleet_value(fleet: &ProxyFleet) -> Value {
-    let ProxyFleet { id, region, group, target_group, port, admin_port, admin: _, clusters, backend_connections } = fleet;
+    let ProxyFleet {
+        id,
+        region,
+        group,
+        target_group,
+        port,
+        admin_port,
+        admin: _,
+        clusters,
+        backend_connections,
+    } = fleet;
     json!({
         "id": id, "region": region, "group": group, "target_group": target_group, "port": port,
         "admin_port": admin_port, "clusters": clusters, "backend_connections": backend_connections,
@@ -154,16 +171,15 @@ pub(super) fn store(kind: &InputType, value: &Value, inventory: Option<&Inventor
         InputType::Percent => percent(value)
             .map(|p| Value::from(format!("{p}%")))
             .ok_or_else(|| mismatch(value, "a percentage from 0% to 100%", "`50%`")),
-        InputType::Enum(words) => text
-            .filter(|text| words.iter().any(|word| word == text))
-            .map(Value::from)
-            .ok_or_else(|| {
+        InputType::Enum(words) => {
+            text.filter(|text| words.iter().any(|word| word == text)).map(Value::from).ok_or_else(|| {
                 let shown = shown(value);
                 let remedy = text
                     .and_then(|text| suggest(text, words.iter().map(String::as_str)))
                     .unwrap_or_else(|| format!("give one of {}", listed(words.iter())));
                 (format!("{shown} is not one of {}", listed(words.iter())), remedy)
-            }),
+            })
+        }
         InputType::List(of) => {
             let items: Vec<Value> = match value {
                 Value::Array(items) => items.clone(),
@@ -188,7 +204,12 @@ pub(super) fn store(kind: &InputType, value: &Value, inventory: Option<&Inventor
     }
 }
 
-fn known_id(what: &str, text: Option<&str>, value: &Value, ids: Option<Vec<&String>>) -> Result<Value, Wrong> {
+fn known_id(
+    what: &str,
+    text: Option<&str>,
+    value: &Value,
+    ids: Option<Vec<&String>>,
+) -> Result<Value, Wrong> {
     let Some(id) = text else {
         return Err(mismatch(value, &format!("the id of a {what}"), "its id"));
     };
@@ -211,7 +232,9 @@ fn see(kind: &InputType, value: &Value, inventory: &Inventory) -> Value {
             humantime::parse_duration(text).map_or(Value::Null, |d| Value::from(d.as_secs()))
         }
         (InputType::Percent, value) => percent(value).map_or(Value::Null, Value::from),
-        (InputType::List(of), Value::Array(items)) => items.iter().map(|item| see(of, item, inventory)).collect(),
+        (InputType::List(of), Value::Array(items)) => {
+            items.iter().map(|item| see(of, item, inventory)).collect()
+        }
         (InputType::Cluster, Value::String(id)) => inventory.cluster(id).map_or(Value::Null, cluster_value),
         (InputType::ProxyFleet, Value::String(id)) => inventory.fleet(id).map_or(Value::Null, fleet_value),
         _ => value.clone(),

@@ -86,7 +86,9 @@ impl Scope {
             return descend(value, path, 0).cloned();
         }
         let Some(id) = path.first_field() else {
-            return Ok(Value::Object(self.known().map(|(id, value)| (id.to_owned(), value.clone())).collect()));
+            return Ok(Value::Object(
+                self.known().map(|(id, value)| (id.to_owned(), value.clone())).collect(),
+            ));
         };
         match self.steps.get(id) {
             Some(Slot::Known(value)) => descend(value, path, 1).cloned(),
@@ -127,12 +129,14 @@ fn descend<'a>(value: &'a Value, path: &Path, from: usize) -> Result<&'a Value, 
         let so_far = path.upto(depth);
         here = match (&seg.seg, here) {
             (_, Value::Null) if path.root == "steps" && depth == 1 => {
-                return Err(format!("{so_far} was skipped (or failed and the run went on), so it has no output"));
+                return Err(format!(
+                    "{so_far} was skipped (or failed and the run went on), so it has no output"
+                ));
             }
             (_, Value::Null) => return Err(format!("{so_far} is null, so it has no {}", seg.seg)),
-            (Seg::Field(name), Value::Object(fields)) => fields
-                .get(name)
-                .ok_or_else(|| format!("{so_far} has no field `{name}`; it has: {}", listed(fields.keys())))?,
+            (Seg::Field(name), Value::Object(fields)) => fields.get(name).ok_or_else(|| {
+                format!("{so_far} has no field `{name}`; it has: {}", listed(fields.keys()))
+            })?,
             (Seg::Index(i), Value::Array(items)) => usize::try_from(*i)
                 .ok()
                 .and_then(|i| items.get(i))

@@ -61,7 +61,12 @@ impl Template {
                 }
                 ['$', '{', ..] => {
                     let Some(end) = closing(&chars, at + 2) else {
-                        flaws.push(Flaw::new(at, 2, "`${` is never closed", "close it with `}`, or write `$${` for a literal `${`"));
+                        flaws.push(Flaw::new(
+                            at,
+                            2,
+                            "`${` is never closed",
+                            "close it with `}`, or write `$${` for a literal `${`",
+                        ));
                         break;
                     };
                     let inner: String = chars[at + 2..end].iter().collect();
@@ -112,7 +117,9 @@ impl Template {
                 })
                 .collect::<Result<String, _>>()
                 .map(Value::String),
-            Node::List(items) => items.iter().map(|item| item.eval(scope)).collect::<Result<_, _>>().map(Value::Array),
+            Node::List(items) => {
+                items.iter().map(|item| item.eval(scope)).collect::<Result<_, _>>().map(Value::Array)
+            }
             Node::Record(fields) => fields
                 .iter()
                 .map(|(key, _, value)| Ok((key.clone(), value.eval(scope)?)))

@@ -110,13 +110,42 @@ pub(super) fn load(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
         return (None, vec![Diagnostic::new(Pos::default(), what, "split it into several runbooks")]);
     }
     let mut loader =
-        Loader { chars: text.chars().collect(), events: Parser::new_from_str(text), mistakes: Vec::new() };
+        Loader { text: Text::new(text), events: Parser::new_from_str(text), mistakes: Vec::new() };
     let root = loader.document();
     (root, loader.mistakes)
 }
 
-struct Loader<'t> {
+/// The text by character. Places are worked out from it, because YAML counts more characters as ends of a line than
+/// editors do.
+struct Text {
     chars: Vec<char>,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        let breaks = chars.iter().enumerate().filter(|(_, c)| **c == '\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(breaks).collect();
+        Self { chars, lines }
+    }
+
+    /// Line and column.
+    fn place(&self, index: usize) -> (usize, usize) {
+        let index = index.min(self.chars.len());
+        let line = self.lines.partition_point(|start| *start <= index);
+        (line, index - self.lines.get(line - 1).copied().unwrap_or_default() + 1)
+    }
+
+    fn mark(&self, marker: Marker) -> Pos {
+        let (line, column) = self.place(marker.index());
+        Pos::at(line, column, 1)
+    }
+}
+
+struct Loader<'t> {
+    text: Text,
     events: Parser<'t, saphyr_parser::StrInput<'t>>,
     mistakes: Vec<Diagnostic>,
 }
@@ -127,7 +156,7 @@ impl<'t> Loader<'t> {
         match self.events.next_event()? {
             Ok(event) => Some(event),
             Err(e) => {
-                self.mistakes.push(plain(&e, &self.chars));
+                self.mistakes.push(plain(&e, &self.text));
                 None
             }
         }
@@ -142,14 +171,22 @@ impl<'t> Loader<'t> {
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 _ if root.is_some() => {
                     let what = "a second document begins here";
-                    self.mistakes.push(Diagnostic::new(mark(span.start), what, "keep one runbook in a file, without `---`"));
+                    self.mistakes.push(Diagnostic::new(
+                        self.text.mark(span.start),
+                        what,
+                        "keep one runbook in a file, without `---`",
+                    ));
                     break;
                 }
                 event => root = Some(self.node(event, span, 0)?),
             }
         }
         if root.is_none() {
-            self.mistakes.push(Diagnostic::new(Pos::default(), "the file is empty", "begin with `runbook: name-of-the-file`"));
+            self.mistakes.push(Diagnostic::new(
+                Pos::default(),
+                "the file is empty",
+                "begin with `runbook: name-of-the-file`",
+            ));
         }
         root
     }
@@ -205,7 +242,11 @@ impl<'t> Loader<'t> {
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1)?;
             let Data::Scalar(name) = key.data else {
-                self.mistakes.push(Diagnostic::new(key.pos, "a key must be a word", "quote text that begins with `{` or `[`"));
+                self.mistakes.push(Diagnostic::new(
+                    key.pos,
+                    "a key must be a word",
+                    "quote text that begins with `{` or `[`",
+                ));
                 continue;
             };
             if name.text == "<<" && name.plain {
@@ -214,7 +255,8 @@ impl<'t> Loader<'t> {
             }
             if let Some(first) = seen.get(&name.text) {
                 let what = format!("`{}` is given twice", name.text);
-                self.mistakes.push(Diagnostic::new(key.pos, what, "keep one of them").see(*first, "first given here"));
+                self.mistakes
+                    .push(Diagnostic::new(key.pos, what, "keep one of them").see(*first, "first given here"));
                 continue;
             }
             seen.insert(name.text.clone(), key.pos);
@@ -227,22 +269,26 @@ impl<'t> Loader<'t> {
             self.mistakes.push(Diagnostic::new(pos, "`&` marks this for repetition elsewhere", REPEAT));
         }
         if tagged {
-            self.mistakes.push(Diagnostic::new(pos, "`!` gives this a YAML tag", "leave the tag out; quote a text that begins with `!`"));
+            self.mistakes.push(Diagnostic::new(
+                pos,
+                "`!` gives this a YAML tag",
+                "leave the tag out; quote a text that begins with `!`",
+            ));
         }
     }
 
     /// A span, cut at the end of its first line.
     fn pos(&self, span: Span) -> Pos {
         let len = (span.start.index()..span.end.index())
-            .take_while(|at| self.chars.get(*at).is_some_and(|c| !matches!(c, '\n' | '\r')))
+            .take_while(|at| self.text.chars.get(*at).is_some_and(|c| !matches!(c, '\n' | '\r')))
             .count();
-        Pos::at(span.start.line(), span.start.col() + 1, len)
+        Pos { len: len.max(1), ..self.text.mark(span.start) }
     }
 
     /// Where each character of a scalar's text stands: the text is walked along the source, where it may be quoted,
     /// escaped, indented and folded.
     fn place(&self, text: &str, style: ScalarStyle, span: Span) -> Place {
-        let mut at = Cursor { chars: &self.chars, index: span.start.index(), line: span.start.line(), column: span.start.col() + 1 };
+        let mut at = Cursor { text: &self.text, index: span.start.index() };
         match style {
             ScalarStyle::Plain => {}
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => at.advance(1),
@@ -288,33 +334,22 @@ impl<'t> Loader<'t> {
 const REPEAT: &str = "write it out here: a runbook says what it does where it does it";
 
 struct Cursor<'c> {
-    chars: &'c [char],
+    text: &'c Text,
     index: usize,
-    line: usize,
-    column: usize,
 }
 
 impl Cursor<'_> {
     fn peek(&self) -> Option<char> {
-        self.chars.get(self.index).copied()
+        self.text.chars.get(self.index).copied()
     }
 
     fn here(&self) -> (u32, u32) {
-        (u32::try_from(self.line).unwrap_or(u32::MAX), u32::try_from(self.column).unwrap_or(u32::MAX))
+        let (line, column) = self.text.place(self.index);
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
     fn advance(&mut self, by: usize) {
-        for _ in 0..by {
-            match self.peek() {
-                Some('\n') => {
-                    self.line += 1;
-                    self.column = 1;
-                }
-                Some(_) => self.column += 1,
-                None => return,
-            }
-            self.index += 1;
-        }
+        self.index = (self.index + by).min(self.text.chars.len());
     }
 
     fn skip_blank(&mut self) {
@@ -324,12 +359,15 @@ impl Cursor<'_> {
     }
 
     fn rest_of_line_is_blank(&self) -> bool {
-        self.chars[self.index..].iter().find(|c| !matches!(c, ' ' | '\t' | '\r')).is_none_or(|c| *c == '\n')
+        self.text.chars[self.index..]
+            .iter()
+            .find(|c| !matches!(c, ' ' | '\t' | '\r'))
+            .is_none_or(|c| *c == '\n')
     }
 
     /// A backslash at the end of a line, in double quotes.
     fn skip_continued_lines(&mut self) {
-        while self.peek() == Some('\\') && matches!(self.chars.get(self.index + 1), Some('\n' | '\r')) {
+        while self.peek() == Some('\\') && matches!(self.text.chars.get(self.index + 1), Some('\n' | '\r')) {
             self.advance(1);
             self.skip_blank();
         }
@@ -337,7 +375,7 @@ impl Cursor<'_> {
 
     /// A backslash and what belongs to it.
     fn escape(&mut self) {
-        self.advance(match self.chars.get(self.index + 1) {
+        self.advance(match self.text.chars.get(self.index + 1) {
             Some('x') => 4,
             Some('u') => 6,
             Some('U') => 10,
@@ -346,32 +384,27 @@ impl Cursor<'_> {
     }
 }
 
-fn mark(marker: Marker) -> Pos {
-    Pos::at(marker.line(), marker.col() + 1, 1)
-}
-
 /// The parser's error, in plain words.
-fn plain(error: &ScanError, chars: &[char]) -> Diagnostic {
+fn plain(error: &ScanError, text: &Text) -> Diagnostic {
     let info = error.info();
-    let marker = error.marker();
-    let line_has_tab = chars[..marker.index().min(chars.len())]
-        .iter()
-        .rev()
-        .take_while(|c| **c != '\n')
-        .chain(chars.get(marker.index()))
-        .any(|c| *c == '\t');
-    let remedy = if line_has_tab || info.contains("tab") {
+    let pos = text.mark(*error.marker());
+    let line = text.lines.get(pos.line - 1).map_or(&[][..], |start| &text.chars[*start..]);
+    let line_has_tab = line.iter().take_while(|c| **c != '\n').take(pos.column).any(|c| *c == '\t');
+    let says = |word: &str| info.split(|c: char| !c.is_alphanumeric()).any(|w| w == word);
+    let remedy = if line_has_tab || says("tab") || says("tabs") {
         "indent with spaces: YAML does not take tabs"
+    } else if says("unprintable") || says("control") {
+        "remove the character: it cannot be seen"
     } else if info.contains("simple key") || info.contains("mapping values") {
         "write `key: value`, with a space after the colon, and quote a text that contains `: `"
-    } else if info.contains("quoted") || info.contains("escape") {
+    } else if says("quoted") || says("escape") {
         "close the text with the quote that opened it; within `'…'` write a quote twice, within `\"…\"` write a backslash twice"
-    } else if info.contains("flow") || info.contains("',' or") {
+    } else if says("flow") || info.contains("',' or") || info.contains("illegal placement") {
         "close `[` with `]` and `{` with `}`, put commas between, and quote a text that contains `{`, `}`, `[`, `]` or `, `"
-    } else if info.contains("indent") || info.contains("block") {
+    } else if says("indent") || says("indentation") || says("block") {
         "give all keys of one record the same indentation"
     } else {
         "correct the YAML here; quote a text that begins with a special character such as `@`, `%`, `!`, `*`, `&`, `{` or `[`"
     };
-    Diagnostic::new(mark(*marker), format!("this is not YAML: {info}"), remedy)
+    Diagnostic::new(pos, format!("this is not YAML: {info}"), remedy)
 }

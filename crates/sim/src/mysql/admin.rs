@@ -61,17 +61,7 @@ async fn pause(shared: &Arc<Shared>, host: usize, user: &str, pause: bool) -> An
 
 fn select(shared: &Arc<Shared>, host: usize, words: &[String], upper: &[String]) -> Result<Table, SqlError> {
     let Some(from) = upper.iter().position(|w| w == "FROM") else {
-        // `SELECT 1` and the like.
-        return match &words[1..] {
-            [one] if one.parse::<i64>().is_ok() => {
-                Ok(Table { columns: vec![one.clone()], rows: vec![vec![Value::Text(one.clone())]] })
-            }
-            [comment, ..] if comment.eq_ignore_ascii_case("@@version_comment") => Ok(Table {
-                columns: vec![comment.clone()],
-                rows: vec![vec![Value::Text("(ProxySQL Admin Module)".into())]],
-            }),
-            other => Err(syntax_error(other.first().map_or("", String::as_str))),
-        };
+        return constant(shared, host, &words[1..].join(" "));
     };
     let name = words.get(from + 1).map(|t| t.to_ascii_lowercase()).unwrap_or_default();
     let name = name.rsplit('.').next().unwrap_or_default();
@@ -94,6 +84,25 @@ fn select(shared: &Arc<Shared>, host: usize, words: &[String], upper: &[String])
         table.rows.retain(|row| row.get(n) == Some(&Value::Text(value.clone())));
     }
     narrowed(table, &words[1..from].join(" "))
+}
+
+/// A `SELECT` without a table. ProxySQL turns `@@name` into a look-up of one variable of that name, which
+/// may find nothing; a list of them ends in a syntax error.
+fn constant(shared: &Arc<Shared>, host: usize, expression: &str) -> Result<Table, SqlError> {
+    let one = |rows| Ok(Table { columns: vec![expression.to_owned()], rows });
+    match expression.strip_prefix("@@") {
+        Some(list) if list.contains(',') => Err(syntax_error(",")),
+        Some(name) if name.to_ascii_lowercase().starts_with("version_comment") => {
+            one(vec![vec![Value::Text("(ProxySQL Admin Module)".into())]])
+        }
+        Some(name) => {
+            let named = |row: &&Vec<Value>| matches!(&row[0], Value::Text(n) if n.eq_ignore_ascii_case(name));
+            let global = shared.world(|w| stats_mysql_global(w, host));
+            one(global.rows.iter().filter(named).map(|row| vec![row[1].clone()]).collect())
+        }
+        None if expression.parse::<i64>().is_ok() => one(vec![vec![Value::Text(expression.to_owned())]]),
+        None => Err(syntax_error(expression.split_whitespace().next().unwrap_or_default())),
+    }
 }
 
 /// `column = 'value'`.

@@ -165,7 +165,9 @@ impl Session {
 fn reply(world: &mut Physics, persona: Persona, cluster: usize) -> Reply {
     match persona {
         Persona::Proxy { host } => world.proxy_query(host, cluster),
-        Persona::Writer { cluster } | Persona::Admin { host: cluster } => {
+        // The admin interface has no database behind it.
+        Persona::Admin { .. } => Reply::AccessDenied,
+        Persona::Writer { cluster } => {
             let c = &world.clusters[cluster];
             instance_reply(c, c.writer)
         }

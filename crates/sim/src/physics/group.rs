@@ -160,11 +160,16 @@ impl Physics {
                     }
                 }
             } else if have > wanted && self.groups[fleet].runs("Terminate") {
-                for _ in wanted..have {
+                for size in (wanted..have).rev() {
                     let Some(victim) = self.scale_in_victim(fleet) else { break };
-                    let what = "was taken out of service in response to a difference between desired and \
-                                actual capacity, shrinking the capacity";
-                    self.take_out(victim, what, true);
+                    let because = format!(
+                        "a difference between desired and actual capacity, shrinking the capacity from {} to \
+                         {size}",
+                        size + 1
+                    );
+                    let activity = self.take_out(victim, &because);
+                    let group = &mut self.groups[fleet];
+                    group.activities[activity].cause.insert_str(0, &group.reason);
                 }
             } else if have == wanted {
                 self.rebalance(fleet);
@@ -269,19 +274,19 @@ impl Physics {
         )
     }
 
-    /// Begins to terminate a host. `shrinks` only words the cause; the caller has set the capacity.
-    pub(crate) fn take_out(&mut self, host: usize, what: &str, shrinks: bool) -> usize {
+    /// Begins to terminate a host, in response to `because`; returns the activity.
+    pub(crate) fn take_out(&mut self, host: usize, because: &str) -> usize {
         let (now, fleet) = (self.now, self.hosts[host].fleet);
-        let have = self.members(fleet).count();
-        let capacity =
-            if shrinks { format!(" from {have} to {}", have.saturating_sub(1)) } else { String::new() };
         let id = self.hosts[host].instance_id.clone();
-        let reason = if what.contains("user request") { "" } else { self.groups[fleet].reason.as_str() };
-        let cause = format!("{reason}At {} instance {id} {what}{capacity}.", at(now));
+        let cause =
+            format!("At {} instance {id} was taken out of service in response to {because}.", at(now));
         let activity = self.activity(fleet, host, format!("Terminating EC2 instance: {id}"), cause);
         self.groups[fleet].last_movement = now;
         let h = &mut self.hosts[host];
-        h.activity = Some(activity);
+        if let Some(launch) = h.activity.replace(activity) {
+            let launch = &mut self.groups[fleet].activities[launch];
+            (launch.status, launch.end) = ("Cancelled", Some(now));
+        }
         h.lifecycle = Lifecycle::Terminating;
         h.deregister(now);
         if h.target.is_some() {

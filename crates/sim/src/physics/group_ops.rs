@@ -168,12 +168,13 @@ impl Physics {
                 group.min
             )));
         }
-        let what = if decrement {
-            "was taken out of service in response to a user request, shrinking the capacity"
+        let have = self.members(g).count();
+        let because = if decrement {
+            format!("a user request, shrinking the capacity from {have} to {}", have - 1)
         } else {
-            "was taken out of service in response to a user request"
+            "a user request".to_owned()
         };
-        let activity = self.take_out(h, what, decrement);
+        let activity = self.take_out(h, &because);
         let mut effect = format!("{asg}: terminating {instance}");
         if decrement {
             self.groups[g].desired = from - 1;

@@ -29,7 +29,7 @@ impl Physics {
                 },
                 Lifecycle::PendingWait(until) if now >= until => match self.hook(fleet, LAUNCHING) {
                     Some((_, abandon)) if abandon => {
-                        self.take_out(h, "was taken out of service in response to an abandoned hook", false);
+                        self.take_out(h, "an abandoned lifecycle action");
                     }
                     _ => self.enter_service(h),
                 },
@@ -37,9 +37,8 @@ impl Physics {
                     let checked =
                         ["HealthCheck", "ReplaceUnhealthy"].iter().all(|p| self.groups[fleet].runs(p));
                     if checked && now - host.machine_until >= TimeDelta::seconds(NOTICE_S) {
-                        let what = "was taken out of service in response to an EC2 health check indicating \
-                                    it has been terminated or stopped";
-                        self.take_out(h, what, false);
+                        let because = "an EC2 health check indicating it has been terminated or stopped";
+                        self.take_out(h, because);
                         self.hosts[h].target = None;
                     }
                 }

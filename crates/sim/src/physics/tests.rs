@@ -305,6 +305,52 @@ fn without_capacity_the_launch_fails_with_awss_sentence_and_another_zone_serves(
 }
 
 #[test]
+fn a_host_that_never_listens_is_in_service_and_never_healthy() {
+    let mut world = physics(&calm());
+    world.strike(FaultKind::NewHostsNeverListen { fleet: ASG.into() });
+    world.set_desired_capacity(ASG, 7, false).expect("accepted");
+    pass(&mut world, 1_800);
+    let new = world.hosts.last().expect("a host");
+    assert_eq!(new.lifecycle.name(), "InService");
+    assert_eq!(new.target.map(|t| t.state), Some(TargetState::Initial));
+    assert_eq!((new.clients, new.alive(world.now())), (0.0, false));
+}
+
+#[test]
+fn terminating_a_host_that_is_still_being_launched_cancels_the_launch() {
+    let mut world = physics(&calm());
+    world.set_desired_capacity(ASG, 7, false).expect("accepted");
+    pass(&mut world, 5);
+    let id = ids(&world)[6].clone();
+    world.terminate_in_group(&id, true).expect("accepted");
+    pass(&mut world, 60);
+    let statuses: Vec<&str> = world.groups[0].activities.iter().map(|a| a.status).collect();
+    assert_eq!((statuses, states(&world).len()), (vec!["Cancelled", "Successful"], 6));
+}
+
+#[test]
+fn causes_read_as_on_aws() {
+    let mut world = physics(&calm());
+    world.update_group(ASG, Bounds { min: Some(4), ..Bounds::default() }).expect("bounds");
+    let id = ids(&world)[0].clone();
+    world.terminate_in_group(&id, true).expect("accepted");
+    world.set_desired_capacity(ASG, 4, false).expect("accepted");
+    pass(&mut world, 1);
+    let causes: Vec<&str> = world.groups[0].activities.iter().map(|a| a.cause.as_str()).collect();
+    assert_eq!(
+        causes[0],
+        format!(
+            "At 2024-05-07T14:30:00Z instance {id} was taken out of service in response to a user request, \
+             shrinking the capacity from 6 to 5."
+        )
+    );
+    assert!(
+        causes[1].starts_with("At 2024-05-07T14:30:00Z a user request explicitly set group desired capacity")
+    );
+    assert!(causes[1].ends_with("shrinking the capacity from 5 to 4."), "{}", causes[1]);
+}
+
+#[test]
 fn pausing_every_host_bleeds_into_a_total_outage_and_resuming_ends_it() {
     let mut world = physics(&calm());
     for h in 0..6 {
@@ -395,6 +441,9 @@ fn a_world_that_contradicts_itself_is_refused_with_the_place() {
     world.clusters[3].fleet = Some("nope".into());
     let error = Physics::new(&world, 1, 1).expect_err("unknown fleet").to_string();
     assert!(error.contains("`shard-d` names the unknown fleet `nope`"), "{error}");
+    let twice = World { clusters: [calm().clusters, calm().clusters].concat(), ..calm() };
+    let error = Physics::new(&twice, 1, 1).expect_err("a name twice").to_string();
+    assert!(error.contains("`shard-a` is used twice"), "{error}");
     let empty = World { fleets: vec![], ..calm() };
     assert!(Physics::new(&empty, 1, 1).is_err());
 }

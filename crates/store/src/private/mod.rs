@@ -83,9 +83,8 @@ impl Server {
             Ok(started) => started.map_err(|problem| PrivateError::Start(problem.to_string()))?,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         };
-        if running.is_fresh() {
+        if let Some(_alone) = running.alone() {
             template::remove_stale(&running.url("postgres")).await?;
-            running.open_up();
         }
         Ok(Self { running })
     }

@@ -26,14 +26,24 @@ pub(super) fn conform(
                     None => {
                         infer::template(value, names, mistakes);
                         if !record.open {
-                            mistakes.push(Diagnostic::new(*pos, format!("`{whose}` takes no `{key}`"), takes(key, record)));
+                            mistakes.push(Diagnostic::new(
+                                *pos,
+                                format!("`{whose}` takes no `{key}`"),
+                                takes(key, record),
+                            ));
                         }
                     }
                 }
             }
-            for field in record.fields.iter().filter(|f| f.required && !fields.iter().any(|(key, ..)| *key == f.name)) {
+            for field in
+                record.fields.iter().filter(|f| f.required && !fields.iter().any(|(key, ..)| *key == f.name))
+            {
                 let what = format!("`{whose}` needs `{}`", field.name);
-                mistakes.push(Diagnostic::new(given.pos, what, format!("add `{}: …` ({})", field.name, field.shape)));
+                mistakes.push(Diagnostic::new(
+                    given.pos,
+                    what,
+                    format!("add `{}: …` ({})", field.name, field.shape),
+                ));
             }
         }
         (template::Node::List(items), Shape::List(_)) if items.is_empty() => mistakes.push(Diagnostic::new(
@@ -108,7 +118,7 @@ fn fits(have: &Shape, want: &Shape) -> Result<(), String> {
                     _ => {}
                 }
             }
-            match have.fields.iter().find(|f| !want.open && !want.fields.iter().any(|w| w.name == f.name)) {
+            match have.fields.iter().find(|f| want.strict && !want.fields.iter().any(|w| w.name == f.name)) {
                 Some(extra) => Err(format!(" with `{}`, which it does not take", extra.name)),
                 None => Ok(()),
             }
@@ -125,7 +135,9 @@ fn convert(have: &Shape, want: &Shape) -> String {
         (Shape::List(_), Shape::Record(_) | Shape::Text | Shape::Word(_) | Shape::Int) => {
             "take one of its items with `[0]`, or do it for each of them with `each`".into()
         }
-        (Shape::Record(record), Shape::Text) if record.fields.iter().any(|f| f.name == "id") => "name its `.id`".into(),
+        (Shape::Record(record), Shape::Text) if record.fields.iter().any(|f| f.name == "id") => {
+            "name its `.id`".into()
+        }
         (Shape::List(of), Shape::List(_)) if matches!(**of, Shape::Record(_)) => {
             "take one field of each item: `.map(x, x.id)`".into()
         }

@@ -31,8 +31,10 @@ pub(super) fn template(value: &Template, names: &Names, mistakes: &mut Vec<Diagn
             Shape::list(shapes.into_iter().reduce(Shape::or).unwrap_or(Shape::Any))
         }
         template::Node::Record(fields) => {
-            let fields: Vec<_> =
-                fields.iter().map(|(name, _, value)| (name.as_str(), template(value, names, mistakes))).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, _, value)| (name.as_str(), template(value, names, mistakes)))
+                .collect();
             Shape::record(fields)
         }
     }
@@ -99,7 +101,8 @@ impl<'a> Infer<'a> {
 
     /// What a path leads to: through names, records and lists.
     fn path(&mut self, path: &Path) -> Shape {
-        let bound = self.bound.iter().rev().find(|(name, _)| *name == path.root).map(|(_, shape)| shape.clone());
+        let bound =
+            self.bound.iter().rev().find(|(name, _)| *name == path.root).map(|(_, shape)| shape.clone());
         let (mut here, from) = match bound {
             Some(shape) => (shape, 0),
             None if vocabulary::TYPES.contains(&path.root.as_str()) => return Shape::Any,
@@ -148,18 +151,29 @@ impl<'a> Infer<'a> {
             }
             Shape::List(_) => {
                 let what = format!("{owner} is a list, so it has no field `{name}`");
-                self.wrong(pos, what, format!("take one of its items with `[0]`, or of all of them with `.map(x, x.{name})`"));
+                self.wrong(
+                    pos,
+                    what,
+                    format!("take one of its items with `[0]`, or of all of them with `.map(x, x.{name})`"),
+                );
                 Shape::Any
             }
             other => {
-                self.wrong(pos, format!("{owner} is {other}, so it has no field `{name}`"), "leave the field out");
+                self.wrong(
+                    pos,
+                    format!("{owner} is {other}, so it has no field `{name}`"),
+                    "leave the field out",
+                );
                 Shape::Any
             }
         }
     }
 
     fn call(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> Shape {
-        let target = call.target.as_deref().filter(|t| !matches!(&t.expr, Ast::Ident(n) if vocabulary::is_namespace(n)));
+        let target = call
+            .target
+            .as_deref()
+            .filter(|t| !matches!(&t.expr, Ast::Ident(n) if vocabulary::is_namespace(n)));
         let receiver = target.map(|t| self.shape(t));
         let args: Vec<Shape> = call.args.iter().map(|arg| self.shape(arg)).collect();
         match (call.func_name.as_str(), args.as_slice()) {
@@ -205,7 +219,11 @@ impl<'a> Infer<'a> {
                 };
                 if matches!(of, Shape::Int | Shape::Number | Shape::Bool) {
                     let pos = self.at(whose, 1);
-                    self.wrong(pos, format!("`size` does not work on {of}"), "give it a list, a text or a record");
+                    self.wrong(
+                        pos,
+                        format!("`size` does not work on {of}"),
+                        "give it a list, a text or a record",
+                    );
                 }
                 Shape::Int
             }
@@ -238,7 +256,11 @@ impl<'a> Infer<'a> {
             Shape::Any | Shape::Null => Shape::Any,
             other => {
                 let pos = self.at(&c.iter_range, 1);
-                self.wrong(pos, format!("this is {other}, and only lists have items to go through"), "name a list");
+                self.wrong(
+                    pos,
+                    format!("this is {other}, and only lists have items to go through"),
+                    "name a list",
+                );
                 Shape::Any
             }
         };
@@ -289,7 +311,11 @@ impl<'a> Infer<'a> {
     fn must_be_bool(&mut self, node: &IdedExpr, shape: &Shape) {
         if !matches!(shape, Shape::Bool | Shape::Any) {
             let pos = self.at(node, 1);
-            self.wrong(pos, format!("this is {shape}, where true or false is needed"), "compare it with something, such as `> 0` or `!= null`");
+            self.wrong(
+                pos,
+                format!("this is {shape}, where true or false is needed"),
+                "compare it with something, such as `> 0` or `!= null`",
+            );
         }
     }
 
@@ -346,7 +372,11 @@ impl<'a> Infer<'a> {
                 }
             }
             Shape::Any | Shape::Null | Shape::Record(_) => {}
-            other => self.wrong(pos, format!("`in` does not work on {other}"), "put a list on its right; for texts there is `.contains(…)`"),
+            other => self.wrong(
+                pos,
+                format!("`in` does not work on {other}"),
+                "put a list on its right; for texts there is `.contains(…)`",
+            ),
         }
     }
 
@@ -363,7 +393,9 @@ impl<'a> Infer<'a> {
             let (sign, pos) = self.operator(node, call);
             let remedy = match (x, y) {
                 (Kind::Number, Kind::Number) => "make both decimal: `double(…)`, and `2.0` for `2`",
-                (Kind::Text, Kind::Number) | (Kind::Number, Kind::Text) if is_add => "make a text of the number: `string(…)`",
+                (Kind::Text, Kind::Number) | (Kind::Number, Kind::Text) if is_add => {
+                    "make a text of the number: `string(…)`"
+                }
                 _ => "calculate with numbers",
             };
             self.wrong(pos, format!("`{sign}` does not work on {a} and {b}"), remedy);

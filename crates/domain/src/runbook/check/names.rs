@@ -43,7 +43,8 @@ pub(super) struct Unknown {
 impl Names {
     /// Those before the first step.
     pub(super) fn new(runbook: &Runbook) -> Self {
-        let inputs = Shape::record(runbook.inputs.iter().map(|i| (i.name.as_str(), Shape::of_input(&i.kind))));
+        let inputs =
+            Shape::record(runbook.inputs.iter().map(|i| (i.name.as_str(), Shape::of_input(&i.kind))));
         let mut inside = BTreeMap::new();
         collect_inside(&runbook.steps, &mut inside);
         Self { inputs, steps: Vec::new(), ahead: Vec::new(), inside, item: None, out: None }
@@ -103,7 +104,10 @@ impl Names {
                 here("`item` has no meaning here", "use it inside `each`: in `with`, `until` and the steps")
             }),
             "out" => self.out.clone().map(|out| (out, 0)).ok_or_else(|| {
-                here("`out` has no meaning here", "use it in `until` and `give_up_if`; elsewhere name the step: `steps.name`")
+                here(
+                    "`out` has no meaning here",
+                    "use it in `until` and `give_up_if`; elsewhere name the step: `steps.name`",
+                )
             }),
             "steps" => match path.first_field() {
                 Some(id) => self.step(path, id),
@@ -118,25 +122,29 @@ impl Names {
             return Ok((shape.clone(), 1));
         }
         let (what, remedy) = match (self.ahead.iter().find(|(name, _)| name == id), self.inside.get(id)) {
-            (Some((_, Ahead::Itself)), _) => {
-                (format!("step `{id}` refers to itself"), "use `out` in `until`, or name a step before it".to_owned())
-            }
-            (Some((_, Ahead::Around)), _) => {
-                (format!("`{id}` is the step around this one, so it has no output yet"), "use `item`".to_owned())
-            }
-            (Some((_, Ahead::Later)), _) => {
-                (format!("step `{id}` comes later, so it has no output yet"), format!("move `{id}` before this step"))
-            }
+            (Some((_, Ahead::Itself)), _) => (
+                format!("step `{id}` refers to itself"),
+                "use `out` in `until`, or name a step before it".to_owned(),
+            ),
+            (Some((_, Ahead::Around)), _) => (
+                format!("`{id}` is the step around this one, so it has no output yet"),
+                "use `item`".to_owned(),
+            ),
+            (Some((_, Ahead::Later)), _) => (
+                format!("step `{id}` comes later, so it has no output yet"),
+                format!("move `{id}` before this step"),
+            ),
             (None, Some(each)) => {
                 let remedy = format!("of all items, it is `steps.{each}.map(x, x.{id})`");
                 (format!("step `{id}` is inside of `{each}`, so there is one for each item"), remedy)
             }
             (None, None) => {
                 let known = self.steps.iter().map(|(name, _)| name);
-                let remedy = suggest(id, known.clone().map(String::as_str)).unwrap_or_else(|| match known.len() {
-                    0 => "there is no step before this place".to_owned(),
-                    _ => format!("the steps before this place: {}", listed(known)),
-                });
+                let remedy =
+                    suggest(id, known.clone().map(String::as_str)).unwrap_or_else(|| match known.len() {
+                        0 => "there is no step before this place".to_owned(),
+                        _ => format!("the steps before this place: {}", listed(known)),
+                    });
                 (format!("there is no step `{id}`"), remedy)
             }
         };

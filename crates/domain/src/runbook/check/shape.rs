@@ -39,6 +39,8 @@ pub(super) struct Record {
     pub(super) fields: Vec<Field>,
     /// There may be others.
     pub(super) open: bool,
+    /// Others are refused by who takes it.
+    pub(super) strict: bool,
 }
 
 /// A field.
@@ -67,7 +69,7 @@ impl Shape {
             .into_iter()
             .map(|(name, shape)| Field { name: name.to_owned(), shape, required: true })
             .collect();
-        Self::Record(Record { fields, open: false })
+        Self::Record(Record { fields, open: false, strict: false })
     }
 
     /// Is it text?
@@ -88,8 +90,12 @@ impl Shape {
             Value::Number(n) if n.is_f64() => Self::Number,
             Value::Number(_) => Self::Int,
             Value::String(text) => Self::Word(vec![text.clone()]),
-            Value::Array(items) => Self::list(items.iter().map(Self::of_value).reduce(Self::or).unwrap_or(Self::Any)),
-            Value::Object(fields) => Self::record(fields.iter().map(|(name, value)| (name.as_str(), Self::of_value(value)))),
+            Value::Array(items) => {
+                Self::list(items.iter().map(Self::of_value).reduce(Self::or).unwrap_or(Self::Any))
+            }
+            Value::Object(fields) => {
+                Self::record(fields.iter().map(|(name, value)| (name.as_str(), Self::of_value(value))))
+            }
         }
     }
 
@@ -229,7 +235,7 @@ fn record(schema: &Value, inner: impl Fn(&Value) -> Shape) -> Shape {
         // Schemas derived from a type list all of its fields.
         None => fields.is_empty(),
     };
-    Shape::Record(Record { fields, open })
+    Shape::Record(Record { fields, open, strict: schema["additionalProperties"] == false })
 }
 
 impl fmt::Display for Shape {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::Decoder;
 use crate::runbook::diagnostic::Pos;
-use crate::runbook::expr::compile::Flaw;
 use crate::runbook::diagnostic::{Diagnostic, Place};
+use crate::runbook::expr::compile::Flaw;
 use crate::runbook::suggest::suggest;
 use crate::runbook::template;
 use crate::runbook::yaml::{Data, Entry, Node, Scalar};
@@ -39,7 +39,11 @@ impl Decoder {
     /// A record; keys that are not among the known ones are noted.
     pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
         let Data::Record(entries) = &node.data else {
-            self.wrong(node.pos, format!("{what} must be a record, and this is {}", kind(node)), format!("write `key: value` lines with {}", known.join(", ")));
+            self.wrong(
+                node.pos,
+                format!("{what} must be a record, and this is {}", kind(node)),
+                format!("write `key: value` lines with {}", known.join(", ")),
+            );
             return None;
         };
         for entry in entries.iter().filter(|e| !known.contains(&e.key.as_str())) {
@@ -63,7 +67,11 @@ impl Decoder {
         match &node.data {
             Data::Scalar(scalar) if !scalar.is_null() => Some(scalar),
             _ => {
-                self.wrong(node.pos, format!("this must be {want}, and it is {}", kind(node)), format!("write {want}"));
+                self.wrong(
+                    node.pos,
+                    format!("this must be {want}, and it is {}", kind(node)),
+                    format!("write {want}"),
+                );
                 None
             }
         }
@@ -78,7 +86,11 @@ impl Decoder {
         }
         if let Some(at) = scalar.text.find("${") {
             let offset = scalar.text[..at].chars().count();
-            self.wrong(scalar.place.pos(offset, 2), "this text is shown as it is, without `${ }`", "write it without an expression");
+            self.wrong(
+                scalar.place.pos(offset, 2),
+                "this text is shown as it is, without `${ }`",
+                "write it without an expression",
+            );
             return None;
         }
         Some(scalar.text.clone())
@@ -89,7 +101,11 @@ impl Decoder {
         let scalar = self.scalar(node, "true or false")?;
         let value = scalar.bool();
         if value.is_none() {
-            self.wrong(node.pos, format!("`{}` is not true or false", scalar.text), "write `true` or `false`, unquoted");
+            self.wrong(
+                node.pos,
+                format!("`{}` is not true or false", scalar.text),
+                "write `true` or `false`, unquoted",
+            );
         }
         value
     }
@@ -99,7 +115,11 @@ impl Decoder {
         let scalar = self.scalar(node, "a whole number")?;
         let value = scalar.text.parse().ok().filter(|n| *n > 0);
         if value.is_none() {
-            self.wrong(node.pos, format!("`{}` is not a whole number from 1", scalar.text), "write a number such as `3`");
+            self.wrong(
+                node.pos,
+                format!("`{}` is not a whole number from 1", scalar.text),
+                "write a number such as `3`",
+            );
         }
         value
     }
@@ -126,7 +146,8 @@ impl Decoder {
         let scalar = self.scalar(node, &choice)?;
         let found = words.iter().find(|(word, _)| *word == scalar.text).map(|(_, value)| *value);
         if found.is_none() {
-            let remedy = suggest(&scalar.text, names.into_iter()).unwrap_or_else(|| format!("write {choice}"));
+            let remedy =
+                suggest(&scalar.text, names.into_iter()).unwrap_or_else(|| format!("write {choice}"));
             self.wrong(node.pos, format!("`{}` is not {choice}", scalar.text), remedy);
         }
         found
@@ -229,8 +250,27 @@ fn duration_remedy(text: &str) -> String {
 /// May it stand after a dot in an expression, and be told from everything else?
 pub(super) fn identifier(name: &str) -> Result<(), String> {
     const RESERVED: &[&str] = &[
-        "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
-        "namespace", "null", "package", "return", "true", "var", "void", "while",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "namespace",
+        "null",
+        "package",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
     ];
     let sound = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -242,7 +282,9 @@ pub(super) fn identifier(name: &str) -> Result<(), String> {
         } else {
             String::new()
         };
-        return Err(format!("use at most 60 letters, digits and `_`, a letter first{example}: expressions name it"));
+        return Err(format!(
+            "use at most 60 letters, digits and `_`, a letter first{example}: expressions name it"
+        ));
     }
     if RESERVED.contains(&name) {
         return Err(format!("`{name}` is a reserved word of the expression language; take another"));

@@ -8,7 +8,16 @@ use crate::runbook::{Input, InputType, inputs};
 
 const KEYS: &[&str] = &["type", "description", "optional", "default", "values", "of"];
 const TYPES: &[&str] = &[
-    "string", "integer", "number", "boolean", "duration", "percent", "enum", "list", "cluster", "proxy_fleet",
+    "string",
+    "integer",
+    "number",
+    "boolean",
+    "duration",
+    "percent",
+    "enum",
+    "list",
+    "cluster",
+    "proxy_fleet",
 ];
 
 impl Decoder {
@@ -62,7 +71,11 @@ impl Decoder {
             "proxy_fleet" => InputType::ProxyFleet,
             "enum" => InputType::Enum(self.words(fields)?),
             "list" if key == "of" => {
-                self.wrong(entry.value.pos, "a list of lists is not an input", "take another type for the items");
+                self.wrong(
+                    entry.value.pos,
+                    "a list of lists is not an input",
+                    "take another type for the items",
+                );
                 return None;
             }
             "list" => InputType::List(Box::new(self.kind(fields, "of")?)),
@@ -73,7 +86,8 @@ impl Decoder {
                 return None;
             }
         };
-        let is_enum = matches!(&kind, InputType::Enum(_)) || matches!(&kind, InputType::List(of) if matches!(**of, InputType::Enum(_)));
+        let is_enum = matches!(&kind, InputType::Enum(_))
+            || matches!(&kind, InputType::List(of) if matches!(**of, InputType::Enum(_)));
         if let Some(values) = fields.get("values").filter(|_| !is_enum) {
             self.wrong(values.pos, "`values` belongs to `type: enum`", "leave it out, or write `type: enum`");
         }
@@ -90,7 +104,11 @@ impl Decoder {
             return None;
         };
         if items.is_empty() {
-            self.wrong(entry.value.pos, "`values` is empty, so nothing could be given", "write `values: [all, sick]`");
+            self.wrong(
+                entry.value.pos,
+                "`values` is empty, so nothing could be given",
+                "write `values: [all, sick]`",
+            );
             return None;
         }
         let words: Vec<_> = items.iter().map(|item| self.text(item)).collect();

@@ -12,12 +12,45 @@ use crate::runbook::{
 };
 
 const KEYS: &[&str] = &[
-    "id", "title", "why", "if", "use", "with", "until", "for", "every", "expect", "timeout", "on_timeout", "give_up_if",
-    "retry", "assert", "message", "each", "at_once", "steps", "value", "undo", "finally", "one_way", "on_failure",
+    "id",
+    "title",
+    "why",
+    "if",
+    "use",
+    "with",
+    "until",
+    "for",
+    "every",
+    "expect",
+    "timeout",
+    "on_timeout",
+    "give_up_if",
+    "retry",
+    "assert",
+    "message",
+    "each",
+    "at_once",
+    "steps",
+    "value",
+    "undo",
+    "finally",
+    "one_way",
+    "on_failure",
 ];
 const ALWAYS: &[&str] = &["id", "title", "why", "if", "on_failure"];
 const WITH_USE: &[&str] = &[
-    "use", "with", "until", "for", "every", "expect", "timeout", "on_timeout", "give_up_if", "retry", "undo", "finally",
+    "use",
+    "with",
+    "until",
+    "for",
+    "every",
+    "expect",
+    "timeout",
+    "on_timeout",
+    "give_up_if",
+    "retry",
+    "undo",
+    "finally",
     "one_way",
 ];
 const WITH_UNTIL: &[&str] = &["for", "every", "expect", "timeout", "on_timeout", "give_up_if"];
@@ -29,9 +62,12 @@ impl Decoder {
     /// A list of steps, at least one.
     pub(super) fn steps(&mut self, node: &Node) -> Vec<Step> {
         match &node.data {
-            Data::List(items) if !items.is_empty() => items.iter().filter_map(|item| self.step(item)).collect(),
+            Data::List(items) if !items.is_empty() => {
+                items.iter().filter_map(|item| self.step(item)).collect()
+            }
             _ => {
-                let remedy = "write at least one step, such as `- id: look` with `use: autoscaling.describe_group`";
+                let remedy =
+                    "write at least one step, such as `- id: look` with `use: autoscaling.describe_group`";
                 self.wrong(node.pos, "`steps` must be a list of steps", remedy);
                 Vec::new()
             }
@@ -67,11 +103,24 @@ impl Decoder {
         let (id, pos) = id?;
         let condition = if_given(condition)?;
         let (body, body_pos) = body?;
-        Some(Step { id, title, why, condition, body, undo: undo || finally, finally, one_way, on_failure, pos, body_pos })
+        Some(Step {
+            id,
+            title,
+            why,
+            condition,
+            body,
+            undo: undo || finally,
+            finally,
+            one_way,
+            on_failure,
+            pos,
+            body_pos,
+        })
     }
 
     fn id(&mut self, fields: &Fields<'_>) -> Option<(String, Pos)> {
-        let entry = self.required(fields, "id", "`id: some_name`: the step is known by it, never by its place")?;
+        let entry =
+            self.required(fields, "id", "`id: some_name`: the step is known by it, never by its place")?;
         let id = self.text(&entry.value)?;
         if let Err(remedy) = identifier(&id) {
             self.wrong(entry.value.pos, format!("`{id}` cannot be the id of a step"), remedy);
@@ -89,7 +138,9 @@ impl Decoder {
             let Some(Node { pos, data: Data::Scalar(id) }) = step.get("id") else { continue };
             if let Some((_, first)) = around.iter().find(|(known, _)| *known == id.text) {
                 let what = format!("the id `{}` is taken", id.text);
-                self.mistakes.push(Diagnostic::new(*pos, what, "give this step another id").see(*first, "by this step"));
+                self.mistakes.push(
+                    Diagnostic::new(*pos, what, "give this step another id").see(*first, "by this step"),
+                );
             } else {
                 around.push((&id.text, *pos));
             }
@@ -111,9 +162,11 @@ impl Decoder {
             }
             [each, call] if each.key == "each" && call.key == "use" => self.each(fields, each),
             [first, second, ..] => {
-                let what = format!("a step is one thing, and this is both `{}` and `{}`", first.key, second.key);
+                let what =
+                    format!("a step is one thing, and this is both `{}` and `{}`", first.key, second.key);
                 self.mistakes.push(
-                    Diagnostic::new(second.pos, what, "make two steps of it").see(first.pos, "this is the other"),
+                    Diagnostic::new(second.pos, what, "make two steps of it")
+                        .see(first.pos, "this is the other"),
                 );
                 None
             }
@@ -127,7 +180,11 @@ impl Decoder {
                     self.fits(fields, "assert", &["assert", "message"]);
                     let that = self.expr(&only.value);
                     let message = self
-                        .required(fields, "message", "`message:` and what is wrong when it does not hold, and what to do")
+                        .required(
+                            fields,
+                            "message",
+                            "`message:` and what is wrong when it does not hold, and what to do",
+                        )
                         .and_then(|e| self.template(&e.value));
                     Some((Body::Assert { that: that?, message: message? }, only.value.pos))
                 }
@@ -145,14 +202,20 @@ impl Decoder {
             let key = entry.key.as_str();
             if KEYS.contains(&key) && !ALWAYS.contains(&key) && !allowed.contains(&key) {
                 let remedy = match (key, body) {
-                    ("steps", _) => "`steps` belongs to `each`; without it, write the steps one after the other".to_owned(),
+                    ("steps", _) => {
+                        "`steps` belongs to `each`; without it, write the steps one after the other"
+                            .to_owned()
+                    }
                     ("at_once", _) => "`at_once` belongs to `each`".to_owned(),
                     ("message", _) => "`message` belongs to `assert`; describe a step with `why`".to_owned(),
                     ("undo" | "finally" | "one_way", "each … steps") => {
                         format!("put `{key}` on the step inside that makes the change")
                     }
                     (_, "each … steps") => format!("put `{key}` on a step inside"),
-                    _ => format!("leave `{key}` out; with `{body}` there can be {}", ALWAYS.iter().chain(allowed).copied().collect::<Vec<_>>().join(", ")),
+                    _ => format!(
+                        "leave `{key}` out; with `{body}` there can be {}",
+                        ALWAYS.iter().chain(allowed).copied().collect::<Vec<_>>().join(", ")
+                    ),
                 };
                 self.wrong(entry.pos, format!("`{key}` has no meaning with `{body}`"), remedy);
             }
@@ -162,7 +225,11 @@ impl Decoder {
     fn each(&mut self, fields: &Fields<'_>, each: &Entry) -> Option<(Body, Pos)> {
         let items = match &each.value.data {
             Data::List(items) if items.is_empty() => {
-                self.wrong(each.value.pos, "the list is empty, so nothing would be done", "name a list such as `steps.old`");
+                self.wrong(
+                    each.value.pos,
+                    "the list is empty, so nothing would be done",
+                    "name a list such as `steps.old`",
+                );
                 None
             }
             Data::List(_) => {
@@ -181,7 +248,8 @@ impl Decoder {
             (Some(call), Some(steps)) => {
                 let what = "`each` takes one action or `steps`, and this is both";
                 let remedy = "move the action into `steps`";
-                self.mistakes.push(Diagnostic::new(call.pos, what, remedy).see(steps.pos, "these are the steps"));
+                self.mistakes
+                    .push(Diagnostic::new(call.pos, what, remedy).see(steps.pos, "these are the steps"));
                 return None;
             }
             (Some(call), None) => {
@@ -194,7 +262,11 @@ impl Decoder {
                 (EachBody::Steps(self.steps(&steps.value)), each.value.pos)
             }
             (None, None) => {
-                self.wrong(each.pos, "nothing is done with the items", "add `use:` (one action) or `steps:` (several)");
+                self.wrong(
+                    each.pos,
+                    "nothing is done with the items",
+                    "add `use:` (one action) or `steps:` (several)",
+                );
                 return None;
             }
         };
@@ -214,7 +286,11 @@ impl Decoder {
         };
         if !sound {
             let what = "`at_once` must be a number from 1, or a percentage up to 100%";
-            self.wrong(node.pos, what, "write `at_once: 2`, `at_once: 50%` or `at_once: \"${inputs.at_once}%\"`");
+            self.wrong(
+                node.pos,
+                what,
+                "write `at_once: 2`, `at_once: 50%` or `at_once: \"${inputs.at_once}%\"`",
+            );
             return None;
         }
         Some(template)
@@ -238,7 +314,11 @@ impl Decoder {
                 for key in WITH_UNTIL {
                     if let Some(entry) = fields.get(key) {
                         let what = format!("`{key}` has no meaning without `until`");
-                        self.wrong(entry.pos, what, format!("add `until:` and a condition on `out`, or leave `{key}` out"));
+                        self.wrong(
+                            entry.pos,
+                            what,
+                            format!("add `until:` and a condition on `out`, or leave `{key}` out"),
+                        );
                     }
                 }
                 None
@@ -305,4 +385,3 @@ impl Decoder {
         Some(Retry { attempts: attempts?, backoff: backoff? })
     }
 }
-

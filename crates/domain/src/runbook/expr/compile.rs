@@ -57,8 +57,12 @@ pub(super) fn compile(source: &str) -> Result<Program, Flaw> {
     });
     let program = match parsed {
         Ok(Ok(parsed)) => parsed?,
-        Ok(Err(_)) => return Err(Flaw::new(0, source.chars().count(), "the expression cannot be parsed", SIMPLER)),
-        Err(e) => return Err(Flaw::new(0, 1, format!("no thread to parse it: {e}"), "free memory and try again")),
+        Ok(Err(_)) => {
+            return Err(Flaw::new(0, source.chars().count(), "the expression cannot be parsed", SIMPLER));
+        }
+        Err(e) => {
+            return Err(Flaw::new(0, 1, format!("no thread to parse it: {e}"), "free memory and try again"));
+        }
     };
     Inspect { program: &program, source }.visit(program.expression(), &mut Vec::new(), 0, 0)?;
     Ok(program)
@@ -68,11 +72,21 @@ const SIMPLER: &str = "split it: give a part of it a name with a `value:` step";
 
 fn bounded(source: &str) -> Result<(), Flaw> {
     if source.trim().is_empty() {
-        return Err(Flaw::new(0, 1, "the expression is empty", "write a condition such as `size(steps.group.in_service) > 0`"));
+        return Err(Flaw::new(
+            0,
+            1,
+            "the expression is empty",
+            "write a condition such as `size(steps.group.in_service) > 0`",
+        ));
     }
     let chars: Vec<char> = source.chars().collect();
     if chars.len() > MAX_CHARS {
-        return Err(Flaw::new(MAX_CHARS, 1, format!("the expression is longer than {MAX_CHARS} characters"), SIMPLER));
+        return Err(Flaw::new(
+            MAX_CHARS,
+            1,
+            format!("the expression is longer than {MAX_CHARS} characters"),
+            SIMPLER,
+        ));
     }
     let (mut nesting, mut operators, mut at) = (0_usize, 0_usize, 0);
     while let Some(&c) = chars.get(at) {
@@ -128,7 +142,8 @@ fn plain(source: &str, errors: Vec<ParseError>) -> Flaw {
     let message = error.msg.strip_prefix("Syntax error: ").unwrap_or(&error.msg);
     let token = quoted(message);
     if let Some(missing) = message.strip_prefix("missing '").and_then(|rest| rest.split('\'').next()) {
-        let before = token.filter(|t| *t != "<EOF>").map_or("at the end".to_owned(), |t| format!("before `{t}`"));
+        let before =
+            token.filter(|t| *t != "<EOF>").map_or("at the end".to_owned(), |t| format!("before `{t}`"));
         return Flaw::new(offset, 1, format!("`{missing}` is missing {before}"), format!("add `{missing}`"));
     }
     let (what, len) = match token {
@@ -158,10 +173,12 @@ fn hint(source: &str, offset: usize) -> String {
         _ if source.trim_start().starts_with("not ") || word == "not" => "write `!(…)` for not".into(),
         _ if rest.starts_with("= ") || rest.starts_with('=') => "write `==` to compare".into(),
         _ if rest.starts_with('$') => "write the expression bare here, without `${ }`".into(),
-        _ if rest.starts_with('\'') || rest.starts_with('"') => "close the text with the quote that opened it".into(),
+        _ if rest.starts_with('\'') || rest.starts_with('"') => {
+            "close the text with the quote that opened it".into()
+        }
         _ if rest.starts_with('&') => "write `&&` for and".into(),
         _ if rest.starts_with('|') => "write `||` for or".into(),
-        _ => "write a CEL expression, such as `size(steps.group.in_service) > 0`".into(),
+        _ => "write a condition or value, such as `size(steps.group.in_service) > 0`".into(),
     }
 }
 
@@ -231,12 +248,19 @@ impl Inspect<'_> {
             }
             Ast::Comprehension(c) => {
                 if loops == MAX_LOOPS {
-                    let what = format!("more than {MAX_LOOPS} `filter`, `map`, `all` or `exists` within each other");
+                    let what =
+                        format!("more than {MAX_LOOPS} `filter`, `map`, `all` or `exists` within each other");
                     return Err(self.flaw(expr.id, 1, what, SIMPLER.into()));
                 }
                 if ROOTS.contains(&c.iter_var.as_str()) || vocabulary::is_namespace(&c.iter_var) {
-                    let what = format!("`{}` already has a meaning, so it cannot be a variable here", c.iter_var);
-                    return Err(self.flaw(expr.id, 1, what, "give the variable another name, such as `x`".into()));
+                    let what =
+                        format!("`{}` already has a meaning, so it cannot be a variable here", c.iter_var);
+                    return Err(self.flaw(
+                        expr.id,
+                        1,
+                        what,
+                        "give the variable another name, such as `x`".into(),
+                    ));
                 }
                 self.visit(&c.iter_range, bound, depth + 1, loops)?;
                 let outside = bound.len();
@@ -259,7 +283,12 @@ impl Inspect<'_> {
             }),
             Ast::Struct(s) => {
                 let what = format!("there is no type `{}`", s.type_name);
-                Err(self.flaw(expr.id, s.type_name.len(), what, "write a record as `{\"name\": value}`".into()))
+                Err(self.flaw(
+                    expr.id,
+                    s.type_name.len(),
+                    what,
+                    "write a record as `{\"name\": value}`".into(),
+                ))
             }
             Ast::Literal(_) | Ast::Unspecified => Ok(()),
         }
@@ -276,7 +305,9 @@ impl Inspect<'_> {
     }
 
     fn function(&self, expr: &IdedExpr, call: &cel::common::ast::CallExpr) -> Result<(), Flaw> {
-        if call.func_name.contains(|c: char| !c.is_alphanumeric() && c != '_') || call.func_name.starts_with('_') {
+        if call.func_name.contains(|c: char| !c.is_alphanumeric() && c != '_')
+            || call.func_name.starts_with('_')
+        {
             return Ok(()); // an operator
         }
         let namespace = match call.target.as_deref().map(|t| &t.expr) {
@@ -296,7 +327,8 @@ impl Inspect<'_> {
             let what = format!("`{name}` is called in the wrong way");
             return Err(self.flaw_of_call(expr.id, &call.func_name, what, remedy.into()));
         }
-        let known = FUNCTIONS.iter().filter(|f| f.method == is_method).map(|f| f.name).chain(MACROS.iter().copied());
+        let known =
+            FUNCTIONS.iter().filter(|f| f.method == is_method).map(|f| f.name).chain(MACROS.iter().copied());
         let remedy = suggest(&name, known.clone())
             .unwrap_or_else(|| format!("use one of {}", known.collect::<Vec<_>>().join(", ")));
         Err(self.flaw_of_call(expr.id, &call.func_name, format!("there is no function `{name}`"), remedy))

@@ -59,9 +59,9 @@ pub(super) fn from_cel(value: &Cel) -> Result<Value, String> {
         Cel::Bool(b) => Value::Bool(*b),
         Cel::Int(i) => Value::from(*i),
         Cel::UInt(u) => Value::from(*u),
-        Cel::Float(f) => {
-            Number::from_f64(*f).map(Value::Number).ok_or_else(|| format!("the result is {f}, not a number"))?
-        }
+        Cel::Float(f) => Number::from_f64(*f)
+            .map(Value::Number)
+            .ok_or_else(|| format!("the result is {f}, not a number"))?,
         Cel::String(s) => Value::String(s.as_str().to_owned()),
         Cel::List(items) => Value::Array(items.iter().map(from_cel).collect::<Result<_, _>>()?),
         Cel::Map(map) => {

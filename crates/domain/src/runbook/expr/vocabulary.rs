@@ -118,14 +118,13 @@ mod tests {
     #[test]
     fn cel_knows_every_function_that_is_offered() {
         for function in FUNCTIONS {
-            let call = if function.method { format!("'a'.{}(1, 2, 3, 4, 5)", function.name) } else {
+            let call = if function.method {
+                format!("'a'.{}(1, 2, 3, 4, 5)", function.name)
+            } else {
                 format!("{}(1, 2)", function.name)
             };
             let answer = env().compile(&call).unwrap().execute(&Context::with_env(env()));
-            assert!(
-                !matches!(answer, Err(ExecutionError::UndeclaredReference(_))),
-                "{call}: {answer:?}"
-            );
+            assert!(!matches!(answer, Err(ExecutionError::UndeclaredReference(_))), "{call}: {answer:?}");
         }
     }
 }

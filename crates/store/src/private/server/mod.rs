@@ -38,7 +38,7 @@ const USER: &str = "firebreak";
 pub(crate) struct Running {
     folder: Folder,
     _users: File,
-    /// Held after a fresh start, so that its caller can tidy up before anybody joins.
+    /// The lock, after a fresh start, so that its caller can tidy up before anybody joins.
     fresh: Option<File>,
 }
 
@@ -77,14 +77,9 @@ impl Running {
         }
     }
 
-    /// Whether this call started the server, so that nobody else can be using it yet.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.fresh.is_some()
-    }
-
-    /// Lets others join.
-    pub(crate) fn open_up(&mut self) {
-        self.fresh = None;
+    /// After a fresh start: as long as the caller keeps this, nobody can join.
+    pub(crate) fn alone(&mut self) -> Option<File> {
+        self.fresh.take()
     }
 
     /// The URL of a database on it.

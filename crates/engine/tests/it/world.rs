@@ -1,0 +1,274 @@
+//! A world of named numbers: one action looks at them, two change them, and any call can be made to fail.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::action::{
+    ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
+};
+use domain::inventory::Inventory;
+use domain::run::{Entry, Record, State};
+use domain::{Actor, Clock, Timestamp};
+use engine::clock::ScaledClock;
+use engine::{Engine, Library, Parts, Settings, StartRequest};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use store::PgPool;
+use store::private::TestDb;
+use uuid::Uuid;
+
+/// What the next call of `world.set` does instead of just working.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// Fails with this class, changing nothing.
+    Fails(ErrorClass),
+    /// Takes effect, and its answer is lost.
+    LosesAnswer,
+    /// Does not take effect, and nobody can tell from the answer.
+    LosesCall,
+}
+
+#[derive(Debug, Default)]
+pub struct Inner {
+    pub numbers: BTreeMap<String, i64>,
+    /// Every call that took effect.
+    pub made: Vec<(String, i64)>,
+    pub trouble: VecDeque<Trouble>,
+    pub looks_fail: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct World(pub Arc<Mutex<Inner>>);
+
+impl World {
+    pub fn get(&self, name: &str) -> i64 {
+        self.0.lock().unwrap().numbers.get(name).copied().unwrap_or(0)
+    }
+
+    pub fn put(&self, name: &str, value: i64) {
+        self.0.lock().unwrap().numbers.insert(name.into(), value);
+    }
+
+    pub fn made(&self) -> Vec<(String, i64)> {
+        self.0.lock().unwrap().made.clone()
+    }
+
+    pub fn trouble(&self, trouble: Trouble) {
+        self.0.lock().unwrap().trouble.push_back(trouble);
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Number {
+    value: i64,
+}
+
+struct Look(World);
+
+impl Observe for Look {
+    const NAME: &'static str = "world.look";
+    const SUMMARY: &'static str = "Looks at a number";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    type Input = Named;
+    type Output = Number;
+
+    async fn observe(&self, _ctx: &Ctx, input: &Named) -> Result<Number, ActionError> {
+        if self.0.0.lock().unwrap().looks_fail {
+            return Err(ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen"));
+        }
+        Ok(Number { value: self.0.get(&input.name) })
+    }
+
+    fn command(&self, input: &Named) -> String {
+        format!("look {}", input.name)
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    name: String,
+    value: i64,
+}
+
+/// `world.set` can be looked up afterwards; `world.ring` cannot.
+struct Set<const BLIND: bool>(World);
+
+impl<const BLIND: bool> Change for Set<BLIND> {
+    const NAME: &'static str = if BLIND { "world.ring" } else { "world.set" };
+    const SUMMARY: &'static str = "Sets a number";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    const EFFECT: Effect = if BLIND { Effect::Blind } else { Effect::Probe };
+    const UNDOABLE: bool = true;
+    type Input = Target;
+    type Facts = Number;
+    type Output = Number;
+
+    async fn observe(&self, _ctx: &Ctx, input: &Target) -> Result<Number, ActionError> {
+        Ok(Number { value: self.0.get(&input.name) })
+    }
+
+    fn settled(&self, input: &Target, facts: &Number) -> Option<Number> {
+        (!BLIND && input.value == facts.value).then_some(Number { value: input.value })
+    }
+
+    fn plan(&self, input: &Target, facts: &Number) -> Result<Vec<ObjectChange>, ActionError> {
+        if input.value > 100 {
+            return Err(ActionError::refused("too_much", "at most 100"));
+        }
+        Ok(vec![ObjectChange {
+            object: input.name.clone(),
+            property: "value".into(),
+            before: facts.value.into(),
+            after: input.value.into(),
+        }])
+    }
+
+    fn predict(&self, input: &Target, _facts: &Number) -> Option<Number> {
+        Some(Number { value: input.value })
+    }
+
+    async fn apply(&self, ctx: &Ctx, input: &Target, _facts: &Number) -> Result<Number, ActionError> {
+        ctx.gate.check().map_err(|e| ActionError::new(ErrorClass::Transient, "gate", e.to_string()))?;
+        let mut inner = self.0.0.lock().unwrap();
+        let lost = |what| Err(ActionError::new(ErrorClass::Unknown, "lost", what));
+        match inner.trouble.pop_front() {
+            Some(Trouble::Fails(class)) => return Err(ActionError::new(class, "trouble", "it did not work")),
+            Some(Trouble::LosesCall) => return lost("the call was lost"),
+            Some(Trouble::LosesAnswer) => {
+                inner.numbers.insert(input.name.clone(), input.value);
+                inner.made.push((input.name.clone(), input.value));
+                return lost("the answer was lost");
+            }
+            None => {}
+        }
+        inner.numbers.insert(input.name.clone(), input.value);
+        inner.made.push((input.name.clone(), input.value));
+        Ok(Number { value: input.value })
+    }
+
+    fn undo(&self, input: &Target, facts: &Number) -> Option<UndoCall> {
+        let input = json!({ "name": input.name, "value": facts.value });
+        Some(UndoCall { action: "world.set".into(), input })
+    }
+
+    fn command(&self, input: &Target) -> String {
+        format!("set {} {}", input.name, input.value)
+    }
+}
+
+/// A database, a world, a runbook, and engines on them.
+pub struct Bench {
+    pub db: TestDb,
+    pub world: World,
+    pub clock: Arc<dyn Clock>,
+    runbook: String,
+}
+
+/// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
+const SPEED: f64 = 1000.0;
+
+impl Bench {
+    /// `steps` is the body of the runbook, from `steps:` on.
+    pub async fn new(steps: &str) -> Self {
+        let start: Timestamp = "2024-05-07T14:42:00Z".parse().unwrap();
+        let header = "runbook: test\ntitle: Test\nwhen: In tests\nrisk: low\nlocks: [\"thing\"]\n";
+        Self {
+            db: TestDb::new().await.unwrap(),
+            world: World::default(),
+            clock: Arc::new(ScaledClock::set(start, SPEED)),
+            runbook: format!("{header}{steps}"),
+        }
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        self.db.pool()
+    }
+
+    /// Another process, as far as the database can tell.
+    pub async fn engine(&self, lease: Duration) -> Engine {
+        let registry = Registry::default()
+            .observing(Look(self.world.clone()))
+            .changing(Set::<false>(self.world.clone()))
+            .changing(Set::<true>(self.world.clone()));
+        let library = Library::open([("test.yaml".to_owned(), self.runbook.clone())], &registry);
+        if let Err(mistakes) = &library.get("test").unwrap().runbook {
+            panic!("{}", domain::runbook::render("test.yaml", &self.runbook, mistakes, false));
+        }
+        Engine::launch(Parts {
+            pool: self.pool().clone(),
+            registry,
+            inventory: Arc::new(Inventory::default()),
+            library,
+            clock: self.clock.clone(),
+            settings: Settings { lease, ..Settings::default() },
+        })
+        .await
+        .unwrap()
+    }
+
+    /// A run on an engine with a comfortable lease.
+    pub async fn start(&self) -> (Engine, Uuid) {
+        let engine = self.engine(Duration::from_secs(10)).await;
+        let started = engine.start(request("key")).await.unwrap();
+        (engine, started.run_id)
+    }
+
+    pub async fn journal(&self, run_id: Uuid) -> Vec<Record> {
+        store::runs::journal(self.pool(), run_id).await.unwrap()
+    }
+
+    pub async fn state(&self, run_id: Uuid) -> State {
+        State::replay(&self.journal(run_id).await).unwrap()
+    }
+
+    /// Waits until the state is as wanted; a minute is the end of all patience.
+    pub async fn until(&self, run_id: Uuid, what: &str, wanted: impl Fn(&State) -> bool) -> State {
+        let mut bell = store::listener::PgListener::connect_with(self.pool()).await.unwrap();
+        bell.listen("firebreak").await.unwrap();
+        let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let state = self.state(run_id).await;
+            if wanted(&state) {
+                return state;
+            }
+            if tokio::time::Instant::now() > patience {
+                let journal: Vec<Entry> = self.journal(run_id).await.into_iter().map(|r| r.entry).collect();
+                panic!("never {what}: {journal:#?}");
+            }
+            // The bell makes it fast, looking again makes it right.
+            let _ = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await;
+        }
+    }
+
+    pub async fn ended(&self, run_id: Uuid) -> State {
+        self.until(run_id, "ended", |s| s.outcome().is_some()).await
+    }
+}
+
+pub fn request(key: &str) -> StartRequest {
+    StartRequest {
+        runbook: "test".into(),
+        inputs: Map::new(),
+        by: Actor::person("ana"),
+        reason: Some("a test".into()),
+        idem_key: key.into(),
+        plan: None,
+    }
+}
+
+pub async fn ask(engine: &Engine, run_id: Uuid, ask: domain::run::Ask) {
+    engine.ask(run_id, Uuid::now_v7(), &Actor::person("ana"), &ask).await.unwrap();
+}
+
+pub fn output(state: &State, step: &str) -> Value {
+    state.node(&step.into()).map(|n| n.output.clone()).unwrap_or_default()
+}

@@ -1,0 +1,289 @@
+//! From what the prober saw to a sentence and the runbook that fits: the diagnosis, as a pure function.
+//!
+//! | direct login | through the hosts | what it means |
+//! |---|---|---|
+//! | works | fails | sick hosts: replace them (the run proves a fresh one first, and stops if that fails too) |
+//! | works, a read-only server answers | – | a failover was not followed |
+//! | refused (account) | fails | account or grants at the cluster; replacing hosts does not help |
+//! | no free connection | fails | the cluster's connection limit |
+//! | times out | fails | the cluster is overloaded or down |
+//! | not tried | fails | cannot be told |
+//!
+//! Deliberately absent: starting anything. It advises; a person (or, one day, triage) decides.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::share;
+
+/// What the login prober saw, as `mysql.login_matrix` tells it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Matrix {
+    /// Direct logins, one cell for each cluster.
+    pub(crate) direct: Vec<Cell>,
+    /// Logins through hosts, one cell for each pair.
+    pub(crate) via: Vec<Cell>,
+}
+
+/// The logins to one cluster, directly or through one host.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Cell {
+    /// The host's id, or `direct`.
+    pub(crate) host: String,
+    /// The cluster's id.
+    pub(crate) cluster: String,
+    /// Logins tried.
+    pub(crate) tries: u32,
+    /// Logins that failed.
+    pub(crate) failed: u32,
+    /// The last failure.
+    pub(crate) error: Option<Failure>,
+    /// Whether the server that answered last was read-only.
+    pub(crate) read_only: Option<bool>,
+}
+
+/// Why a login failed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Failure {
+    /// `access_denied`, `timeout_login`, …
+    pub(crate) kind: String,
+    /// MySQL's error number.
+    pub(crate) code: Option<u16>,
+    /// The server's or the network's words.
+    pub(crate) message: String,
+}
+
+impl Cell {
+    /// Share of the tries that failed, 0 to 1; `None` when nothing was tried.
+    pub(crate) fn failed_share(&self) -> Option<f64> {
+        (self.tries > 0).then(|| f64::from(self.failed) / f64::from(self.tries))
+    }
+
+    fn kind(&self) -> &str {
+        self.error.as_ref().map_or("", |e| e.kind.as_str())
+    }
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Finding {
+    /// What is wrong, in a sentence.
+    pub(crate) what: String,
+    /// What to do about it, in a sentence.
+    pub(crate) advice: String,
+    /// The runbook that heals it, if one does.
+    pub(crate) runbook: Option<Recommended>,
+    /// The clusters that it is about.
+    pub(crate) clusters: Vec<String>,
+}
+
+/// A runbook with the inputs that fit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Recommended {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Input by input.
+    pub(crate) inputs: Vec<(&'static str, String)>,
+}
+
+/// What one row of the diagnosis says of one cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    SickHosts,
+    NotFollowed,
+    Account,
+    Connections,
+    ClusterDown,
+    CannotTell,
+}
+
+/// What is wrong with the logins through a fleet. Clusters with the same trouble are told together.
+pub(crate) fn logins(fleet: &str, matrix: &Matrix) -> Vec<Finding> {
+    let mut rows: BTreeMap<Row, Vec<&str>> = BTreeMap::new();
+    let mut clusters: Vec<&str> = matrix.direct.iter().chain(&matrix.via).map(|c| c.cluster.as_str()).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    clusters.retain(|c| seen.insert(*c));
+    for cluster in &clusters {
+        if let Some(row) = diagnose(cluster, matrix) {
+            rows.entry(row).or_default().push(cluster);
+        }
+    }
+    rows.into_iter().map(|(row, clusters)| finding(fleet, row, &clusters, matrix)).collect()
+}
+
+fn diagnose(cluster: &str, matrix: &Matrix) -> Option<Row> {
+    let direct = matrix.direct.iter().find(|c| c.cluster == cluster && c.tries > 0);
+    let mut via = matrix.via.iter().filter(|c| c.cluster == cluster);
+    match direct {
+        Some(direct) if direct.failed > 0 => Some(match direct.kind() {
+            "access_denied" => Row::Account,
+            "too_many_connections" => Row::Connections,
+            _ => Row::ClusterDown,
+        }),
+        Some(direct) if direct.read_only == Some(true) => Some(Row::NotFollowed),
+        Some(_) => via.any(|c| c.failed > 0).then_some(Row::SickHosts),
+        None => via.any(|c| c.failed > 0).then_some(Row::CannotTell),
+    }
+}
+
+fn finding(fleet: &str, row: Row, clusters: &[&str], matrix: &Matrix) -> Finding {
+    let named = clusters.join(", ");
+    let about = |cell: &&Cell| clusters.contains(&cell.cluster.as_str());
+    let through = through(fleet, &matrix.via.iter().filter(about).collect::<Vec<_>>());
+    let said = matrix.direct.iter().filter(about).find_map(|c| c.error.as_ref());
+    let said = said.map_or_else(String::new, |e| format!(" (“{}”)", e.message));
+    let (what, advice) = match row {
+        Row::SickHosts => (
+            format!("Logins {through} to {named} fail; direct logins work."),
+            "The hosts are sick, not the cluster: replace them. The run proves fresh hosts first, and stops if those fail too.".to_owned(),
+        ),
+        Row::NotFollowed => (
+            format!("The writer endpoint of {named} is answered by a read-only server."),
+            "A failover was not followed. Look at who is the writer before anything is replaced.".to_owned(),
+        ),
+        Row::Account => (
+            format!("{named} itself refuses the probe's account{said}."),
+            "Correct the account or its grants. Replacing hosts does not help.".to_owned(),
+        ),
+        Row::Connections => (
+            format!("{named} has no free connection{said}."),
+            "Find out who holds them. Replacing hosts does not help.".to_owned(),
+        ),
+        Row::ClusterDown => (
+            format!("Direct logins to {named} fail too{said}."),
+            "The cluster is overloaded or down; a failover may help, replacing ProxySQL hosts does not.".to_owned(),
+        ),
+        Row::CannotTell => (
+            format!("Logins {through} to {named} fail; no direct login was tried."),
+            "Log in directly before you replace anything.".to_owned(),
+        ),
+    };
+    let runbook = (row == Row::SickHosts).then(|| {
+        let mut inputs = vec![("fleet", fleet.to_owned())];
+        inputs.extend(clusters.first().filter(|_| clusters.len() == 1).map(|c| ("cluster", (*c).to_owned())));
+        Recommended { name: "replace-proxysql", inputs }
+    });
+    Finding { what, advice, runbook, clusters: clusters.iter().map(|c| (*c).to_owned()).collect() }
+}
+
+/// `through 4 of 6 hosts of proxysql-us (31 % of tries)`.
+fn through(fleet: &str, cells: &[&Cell]) -> String {
+    let mut hosts: BTreeMap<&str, bool> = BTreeMap::new();
+    for cell in cells {
+        *hosts.entry(&cell.host).or_default() |= cell.failed > 0;
+    }
+    let failing = hosts.values().filter(|failing| **failing).count();
+    let sum = |of: fn(&Cell) -> u32| cells.iter().map(|c| f64::from(of(c))).sum::<f64>();
+    let failed = sum(|c| c.failed) / sum(|c| c.tries).max(1.0);
+    format!("through {failing} of {} hosts of {fleet} ({} of tries)", hosts.len(), share(failed))
+}
+
+/// An error share from which customers feel it, 0 to 1.
+const FELT: f64 = 0.01;
+
+/// Clusters whose customers see errors that no finding explains: told, so that a green matrix does not calm anybody.
+pub(crate) fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Option<Finding> {
+    let known = |cluster: &String| findings.iter().any(|f| f.clusters.contains(cluster));
+    let felt: Vec<_> = shares.iter().filter(|(cluster, value)| *value >= FELT && !known(cluster)).collect();
+    if felt.is_empty() {
+        return None;
+    }
+    let named: Vec<_> = felt.iter().map(|(cluster, value)| format!("{} of {cluster}", share(*value))).collect();
+    Some(Finding {
+        what: format!("Requests fail though logins work: {}.", named.join(", ")),
+        advice: "Look at the cluster and at what changed last; the proxies are not it.".into(),
+        runbook: None,
+        clusters: felt.into_iter().map(|(cluster, _)| cluster.clone()).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(host: &str, cluster: &str, failed: u32) -> Cell {
+        let error = (failed > 0).then(|| Failure { kind: "timeout_login".into(), ..Failure::default() });
+        Cell { host: host.into(), cluster: cluster.into(), tries: 10, failed, error, read_only: Some(false) }
+    }
+
+    fn matrix(direct: Vec<Cell>, via: Vec<Cell>) -> Matrix {
+        Matrix { direct, via }
+    }
+
+    #[test]
+    fn sick_hosts_are_told_with_the_runbook_that_replaces_them() {
+        let seen = matrix(
+            vec![cell("direct", "shard-a", 0), cell("direct", "shard-b", 0)],
+            vec![
+                cell("i-1", "shard-a", 0),
+                cell("i-2", "shard-a", 0),
+                cell("i-1", "shard-b", 3),
+                cell("i-2", "shard-b", 4),
+            ],
+        );
+        let found = logins("proxysql-us", &seen);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].what,
+            "Logins through 2 of 2 hosts of proxysql-us (35 % of tries) to shard-b fail; direct logins work."
+        );
+        let runbook = found[0].runbook.as_ref().unwrap();
+        assert_eq!(runbook.inputs, [("fleet", "proxysql-us".to_owned()), ("cluster", "shard-b".to_owned())]);
+    }
+
+    #[test]
+    fn several_clusters_behind_the_same_sick_hosts_are_one_finding_without_a_cluster_input() {
+        let seen = matrix(
+            vec![cell("direct", "a", 0), cell("direct", "b", 0)],
+            vec![cell("i-1", "a", 10), cell("i-1", "b", 10)],
+        );
+        let found = logins("f", &seen);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].runbook.as_ref().unwrap().inputs, [("fleet", "f".to_owned())]);
+    }
+
+    #[test]
+    fn when_direct_logins_fail_too_no_host_is_to_be_replaced() {
+        let kinds = ["timeout_login", "access_denied", "too_many_connections", "other"];
+        for kind in kinds {
+            let mut direct = cell("direct", "a", 10);
+            direct.error = Some(Failure { kind: kind.into(), message: "no".into(), code: None });
+            let found = logins("f", &matrix(vec![direct], vec![cell("i-1", "a", 10)]));
+            assert_eq!(found.len(), 1, "{kind}");
+            assert!(found[0].runbook.is_none(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_read_only_writer_endpoint_is_a_failover_not_followed() {
+        let mut direct = cell("direct", "a", 0);
+        direct.read_only = Some(true);
+        let found = logins("f", &matrix(vec![direct], vec![]));
+        assert!(found[0].what.contains("read-only"), "{found:?}");
+        assert!(found[0].runbook.is_none());
+    }
+
+    #[test]
+    fn without_a_direct_login_nothing_is_recommended() {
+        let found = logins("f", &matrix(vec![], vec![cell("i-1", "a", 1)]));
+        assert!(found[0].runbook.is_none());
+        assert!(found[0].what.contains("no direct login was tried"));
+    }
+
+    #[test]
+    fn all_well_is_silence() {
+        assert!(logins("f", &matrix(vec![cell("direct", "a", 0)], vec![cell("i-1", "a", 0)])).is_empty());
+        assert!(logins("f", &Matrix::default()).is_empty());
+        assert!(unexplained(&[("a".into(), 0.002)], &[]).is_none());
+    }
+
+    #[test]
+    fn errors_that_the_matrix_does_not_explain_are_told() {
+        let found = unexplained(&[("a".into(), 0.31), ("b".into(), 0.0)], &[]).unwrap();
+        assert_eq!(found.what, "Requests fail though logins work: 31 % of a.");
+    }
+}

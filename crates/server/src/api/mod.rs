@@ -1,0 +1,43 @@
+//! JSON for programs, under `/api/v1`: the same as the pages, from the same sources.
+//!
+//! Failures are `application/problem+json`. To change something, send the session's token as `X-CSRF-Token` and an
+//! `Idempotency-Key` of your own; the same key again does the same once.
+
+pub(crate) mod runbooks;
+pub(crate) mod runs;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::error::Problem;
+use crate::session::Visitor;
+use crate::situation::{self, Situation};
+
+/// `GET /api/v1/session`: who this is, and the token that changes must carry.
+pub(crate) async fn session(visitor: Visitor) -> Json<Value> {
+    Json(json!({ "person": visitor.person, "csrf": visitor.csrf }))
+}
+
+/// `GET /api/v1/situation`
+pub(crate) async fn situation(State(app): State<App>) -> Result<Json<Situation>, Problem> {
+    Ok(Json(situation::read(&app).await?))
+}
+
+/// `GET /healthz`: this process answers.
+pub(crate) async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: and so does the database.
+pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+    store::pages::locks(app.pool()).await?;
+    Ok("ready\n")
+}
+
+/// The caller's `Idempotency-Key`, if there is one.
+fn key(headers: &HeaderMap) -> &str {
+    headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default()
+}

@@ -1,0 +1,123 @@
+//! Runs, as JSON.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::run::{Ask, Record};
+use engine::{StartError, StartRequest};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::key;
+use crate::app::App;
+use crate::error::Problem;
+use crate::plans::{self, Agreed};
+use crate::run;
+use crate::session::Visitor;
+use crate::web::runbooks::{audit_refusal, changed, idem_key};
+use crate::web::runs::{Filter, put, some};
+
+/// `GET /api/v1/runs?open=1&runbook=…&before=…`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Value>, Problem> {
+    let (runs, next) = some(&app, &filter).await?;
+    Ok(Json(json!({ "runs": runs, "next": next })))
+}
+
+/// `GET /api/v1/runs/{id}`
+pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Value>, Problem> {
+    let run = run::read(&app, id).await?;
+    let asks: Vec<_> = run::choices(&run.state)
+        .into_iter()
+        .map(|c| json!({ "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not }))
+        .collect();
+    Ok(Json(json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks })))
+}
+
+/// `GET /api/v1/runs/{id}/journal`
+pub(crate) async fn journal(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Vec<Record>>, Problem> {
+    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    Ok(Json(store::runs::journal(app.pool(), id).await?))
+}
+
+/// A start.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartBody {
+    runbook: String,
+    #[serde(default)]
+    inputs: Map<String, Value>,
+    reason: Option<String>,
+    /// The plan that was looked at: when it is not the plan any more, nothing is started.
+    plan_hash: Option<String>,
+}
+
+/// `POST /api/v1/runs`
+pub(crate) async fn start(
+    State(app): State<App>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Json(body): Json<StartBody>,
+) -> Result<Response, Problem> {
+    let idem_key = idem_key(&visitor, key(&headers))?;
+    let plan = match &body.plan_hash {
+        None => None,
+        Some(hash) => match plans::agreed(&app, &body.runbook, &body.inputs, hash).await {
+            Ok(Agreed::Yes(plan)) => Some(*plan),
+            Ok(Agreed::Changed(plan)) => {
+                let problem = changed().with("plan", json!(plan));
+                audit_refusal(&app, &visitor, &plan.title, &problem).await?;
+                return Err(problem);
+            }
+            Err(error) => {
+                let problem = Problem::from(error);
+                audit_refusal(&app, &visitor, &body.runbook, &problem).await?;
+                return Err(problem);
+            }
+        },
+    };
+    let (runbook, by) = (body.runbook.clone(), visitor.actor());
+    let request = StartRequest { runbook, inputs: body.inputs, by, reason: body.reason, idem_key, plan };
+    let started = match app.start(request).await? {
+        Ok(started) => started,
+        Err(error) => {
+            // The engine has written a refusal for a lock into the audit itself.
+            let locked = matches!(error, StartError::Locked(_));
+            let problem = Problem::from(error);
+            if !locked {
+                audit_refusal(&app, &visitor, &body.runbook, &problem).await?;
+            }
+            return Err(problem);
+        }
+    };
+    let row = store::pages::run(app.pool(), started.run_id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    if !started.new && row.runbook != body.runbook {
+        let detail = "This Idempotency-Key was used for another runbook; nothing was started.";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail)
+            .remedy("Take a fresh key for each intent.")
+            .with("run_id", json!(row.id)));
+    }
+    let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
+    let location = [(header::LOCATION, format!("/api/v1/runs/{}", started.run_id))];
+    Ok((status, location, Json(json!({ "run_id": started.run_id, "new": started.new, "run": row }))).into_response())
+}
+
+/// `POST /api/v1/runs/{id}/ask`: answered by the worker that owns the run; the journal tells what came of it.
+pub(crate) async fn ask(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(run): Path<Uuid>,
+    headers: HeaderMap,
+    Json(ask): Json<Ask>,
+) -> Result<Response, Problem> {
+    let id = key(&headers).parse().map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, "no_idempotency_key", "What is asked needs an `Idempotency-Key` that is a UUID.")
+            .remedy("Send a new UUID, and the same one again when you repeat the request.")
+    })?;
+    put(&app, &visitor, run, id, ask).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
+}

@@ -1,0 +1,76 @@
+//! What every handler may reach: the engine, the settings, and the plans that people are looking at.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use domain::Timestamp;
+use engine::{Engine, StartError, StartRequest, Started};
+use store::PgPool;
+use tokio::sync::watch;
+
+use crate::error::Problem;
+use crate::plans::Plans;
+
+/// How this server presents itself.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where people reach it, such as `https://firebreak.example.com`: for links.
+    pub public_url: String,
+    /// Send cookies over TLS only. Off for a demo on `http://localhost`.
+    pub secure_cookies: bool,
+    /// Named in the strip on top of each page, so that nobody takes one for another: `production`, `demo`.
+    pub environment: Option<String>,
+    /// Behind this engine is a simulator: said on each page.
+    pub simulated: bool,
+    /// Becomes true when the process is to end; open event streams then end. Its sender's end means the same.
+    pub ending: watch::Receiver<bool>,
+}
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    settings: Settings,
+    plans: Plans,
+}
+
+impl App {
+    pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
+        Self(Arc::new(Inner { engine, settings, plans: Plans::default() }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn plans(&self) -> &Plans {
+        &self.0.plans
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.0.engine.pool()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.engine.clock().now()
+    }
+
+    /// Starts a run. Goes on to its end even if the browser hangs up halfway: a run that was written must be driven.
+    pub(crate) async fn start(&self, request: StartRequest) -> Result<Result<Started, StartError>, Problem> {
+        let engine = self.engine().clone();
+        to_the_end(async move { engine.start(request).await }).await
+    }
+}
+
+/// Runs a future to its end, even if the one who asked for it is gone.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(work).await.map_err(Problem::internal)
+}

@@ -1,0 +1,241 @@
+//! From failures to HTTP, for pages and programs alike.
+//!
+//! A handler returns a [`Problem`]; [`render`], which wraps all routes, draws it as a page or as
+//! `application/problem+json` (RFC 9457). So do time-outs, refused bodies and unknown paths, which come from layers that
+//! know nothing of us. What is internal is logged under a number and never shown.
+
+use askama::Template;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use engine::{AskError, PlanError, StartError};
+use serde_json::{Map, Value, json};
+use store::StoreError;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::web::Frame;
+
+/// Why a request was not done, for the person or program that made it.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    /// Stable; programs branch on it.
+    pub(crate) code: &'static str,
+    /// In a sentence; never internal.
+    pub(crate) detail: String,
+    /// What to do about it.
+    pub(crate) remedy: Option<String>,
+    /// Where to go from here: label and address.
+    pub(crate) link: Option<(String, String)>,
+    /// Further members of the JSON form.
+    pub(crate) more: Map<String, Value>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), remedy: None, link: None, more: Map::new() }
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no {what}."))
+            .remedy("Check the address; it may have been cut off where it was copied.")
+    }
+
+    pub(crate) fn signed_out() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "signed_out", "You are not signed in.")
+            .remedy("Open a sign-in link; `firebreak sign-in <name>` on the server prints one.")
+            .link("How to sign in", "/sign-in")
+    }
+
+    /// Something of ours failed: logged in full under a number, and only the number is shown.
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
+        let id = Uuid::now_v7();
+        tracing::error!(%id, "a request failed: {error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.")
+            .remedy(format!("Try again; if it stays, look for {id} in the server's log."))
+    }
+
+    #[must_use]
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn link(mut self, label: impl Into<String>, href: impl Into<String>) -> Self {
+        self.link = Some((label.into(), href.into()));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    fn title(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Error")
+    }
+
+    fn json(&self) -> Value {
+        let mut body = json!({
+            "type": format!("urn:firebreak:problem:{}", self.code),
+            "title": self.title(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Value::Object(body) = &mut body {
+            body.extend(self.remedy.iter().map(|remedy| ("remedy".to_owned(), Value::from(remedy.as_str()))));
+            body.extend(self.more.clone());
+        }
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(_) => {
+                let mut problem = Self::internal(error);
+                problem.status = StatusCode::SERVICE_UNAVAILABLE;
+                problem.code = "store_unavailable";
+                problem.detail = "The database did not answer.".into();
+                problem
+            }
+            StoreError::Migration(_) | StoreError::Url(_) | StoreError::Corrupt { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StartError::UnknownRunbook { known, .. } => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_runbook", detail)
+                    .with("known", json!(known))
+                    .link("All runbooks", "/runbooks")
+            }
+            StartError::BrokenRunbook { name, mistakes } => {
+                Self::new(StatusCode::CONFLICT, "broken_runbook", detail)
+                    .remedy("Correct the file; every mistake is shown on the runbook's page.")
+                    .with("mistakes", json!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>()))
+                    .link("The mistakes", format!("/runbooks/{name}"))
+            }
+            StartError::BadInputs(mistakes) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_inputs", detail)
+                    .with("mistakes", json!(mistakes))
+            }
+            StartError::Expression(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "expression", detail)
+                .remedy("The runbook's locks or title cannot be worked out from these inputs."),
+            StartError::Locked(holder) => Self::new(StatusCode::CONFLICT, "locked", detail)
+                .with("lock", json!(holder.target))
+                .with("held_by", json!(holder.run_id))
+                .link(format!("Open {}", holder.title), format!("/runs/{}", holder.run_id)),
+            StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
+            StartError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlanError> for Problem {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Start(error) => error.into(),
+            PlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AskError::NoSuchRun(_) => Self::not_found("such run"),
+            AskError::Refused(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", sentence(&detail))
+                .remedy("Go back to the run: it may have moved since you looked."),
+            AskError::Illegal(error) => Self::internal(error),
+            AskError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// With a capital at the front and a full stop at the end.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    frame: Frame,
+    problem: &'a Problem,
+}
+
+/// Draws whatever went wrong below it, in the form that was asked for.
+pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
+    let program = request.uri().path().starts_with("/api/");
+    let response = next.run(request).await;
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_page(&parts.headers) => return Response::from_parts(parts, body),
+        None => unnamed(status, body).await,
+    };
+    let (kind, text) = if program {
+        ("application/problem+json", problem.json().to_string())
+    } else {
+        let page = ErrorPage { frame: Frame::bare(&app, problem.title()), problem: &problem };
+        match page.render() {
+            Ok(text) => ("text/html; charset=utf-8", text),
+            Err(_) => ("text/plain; charset=utf-8", problem.detail.clone()),
+        }
+    };
+    parts.status = problem.status;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response::from_parts(parts, Body::from(text))
+}
+
+fn is_page(headers: &axum::http::HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+}
+
+/// A failure of a layer or an extractor, which say what is wrong in plain text.
+async fn unnamed(status: StatusCode, body: Body) -> Problem {
+    let said = to_bytes(body, 4096).await.ok().and_then(|text| String::from_utf8(text.to_vec()).ok());
+    let said = said.filter(|text| !text.trim().is_empty() && status.is_client_error());
+    match status {
+        StatusCode::NOT_FOUND => Problem::not_found("such page"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(status, "method_not_allowed", "This address does not take that method.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "too_large", "The request is too large; 256 KiB are taken.")
+        }
+        StatusCode::GATEWAY_TIMEOUT => Problem::new(status, "too_slow", "It took too long and was given up.")
+            .remedy("Nothing was changed by looking. If you started something, look at the list of runs before you try again.")
+            .link("Runs", "/runs"),
+        status if status.is_server_error() => Problem::internal(format!("answered {status}")),
+        status => Problem::new(status, "bad_request", said.unwrap_or_else(|| "The request is not understood.".into())),
+    }
+}

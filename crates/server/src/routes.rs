@@ -1,0 +1,141 @@
+//! The one table of all routes: who may use each, and how long it may take. What is not in it does not exist.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use engine::Engine;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::app::{App, Settings};
+use crate::{api, assets, error, events, session, web};
+
+/// The largest request that is read, in bytes.
+pub(crate) const BODY_LIMIT: usize = 256 * 1024;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody: what must work before anybody is signed in.
+    Public,
+    /// Whoever has a session; to change something, with its token.
+    SignedIn,
+}
+
+/// How long a request may take (wall time).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Answered from Postgres alone.
+    Quick,
+    /// Looks at the world.
+    Looking,
+    /// Lasts as long as somebody listens.
+    Stream,
+}
+
+impl Pace {
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Quick => Some(Duration::from_secs(20)),
+            Self::Looking => Some(Duration::from_secs(180)),
+            Self::Stream => None,
+        }
+    }
+}
+
+/// One route.
+pub(crate) struct Route {
+    /// Its method, in capitals.
+    #[cfg_attr(not(test), expect(dead_code, reason = "told to the test that walks all routes"))]
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pace: Pace,
+    serve: MethodRouter<App>,
+}
+
+/// All routes.
+pub(crate) fn table() -> Vec<Route> {
+    use Access::{Public, SignedIn};
+    use Pace::{Looking, Quick, Stream};
+    let look = |path, access, pace, serve| Route { method: "GET", path, access, pace, serve };
+    let act = |path, access, pace, serve| Route { method: "POST", path, access, pace, serve };
+    vec![
+        // For people.
+        look("/", SignedIn, Quick, get(web::situation::page)),
+        look("/events", SignedIn, Stream, get(events::situation)),
+        look("/runbooks", SignedIn, Quick, get(web::runbooks::list)),
+        look("/runbooks/{name}", SignedIn, Quick, get(web::runbooks::page)),
+        act("/runbooks/{name}/plan", SignedIn, Looking, post(web::runbooks::plan)),
+        act("/runbooks/{name}/start", SignedIn, Looking, post(web::runbooks::start)),
+        look("/runs", SignedIn, Quick, get(web::runs::list)),
+        look("/runs/{id}", SignedIn, Quick, get(web::runs::page)),
+        look("/runs/{id}/events", SignedIn, Stream, get(events::run)),
+        act("/runs/{id}/ask", SignedIn, Quick, post(web::runs::ask)),
+        look("/audit", SignedIn, Quick, get(web::audit::page)),
+        look("/sign-in", Public, Quick, get(web::sign_in::how)),
+        look("/sign-in/{token}", Public, Quick, get(web::sign_in::page)),
+        act("/sign-in/{token}", Public, Quick, post(web::sign_in::sign_in)),
+        act("/sign-out", SignedIn, Quick, post(web::sign_in::sign_out)),
+        look("/static/{hash}/{name}", Public, Quick, get(assets::serve)),
+        // For programs.
+        look("/api/v1/session", SignedIn, Quick, get(api::session)),
+        look("/api/v1/situation", SignedIn, Quick, get(api::situation)),
+        look("/api/v1/runbooks", SignedIn, Quick, get(api::runbooks::list)),
+        look("/api/v1/runbooks/{name}", SignedIn, Quick, get(api::runbooks::one)),
+        act("/api/v1/runbooks/{name}/plan", SignedIn, Looking, post(api::runbooks::plan)),
+        look("/api/v1/runs", SignedIn, Quick, get(api::runs::list)),
+        act("/api/v1/runs", SignedIn, Looking, post(api::runs::start)),
+        look("/api/v1/runs/{id}", SignedIn, Quick, get(api::runs::one)),
+        look("/api/v1/runs/{id}/journal", SignedIn, Quick, get(api::runs::journal)),
+        act("/api/v1/runs/{id}/ask", SignedIn, Quick, post(api::runs::ask)),
+        look("/api/v1/runs/{id}/events", SignedIn, Stream, get(events::run)),
+        // For whoever keeps this process alive.
+        look("/healthz", Public, Quick, get(api::healthy)),
+        look("/readyz", Public, Quick, get(api::ready)),
+    ]
+}
+
+/// Everything this server answers.
+pub fn router(engine: Engine, settings: Settings) -> Router {
+    let app = App::new(engine, settings);
+    let mut router = Router::new();
+    for Route { path, access, pace, mut serve, .. } in table() {
+        if access == Access::SignedIn {
+            serve = serve.route_layer(from_fn_with_state(app.clone(), session::require));
+        }
+        if let Some(limit) = pace.limit() {
+            serve = serve.route_layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit));
+        }
+        router = router.route(path, serve);
+    }
+    let mut router = router
+        .layer(from_fn(web::same_origin))
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(app.clone(), error::render));
+    for (name, value) in HEADERS {
+        let value = HeaderValue::from_static(value);
+        router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+    }
+    router.with_state(app)
+}
+
+/// On every answer. Pages carry no script or style of their own, so none may be smuggled in.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];

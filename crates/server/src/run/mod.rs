@@ -1,0 +1,87 @@
+//! One run, worked out once for the page and for the API: the journal folded, the runbook's steps beside what became of
+//! them, the calls that were made, and what may be asked of it now.
+
+mod asks;
+mod steps;
+mod timeline;
+
+use std::sync::Arc;
+
+use domain::Timestamp;
+use domain::plan::Plan;
+use domain::run::{Record, State};
+use domain::runbook::{self, Runbook};
+use store::calls::Call;
+use store::inbox::Wish;
+use store::pages::RunRow;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::Problem;
+
+pub(crate) use asks::{Choice, choices};
+pub(crate) use steps::StepView;
+pub(crate) use timeline::Told;
+
+/// So many of the newest calls that only looked are shown; those that change something are all shown.
+const LOOKS: i64 = 200;
+
+/// A run.
+pub(crate) struct RunView {
+    pub(crate) row: RunRow,
+    pub(crate) state: State,
+    pub(crate) journal: Vec<Record>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) steps: Vec<StepView>,
+    /// Asked for, and not answered yet by the worker that owns the run.
+    pub(crate) wishes: Vec<Wish>,
+    /// The exact text that the run is pinned to.
+    pub(crate) text: String,
+    pub(crate) now: Timestamp,
+}
+
+/// Reads a run.
+pub(crate) async fn read(app: &App, id: Uuid) -> Result<RunView, Problem> {
+    let pool = app.pool();
+    let row = store::pages::run(pool, id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    let journal = store::runs::journal(pool, id).await?;
+    let state = State::replay(&journal).map_err(Problem::internal)?;
+    let calls = store::calls::of_run(pool, id, LOOKS).await?;
+    let wishes =
+        if state.outcome().is_some() { Vec::new() } else { store::inbox::after(pool, id, state.inbox()).await? };
+    let text = store::pages::runbook_text(pool, &row.hash).await?.unwrap_or_default();
+    let now = app.now();
+    // A text of another version of the language may not parse; what has happened is shown all the same.
+    let runbook = runbook::parse(&row.runbook, &text).ok().map(Arc::new);
+    let steps = steps::tree(&steps::Sight {
+        runbook: runbook.as_deref(),
+        state: &state,
+        registry: app.engine().registry(),
+        calls: &calls,
+        now,
+    });
+    Ok(RunView { row, state, journal, calls, steps, wishes, text, now })
+}
+
+impl RunView {
+    /// The plan that was approved, if the requester looked at one.
+    pub(crate) fn plan(&self) -> Option<Plan> {
+        self.row.plan.clone().and_then(|plan| serde_json::from_value(plan).ok())
+    }
+
+    /// The journal in words, the newest `most` entries.
+    pub(crate) fn timeline(&self, most: usize) -> Vec<Told> {
+        let from = self.journal.len().saturating_sub(most);
+        self.journal[from..].iter().map(|record| timeline::tell(record, self.row.created_at)).collect()
+    }
+
+    /// How long it lasted, or lasts.
+    pub(crate) fn elapsed(&self) -> chrono::TimeDelta {
+        self.row.ended_at.unwrap_or(self.now) - self.row.created_at
+    }
+}
+
+/// The steps of a runbook as a list to read before anything is started.
+pub(crate) fn overview(runbook: &Runbook) -> Vec<steps::Outline> {
+    steps::outline(&runbook.steps, 0)
+}

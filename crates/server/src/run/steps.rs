@@ -1,0 +1,359 @@
+//! The steps of a run in their order: those of the runbook, also the ones not reached, with what became of each.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use domain::Timestamp;
+use domain::action::{ActionError, ObjectChange, Registry};
+use domain::run::{How, Intent, Node, State, Status, StepPath};
+use domain::runbook::{Body, Each, EachBody, Runbook, Step, Until, Use};
+use serde::Serialize;
+use serde_json::Value;
+use store::calls::Call;
+
+use super::asks::{self, Choice};
+use crate::words::{self, Badge, Icon, Moment, Tone};
+
+/// What the tree is made from.
+pub(super) struct Sight<'a> {
+    pub(super) runbook: Option<&'a Runbook>,
+    pub(super) state: &'a State,
+    pub(super) registry: &'a Registry,
+    pub(super) calls: &'a [Call],
+    pub(super) now: Timestamp,
+}
+
+/// A step as it is shown, with the steps inside it.
+#[derive(Debug, Serialize, Template)]
+#[template(path = "parts/step.html")]
+pub(crate) struct StepView {
+    pub(crate) path: String,
+    pub(crate) title: String,
+    pub(crate) why: Option<String>,
+    /// `look`, `wait`, `change`, `guard`, `value`, `each`, `item`, `undo`, `verify`.
+    pub(crate) kind: &'static str,
+    pub(crate) action: Option<String>,
+    pub(crate) one_way: bool,
+    /// `done`, `running`, `not reached`, …
+    pub(crate) status: &'static str,
+    #[serde(skip)]
+    pub(crate) badge: Badge,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) duration_s: Option<i64>,
+    pub(crate) attempts: Vec<Try>,
+    /// What it waits for, while it does.
+    pub(crate) waits_for: Option<String>,
+    /// What it saw last.
+    pub(crate) seen: Vec<(String, String)>,
+    pub(crate) error: Option<ActionError>,
+    /// What a failed guard saw, or what is seen now that the outcome is unknown.
+    pub(crate) facts: Vec<(String, String)>,
+    /// Objects before and after, as announced.
+    pub(crate) changes: Vec<ObjectChange>,
+    /// How it came to be done.
+    pub(crate) how: Option<String>,
+    pub(crate) skipped: Option<String>,
+    /// The same by hand.
+    pub(crate) command: Option<String>,
+    pub(crate) input: Option<Value>,
+    pub(crate) output: Value,
+    #[serde(skip)]
+    pub(crate) calls: Vec<Call>,
+    /// `3 of 6 done`.
+    pub(crate) progress: Option<String>,
+    pub(crate) steps: Vec<StepView>,
+    /// What may be asked about it now.
+    #[serde(skip)]
+    pub(crate) choices: Vec<Choice>,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize)]
+pub(crate) struct Try {
+    pub(crate) number: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) error: Option<ActionError>,
+}
+
+impl StepView {
+    /// Unfolded from the start: what goes on, and what went wrong.
+    pub(crate) fn open(&self) -> bool {
+        matches!(self.badge.tone, Tone::Busy | Tone::Wait | Tone::Warn | Tone::Bad) && self.status != "skipped"
+    }
+
+    pub(crate) fn duration(&self) -> String {
+        self.duration_s.map_or_else(String::new, |s| words::span(chrono::TimeDelta::seconds(s)))
+    }
+
+    /// The attempts that failed.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (&Try, &ActionError)> {
+        self.attempts.iter().filter_map(|a| Some((a, a.error.as_ref()?)))
+    }
+
+    /// Is there anything to unfold?
+    pub(crate) fn has_more(&self) -> bool {
+        self.started_at.is_some() || self.why.is_some() || !self.steps.is_empty()
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.status, "done" | "skipped" | "failed")
+    }
+}
+
+/// The whole tree: the runbook's steps, what is taken back, and the final check.
+pub(super) fn tree(sight: &Sight<'_>) -> Vec<StepView> {
+    let calls = sight.calls.iter().fold(HashMap::<&str, Vec<&Call>>::new(), |mut calls, call| {
+        calls.entry(&call.step).or_default().push(call);
+        calls
+    });
+    let tree = Tree { sight, calls };
+    let mut steps: Vec<StepView> = match sight.runbook {
+        Some(runbook) => runbook.steps.iter().map(|step| tree.step(step, &StepPath::top(&step.id))).collect(),
+        None => tree.unplaced(),
+    };
+    steps.extend(sight.state.nodes().filter(|(path, _)| path.is_undo()).map(|(path, node)| tree.undo(path, node)));
+    if let Some(verify) = sight.runbook.and_then(|r| r.verify.as_ref()) {
+        let mut view = tree.leaf("verify", &StepPath::verify(), "Is the symptom gone?".into(), Some(&verify.look));
+        if view.badge.tone == Tone::Busy {
+            view.badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
+        }
+        steps.push(view);
+    }
+    steps
+}
+
+struct Tree<'a> {
+    sight: &'a Sight<'a>,
+    calls: HashMap<&'a str, Vec<&'a Call>>,
+}
+
+impl Tree<'_> {
+    fn step(&self, step: &Step, path: &StepPath) -> StepView {
+        let title = title(step);
+        let mut view = match &step.body {
+            Body::Use(call) => self.leaf(kind_of(call, self.sight.registry), path, title, Some(call)),
+            Body::Assert { .. } => self.leaf("guard", path, title, None),
+            Body::Value(_) => self.leaf("value", path, title, None),
+            Body::Each(each) => self.each(each, path, title),
+        };
+        view.why.clone_from(&step.why);
+        view.one_way = step.one_way;
+        view
+    }
+
+    fn each(&self, each: &Each, path: &StepPath, title: String) -> StepView {
+        let mut view = self.leaf("each", path, title, None);
+        let items = self.sight.state.node(path).and_then(|n| n.items.as_deref()).unwrap_or_default();
+        view.steps = items
+            .iter()
+            .map(|item| {
+                let at = path.item(&item.key);
+                match &each.body {
+                    EachBody::One(call) => {
+                        self.leaf(kind_of(call, self.sight.registry), &at, item.key.clone(), Some(call))
+                    }
+                    EachBody::Steps(steps) => self.item(steps, &at, &item.key),
+                }
+            })
+            .collect();
+        if !view.steps.is_empty() {
+            let over = view.steps.iter().filter(|s| s.is_over()).count();
+            view.progress = Some(format!("{over} of {} done", view.steps.len()));
+        }
+        view
+    }
+
+    /// One item of an `each` with steps: it is as its steps are.
+    fn item(&self, steps: &[Step], at: &StepPath, key: &str) -> StepView {
+        let mut view = self.leaf("item", at, key.to_owned(), None);
+        view.steps = steps.iter().map(|step| self.step(step, &at.child(&step.id))).collect();
+        let rank = |s: &StepView| match s.badge.tone {
+            Tone::Bad => 5,
+            Tone::Warn if s.status != "skipped" => 4,
+            Tone::Busy | Tone::Wait => 3,
+            _ => 0,
+        };
+        let telling = view.steps.iter().max_by_key(|s| rank(s)).filter(|s| rank(s) > 0);
+        if let Some(step) = telling {
+            (view.status, view.badge) = (step.status, step.badge);
+        } else if view.steps.iter().all(StepView::is_over) {
+            (view.status, view.badge) = ("done", badge(Some(Status::Done), false));
+        } else if view.steps.iter().any(StepView::is_over) {
+            (view.status, view.badge) = ("running", badge(Some(Status::Running), false));
+        }
+        view.started_at = view.steps.iter().filter_map(|s| s.started_at).min();
+        if view.is_over() {
+            view.ended_at = view.steps.iter().filter_map(|s| s.ended_at).max();
+        }
+        let until = view.ended_at.unwrap_or(self.sight.now);
+        view.duration_s = view.started_at.map(|from| (until - from).num_seconds());
+        view
+    }
+
+    fn undo(&self, path: &StepPath, node: &Node) -> StepView {
+        let of = path.as_str().trim_start_matches("undo:").to_owned();
+        let named = self.sight.runbook.and_then(|r| r.steps.iter().find(|s| s.id == of)).map(title);
+        let mut view = self.leaf("undo", path, format!("Take back: {}", named.unwrap_or(of)), None);
+        view.action = node.intent.as_ref().map(|i| i.action.clone());
+        view
+    }
+
+    /// Everything that has appeared, when the text cannot tell where it belongs.
+    fn unplaced(&self) -> Vec<StepView> {
+        let nodes = self.sight.state.nodes().filter(|(path, _)| !path.is_undo());
+        nodes.map(|(path, _)| self.leaf("step", path, path.to_string(), None)).collect()
+    }
+
+    fn leaf(&self, kind: &'static str, path: &StepPath, title: String, call: Option<&Use>) -> StepView {
+        let node = self.sight.state.node(path);
+        let ended = self.sight.state.outcome().is_some();
+        let intent = node.and_then(|n| n.intent.as_ref());
+        let waiting = call.and_then(|c| c.until.as_ref()).filter(|_| node.is_some_and(|n| n.status == Status::Running));
+        let mut badge = badge(node.map(|n| n.status), ended);
+        if waiting.is_some() {
+            badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
+        }
+        let action = call.map(|c| c.action.clone());
+        let input = node.and_then(|n| n.input.clone());
+        let command = action.as_ref().zip(input.as_ref()).and_then(|(name, input)| self.command(name, input));
+        let over_at = node.and_then(|n| n.ended_at);
+        StepView {
+            path: path.to_string(),
+            title,
+            why: None,
+            kind,
+            one_way: false,
+            status: status_word(node.map(|n| n.status), ended),
+            badge,
+            started_at: node.map(|n| n.started_at),
+            ended_at: over_at,
+            duration_s: node.map(|n| (over_at.unwrap_or(self.sight.now) - n.started_at).num_seconds()),
+            attempts: node.map(attempts).unwrap_or_default(),
+            waits_for: waiting.map(waits_for),
+            seen: node.filter(|n| !n.status.is_over()).and_then(|n| n.seen.as_ref()).map(words::facts).unwrap_or_default(),
+            error: node.and_then(|n| n.error.clone()),
+            facts: node.and_then(|n| n.facts.as_ref()).map(words::facts).unwrap_or_default(),
+            changes: intent.map(|i| self.changes(i)).unwrap_or_default(),
+            how: node.and_then(|n| n.how.as_ref()).map(how),
+            skipped: node.and_then(|n| n.skipped.clone()),
+            command,
+            action,
+            input,
+            output: node.map(|n| n.output.clone()).unwrap_or_default(),
+            calls: self.calls.get(path.as_str()).into_iter().flatten().map(|c| (*c).clone()).collect(),
+            progress: None,
+            steps: Vec::new(),
+            choices: asks::of_step(self.sight.state, path),
+        }
+    }
+
+    /// What was announced, object by object. The action itself can tell it from what was seen, without looking.
+    fn changes(&self, intent: &Intent) -> Vec<ObjectChange> {
+        let action = self.sight.registry.get(&intent.action);
+        action.and_then(|a| a.plan(&intent.input, &intent.facts).ok()).map(|p| p.changes).unwrap_or_default()
+    }
+
+    fn command(&self, action: &str, input: &Value) -> Option<String> {
+        let command = self.sight.registry.get(action)?.command(input).ok()?;
+        Some(command).filter(|c| !c.trim().is_empty())
+    }
+}
+
+fn attempts(node: &Node) -> Vec<Try> {
+    let each = node.attempts.iter();
+    each.map(|a| Try { number: a.number, at: a.at, ended_at: a.ended_at, error: a.error.clone() }).collect()
+}
+
+fn title(step: &Step) -> String {
+    step.title.clone().unwrap_or_else(|| step.id.replace('_', " "))
+}
+
+fn kind_of(call: &Use, registry: &Registry) -> &'static str {
+    let looks = registry.get(&call.action).is_none_or(|a| a.spec().effect == domain::action::Effect::Observe);
+    match (looks, &call.until) {
+        (false, _) => "change",
+        (true, Some(_)) => "wait",
+        (true, None) => "look",
+    }
+}
+
+fn waits_for(until: &Until) -> String {
+    let span = |d: std::time::Duration| words::span(chrono::TimeDelta::from_std(d).unwrap_or_default());
+    let hold = until.hold.map_or_else(String::new, |hold| format!(", for {} without a break", span(hold)));
+    format!("{}{hold}; at most {}", until.condition.source(), span(until.timeout))
+}
+
+fn how(how: &How) -> String {
+    match how {
+        How::Called { request_id: Some(id) } => format!("Called and answered, request {id}"),
+        How::Called { request_id: None } => "Called and answered".into(),
+        How::AlreadySo => "It was so already; nothing was called".into(),
+        How::FoundDone => "The answer was lost; a look found it done".into(),
+        How::Looked => "Looked".into(),
+        How::Reasoned => "Worked out from what was known".into(),
+        How::MarkedDone { by, reason } => format!("Marked as done by {by}: {reason}"),
+    }
+}
+
+fn status_word(status: Option<Status>, ended: bool) -> &'static str {
+    match status {
+        Some(status) => status.word(),
+        None if ended => "not reached",
+        None => "to come",
+    }
+}
+
+fn badge(status: Option<Status>, ended: bool) -> Badge {
+    let (tone, icon, word) = match status {
+        Some(Status::Running) => (Tone::Busy, Icon::Play, "Running"),
+        Some(Status::RetryLater(_)) => (Tone::Wait, Icon::Clock, "Retries soon"),
+        Some(Status::Unclear) => (Tone::Wait, Icon::Question, "Checking"),
+        Some(Status::OutcomeUnknown) => (Tone::Warn, Icon::Question, "Outcome unknown"),
+        Some(Status::Done) => (Tone::Ok, Icon::Check, "Done"),
+        Some(Status::Skipped) => (Tone::Off, Icon::Skip, "Skipped"),
+        Some(Status::Failed) => (Tone::Bad, Icon::Cross, "Failed"),
+        None if ended => (Tone::Off, Icon::Dot, "Not reached"),
+        None => (Tone::Off, Icon::Dot, "To come"),
+    };
+    Badge { tone, icon, word }
+}
+
+/// A step as a runbook's page lists it.
+pub(crate) struct Outline {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) why: Option<String>,
+    /// What it is, in words.
+    pub(crate) what: String,
+    pub(crate) one_way: bool,
+    pub(crate) undo: &'static str,
+    /// Inside how many `each`.
+    pub(crate) depth: usize,
+}
+
+pub(super) fn outline(steps: &[Step], depth: usize) -> Vec<Outline> {
+    let mut lines = Vec::new();
+    for step in steps {
+        let (what, inner) = match &step.body {
+            Body::Use(call) if call.until.is_some() => (format!("wait with {}", call.action), None),
+            Body::Use(call) => (call.action.clone(), None),
+            Body::Assert { that, .. } => (format!("guard: {}", that.source()), None),
+            Body::Value(_) => ("value".to_owned(), None),
+            Body::Each(each) => match &each.body {
+                EachBody::One(call) => (format!("{} for each of {}", call.action, each.items.source()), None),
+                EachBody::Steps(steps) => (format!("for each of {}", each.items.source()), Some(steps)),
+            },
+        };
+        let undo = match (step.finally, step.undo) {
+            (true, _) => "taken back at the end",
+            (false, true) => "can be taken back",
+            (false, false) => "",
+        };
+        let (id, title, why) = (step.id.clone(), title(step), step.why.clone());
+        lines.push(Outline { id, title, why, what, one_way: step.one_way, undo, depth });
+        lines.extend(inner.into_iter().flat_map(|steps| outline(steps, depth + 1)));
+    }
+    lines
+}

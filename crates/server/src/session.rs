@@ -1,0 +1,174 @@
+//! Who is it? Sign-in links, session cookies, and the token that every form carries back.
+//!
+//! ```text
+//!  link (works once, 15 min) ─GET─▶ "Sign in as X" ─POST─▶ session cookie (12 h) ─▶ every request
+//! ```
+//!
+//! Looking at a link does not use it up, because mail and chat programs look at links too. Only SHA-256 of a token is
+//! stored. Every request that is not a mere look must carry the session's second token (`csrf` in a form, `X-CSRF-Token`
+//! from a program): checked here for all routes at once, so that no handler can forget it.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use domain::Actor;
+use sha2::{Digest, Sha256};
+use store::people::Session;
+use store::{PgPool, StoreError};
+
+use crate::app::App;
+use crate::error::Problem;
+use crate::routes::BODY_LIMIT;
+
+/// How long a sign-in link works (wall time).
+pub const LINK_VALID: Duration = Duration::from_secs(15 * 60);
+/// How long a session lasts (wall time): a shift.
+const SESSION_VALID: Duration = Duration::from_secs(12 * 3600);
+
+/// Why no link was made.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The operating system gave no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a link that signs a person in, once, within [`LINK_VALID`].
+pub async fn sign_in_link(pool: &PgPool, person: &str, public_url: &str) -> Result<String, LinkError> {
+    let token = token().map_err(LinkError::Randomness)?;
+    store::people::add_link(pool, &hash(&token), person, LINK_VALID).await?;
+    Ok(format!("{}/sign-in/{token}", public_url.trim_end_matches('/')))
+}
+
+/// 32 random bytes, as text.
+fn token() -> Result<String, String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| e.to_string())?;
+    Ok(hex::encode(bytes))
+}
+
+pub(crate) fn hash(token: &str) -> Vec<u8> {
+    Sha256::digest(token).to_vec()
+}
+
+/// A signed-in person, as handlers know them.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub(crate) person: String,
+    pub(crate) csrf: String,
+    session: Vec<u8>,
+}
+
+impl Visitor {
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::person(&self.person)
+    }
+}
+
+impl FromRequestParts<App> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::signed_out)
+    }
+}
+
+/// Lets signed-in people through, and of what they send only what carries their session's token.
+pub(crate) async fn require(State(app): State<App>, request: Request, next: Next) -> Response {
+    match admit(&app, request).await {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(app: &App, request: Request) -> Result<Request, Problem> {
+    let visitor = visitor(app, request.headers()).await?.ok_or_else(Problem::signed_out)?;
+    let mut request = if request.method().is_safe() { request } else { with_token(request, &visitor.csrf).await? };
+    request.extensions_mut().insert(visitor);
+    Ok(request)
+}
+
+/// The person behind a request, if their session is good.
+pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Problem> {
+    let Some(session) = cookie(headers, cookie_name(app)).map(hash) else { return Ok(None) };
+    let found = store::people::session(app.pool(), &session).await?;
+    Ok(found.map(|Session { person, csrf }| Visitor { person, csrf, session }))
+}
+
+async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let header = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (given, body) = match header {
+        Some(given) => (Some(given), body),
+        None => {
+            let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large.")
+            })?;
+            let field = form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf").map(|(_, v)| v.into_owned());
+            (field, Body::from(bytes))
+        }
+    };
+    // Hashes are compared, so that the time it takes tells nothing of the token.
+    if given.is_none_or(|given| hash(&given) != hash(csrf)) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "csrf",
+            "The request does not carry the token of your session, so it may not be yours. Nothing was done.",
+        )
+        .remedy("Open the page anew and send it from there; programs send `X-CSRF-Token` from `/api/v1/session`."));
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Uses a link up. The cookie to be set, and who it is.
+pub(crate) async fn sign_in(app: &App, link: &str) -> Result<Option<(String, HeaderValue)>, Problem> {
+    let Some(person) = store::people::use_link(app.pool(), &hash(link)).await? else { return Ok(None) };
+    audit(app, &person, "signed in", serde_json::json!({ "by": "link" })).await?;
+    let token = token().map_err(Problem::internal)?;
+    let session = Session { person: person.clone(), csrf: self::token().map_err(Problem::internal)? };
+    store::people::add_session(app.pool(), &hash(&token), &session, SESSION_VALID).await?;
+    let cookie = set_cookie(app, &token, SESSION_VALID.as_secs())?;
+    Ok(Some((person, cookie)))
+}
+
+/// Ends a session. The cookie that clears the browser's.
+pub(crate) async fn sign_out(app: &App, visitor: &Visitor) -> Result<HeaderValue, Problem> {
+    audit(app, &visitor.person, "signed out", serde_json::json!({})).await?;
+    store::people::end_session(app.pool(), &visitor.session).await?;
+    set_cookie(app, "", 0)
+}
+
+async fn audit(app: &App, person: &str, action: &str, details: serde_json::Value) -> Result<(), Problem> {
+    store::audit::add(app.pool(), app.now(), &Actor::person(person), action, person, details).await?;
+    Ok(())
+}
+
+fn set_cookie(app: &App, token: &str, seconds: u64) -> Result<HeaderValue, Problem> {
+    let secure = if app.settings().secure_cookies { "; Secure" } else { "" };
+    let name = cookie_name(app);
+    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    HeaderValue::from_str(&cookie).map_err(Problem::internal)
+}
+
+/// Browsers take `__Host-` only with `Secure`, and then from nobody but this very host.
+fn cookie_name(app: &App) -> &'static str {
+    if app.settings().secure_cookies { "__Host-firebreak" } else { "firebreak" }
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
+}

@@ -1,0 +1,288 @@
+//! How things are, worked out once for the page and for the API: fleets, login matrix, errors, findings, runs, locks.
+//!
+//! Read from Postgres alone, so it is shown also while AWS is down. How old each view is stands beside it, and what is too
+//! old is never shown as if it were new.
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use domain::inventory::ProxyFleet;
+use serde::{Deserialize, Serialize};
+use store::fleets::{FleetView, Sample};
+use store::pages::{RunFilter, RunRow};
+
+use crate::advice::{self, Cell, Finding, Matrix};
+use crate::app::App;
+use crate::chart::{self, Chart};
+use crate::error::Problem;
+use crate::words;
+
+/// What is older than this (clock time) is stale.
+fn stale_after() -> TimeDelta {
+    TimeDelta::seconds(60)
+}
+
+/// How far back the chart looks (clock time).
+fn window() -> TimeDelta {
+    TimeDelta::minutes(60)
+}
+
+/// How things are.
+#[derive(Debug, Serialize)]
+pub(crate) struct Situation {
+    pub(crate) at: Timestamp,
+    /// What is wrong, the worst first.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) fleets: Vec<Fleet>,
+    pub(crate) clusters: Vec<Cluster>,
+    /// Runs that have not ended.
+    pub(crate) runs: Vec<RunRow>,
+    pub(crate) locks: Vec<Lock>,
+    #[serde(skip)]
+    pub(crate) chart: Option<Chart>,
+}
+
+/// A proxy fleet and what was last seen of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fleet {
+    pub(crate) id: String,
+    pub(crate) region: String,
+    pub(crate) group: String,
+    /// When it was seen.
+    pub(crate) seen_at: Option<Timestamp>,
+    /// Seconds since then (clock time).
+    pub(crate) age_s: Option<i64>,
+    /// Too old to act on, or never seen.
+    pub(crate) stale: bool,
+    /// Why something is missing.
+    pub(crate) error: Option<String>,
+    pub(crate) desired: Option<i64>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) suspended: Vec<String>,
+    /// Clusters that are reached through it, in the inventory's order: the matrix's columns.
+    pub(crate) clusters: Vec<String>,
+    pub(crate) matrix: Option<Matrix>,
+}
+
+/// A host of a fleet.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Host {
+    pub(crate) id: String,
+    pub(crate) zone: String,
+    pub(crate) address: String,
+    /// `in service`, `starting`, `leaving`, `other`.
+    pub(crate) state: &'static str,
+    pub(crate) protected: bool,
+    pub(crate) healthy: bool,
+}
+
+/// A cluster and its customers' errors.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cluster {
+    pub(crate) id: String,
+    pub(crate) region: String,
+    pub(crate) customers_percent: f64,
+    /// The newest share of failed requests (or, where those are not known, of failed login tries), 0 to 1.
+    pub(crate) error_share: Option<f64>,
+}
+
+/// A lock and who holds it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Lock {
+    pub(crate) target: String,
+    pub(crate) run_id: uuid::Uuid,
+    pub(crate) title: String,
+    pub(crate) requested_by: String,
+    pub(crate) since: Timestamp,
+}
+
+/// Reads how things are.
+pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
+    let (pool, now) = (app.pool(), app.now());
+    let inventory = app.engine().inventory();
+    let views = store::fleets::all(pool).await?;
+    let mut series = "Share of requests that fail";
+    let mut samples = store::fleets::samples(pool, "error_share", now - window()).await?;
+    if samples.is_empty() {
+        series = "Share of login tries that fail";
+        samples = store::fleets::samples(pool, "login_failures", now - window()).await?;
+    }
+    let runs = store::pages::runs(pool, &RunFilter { open: true, ..RunFilter::default() }, 50).await?;
+    let locks = store::pages::locks(pool).await?;
+
+    let fleets: Vec<Fleet> = inventory
+        .fleets
+        .iter()
+        .map(|fleet| seen(fleet, views.iter().find(|v| v.fleet == fleet.id), now))
+        .collect();
+    let mut findings: Vec<Finding> = Vec::new();
+    for fleet in fleets.iter().filter(|f| !f.stale) {
+        findings.extend(fleet.matrix.iter().flat_map(|matrix| advice::logins(&fleet.id, matrix)));
+    }
+    let newest = newest(&samples, now);
+    if series == "Share of requests that fail" {
+        findings.extend(advice::unexplained(&newest, &findings));
+    }
+    let clusters = inventory
+        .clusters
+        .iter()
+        .map(|cluster| Cluster {
+            id: cluster.id.clone(),
+            region: cluster.region.clone(),
+            customers_percent: cluster.customers_percent,
+            error_share: newest.iter().find(|(id, _)| *id == cluster.id).map(|(_, value)| *value),
+        })
+        .collect();
+    let locks = locks
+        .into_iter()
+        .map(|l| Lock { target: l.target, run_id: l.run_id, title: l.title, requested_by: l.requested_by, since: l.since })
+        .collect();
+    let chart = chart::draw(series, &samples, now - window(), now);
+    Ok(Situation { at: now, findings, fleets, clusters, runs, locks, chart })
+}
+
+/// The newest value of each subject that is not stale.
+fn newest(samples: &[Sample], now: Timestamp) -> Vec<(String, f64)> {
+    let mut newest: Vec<(String, f64)> = Vec::new();
+    for sample in samples.iter().filter(|s| now - s.at <= stale_after()) {
+        match newest.last_mut() {
+            Some((subject, value)) if *subject == sample.subject => *value = sample.value,
+            _ => newest.push((sample.subject.clone(), sample.value)),
+        }
+    }
+    newest
+}
+
+/// The group as `autoscaling.describe_group` tells it; what it does not tell stays empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Group {
+    desired: Option<i64>,
+    in_service: Vec<Serving>,
+    pending: Vec<String>,
+    leaving: Vec<String>,
+    other: Vec<String>,
+    suspended: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Serving {
+    id: String,
+    az: String,
+    ip: String,
+    protected: bool,
+    healthy: bool,
+}
+
+fn seen(fleet: &ProxyFleet, view: Option<&FleetView>, now: Timestamp) -> Fleet {
+    let mut error = view.and_then(|v| v.error.clone());
+    let mut unreadable = |what: &str, e: serde_json::Error| {
+        error.get_or_insert_with(|| format!("The {what} that was seen cannot be read: {e}"));
+    };
+    let group: Option<Group> = view
+        .and_then(|v| v.group.clone())
+        .and_then(|g| serde_json::from_value(g).map_err(|e| unreadable("group", e)).ok());
+    let matrix: Option<Matrix> = view
+        .and_then(|v| v.matrix.clone())
+        .and_then(|m| serde_json::from_value(m).map_err(|e| unreadable("login matrix", e)).ok());
+    let group = group.unwrap_or_default();
+    let mut hosts: Vec<Host> = group
+        .in_service
+        .into_iter()
+        .map(|h| Host {
+            id: h.id,
+            zone: h.az,
+            address: h.ip,
+            state: "in service",
+            protected: h.protected,
+            healthy: h.healthy,
+        })
+        .collect();
+    for (ids, state) in [(group.pending, "starting"), (group.leaving, "leaving"), (group.other, "other")] {
+        hosts.extend(ids.into_iter().map(|id| Host {
+            id,
+            zone: String::new(),
+            address: String::new(),
+            state,
+            protected: false,
+            healthy: false,
+        }));
+    }
+    let age = view.map(|v| now - v.at);
+    Fleet {
+        id: fleet.id.clone(),
+        region: fleet.region.clone(),
+        group: fleet.group.clone(),
+        seen_at: view.map(|v| v.at),
+        age_s: age.map(|a| a.num_seconds()),
+        stale: age.is_none_or(|a| a > stale_after()),
+        error,
+        desired: group.desired,
+        hosts,
+        suspended: group.suspended,
+        clusters: fleet.clusters.clone(),
+        matrix,
+    }
+}
+
+impl Fleet {
+    /// How old the view is, in words.
+    pub(crate) fn age(&self) -> String {
+        match self.age_s {
+            None => "never seen".into(),
+            Some(s) => format!("seen {} ago", words::span(TimeDelta::seconds(s))),
+        }
+    }
+
+    /// The direct logins, in the order of the columns.
+    pub(crate) fn direct(&self) -> Vec<Heat> {
+        self.row(|m| &m.direct, "direct")
+    }
+
+    /// The logins through a host, in the order of the columns.
+    pub(crate) fn through(&self, host: &str) -> Vec<Heat> {
+        self.row(|m| &m.via, host)
+    }
+
+    fn row(&self, cells: fn(&Matrix) -> &Vec<Cell>, host: &str) -> Vec<Heat> {
+        let cells = self.matrix.as_ref().map(cells);
+        self.clusters
+            .iter()
+            .map(|cluster| {
+                let cell = cells.and_then(|c| c.iter().find(|c| c.cluster == *cluster && c.host == host));
+                Heat::of(cluster, host, cell)
+            })
+            .collect()
+    }
+}
+
+/// A cell of the heat map.
+#[derive(Debug)]
+pub(crate) struct Heat {
+    /// `h0` (all well) to `h4` (all fail), or `none`.
+    pub(crate) class: &'static str,
+    /// `ok`, `31 %`, `–`.
+    pub(crate) text: String,
+    /// In a sentence.
+    pub(crate) says: String,
+}
+
+impl Heat {
+    fn of(cluster: &str, host: &str, cell: Option<&Cell>) -> Self {
+        let path = if host == "direct" { "directly".to_owned() } else { format!("through {host}") };
+        let Some((cell, failed)) = cell.and_then(|c| Some((c, c.failed_share()?))) else {
+            return Self { class: "none", text: "–".into(), says: format!("{cluster} {path}: not tried") };
+        };
+        let class = match failed {
+            f if f <= 0.0 => "h0",
+            f if f < 0.25 => "h1",
+            f if f < 0.5 => "h2",
+            f if f < 1.0 => "h3",
+            _ => "h4",
+        };
+        let text = if cell.failed == 0 { "ok".into() } else { words::share(failed) };
+        let why = cell.error.as_ref().map_or_else(String::new, |e| format!(": {}", e.message));
+        let says = format!("{cluster} {path}: {} of {} tries failed{why}", cell.failed, cell.tries);
+        Self { class, text, says }
+    }
+}

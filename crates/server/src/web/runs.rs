@@ -1,0 +1,258 @@
+//! The list of runs, one run, and what is asked of it.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::plan::Plan;
+use domain::run::{Ask, StepPath, Takeback};
+use serde::Deserialize;
+use store::pages::{RunFilter, RunRow};
+use uuid::Uuid;
+
+use super::{Frame, html, is_fragment};
+use crate::app::{App, to_the_end};
+use crate::error::Problem;
+use crate::run::{self, Choice, RunView, Told};
+use crate::session::Visitor;
+use crate::words::{self, Day, Moment};
+
+/// On one page of the list.
+pub(crate) const PAGE: usize = 40;
+/// Entries of the timeline, unless all are asked for.
+const TOLD: usize = 300;
+
+/// What the list shows.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Filter {
+    /// Any value: only runs that have not ended.
+    open: Option<String>,
+    /// Only those of this runbook.
+    runbook: Option<String>,
+    /// A cursor, from the page before.
+    before: Option<String>,
+}
+
+impl Filter {
+    pub(crate) fn read(&self) -> Result<RunFilter, Problem> {
+        let before = self.before.as_deref().filter(|c| !c.is_empty()).map(read_cursor).transpose()?;
+        Ok(RunFilter { open: self.is_open(), runbook: self.runbook().map(str::to_owned), before })
+    }
+
+    fn is_open(&self) -> bool {
+        self.open.as_deref().is_some_and(|open| !matches!(open, "" | "0" | "false"))
+    }
+
+    fn runbook(&self) -> Option<&str> {
+        self.runbook.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+/// Where the next page begins.
+pub(crate) fn cursor(last: &RunRow) -> String {
+    format!("{}_{}", last.created_at.timestamp_micros(), last.id)
+}
+
+fn read_cursor(text: &str) -> Result<(domain::Timestamp, Uuid), Problem> {
+    let parts = text.split_once('_').and_then(|(at, id)| {
+        Some((domain::Timestamp::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
+    });
+    parts.ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
+            .remedy("Begin at the first page.")
+            .link("Runs", "/runs")
+    })
+}
+
+/// One page, and where the next one begins.
+pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<RunRow>, Option<String>), Problem> {
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let mut runs = store::pages::runs(app.pool(), &filter.read()?, limit).await?;
+    let more = runs.len() > PAGE;
+    runs.truncate(PAGE);
+    let next = runs.last().filter(|_| more).map(cursor);
+    Ok((runs, next))
+}
+
+#[derive(Template)]
+#[template(path = "runs.html")]
+struct List {
+    frame: Frame,
+    runs: Vec<RunRow>,
+    filter: Filter,
+    runbooks: Vec<String>,
+    next: Option<String>,
+    now: domain::Timestamp,
+}
+
+impl List {
+    fn elapsed(&self, run: &RunRow) -> String {
+        words::span(run.ended_at.unwrap_or(self.now) - run.created_at)
+    }
+
+    /// The address of the next page.
+    fn next(&self) -> Option<String> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("before", self.next.as_deref()?);
+        if self.filter.is_open() {
+            query.append_pair("open", "1");
+        }
+        if let Some(name) = self.filter.runbook() {
+            query.append_pair("runbook", name);
+        }
+        Some(format!("/runs?{}", query.finish()))
+    }
+}
+
+/// `GET /runs`
+pub(crate) async fn list(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Problem> {
+    let (runs, next) = some(&app, &filter).await?;
+    let runbooks = app.engine().library().iter().map(|(name, _)| name.to_owned()).collect();
+    let frame = Frame::new(&app, &visitor, "runs", "Runs");
+    html(&List { frame, runs, filter, runbooks, next, now: app.now() })
+}
+
+/// What the page of a run shows below its header.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tab {
+    #[default]
+    Steps,
+    Timeline,
+    Calls,
+    Plan,
+    Definition,
+}
+
+impl Tab {
+    const ALL: [(Self, &'static str, &'static str); 5] = [
+        (Self::Steps, "steps", "Steps"),
+        (Self::Timeline, "timeline", "Timeline"),
+        (Self::Calls, "calls", "Calls"),
+        (Self::Plan, "plan", "Plan"),
+        (Self::Definition, "definition", "Definition"),
+    ];
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Show {
+    tab: Tab,
+    /// Any value: the whole timeline.
+    all: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "run.html", blocks = ["main"])]
+struct Page {
+    frame: Frame,
+    run: RunView,
+    tab: Tab,
+    told: Vec<Told>,
+    choices: Vec<Choice>,
+    plan: Option<Plan>,
+    /// One for each form that is drawn: a double click asks once.
+    ask_id: Uuid,
+}
+
+impl Page {
+    fn tabs(&self) -> impl Iterator<Item = &'static (Tab, &'static str, &'static str)> {
+        Tab::ALL.iter()
+    }
+
+    /// Entries of the journal that are not shown.
+    fn untold(&self) -> usize {
+        if self.tab == Tab::Timeline { self.run.journal.len() - self.told.len() } else { 0 }
+    }
+
+    fn changes_made(&self) -> usize {
+        self.run.calls.iter().filter(|c| c.mutating && c.status == "ok").count()
+    }
+}
+
+/// `GET /runs/{id}`
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Query(show): Query<Show>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let run = run::read(&app, id).await?;
+    let told = match show.tab {
+        Tab::Timeline => run.timeline(if show.all.is_some() { usize::MAX } else { TOLD }),
+        _ => Vec::new(),
+    };
+    let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state) };
+    let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
+    let plan = run.plan();
+    let page = Page { frame, plan, told, choices, tab: show.tab, run, ask_id: Uuid::now_v7() };
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+/// What a form asks.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AskForm {
+    ask: String,
+    id: Uuid,
+    #[serde(default)]
+    step: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    takeback: String,
+}
+
+impl AskForm {
+    fn read(self) -> Result<Ask, Problem> {
+        let step = || StepPath::from(self.step.as_str());
+        let reason = self.reason.trim().to_owned();
+        Ok(match self.ask.as_str() {
+            "pause" => Ask::Pause { reason: Some(reason).filter(|r| !r.is_empty()) },
+            "resume" => Ask::Resume,
+            "retry" => Ask::Retry { step: step() },
+            "skip" => Ask::Skip { step: step(), reason },
+            "mark_done" => Ask::MarkDone { step: step(), reason, output: serde_json::Value::Null },
+            "abort" if self.takeback == "all" => Ask::Abort { takeback: Takeback::All, reason },
+            "abort" => Ask::Abort { takeback: Takeback::Finally, reason },
+            other => {
+                let detail = format!("`{other}` cannot be asked of a run.");
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_ask", detail));
+            }
+        })
+    }
+}
+
+/// Puts a wish into the run's inbox, once a reason is given where one must be.
+pub(crate) async fn put(app: &App, visitor: &Visitor, run: Uuid, id: Uuid, ask: Ask) -> Result<(), Problem> {
+    if let Ask::Skip { reason, .. } | Ask::MarkDone { reason, .. } | Ask::Abort { reason, .. } = &ask
+        && reason.trim().is_empty()
+    {
+        let detail = format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail)
+            .remedy("Go back and say why, in a few words.")
+            .link("Back to the run", format!("/runs/{run}")));
+    }
+    let (engine, by) = (app.engine().clone(), visitor.actor());
+    to_the_end(async move { engine.ask(run, id, &by, &ask).await })
+        .await?
+        .map_err(|error| Problem::from(error).link("Back to the run", format!("/runs/{run}")))
+}
+
+/// `POST /runs/{id}/ask`
+pub(crate) async fn ask(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(run): Path<Uuid>,
+    Form(form): Form<AskForm>,
+) -> Result<Response, Problem> {
+    let id = form.id;
+    put(&app, &visitor, run, id, form.read()?).await?;
+    Ok(Redirect::to(&format!("/runs/{run}")).into_response())
+}

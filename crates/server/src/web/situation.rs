@@ -1,0 +1,59 @@
+//! The home page: how things are, what is wrong, and the button that fits.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::{Frame, html, is_fragment};
+use crate::advice::Recommended;
+use crate::app::App;
+use crate::chart::{HEIGHT, WIDTH};
+use crate::error::Problem;
+use crate::session::Visitor;
+use crate::situation::{self, Situation};
+use crate::words::{self, Moment};
+
+#[derive(Template)]
+#[template(path = "situation.html", blocks = ["main"])]
+struct Page {
+    frame: Frame,
+    now: Situation,
+    /// Title of each runbook that is advised, by name; what is not on the shelf is not offered.
+    offers: Vec<(String, String)>,
+}
+
+impl Page {
+    /// The button for a recommendation: label and address.
+    fn offer(&self, advised: &Recommended) -> Option<(&str, String)> {
+        let (_, title) = self.offers.iter().find(|(name, _)| name == advised.name)?;
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&advised.inputs).finish();
+        Some((title, format!("/runbooks/{}?{query}", advised.name)))
+    }
+
+    /// Clusters, those whose customers see errors first.
+    fn clusters(&self) -> Vec<&situation::Cluster> {
+        let mut clusters: Vec<_> = self.now.clusters.iter().collect();
+        clusters.sort_by(|a, b| b.error_share.unwrap_or(0.0).total_cmp(&a.error_share.unwrap_or(0.0)));
+        clusters
+    }
+
+    fn stale(&self) -> bool {
+        self.now.fleets.iter().any(|f| f.stale)
+    }
+}
+
+/// `GET /`
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let now = situation::read(&app).await?;
+    let offers = app.engine().library().iter().filter_map(|(name, shelf)| {
+        Some((name.to_owned(), shelf.runbook.as_ref().ok()?.title.clone()))
+    });
+    let frame = Frame::new(&app, &visitor, "situation", "Situation").live("/events");
+    let page = Page { frame, now, offers: offers.collect() };
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}

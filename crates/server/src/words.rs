@@ -1,0 +1,280 @@
+//! How things are said: times, shares, states. A state is always a word, an icon and a colour.
+
+use std::fmt;
+
+use askama::filters::HtmlSafe;
+use chrono::TimeDelta;
+use domain::Timestamp;
+use serde_json::Value;
+
+/// How something is, as a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Good.
+    Ok,
+    /// Under way.
+    Busy,
+    /// Waits, for time or a condition.
+    Wait,
+    /// Needs a person.
+    Warn,
+    /// Bad.
+    Bad,
+    /// Not there, left out, or still to come.
+    Off,
+}
+
+impl Tone {
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Busy => "busy",
+            Self::Wait => "wait",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// A state: word, icon and colour.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Badge {
+    pub(crate) tone: Tone,
+    pub(crate) icon: Icon,
+    pub(crate) word: &'static str,
+}
+
+impl fmt::Display for Badge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, r#"<span class="badge {}">{}{}</span>"#, self.tone.class(), self.icon, self.word)
+    }
+}
+
+impl HtmlSafe for Badge {}
+
+/// A sign of sixteen by sixteen, drawn in the text's colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Icon {
+    Check,
+    Play,
+    Clock,
+    Pause,
+    Cross,
+    Alert,
+    Undo,
+    Skip,
+    Dot,
+    Question,
+}
+
+impl Icon {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Check => "M3 8.5l3.2 3.2L13 4.8",
+            Self::Play => "M5 3.5v9l7.5-4.5z",
+            Self::Clock => "M8 2.2a5.8 5.8 0 1 0 .01 0M8 4.8V8l2.2 1.6",
+            Self::Pause => "M5.5 3.5v9M10.5 3.5v9",
+            Self::Cross => "M4 4l8 8M12 4l-8 8",
+            Self::Alert => "M8 2.2L14.2 13.3H1.8zM8 6.4v3M8 11.3v.2",
+            Self::Undo => "M3 3.5v3.6h3.6M3.3 7A5.2 5.2 0 1 1 3.6 10.4",
+            Self::Skip => "M3.5 3.8v8.4L9 8zM12 3.8v8.4",
+            Self::Dot => "M8 5.2a2.8 2.8 0 1 0 .01 0",
+            Self::Question => "M5.6 6a2.4 2.4 0 1 1 3.6 2.1c-.8.5-1.2.9-1.2 1.8M8 12.2v.2",
+        }
+    }
+}
+
+impl fmt::Display for Icon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#, self.path())
+    }
+}
+
+impl HtmlSafe for Icon {}
+
+/// The state of a run, from the word that the store keeps.
+pub(crate) fn run_badge(state: &str) -> Badge {
+    let (tone, icon, word) = match state {
+        "running" => (Tone::Busy, Icon::Play, "Running"),
+        "verifying" => (Tone::Wait, Icon::Clock, "Verifying"),
+        "closing" => (Tone::Busy, Icon::Undo, "Cleaning up"),
+        "undoing" => (Tone::Busy, Icon::Undo, "Undoing"),
+        "paused" => (Tone::Warn, Icon::Pause, "Paused"),
+        "outcome_unknown" => (Tone::Warn, Icon::Question, "Outcome unknown"),
+        "stuck" => (Tone::Bad, Icon::Alert, "Stuck"),
+        "succeeded" => (Tone::Ok, Icon::Check, "Succeeded"),
+        "symptom_persists" => (Tone::Bad, Icon::Alert, "Symptom persists"),
+        "refused" => (Tone::Warn, Icon::Skip, "Refused"),
+        "failed" => (Tone::Bad, Icon::Cross, "Failed"),
+        "aborted" => (Tone::Off, Icon::Cross, "Aborted"),
+        "undone" => (Tone::Off, Icon::Undo, "Undone"),
+        _ => (Tone::Off, Icon::Dot, "Unknown"),
+    };
+    Badge { tone, icon, word }
+}
+
+/// Does a run in this state wait for a person?
+pub(crate) fn needs_a_person(state: &str) -> bool {
+    matches!(state, "paused" | "outcome_unknown" | "stuck")
+}
+
+/// A moment: time of day, and the whole of it for whoever asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"<time datetime="{}" title="{}">{}</time>"#,
+            self.0.format("%Y-%m-%dT%H:%M:%SZ"),
+            self.0.format("%-d %B %Y, %H:%M:%S UTC"),
+            self.0.format("%H:%M:%S")
+        )
+    }
+}
+
+impl HtmlSafe for Moment {}
+
+/// A moment with its day.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Day(pub(crate) Timestamp);
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"<time datetime="{}">{}</time>"#,
+            self.0.format("%Y-%m-%dT%H:%M:%SZ"),
+            self.0.format("%-d %b %Y %H:%M:%S")
+        )
+    }
+}
+
+impl HtmlSafe for Day {}
+
+/// `4 s`, `2 m 14 s`, `3 h 05 m`, `2 d 3 h`.
+pub(crate) fn span(delta: TimeDelta) -> String {
+    let s = delta.num_seconds().max(0);
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} m {:02} s", s / 60, s % 60),
+        3600..86400 => format!("{} h {:02} m", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86400, s % 86400 / 3600),
+    }
+}
+
+/// `+02:14`, `+1:02:14`.
+pub(crate) fn offset(delta: TimeDelta) -> String {
+    let s = delta.num_seconds().max(0);
+    if s < 3600 {
+        format!("+{:02}:{:02}", s / 60, s % 60)
+    } else {
+        format!("+{}:{:02}:{:02}", s / 3600, s % 3600 / 60, s % 60)
+    }
+}
+
+/// A share of 1 as a percentage: `0 %`, `0.4 %`, `31 %`.
+pub(crate) fn share(value: f64) -> String {
+    percent(value * 100.0)
+}
+
+/// A number of percent. What is not nothing is never told as nothing, and what is not all never as all.
+pub(crate) fn percent(value: f64) -> String {
+    if value > 0.0 && value < 0.05 {
+        return "< 0.1 %".into();
+    }
+    if value < 9.95 && value.fract().abs() > 0.049 {
+        return format!("{value:.1} %");
+    }
+    if value > 99.5 && value < 100.0 { "99 %".into() } else { format!("{value:.0} %") }
+}
+
+/// A value in a few words, for people: ids of things rather than things, counts rather than long lists.
+pub(crate) fn brief(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::Number(n) => n.to_string(),
+        Value::String(text) => shorten(text, 160),
+        Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) => {
+            let names: Vec<_> = items.iter().take(6).map(name).collect();
+            let rest = items.len().saturating_sub(names.len());
+            let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+            let count = if items.len() > 2 { format!("{}: ", items.len()) } else { String::new() };
+            format!("{count}{}{more}", names.join(", "))
+        }
+        Value::Object(_) => name(value),
+    }
+}
+
+/// The fields of a record in a few words each; a value that is no record is its own only field.
+pub(crate) fn facts(value: &Value) -> Vec<(String, String)> {
+    const MOST: usize = 14;
+    match value {
+        Value::Null => Vec::new(),
+        Value::Object(fields) => {
+            fields.iter().take(MOST).map(|(key, value)| (key.replace('_', " "), brief(value))).collect()
+        }
+        other => vec![(String::new(), brief(other))],
+    }
+}
+
+fn name(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let named = ["id", "name", "key"].iter().find_map(|key| fields.get(*key).and_then(Value::as_str));
+            named.map_or_else(|| shorten(&value.to_string(), 80), str::to_owned)
+        }
+        Value::String(text) => shorten(text, 80),
+        other => shorten(&other.to_string(), 80),
+    }
+}
+
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// JSON, indented.
+pub(crate) fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn spans_and_offsets_read_like_a_watch() {
+        assert_eq!(span(TimeDelta::seconds(4)), "4 s");
+        assert_eq!(span(TimeDelta::seconds(134)), "2 m 14 s");
+        assert_eq!(span(TimeDelta::seconds(11_100)), "3 h 05 m");
+        assert_eq!(offset(TimeDelta::seconds(134)), "+02:14");
+        assert_eq!(offset(TimeDelta::seconds(3_734)), "+1:02:14");
+    }
+
+    #[test]
+    fn a_little_is_not_nothing_and_almost_is_not_all() {
+        assert_eq!(share(0.0), "0 %");
+        assert_eq!(share(0.000_1), "< 0.1 %");
+        assert_eq!(share(0.004), "0.4 %");
+        assert_eq!(share(0.31), "31 %");
+        assert_eq!(share(0.999), "99 %");
+        assert_eq!(share(1.0), "100 %");
+    }
+
+    #[test]
+    fn values_are_told_by_name_and_count() {
+        assert_eq!(brief(&json!([{"id": "i-1", "az": "a"}, {"id": "i-2"}])), "i-1, i-2");
+        assert_eq!(brief(&json!([1, 2, 3, 4, 5, 6, 7, 8])), "8: 1, 2, 3, 4, 5, 6 and 2 more");
+        assert_eq!(brief(&json!([])), "none");
+    }
+}

@@ -1,0 +1,69 @@
+//! The cargo commands. They agree on features, so that one target folder holds one AWS SDK: `tests/tidy.rs` proves that
+//! building the binary alone asks for the same features of it as building everything with its tests.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::places;
+
+/// cargo, in the repository, with a lock file that stays as it is.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.args(args).current_dir(places::repository());
+    // cargo set these for this very program; a build script or test that reads one would mistake us for itself
+    for (name, _) in std::env::vars_os() {
+        let cargos = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if cargos.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a step and fails with it.
+pub(crate) fn run(mut command: Command) -> Result<()> {
+    let shown = shown(&command);
+    println!("$ {shown}");
+    let status = command.status().with_context(|| format!("cannot run {shown}"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Goes on as this command. Only returns if that fails.
+pub(crate) fn become_command(mut command: Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run {}", shown(&command)))
+}
+
+pub(crate) fn become_demo(args: &[String]) -> Result<()> {
+    let mut command = cargo(&["run", "--locked", "--package", "firebreak", "--", "demo"]);
+    command.args(args);
+    become_command(command)
+}
+
+pub(crate) fn test(args: &[String]) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--locked"]);
+    command.args(args);
+    command
+}
+
+pub(crate) fn become_test(args: &[String]) -> Result<()> {
+    become_command(test(args))
+}
+
+/// As one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let mut line = program.rsplit('/').next().unwrap_or(&program).to_owned();
+    for arg in command.get_args() {
+        line.push(' ');
+        line.push_str(&arg.to_string_lossy());
+    }
+    line
+}

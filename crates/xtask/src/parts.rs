@@ -1,0 +1,122 @@
+//! What tests and demo need beside Rust and a C compiler, how it is recognised, and what its packages are called.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::packages::Family;
+use crate::{moto, places, postgres};
+
+/// Something that a machine has or has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The database.
+    Postgres,
+    /// Chromium and its driver, for tests of the pages.
+    Browser,
+    /// A second opinion on AWS's wire formats, from a third party.
+    Moto,
+    /// A server to log in to.
+    Mariadb,
+    /// Runs moto.
+    Python,
+}
+
+impl Part {
+    /// All that a person names; Python comes along.
+    pub(crate) const ALL: [Self; 4] = [Self::Postgres, Self::Browser, Self::Moto, Self::Mariadb];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Browser => "browser",
+            Self::Moto => "moto",
+            Self::Mariadb => "mariadb",
+            Self::Python => "python",
+        }
+    }
+
+    pub(crate) fn is_here(self) -> bool {
+        match self {
+            Self::Postgres => unpacked_postgres().is_some() || postgres::Programs::find().is_ok(),
+            Self::Browser => chromium().is_some() && chromedriver().is_some(),
+            Self::Moto => moto::folder().is_some(),
+            Self::Mariadb => {
+                mariadbd().is_some()
+                    && find(&["mariadb-install-db"]).is_some()
+                    && find(&["my_print_defaults"]).is_some()
+            }
+            Self::Python => moto::pip().is_some(),
+        }
+    }
+
+    /// The packages that bring it.
+    pub(crate) fn packages(self, family: Family) -> &'static [&'static str] {
+        use Family::{Debian, Fedora, Homebrew, Ubuntu};
+        match (self, family) {
+            (Self::Postgres, Debian | Ubuntu) => &["postgresql"],
+            (Self::Postgres, Fedora) => &["postgresql-server"],
+            (Self::Postgres, Homebrew) => &["postgresql@17"],
+            (Self::Browser, Debian) => &["chromium", "chromium-driver"],
+            (Self::Browser, Ubuntu) => &["chromium-browser", "chromium-chromedriver"], // they bring a snap
+            (Self::Browser, Fedora) => &["chromium", "chromedriver"],
+            (Self::Browser, Homebrew) => &["google-chrome", "chromedriver"],
+            (Self::Mariadb, Debian | Ubuntu) => &["mariadb-server-core", "mariadb-client-core"], // without the service
+            (Self::Mariadb, Fedora) => &["mariadb-server"],
+            (Self::Mariadb, Homebrew) => &["mariadb"],
+            (Self::Python, Debian | Ubuntu) => &["python3", "python3-pip-whl"],
+            (Self::Python, Fedora) => &["python3", "python3-pip"],
+            (Self::Python, Homebrew) => &["python"],
+            (Self::Moto, _) => &[], // from PyPI
+        }
+    }
+}
+
+/// The folder of a Postgres that was unpacked, not installed.
+pub(crate) fn unpacked_postgres() -> Option<PathBuf> {
+    let versions = places::unpacked().join("usr/lib/postgresql").read_dir().ok()?;
+    versions.flatten().map(|version| version.path().join("bin")).find(|bin| bin.join("pg_ctl").is_file())
+}
+
+pub(crate) fn chromium() -> Option<PathBuf> {
+    // Debian's `chromium` is a script that knows only its own place: of an unpacked one, take the program itself.
+    let unpacked = places::unpacked().join("usr/lib/chromium/chromium");
+    let mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome";
+    let installed = program("FIREBREAK_CHROMIUM", &["chromium", "chromium-browser", "google-chrome"]);
+    installed.or_else(|| [unpacked, mac.into()].into_iter().find(|p| p.is_file()))
+}
+
+pub(crate) fn chromedriver() -> Option<PathBuf> {
+    program("FIREBREAK_CHROMEDRIVER", &["chromedriver", "chromium.chromedriver"])
+}
+
+pub(crate) fn mariadbd() -> Option<PathBuf> {
+    program("FIREBREAK_MARIADBD", &["mariadbd"])
+}
+
+pub(crate) fn python() -> Option<PathBuf> {
+    program("FIREBREAK_PYTHON", &["python3"])
+}
+
+/// What the variable names, else the first of the names that is found.
+fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
+    if let Some(given) = env::var_os(variable).filter(|v| !v.is_empty()) {
+        return Some(given.into());
+    }
+    find(names)
+}
+
+/// The first of the names on the PATH, among the system's programs, or among the unpacked ones.
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let (unpacked, system) =
+        (places::unpacked(), ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/snap/bin"]);
+    let folders: Vec<PathBuf> = env::split_paths(&path)
+        .filter(|folder| !folder.starts_with(&unpacked))
+        .chain(system.map(PathBuf::from))
+        .chain(["usr/bin", "usr/sbin"].map(|folder| unpacked.join(folder)))
+        .collect();
+    // Debian's chromium script is no use where it was unpacked to.
+    let script = unpacked.join("usr/bin/chromium");
+    let all = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    all.into_iter().find(|file| file.is_file() && *file != script)
+}

@@ -1,0 +1,56 @@
+//! `setup`: makes sure that the parts are here.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::packages::{self, Family};
+use crate::parts::Part;
+use crate::{environment, moto};
+
+/// `setup [--what a,b]`
+pub(crate) fn command(args: &[String]) -> Result<()> {
+    let parts = match args {
+        [] => Part::ALL.to_vec(),
+        [flag, list] if flag == "--what" => list.split(',').map(named).collect::<Result<_>>()?,
+        _ => bail!("setup takes --what with a list, such as --what {}", all_names()),
+    };
+    ensure(&parts)?;
+    let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
+    println!("here: {}", names.join(", "));
+    Ok(())
+}
+
+fn named(name: &str) -> Result<Part> {
+    let part = Part::ALL.into_iter().find(|part| part.name() == name);
+    part.with_context(|| format!("`{name}` is nothing to set up; these are: {}", all_names()))
+}
+
+fn all_names() -> String {
+    Part::ALL.map(Part::name).join(",")
+}
+
+/// Installs what is missing of these. When it returns, they are found.
+pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
+    let mut needed = parts.to_vec();
+    if parts.contains(&Part::Moto) && !Part::Moto.is_here() {
+        needed.push(Part::Python);
+    }
+    let missing: Vec<Part> =
+        needed.into_iter().filter(|&part| part != Part::Moto && !part.is_here()).collect();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|part| part.name()).collect();
+        let of = |family: Family| missing.iter().flat_map(|part| part.packages(family)).copied().collect();
+        packages::install(&names.join(", "), of)?;
+        if let Some(part) = missing.iter().find(|part| !part.is_here()) {
+            bail!(
+                "{} was installed, but is not found; is its package another one on this system?",
+                part.name()
+            );
+        }
+        environment::enter()?; // starts over if what is new needs a variable; then nothing is missing
+    }
+    if parts.contains(&Part::Moto) && !Part::Moto.is_here() {
+        moto::install()?;
+        environment::enter()?;
+    }
+    Ok(())
+}
