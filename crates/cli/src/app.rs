@@ -28,7 +28,7 @@ pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
     let library = Library::open(plan.runbooks, &registry);
     for (name, shelf) in library.iter() {
         if let Err(mistakes) = &shelf.runbook {
-            let rendered = domain::runbook::Diagnostic::render_all(mistakes, &shelf.file, &shelf.text);
+            let rendered = domain::runbook::render(&shelf.file, &shelf.text, mistakes, false);
             tracing::error!("runbook `{name}` is refused:\n{rendered}");
         }
     }
@@ -37,20 +37,34 @@ pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
     Engine::launch(parts).await.context("the engine")
 }
 
+/// How the server presents itself.
+pub(crate) struct Web {
+    pub(crate) public_url: String,
+    pub(crate) environment: Option<String>,
+    pub(crate) simulated: bool,
+}
+
 /// Serves the web page and the API until `stop` completes, then lets the engine finish what is in flight.
 pub(crate) async fn serve_until(
     engine: &Engine,
     listener: TcpListener,
-    web: server::Settings,
+    web: Web,
     watch: WatchSettings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     engine.watch(watch);
-    let (router, closing) = server::router(engine.clone(), web);
-    axum::serve(listener, router)
+    let (end, ending) = tokio::sync::watch::channel(false);
+    let settings = server::Settings {
+        secure_cookies: web.public_url.starts_with("https://"),
+        public_url: web.public_url,
+        environment: web.environment,
+        simulated: web.simulated,
+        ending,
+    };
+    axum::serve(listener, server::router(engine.clone(), settings))
         .with_graceful_shutdown(async move {
             stop.await;
-            closing.close();
+            end.send_replace(true);
         })
         .await
         .context("the web server")?;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use engine::WatchSettings;
 use sim::{Sim, World};
+use store::private;
 
-use crate::app::{self, Plan};
+use crate::app::{self, Plan, Web};
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
 use crate::files;
@@ -37,13 +38,8 @@ const HASTE: f64 = 600.0;
 pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     let listener = app::listen(args.listen).await?;
     let state = files::state_folder();
-    let postgres = store::private::Server::start_or_env(store::private::Options {
-        data: state.join("postgres"),
-        durable: true,
-    })
-    .await?;
-    let database = postgres.fresh_database("firebreak_demo").await?;
-    let pool = store::connect(&database).await?;
+    let postgres = private::Server::start(private::Options::lasting()).await?;
+    let pool = store::connect(&postgres.ensure_database(&format!("firebreak_demo_{}", std::process::id())).await?).await?;
 
     let world = World::incident_2024_05_07();
     let begin = world.start + BEGIN;
@@ -73,9 +69,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
          Ctrl-C ends everything.\n",
         args.speed
     ));
-    let web = server::Settings {
+    let web = Web {
         public_url,
-        secure_cookies: false,
         environment: Some("demo".into()),
         simulated: true,
     };

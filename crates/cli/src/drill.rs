@@ -16,6 +16,7 @@ use engine::{Engine, StartRequest, Topic};
 use sim::{Sim, World};
 use store::PgPool;
 use store::pages::RunRow;
+use store::private::TestDb;
 use uuid::Uuid;
 
 use crate::app::{self, Plan};
@@ -72,9 +73,8 @@ pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn play(drill: &Drill, world: World, act_after: Option<Duration>, args: &Args) -> anyhow::Result<Score> {
     let state = files::state_folder();
-    let postgres =
-        store::private::Server::start(store::private::Options { data: state.join("drills"), durable: false }).await?;
-    let pool = store::connect(&postgres.fresh_database("firebreak_drill").await?).await?;
+    let db = TestDb::new().await.context("the drill's own database")?;
+    let pool = db.pool().clone();
     let options = sim::Options { speed: HASTE, seed: args.seed, ..sim::Options::default() };
     let sim = Sim::start(world.clone(), options.clone()).await?;
     let clock = sim.clock();
@@ -120,7 +120,7 @@ async fn play(drill: &Drill, world: World, act_after: Option<Duration>, args: &A
     let played = Played { trigger, until, with: sim.customers(), without_action, ledger: sim.ledger(), acted };
     sim.stop().await;
     pool.close().await;
-    drop(postgres);
+    drop(db);
     Ok(score::score(drill, &played))
 }
 

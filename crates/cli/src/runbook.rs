@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::inventory::Inventory;
-use domain::runbook::{Diagnostic, check, parse};
+use domain::runbook::{check, parse, render};
 
+use crate::terminal::{self, say};
 use crate::files;
-use crate::terminal::say;
 
 /// What can be done.
 #[derive(clap::Subcommand)]
@@ -46,7 +46,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             say(format!("{file}: ok"));
         } else {
             failed = true;
-            say(Diagnostic::render_all(&mistakes, &file, &text));
+            say(render(&file, &text, &mistakes, terminal::coloured()));
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -9,7 +9,7 @@ use domain::Clock;
 use engine::WatchSettings;
 use engine::clock::SystemClock;
 
-use crate::app::{self, Plan};
+use crate::app::{self, Plan, Web};
 use crate::config::Config;
 use crate::terminal::say;
 use crate::{files, simulated};
@@ -55,9 +55,8 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             say(format!("Firebreak listens on {public_url}\nSign in once, within 15 minutes: {link}"));
             greeted = true;
         }
-        let web = server::Settings {
+        let web = Web {
             public_url: public_url.clone(),
-            secure_cookies: public_url.starts_with("https://"),
             environment: config.environment.clone(),
             simulated: config.simulation.is_some(),
         };

@@ -19,3 +19,9 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
+
+/// Is a person looking at stdout?
+pub(crate) fn coloured() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

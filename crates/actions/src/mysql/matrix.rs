@@ -313,7 +313,10 @@ async fn identify(connection: &mut Connection) -> Result<Server, Failure> {
         Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => connection.query(PLAIN).await?,
         answer => answer?,
     };
-    let mut values = rows.into_iter().next().unwrap_or_default().into_iter();
+    let Some(row) = rows.into_iter().next() else {
+        return Err(Failure::new(Kind::Other, "the query was answered without a row"));
+    };
+    let mut values = row.into_iter();
     let server = values.next().flatten();
     let read_only = values.next().flatten().map(|value| value == "1" || value.eq_ignore_ascii_case("on"));
     Ok((server, read_only))
