@@ -142,15 +142,19 @@ fn silent(operation: Operation<'_>, sent: bool, code: &str, cause: &str) -> Acti
 }
 
 fn no_credentials(what: &str, error: &CredentialsError) -> ActionError {
-    let text = format!("{what} was not sent: no AWS credentials ({}).", cause(error));
-    match error {
-        CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
-            ActionError::new(ErrorClass::Transient, "no_credentials", text)
-        }
-        _ => ActionError::refused("no_credentials", text).remedy(
-            "give Firebreak credentials as the AWS SDKs look for them: an instance or pod role, AWS_PROFILE, or keys in the environment",
-        ),
-    }
+    // A provider that failed may work the next time; having none at all does not pass by itself.
+    let class = match error {
+        CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => ErrorClass::Transient,
+        _ => ErrorClass::Refused,
+    };
+    ActionError::new(
+        class,
+        "no_credentials",
+        format!("{what} was not sent: no AWS credentials ({}).", cause(error).trim_end_matches('.')),
+    )
+    .remedy(
+        "give Firebreak credentials as the AWS SDKs look for them: an instance or pod role, AWS_PROFILE, or keys in the environment",
+    )
 }
 
 fn name(operation: Operation<'_>) -> String {

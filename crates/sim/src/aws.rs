@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::fault::ApiTrouble;
-use crate::hold::Phase;
+use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
 use crate::physics::{Effect, Physics, Refusal};
 use crate::shared::Shared;
@@ -171,7 +171,9 @@ async fn run(shared: Arc<Shared>, call: Call) -> Response {
         shared.enter(entry);
         return refused(service, &refusal, &id);
     }
-    shared.holds.pass(Phase::BeforeEffect, &entry).await;
+    if let Err(Lost) = shared.holds.pass(Phase::BeforeEffect, &entry).await {
+        return std::future::pending().await;
+    }
     let unanswered = trouble == Some(ApiTrouble::TimeoutAfter);
     let (outcome, entry) = shared.world(|w| {
         let outcome = (service.handle)(&entry.operation, &params, w)
@@ -184,8 +186,8 @@ async fn run(shared: Arc<Shared>, call: Call) -> Response {
         };
         (outcome, shared.enter(entry))
     });
-    shared.holds.pass(Phase::AfterEffect, &entry).await;
-    if unanswered {
+    let lost = shared.holds.pass(Phase::AfterEffect, &entry).await;
+    if unanswered || lost == Err(Lost) {
         return std::future::pending().await;
     }
     match outcome {

@@ -20,8 +20,12 @@ pub enum Phase {
 pub struct Hold {
     reached: Option<oneshot::Receiver<LedgerEntry>>,
     seen: Option<LedgerEntry>,
-    _release: oneshot::Sender<()>,
+    lose: oneshot::Sender<()>,
 }
+
+/// A held call that was lost on its way: it changes nothing, is not in the ledger, and nobody gets an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lost;
 
 impl Hold {
     /// Waits until the call has arrived at the point. `None` if the simulator stopped before.
@@ -35,6 +39,12 @@ impl Hold {
 
     /// Lets the call go on.
     pub fn release(self) {}
+
+    /// Loses the call, as a network does: held before its effect it has none.
+    pub fn lose(self) {
+        // A call that is no longer there cannot be lost either.
+        let _ = self.lose.send(());
+    }
 }
 
 /// All traps that are set and not yet sprung.
@@ -48,24 +58,24 @@ struct Trap {
     operation: String,
     phase: Phase,
     reached: oneshot::Sender<LedgerEntry>,
-    released: oneshot::Receiver<()>,
+    lost: oneshot::Receiver<()>,
 }
 
 impl Holds {
     pub(crate) fn set(&self, operation: &str, phase: Phase) -> Hold {
         let (reached_tx, reached_rx) = oneshot::channel();
-        let (release_tx, released_rx) = oneshot::channel();
+        let (lose_tx, lost_rx) = oneshot::channel();
         self.traps().push(Trap {
             operation: operation.into(),
             phase,
             reached: reached_tx,
-            released: released_rx,
+            lost: lost_rx,
         });
-        Hold { reached: Some(reached_rx), seen: None, _release: release_tx }
+        Hold { reached: Some(reached_rx), seen: None, lose: lose_tx }
     }
 
     /// Called by every call at both points: returns at once unless a trap is set for it.
-    pub(crate) async fn pass(&self, phase: Phase, call: &LedgerEntry) {
+    pub(crate) async fn pass(&self, phase: Phase, call: &LedgerEntry) -> Result<(), Lost> {
         let trap = {
             let mut traps = self.traps();
             // A trap whose owner has gone is no trap.
@@ -76,9 +86,12 @@ impl Holds {
         if let Some(trap) = trap
             && trap.reached.send(call.clone()).is_ok()
         {
-            // An error means that the hold was dropped: both ways of letting go look the same.
-            let _ = trap.released.await;
+            // An error means that the hold was dropped: the call goes on.
+            if trap.lost.await.is_ok() {
+                return Err(Lost);
+            }
         }
+        Ok(())
     }
 
     fn traps(&self) -> std::sync::MutexGuard<'_, Vec<Trap>> {

@@ -8,6 +8,7 @@ mod activity;
 mod group;
 mod instances;
 mod processes;
+mod size;
 
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
         .observing(activity::DescribeHooks(aws()))
         .observing(activity::DescribeRefreshes(aws()))
         .observing(instances::DescribeInstance(aws()))
-        .changing(group::ScaleTo(aws()))
-        .changing(group::SetMaxSize(aws()))
+        .changing(size::ScaleTo(aws()))
+        .changing(size::SetMaxSize(aws()))
         .changing(processes::SuspendProcesses(aws()))
         .changing(processes::ResumeProcesses(aws()))
         .changing(instances::ProtectInstances(aws()))

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use actions::Settings;
 use domain::action::ErrorClass;
 use serde_json::json;
 use sim::{ApiFault, ApiTrouble, FaultKind};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
-use crate::harness::{GROUP, REGION, Stage};
+use crate::harness::{self, Bench, GROUP, REGION, Stage};
 
 fn trouble(operation: &str, trouble: ApiTrouble) -> FaultKind {
     FaultKind::Api(ApiFault {
@@ -99,9 +102,30 @@ async fn nobody_there_is_transient_even_for_a_change() {
     let stage = Stage::calm().await;
     let action = stage.registry.get("autoscaling.scale_to").unwrap();
     let facts = action.observe(&stage.ctx, &scale()).await.unwrap();
-    let crate::harness::Stage { sim, bench } = stage;
+    let Stage { sim, bench } = stage;
     sim.stop().await;
     let action = bench.registry.get("autoscaling.scale_to").unwrap();
     let error = action.apply(&bench.ctx, &scale(), &facts).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "cannot_connect"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_cut_after_sending_is_unknown_for_a_change_alone() {
+    let stage = Stage::calm().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+        }
+    });
+    let (inventory, secrets) = harness::inventory(&stage.sim);
+    let settings = Settings { aws_endpoint: Some(endpoint), ..Settings::default() };
+    let bench = Bench::new(inventory, settings, secrets).await;
+    let action = bench.registry.get("autoscaling.scale_to").unwrap();
+    let error = action.observe(&bench.ctx, &scale()).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "no_answer"), "{error}");
+    let facts = json!({ "desired": 6, "min": 0, "max": 9 });
+    let error = action.apply(&bench.ctx, &scale(), &facts).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Unknown, "no_answer"), "{error}");
 }

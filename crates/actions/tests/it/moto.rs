@@ -38,6 +38,7 @@ async fn moto() -> Moto {
         .stderr(Stdio::null())
         .spawn()
         .expect("python3 starts");
+    // moto says nothing when it is ready: knock until it opens.
     loop {
         if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             return Moto { process, endpoint: format!("http://127.0.0.1:{port}") };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::packet::{SqlError, Table, Value};
-use crate::hold::Phase;
+use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
 use crate::physics::Physics;
 use crate::shared::Shared;
@@ -46,7 +46,9 @@ async fn pause(shared: &Arc<Shared>, host: usize, user: &str, pause: bool) -> An
         request_id: shared.request_id(),
         status: 200,
     };
-    shared.holds.pass(Phase::BeforeEffect, &entry).await;
+    if let Err(Lost) = shared.holds.pass(Phase::BeforeEffect, &entry).await {
+        return std::future::pending().await;
+    }
     let entry = shared.world(|w| {
         entry.effect = w.pause(host, pause);
         shared.enter(entry)
@@ -55,7 +57,9 @@ async fn pause(shared: &Arc<Shared>, host: usize, user: &str, pause: bool) -> An
     if let Err((address, error)) = shared.listeners.settle(shared).await {
         return Err(SqlError::new(1045, "28000", format!("ProxySQL Admin Error: {address}: {error}")));
     }
-    shared.holds.pass(Phase::AfterEffect, &entry).await;
+    if let Err(Lost) = shared.holds.pass(Phase::AfterEffect, &entry).await {
+        return std::future::pending().await;
+    }
     Ok(None)
 }
 

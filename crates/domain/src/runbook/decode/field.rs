@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Decoder;
-use crate::runbook::diagnostic::Pos;
-use crate::runbook::diagnostic::{Diagnostic, Place};
+use crate::runbook::diagnostic::{Diagnostic, Place, Pos};
 use crate::runbook::expr::compile::Flaw;
 use crate::runbook::suggest::suggest;
 use crate::runbook::template;

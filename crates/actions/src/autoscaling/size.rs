@@ -1,0 +1,239 @@
+//! How many hosts a group should have, and how many it may have.
+//!
+//! Both are stated as absolute numbers, and numbers at which AWS would choose victims by itself are refused.
+
+use std::sync::Arc;
+
+use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoCall};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{SERVICE, named};
+use crate::aws::Aws;
+use crate::calls::Calls;
+use crate::input;
+use crate::shell::Command;
+
+/// `autoscaling.scale_to`.
+pub(super) struct ScaleTo(pub(super) Arc<Aws>);
+
+/// The wanted size.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScaleInput {
+    /// AWS region of the group.
+    #[serde(deserialize_with = "input::name")]
+    region: String,
+    /// Name of the Auto Scaling group.
+    #[serde(deserialize_with = "input::name")]
+    group: String,
+    /// The desired capacity, as an absolute number.
+    desired: i32,
+}
+
+/// The sizes of a group.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Sizes {
+    desired: i32,
+    min: i32,
+    max: i32,
+}
+
+/// The size that a group was given.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Scaled {
+    /// The group.
+    group: String,
+    /// Its desired capacity.
+    desired: i32,
+}
+
+impl Sizes {
+    async fn of(aws: &Aws, ctx: &Ctx, region: &str, group: &str) -> Result<Self, ActionError> {
+        let group = super::group(&Calls::new(ctx), aws, region, group).await?;
+        Ok(Self {
+            desired: group.desired_capacity().unwrap_or_default(),
+            min: group.min_size().unwrap_or_default(),
+            max: group.max_size().unwrap_or_default(),
+        })
+    }
+}
+
+/// Cannot be undone: lowering the desired capacity again would let AWS choose which hosts go.
+impl Change for ScaleTo {
+    const NAME: &'static str = "autoscaling.scale_to";
+    const SUMMARY: &'static str = "Set the desired capacity of a group to an absolute number";
+    const PERMISSIONS: &'static [&'static str] =
+        &["autoscaling:DescribeAutoScalingGroups", "autoscaling:SetDesiredCapacity"];
+    const EFFECT: Effect = Effect::Idempotent;
+    const UNDOABLE: bool = false;
+    type Input = ScaleInput;
+    type Facts = Sizes;
+    type Output = Scaled;
+
+    async fn observe(&self, ctx: &Ctx, input: &ScaleInput) -> Result<Sizes, ActionError> {
+        Sizes::of(&self.0, ctx, &input.region, &input.group).await
+    }
+
+    fn settled(&self, input: &ScaleInput, facts: &Sizes) -> Option<Scaled> {
+        (facts.desired == input.desired)
+            .then(|| Scaled { group: input.group.clone(), desired: input.desired })
+    }
+
+    fn plan(&self, input: &ScaleInput, facts: &Sizes) -> Result<Vec<ObjectChange>, ActionError> {
+        self.0.may_change_group(&input.region, &input.group)?;
+        if !(facts.min..=facts.max).contains(&input.desired) {
+            return Err(ActionError::refused(
+                "beyond_limits",
+                format!(
+                    "The group {} may have {} to {} hosts, so its desired capacity cannot be {} (it is {}).",
+                    input.group, facts.min, facts.max, input.desired, facts.desired
+                ),
+            )
+            .remedy(
+                "raise the maximum first (`autoscaling.set_max_size`), or choose a number within the limits",
+            ));
+        }
+        Ok(vec![ObjectChange {
+            object: named(&input.group),
+            property: "desired capacity".into(),
+            before: facts.desired.into(),
+            after: input.desired.into(),
+        }])
+    }
+
+    fn predict(&self, input: &ScaleInput, _facts: &Sizes) -> Option<Scaled> {
+        Some(Scaled { group: input.group.clone(), desired: input.desired })
+    }
+
+    async fn apply(&self, ctx: &Ctx, input: &ScaleInput, _facts: &Sizes) -> Result<Scaled, ActionError> {
+        let client = self.0.region(&input.region).autoscaling;
+        Calls::new(ctx)
+            .change(SERVICE, "SetDesiredCapacity", &input.group, |gate| {
+                client
+                    .set_desired_capacity()
+                    .auto_scaling_group_name(&input.group)
+                    .desired_capacity(input.desired)
+                    .honor_cooldown(false)
+                    .customize()
+                    .interceptor(gate)
+                    .send()
+            })
+            .await?;
+        Ok(Scaled { group: input.group.clone(), desired: input.desired })
+    }
+
+    fn undo(&self, _input: &ScaleInput, _facts: &Sizes) -> Option<UndoCall> {
+        None
+    }
+
+    fn command(&self, input: &ScaleInput) -> String {
+        Command::aws("autoscaling set-desired-capacity", &input.region)
+            .option("--auto-scaling-group-name", &input.group)
+            .option("--desired-capacity", &input.desired.to_string())
+            .flag("--no-honor-cooldown")
+            .line()
+    }
+}
+
+/// `autoscaling.set_max_size`.
+pub(super) struct SetMaxSize(pub(super) Arc<Aws>);
+
+/// The wanted maximum.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaxInput {
+    /// AWS region of the group.
+    #[serde(deserialize_with = "input::name")]
+    region: String,
+    /// Name of the Auto Scaling group.
+    #[serde(deserialize_with = "input::name")]
+    group: String,
+    /// The greatest size, as an absolute number.
+    max: i32,
+}
+
+/// The maximum that a group was given.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Maximum {
+    /// The group.
+    group: String,
+    /// Its greatest size.
+    max: i32,
+}
+
+impl Change for SetMaxSize {
+    const NAME: &'static str = "autoscaling.set_max_size";
+    const SUMMARY: &'static str = "Set the greatest size of a group";
+    const PERMISSIONS: &'static [&'static str] =
+        &["autoscaling:DescribeAutoScalingGroups", "autoscaling:UpdateAutoScalingGroup"];
+    const EFFECT: Effect = Effect::Idempotent;
+    const UNDOABLE: bool = true;
+    type Input = MaxInput;
+    type Facts = Sizes;
+    type Output = Maximum;
+
+    async fn observe(&self, ctx: &Ctx, input: &MaxInput) -> Result<Sizes, ActionError> {
+        Sizes::of(&self.0, ctx, &input.region, &input.group).await
+    }
+
+    fn settled(&self, input: &MaxInput, facts: &Sizes) -> Option<Maximum> {
+        (facts.max == input.max).then(|| Maximum { group: input.group.clone(), max: input.max })
+    }
+
+    fn plan(&self, input: &MaxInput, facts: &Sizes) -> Result<Vec<ObjectChange>, ActionError> {
+        self.0.may_change_group(&input.region, &input.group)?;
+        // Below the desired capacity AWS would terminate hosts of its own choice.
+        if input.max < facts.desired || input.max < facts.min {
+            return Err(ActionError::refused(
+                "beyond_limits",
+                format!(
+                    "The maximum of {} cannot be {}: {} hosts are desired, and at least {} are kept.",
+                    input.group, input.max, facts.desired, facts.min
+                ),
+            )
+            .remedy("remove the surplus hosts by id first, then lower the maximum"));
+        }
+        Ok(vec![ObjectChange {
+            object: named(&input.group),
+            property: "maximum size".into(),
+            before: facts.max.into(),
+            after: input.max.into(),
+        }])
+    }
+
+    fn predict(&self, input: &MaxInput, _facts: &Sizes) -> Option<Maximum> {
+        Some(Maximum { group: input.group.clone(), max: input.max })
+    }
+
+    async fn apply(&self, ctx: &Ctx, input: &MaxInput, _facts: &Sizes) -> Result<Maximum, ActionError> {
+        let client = self.0.region(&input.region).autoscaling;
+        Calls::new(ctx)
+            .change(SERVICE, "UpdateAutoScalingGroup", &input.group, |gate| {
+                client
+                    .update_auto_scaling_group()
+                    .auto_scaling_group_name(&input.group)
+                    .max_size(input.max)
+                    .customize()
+                    .interceptor(gate)
+                    .send()
+            })
+            .await?;
+        Ok(Maximum { group: input.group.clone(), max: input.max })
+    }
+
+    fn undo(&self, input: &MaxInput, facts: &Sizes) -> Option<UndoCall> {
+        if facts.max == input.max {
+            return None;
+        }
+        let before = MaxInput { region: input.region.clone(), group: input.group.clone(), max: facts.max };
+        input::call(Self::NAME, &before)
+    }
+
+    fn command(&self, input: &MaxInput) -> String {
+        Command::aws("autoscaling update-auto-scaling-group", &input.region)
+            .option("--auto-scaling-group-name", &input.group)
+            .option("--max-size", &input.max.to_string())
+            .line()
+    }
+}
