@@ -3,6 +3,7 @@
 //! - `serve` runs the control plane on a configuration file;
 //! - `demo` runs it on embedded defaults, against a simulated AWS in which the incident of 7 May 2024 happens;
 //! - `drill` plays an incident head-less and scores it;
+//! - `sign-in` prints a link that signs a person in;
 //! - `sim` runs the simulated AWS alone;
 //! - `runbook check` finds every mistake in runbook files.
 
@@ -13,6 +14,7 @@ mod drill;
 mod files;
 mod runbook;
 mod serve;
+mod sign_in;
 mod simulated;
 mod terminal;
 
@@ -37,6 +39,8 @@ enum Command {
     Drill(drill::Args),
     /// Run the simulated AWS alone
     Sim(simulated::Args),
+    /// Print a link that signs a person in, once
+    SignIn(sign_in::Args),
     /// Work with runbook files
     #[command(subcommand)]
     Runbook(runbook::Command),
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
                     Command::Serve(args) => serve::serve(args).await,
                     Command::Demo(args) => demo::demo(args).await,
                     Command::Drill(args) => drill::drill(args).await,
+                    Command::SignIn(args) => sign_in::sign_in(args).await,
                     Command::Sim(args) => simulated::sim(args).await,
                     Command::Runbook(command) => runbook::run(command).await,
                 }

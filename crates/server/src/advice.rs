@@ -179,7 +179,7 @@ fn through(fleet: &str, cells: &[&Cell]) -> String {
     let failing = hosts.values().filter(|failing| **failing).count();
     let sum = |of: fn(&Cell) -> u32| cells.iter().map(|c| f64::from(of(c))).sum::<f64>();
     let failed = sum(|c| c.failed) / sum(|c| c.tries).max(1.0);
-    format!("through {failing} of {} hosts of {fleet} ({} of tries)", hosts.len(), share(failed))
+    format!("through {failing} of {} hosts of {fleet} ({} of tries)", hosts.len(), share(&failed))
 }
 
 /// An error share from which customers feel it, 0 to 1.
@@ -192,7 +192,7 @@ pub(crate) fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Opt
     if felt.is_empty() {
         return None;
     }
-    let named: Vec<_> = felt.iter().map(|(cluster, value)| format!("{} of {cluster}", share(*value))).collect();
+    let named: Vec<_> = felt.iter().map(|(cluster, value)| format!("{} of {cluster}", share(value))).collect();
     Some(Finding {
         what: format!("Requests fail though logins work: {}.", named.join(", ")),
         advice: "Look at the cluster and at what changed last; the proxies are not it.".into(),

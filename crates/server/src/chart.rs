@@ -46,7 +46,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn share(&self) -> String {
-        words::share(self.last)
+        words::share(&self.last)
     }
 }
 
@@ -93,9 +93,9 @@ pub(crate) fn draw(title: &'static str, samples: &[Sample], from: Timestamp, to:
     Some(Chart {
         title,
         summary: format!("{title}, last hour. Now: {}.", worst.join(", ")),
-        top: words::share(top),
-        middle: words::share(top / 2.0),
-        times: [from, from + (to - from) / 2, to].map(words::Moment),
+        top: words::share(&top),
+        middle: words::share(&(top / 2.0)),
+        times: [from, from + (to - from) / 2, to].map(|at| words::moment(&at)),
         lines,
     })
 }

@@ -28,15 +28,22 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// What to do about it.
     pub(crate) remedy: Option<String>,
-    /// Where to go from here: label and address.
-    pub(crate) link: Option<(String, String)>,
+    /// Where to go from here.
+    pub(crate) link: Option<Box<Link>>,
     /// Further members of the JSON form.
-    pub(crate) more: Map<String, Value>,
+    pub(crate) more: Box<Map<String, Value>>,
+}
+
+/// A way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) label: String,
+    pub(crate) href: String,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), remedy: None, link: None, more: Map::new() }
+        Self { status, code, detail: detail.into(), remedy: None, link: None, more: Box::default() }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -66,7 +73,7 @@ impl Problem {
 
     #[must_use]
     pub(crate) fn link(mut self, label: impl Into<String>, href: impl Into<String>) -> Self {
-        self.link = Some((label.into(), href.into()));
+        self.link = Some(Box::new(Link { label: label.into(), href: href.into() }));
         self
     }
 
@@ -90,7 +97,7 @@ impl Problem {
         });
         if let Value::Object(body) = &mut body {
             body.extend(self.remedy.iter().map(|remedy| ("remedy".to_owned(), Value::from(remedy.as_str()))));
-            body.extend(self.more.clone());
+            body.extend((*self.more).clone());
         }
         body
     }

@@ -280,7 +280,7 @@ impl Heat {
             f if f < 1.0 => "h3",
             _ => "h4",
         };
-        let text = if cell.failed == 0 { "ok".into() } else { words::share(failed) };
+        let text = if cell.failed == 0 { "ok".into() } else { words::share(&failed) };
         let why = cell.error.as_ref().map_or_else(String::new, |e| format!(": {}", e.message));
         let says = format!("{cluster} {path}: {} of {} tries failed{why}", cell.failed, cell.tries);
         Self { class, text, says }

@@ -121,7 +121,7 @@ pub(crate) fn needs_a_person(state: &str) -> bool {
 
 /// A moment: time of day, and the whole of it for whoever asks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment(pub(crate) Timestamp);
+pub(crate) struct Moment(Timestamp);
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,7 +139,7 @@ impl HtmlSafe for Moment {}
 
 /// A moment with its day.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Day(pub(crate) Timestamp);
+pub(crate) struct Day(Timestamp);
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,6 +153,16 @@ impl fmt::Display for Day {
 }
 
 impl HtmlSafe for Day {}
+
+/// The time of day, for templates.
+pub(crate) fn moment(at: &Timestamp) -> Moment {
+    Moment(*at)
+}
+
+/// Day and time, for templates.
+pub(crate) fn day(at: &Timestamp) -> Day {
+    Day(*at)
+}
 
 /// `4 s`, `2 m 14 s`, `3 h 05 m`, `2 d 3 h`.
 pub(crate) fn span(delta: TimeDelta) -> String {
@@ -176,12 +186,13 @@ pub(crate) fn offset(delta: TimeDelta) -> String {
 }
 
 /// A share of 1 as a percentage: `0 %`, `0.4 %`, `31 %`.
-pub(crate) fn share(value: f64) -> String {
-    percent(value * 100.0)
+pub(crate) fn share(value: &f64) -> String {
+    percent(&(value * 100.0))
 }
 
 /// A number of percent. What is not nothing is never told as nothing, and what is not all never as all.
-pub(crate) fn percent(value: f64) -> String {
+pub(crate) fn percent(value: &f64) -> String {
+    let value = *value;
     if value > 0.0 && value < 0.05 {
         return "< 0.1 %".into();
     }
@@ -263,12 +274,12 @@ mod tests {
 
     #[test]
     fn a_little_is_not_nothing_and_almost_is_not_all() {
-        assert_eq!(share(0.0), "0 %");
-        assert_eq!(share(0.000_1), "< 0.1 %");
-        assert_eq!(share(0.004), "0.4 %");
-        assert_eq!(share(0.31), "31 %");
-        assert_eq!(share(0.999), "99 %");
-        assert_eq!(share(1.0), "100 %");
+        assert_eq!(share(&0.0), "0 %");
+        assert_eq!(share(&0.000_1), "< 0.1 %");
+        assert_eq!(share(&0.004), "0.4 %");
+        assert_eq!(share(&0.31), "31 %");
+        assert_eq!(share(&0.999), "99 %");
+        assert_eq!(share(&1.0), "100 %");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The actions against real counterparts: the simulator on the wire, moto as a second opinion, MariaDB, and servers
 //! that misbehave. One binary, because linking the AWS SDK is what costs.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod calls;
 mod changes;
 mod describe;

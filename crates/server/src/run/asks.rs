@@ -1,6 +1,8 @@
 //! What may be asked of a run now: the very question that the worker asks before it obeys, put as buttons.
 
-use domain::run::{Ask, State, StepPath, Takeback, answer};
+use domain::run::{Ask, Node, State, Status, StepPath, Takeback, answer};
+
+use crate::words;
 
 /// A button, with its form.
 #[derive(Debug, Clone)]
@@ -67,17 +69,62 @@ pub(crate) fn choices(state: &State) -> Vec<Choice> {
     ]
 }
 
-/// What may be asked about a step now; nothing for a step that needs nobody.
-pub(super) fn of_step(state: &State, path: &StepPath) -> Vec<Choice> {
+/// A step that waits for a person.
+#[derive(Debug, Clone)]
+pub(crate) struct Decision {
+    pub(crate) path: String,
+    pub(crate) title: String,
+    /// Why it waits, in a sentence.
+    pub(crate) why: String,
+    pub(crate) remedy: Option<String>,
+    /// Nobody but a person can tell whether its call took effect.
+    pub(crate) unknown: bool,
+    /// What was seen right before the call, to set beside what is seen now.
+    pub(crate) before: Vec<(String, String)>,
+    /// What is seen now, or what a failed guard saw.
+    pub(crate) facts: Vec<(String, String)>,
+    pub(crate) choices: Vec<Choice>,
+}
+
+/// All steps that wait for a person, with what can be decided.
+pub(super) fn decisions(state: &State, title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
+    let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
+    let waiting = state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));
+    waiting
+        .map(|(path, node)| {
+            let unknown = unknown(node);
+            let why = match &node.error {
+                _ if unknown => "The call got no answer, and nothing but a person can tell whether it took effect.".into(),
+                Some(error) => error.message.clone(),
+                None => "It failed.".into(),
+            };
+            let remedy = if unknown {
+                Some("Look for yourself. If it happened, mark it as done; if it did not, retry.".into())
+            } else {
+                node.error.as_ref().and_then(|e| e.remedy.clone())
+            };
+            let before = node.intent.as_ref().filter(|_| unknown).map(|i| words::facts(&i.facts)).unwrap_or_default();
+            Decision {
+                title: title(path.as_str()).unwrap_or_else(|| path.to_string()),
+                path: path.to_string(),
+                why,
+                remedy,
+                unknown,
+                before,
+                facts: node.facts.as_ref().map(words::facts).unwrap_or_default(),
+                choices: of_step(state, path),
+            }
+        })
+        .collect()
+}
+
+/// What may be asked about a step now.
+fn of_step(state: &State, path: &StepPath) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
+    let done = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let all = [
         Choice::new(state, &Ask::Retry { step: step() }, "Retry", "Tries it again."),
-        Choice::new(
-            state,
-            &Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null },
-            "Mark as done",
-            "It happened, or was done by hand. Later steps read no output from it.",
-        ),
+        Choice::new(state, &done, "Mark as done", "It happened, or was done by hand. Later steps read no output from it."),
         Choice::new(state, &Ask::Skip { step: step(), reason: reason() }, "Skip", "Leaves it out and goes on."),
     ];
     all.into_iter().filter(|choice| choice.why_not.is_none()).collect()

@@ -19,8 +19,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::error::Problem;
 
-pub(crate) use asks::{Choice, choices};
-pub(crate) use steps::StepView;
+pub(crate) use asks::{Choice, Decision, choices};
+pub(crate) use steps::{Outline, StepView};
 pub(crate) use timeline::Told;
 
 /// So many of the newest calls that only looked are shown; those that change something are all shown.
@@ -75,6 +75,11 @@ impl RunView {
         self.journal[from..].iter().map(|record| timeline::tell(record, self.row.created_at)).collect()
     }
 
+    /// The steps that wait for a person.
+    pub(crate) fn decisions(&self) -> Vec<Decision> {
+        asks::decisions(&self.state, |path| self.steps.iter().find_map(|step| step.titled(path)))
+    }
+
     /// How long it lasted, or lasts.
     pub(crate) fn elapsed(&self) -> chrono::TimeDelta {
         self.row.ended_at.unwrap_or(self.now) - self.row.created_at
@@ -82,6 +87,6 @@ impl RunView {
 }
 
 /// The steps of a runbook as a list to read before anything is started.
-pub(crate) fn overview(runbook: &Runbook) -> Vec<steps::Outline> {
+pub(crate) fn overview(runbook: &Runbook) -> Vec<Outline> {
     steps::outline(&runbook.steps, 0)
 }

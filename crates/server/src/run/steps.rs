@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
 
-use super::asks::{self, Choice};
-use crate::words::{self, Badge, Icon, Moment, Tone};
+use crate::words::{self, Badge, Icon, Tone};
 
 /// What the tree is made from.
 pub(super) struct Sight<'a> {
@@ -63,9 +62,6 @@ pub(crate) struct StepView {
     /// `3 of 6 done`.
     pub(crate) progress: Option<String>,
     pub(crate) steps: Vec<StepView>,
-    /// What may be asked about it now.
-    #[serde(skip)]
-    pub(crate) choices: Vec<Choice>,
 }
 
 /// One attempt.
@@ -92,9 +88,12 @@ impl StepView {
         self.attempts.iter().filter_map(|a| Some((a, a.error.as_ref()?)))
     }
 
-    /// Is there anything to unfold?
-    pub(crate) fn has_more(&self) -> bool {
-        self.started_at.is_some() || self.why.is_some() || !self.steps.is_empty()
+    /// The title of the step at a path, which may be inside this one.
+    pub(super) fn titled(&self, path: &str) -> Option<String> {
+        if self.path == path {
+            return Some(self.title.clone());
+        }
+        self.steps.iter().find_map(|step| step.titled(path))
     }
 
     fn is_over(&self) -> bool {
@@ -245,7 +244,6 @@ impl Tree<'_> {
             calls: self.calls.get(path.as_str()).into_iter().flatten().map(|c| (*c).clone()).collect(),
             progress: None,
             steps: Vec::new(),
-            choices: asks::of_step(self.sight.state, path),
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) fn tell(record: &Record, from: Timestamp) -> Told {
     };
     Told {
         seq: record.seq,
-        at: Moment(record.at),
+        at: words::moment(&record.at),
         offset: words::offset(record.at - from),
         tone,
         icon,

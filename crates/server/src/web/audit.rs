@@ -9,7 +9,7 @@ use super::{Frame, html};
 use crate::app::App;
 use crate::error::Problem;
 use crate::session::Visitor;
-use crate::words::{self, Day};
+use crate::words;
 
 const SHOWN: i64 = 200;
 

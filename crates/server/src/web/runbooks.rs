@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use super::{Frame, html, with_status};
 use crate::app::App;
-use crate::error::{Problem, sentence};
+use crate::error::Problem;
 use crate::plans::{self, Agreed, Confirmation};
-use crate::run::overview;
+use crate::run::{Outline, overview};
 use crate::session::Visitor;
-use crate::words::{self, Moment};
+use crate::words;
 
 /// Inputs of the runbook are sent under names of their own, so that none can be taken for a field of ours.
 const INPUT: &str = "input.";
@@ -107,7 +107,7 @@ struct Planned {
 }
 
 impl Page {
-    fn steps(&self) -> Vec<crate::run::Outline> {
+    fn steps(&self) -> Vec<Outline> {
         overview(&self.runbook)
     }
 }
@@ -341,7 +341,7 @@ pub(crate) fn choices(kind: &InputType, inventory: &Inventory) -> Option<Vec<(St
         InputType::Boolean => Some(vec![("true".into(), "yes".into()), ("false".into(), "no".into())]),
         InputType::Cluster => {
             let label = |c: &domain::inventory::Cluster| {
-                format!("{} ({} of customers)", c.id, words::percent(c.customers_percent))
+                format!("{} ({} of customers)", c.id, words::percent(&c.customers_percent))
             };
             Some(inventory.clusters.iter().map(|c| (c.id.clone(), label(c))).collect())
         }

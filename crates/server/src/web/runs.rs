@@ -5,7 +5,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::plan::Plan;
+use domain::plan::{Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, StepPath, Takeback};
 use serde::Deserialize;
 use store::pages::{RunFilter, RunRow};
@@ -16,7 +16,7 @@ use crate::app::{App, to_the_end};
 use crate::error::Problem;
 use crate::run::{self, Choice, RunView, Told};
 use crate::session::Visitor;
-use crate::words::{self, Day, Moment};
+use crate::words;
 
 /// On one page of the list.
 pub(crate) const PAGE: usize = 40;
@@ -157,8 +157,6 @@ struct Page {
     told: Vec<Told>,
     choices: Vec<Choice>,
     plan: Option<Plan>,
-    /// One for each form that is drawn: a double click asks once.
-    ask_id: Uuid,
 }
 
 impl Page {
@@ -166,9 +164,18 @@ impl Page {
         Tab::ALL.iter()
     }
 
+    fn shows(&self, tab: &Tab) -> bool {
+        self.tab == *tab
+    }
+
     /// Entries of the journal that are not shown.
     fn untold(&self) -> usize {
         if self.tab == Tab::Timeline { self.run.journal.len() - self.told.len() } else { 0 }
+    }
+
+    /// One for each form that is drawn: a double click asks once.
+    fn fresh(&self) -> Uuid {
+        Uuid::now_v7()
     }
 
     fn changes_made(&self) -> usize {
@@ -192,7 +199,7 @@ pub(crate) async fn page(
     let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
     let plan = run.plan();
-    let page = Page { frame, plan, told, choices, tab: show.tab, run, ask_id: Uuid::now_v7() };
+    let page = Page { frame, plan, told, choices, tab: show.tab, run };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 

@@ -12,7 +12,7 @@ use crate::chart::{HEIGHT, WIDTH};
 use crate::error::Problem;
 use crate::session::Visitor;
 use crate::situation::{self, Situation};
-use crate::words::{self, Moment};
+use crate::words;
 
 #[derive(Template)]
 #[template(path = "situation.html", blocks = ["main"])]

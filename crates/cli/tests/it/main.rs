@@ -1,0 +1,9 @@
+//! The binary as people and machines meet it: real processes, a real Postgres, the real AWS SDK against the simulator on
+//! the wire (and against moto), real MySQL logins, a real Chromium.
+
+mod browser;
+mod drills;
+mod kills;
+mod moto;
+mod runbooks;
+mod served;

@@ -1,0 +1,205 @@
+//! `firebreak serve` as a child process, and a person signed in to its API.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use serde_json::{Value, json};
+use sim::WorldInfo;
+use store::private::TestDb;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Longer than anything here takes; what lasts longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A database, a configuration, and the process that runs on them. Dropping it kills the process.
+pub struct Served {
+    pub db: TestDb,
+    pub url: String,
+    folder: TempDir,
+    process: Option<Child>,
+    /// The sign-in link that the last start printed.
+    pub link: String,
+}
+
+impl Served {
+    /// Serves a simulated world.
+    pub async fn on(sim: &sim::Sim) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "inventory": inventory(&sim.world_info(), folder.path()),
+            "aws": { "endpoint": sim.endpoint() },
+            "symptom": { "prometheus": sim.endpoint(), "error_share": "cluster:request_error_share" },
+            "simulation": { "control": sim.endpoint() },
+            "environment": "test",
+        });
+        Self::with(config, folder).await
+    }
+
+    /// Serves a configuration; port, address and lease are filled in.
+    pub async fn with(mut config: Value, folder: TempDir) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        config["listen"] = json!(format!("127.0.0.1:{port}"));
+        // Short, so that a take-over after a kill costs a test little.
+        config["worker"] = json!({ "lease_s": 1.5 });
+        std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();
+        let db = TestDb::new().await.unwrap();
+        let mut served =
+            Self { db, url: format!("http://127.0.0.1:{port}"), folder, process: None, link: String::new() };
+        served.start();
+        served
+    }
+
+    /// Starts the process, and waits until it says that it listens.
+    pub fn start(&mut self) {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_firebreak"))
+            .args(["serve", "--config"])
+            .arg(self.folder.path().join("firebreak.yaml"))
+            .env("DATABASE_URL", self.db.url())
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, said) = mpsc::channel();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        let end = Instant::now() + PATIENCE;
+        self.link = loop {
+            let line = said.recv_timeout(end - Instant::now()).expect("the server never said that it listens");
+            if let Some((_, link)) = line.split_once("15 minutes: ") {
+                break link.to_owned();
+            }
+        };
+        self.process = Some(process);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Signs a person in with the link of the last start.
+    pub async fn person(&self) -> Person {
+        Person::sign_in(&self.url, &self.link).await
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Somebody with a session.
+pub struct Person {
+    client: reqwest::Client,
+    url: String,
+    cookie: String,
+    csrf: String,
+}
+
+impl Person {
+    async fn sign_in(url: &str, link: &str) -> Self {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(120))
+            .build()
+            .unwrap();
+        let answer = client.post(link).header(CONTENT_TYPE, "application/x-www-form-urlencoded").send().await.unwrap();
+        let cookie = answer.headers().get(SET_COOKIE).unwrap_or_else(|| panic!("{answer:?}")).to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let mut person = Self { client, url: url.to_owned(), cookie, csrf: String::new() };
+        person.csrf = person.get("/api/v1/session").await["csrf"].as_str().unwrap().to_owned();
+        person
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let request = self.client.get(format!("{}{path}", self.url)).header(COOKIE, &self.cookie);
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "GET {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header(COOKIE, &self.cookie)
+            .header("x-csrf-token", &self.csrf)
+            .header("idempotency-key", Uuid::now_v7().to_string())
+            .json(body);
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "POST {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Starts a runbook.
+    pub async fn start(&self, runbook: &str, inputs: Value) -> Uuid {
+        let body = json!({ "runbook": runbook, "inputs": inputs, "reason": "a test" });
+        let started = self.post("/api/v1/runs", &body).await;
+        started["run_id"].as_str().unwrap().parse().unwrap()
+    }
+}
+
+/// Waits, on the database's bell, until a run has ended; a run that waits for a person has failed here.
+pub async fn ended(db: &TestDb, run: Uuid) -> store::pages::RunRow {
+    let mut bell = store::listener::PgListener::connect_with(db.pool()).await.unwrap();
+    bell.listen("firebreak").await.unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let row = store::pages::run(db.pool(), run).await.unwrap().unwrap();
+        if row.ended_at.is_some() {
+            return row;
+        }
+        let waits = ["paused", "stuck", "outcome_unknown"].contains(&row.state.as_str());
+        if waits || Instant::now() > end {
+            let journal = store::runs::journal(db.pool(), run).await.unwrap();
+            panic!("the run is {}: {:#?}", row.state, &journal[journal.len().saturating_sub(8)..]);
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await;
+    }
+}
+
+/// The inventory of a simulated world, its passwords in files.
+fn inventory(world: &WorldInfo, folder: &Path) -> Value {
+    let account = |user: &str, password: &str| {
+        let file: PathBuf = folder.join(user);
+        std::fs::write(&file, password).unwrap();
+        json!({ "user": user, "password": { "file": file } })
+    };
+    let clusters: Vec<_> = world
+        .clusters
+        .iter()
+        .map(|c| {
+            json!({
+                "id": c.id, "region": world.region, "endpoint": c.endpoint, "port": c.port,
+                "customers_percent": c.customers_percent, "max_connections": c.max_connections,
+                "probe": account(&c.probe_user, &c.probe_password),
+            })
+        })
+        .collect();
+    let fleets: Vec<_> = world
+        .fleets
+        .iter()
+        .map(|f| {
+            json!({
+                "id": f.asg, "region": f.region, "group": f.asg, "target_group": f.target_group_arn,
+                "port": f.mysql_port, "admin_port": f.admin_port,
+                "admin": account(&f.admin_user, &f.admin_password),
+                "clusters": world.clusters.iter().map(|c| &c.id).collect::<Vec<_>>(),
+                "backend_connections": f.backend_connections,
+            })
+        })
+        .collect();
+    json!({ "clusters": clusters, "fleets": fleets })
+}

@@ -1,0 +1,8 @@
+//! The real router on a real Postgres with a real engine; only the outside is a lamp.
+
+mod api;
+mod bench;
+mod pages;
+mod routes;
+mod sign_in;
+mod starting;

@@ -1,0 +1,168 @@
+//! What pages show.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use futures::StreamExt;
+use serde_json::json;
+use store::fleets::{FleetView, Sample};
+use tower::ServiceExt;
+
+use super::bench::{Answer, Bench, run_of};
+
+/// The inner part, without what differs from run to run.
+fn stable(answer: &Answer, secrets: &[&str]) -> String {
+    let main = answer.text.split("<main id=\"main\">").nth(1).unwrap().split("</main>").next().unwrap();
+    let mut text = main.to_owned();
+    for secret in secrets {
+        text = text.replace(secret, "[…]");
+    }
+    let mut out = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("<time") {
+        out.push_str(before);
+        out.push_str("[time]");
+        rest = after.split_once("</time>").map_or("", |(_, rest)| rest);
+    }
+    out.push_str(rest);
+    out.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_plan_page() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let page = person.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
+    let (hash, key) = (page.field("plan_hash"), page.field("idem_key"));
+    let runbook_hash = &bench.engine.library().get("switch-lamp").unwrap().runbook.as_ref().unwrap().hash;
+    let short = |hash: &str| hash[..12].to_owned();
+    let secrets = [&hash, &short(&hash), &key, &person.csrf, runbook_hash, &short(runbook_hash)];
+    insta::assert_snapshot!(stable(&page, &secrets.map(String::as_str)));
+}
+
+/// Shown, with the same number of tries failed through each host, and seen at the present moment.
+async fn seen(bench: &Bench, failed: u32, age_s: i64) {
+    let cell = |host: &str, cluster: &str, failed: u32| {
+        let error = (failed > 0).then(|| json!({ "kind": "timeout_login", "code": null, "message": "no <answer>" }));
+        json!({ "host": host, "cluster": cluster, "ok": failed == 0, "tries": 10, "failed": failed, "error": error,
+                "server_id": null, "read_only": false, "ms": 1.0 })
+    };
+    let hosts = ["i-0aaa", "i-0bbb"];
+    let via: Vec<_> = hosts
+        .iter()
+        .flat_map(|host| [cell(host, "shard-a", 0), cell(host, "shard-b", failed)])
+        .collect();
+    let at = bench.engine.clock().now() - chrono::TimeDelta::seconds(age_s);
+    let host = |id: &str| json!({ "id": id, "az": "eu-west-1a", "ip": "10.0.0.1", "protected": false, "healthy": true });
+    let view = FleetView {
+        fleet: "lamps-eu".into(),
+        at,
+        group: Some(json!({ "group": "lamps", "desired": 2, "in_service": hosts.map(host), "ids": hosts,
+                            "pending": ["i-0ccc"], "leaving": [], "other": [], "suspended": ["AZRebalance"] })),
+        matrix: Some(json!({ "direct": [cell("direct", "shard-a", 0), cell("direct", "shard-b", 0)], "via": via })),
+        error: None,
+    };
+    store::fleets::put(bench.engine.pool(), &view).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_situation_says_what_is_wrong_and_what_is_old() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let page = person.get("/").await;
+    assert!(page.text.contains("never seen") && page.text.contains("data-stale"), "nothing seen is not all well");
+    assert!(!page.text.contains("data-all-well"));
+
+    seen(&bench, 3, 0).await;
+    let now = bench.engine.clock().now();
+    let sample = |subject: &str, minutes: i64, value: f64| Sample {
+        subject: subject.into(),
+        at: now - chrono::TimeDelta::minutes(minutes),
+        value,
+    };
+    let samples = [sample("shard-a", 2, 0.0), sample("shard-b", 2, 0.2), sample("shard-b", 1, 0.31)];
+    store::fleets::add_samples(bench.engine.pool(), "error_share", &samples).await.unwrap();
+    let page = person.get("/").await;
+    let says = "Logins through 2 of 2 hosts of lamps-eu (30 % of tries) to shard-b fail; direct logins work.";
+    assert!(page.text.contains(says), "{}", page.text);
+    assert!(!page.text.contains("data-advice"), "a runbook that is not on the shelf is not offered");
+    assert!(page.text.contains("class=\"line worst-1\" data-cluster=\"shard-b\""));
+    assert!(page.text.contains("data-host=\"i-0ccc\" data-host-state=\"starting\""));
+    assert!(page.text.contains("no &#60;answer&#62;"), "what comes from outside is escaped");
+
+    let json = person.get("/api/v1/situation").await.json();
+    assert_eq!(json["findings"][0]["runbook"]["name"], "replace-proxysql");
+    assert_eq!(json["fleets"][0]["hosts"].as_array().unwrap().len(), 3);
+
+    seen(&bench, 0, -1).await;
+    assert!(person.get("/").await.text.contains("data-all-well"));
+    // What was green two minutes ago is not green now.
+    seen(&bench, 0, -2).await;
+    let clock = bench.engine.clock();
+    clock.sleep(std::time::Duration::from_secs(120)).await;
+    let page = person.get("/").await;
+    assert!(!page.text.contains("data-all-well") && page.text.contains("Stale"));
+}
+
+#[tokio::test]
+async fn pages_are_small_and_carry_no_style_or_script_of_their_own() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    seen(&bench, 3, 0).await;
+    let fields = person.planned("switch-lamp").await;
+    let run = run_of(&person.start("switch-lamp", &fields).await);
+    let run = format!("/runs/{run}");
+    for path in ["/", "/runbooks", "/runbooks/switch-lamp?fleet=lamps-eu", "/runs", "/audit", "/sign-in", run.as_str()] {
+        let page = person.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(!page.text.contains("style=\""), "{path}");
+        assert_eq!(page.text.matches("<script").count(), page.text.matches("<script defer src=").count(), "{path}");
+        assert!(!page.text.contains(" onclick"), "{path}");
+        let assets: usize = [include_str!("../../../../web/static/app.css"), include_str!("../../../../web/static/live.js")]
+            .iter()
+            .map(|a| a.len())
+            .sum();
+        assert!(page.text.len() + assets < 100_000, "{path}: {} bytes", page.text.len() + assets);
+    }
+    bench.lamp().warm = true;
+}
+
+#[tokio::test]
+async fn inputs_in_the_address_fill_the_form() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let page = person.get("/runbooks/switch-lamp?fleet=lamps-eu&cluster=shard-b").await;
+    assert!(page.text.contains("value=\"lamps-eu\" selected") && page.text.contains("value=\"shard-b\" selected"));
+}
+
+#[tokio::test]
+async fn a_broken_runbook_is_shown_with_its_mistakes_and_cannot_be_planned() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    assert!(person.get("/runbooks").await.text.contains("cannot be run"));
+    let page = person.get("/runbooks/broken").await;
+    assert!(page.text.contains("data-broken") && page.text.contains("broken.yaml:"), "{}", page.text);
+    assert_eq!(person.form("/runbooks/broken/plan", &[]).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn the_script_gets_the_inner_part_alone() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let request = person.request(Method::GET, "/").header("x-fragment", "1").body(Body::empty()).unwrap();
+    let part = bench.send(request).await;
+    assert!(part.text.contains("id=\"findings\"") && !part.text.contains("<html"));
+}
+
+#[tokio::test]
+async fn events_come_at_once_and_end_when_the_process_does() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let request = person.request(Method::GET, "/events").body(Body::empty()).unwrap();
+    let response = bench.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut events = response.into_body().into_data_stream();
+    let first = events.next().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: changed"));
+    bench.ending.send(true).unwrap();
+    assert!(events.next().await.is_none());
+}

@@ -1,0 +1,143 @@
+//! From a form to a run, and what stands in the way.
+
+use axum::http::{StatusCode, header};
+
+use super::bench::{Bench, run_of};
+
+#[tokio::test]
+async fn a_double_click_lands_on_one_run() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let fields = person.planned("switch-lamp").await;
+    let (first, second) =
+        tokio::join!(person.start("switch-lamp", &fields), person.start("switch-lamp", &fields));
+    let run = run_of(&first);
+    assert_eq!(run_of(&second), run);
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
+    assert_eq!(bench.lamp().switched, 1);
+
+    let page = person.get(&format!("/runs/{run}?tab=calls")).await;
+    assert!(page.text.contains("data-state=\"succeeded\"") && page.text.contains("data-final"));
+    assert!(page.text.contains("req-1"), "the request id of the call is shown");
+    let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await;
+    assert!(timeline.text.contains("Asked for switch-lamp: it is dark"));
+    let plan = person.get(&format!("/runs/{run}?tab=plan")).await;
+    assert!(plan.text.contains("lamp lamps-eu"), "the plan that was approved");
+    let text = person.get(&format!("/runs/{run}?tab=definition")).await;
+    assert!(text.text.contains("runbook: switch-lamp"));
+}
+
+#[tokio::test]
+async fn a_target_that_another_run_holds_is_refused_with_a_way_to_it_and_the_inputs_stay() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let first = person.planned("switch-lamp").await;
+    let mut second = person.planned("switch-lamp").await;
+    second.push(("input.cluster", "shard-b".into()));
+    let run = run_of(&person.start("switch-lamp", &first).await);
+    bench.until(run, "running").await;
+
+    let plan = person.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(plan.text.contains("data-verdict=\"stops\""), "a plan made now says so before anybody clicks");
+    assert!(plan.text.contains("id=\"start\" disabled"));
+
+    let second: Vec<_> = second.into_iter().filter(|(name, _)| *name != "input.cluster").collect();
+    let answer = person.start("switch-lamp", &second).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert!(answer.text.contains("data-problem=\"locked\""), "{}", answer.text);
+    assert!(answer.text.contains(&format!("href=\"/runs/{run}\"")));
+    assert!(answer.text.contains("value=\"lamps-eu\" selected"));
+    assert!(answer.text.contains("value=\"it is dark\""), "the reason stays");
+    assert!(person.get("/audit").await.text.contains("start refused: locked"));
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_true_any_more_starts_nothing_and_shows_the_new_one() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let mut fields = person.planned("switch-lamp").await;
+    for field in &mut fields {
+        if field.0 == "plan_hash" {
+            field.1 = "0".repeat(64);
+        }
+    }
+    let answer = person.start("switch-lamp", &fields).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert!(answer.text.contains("data-problem=\"plan_changed\""));
+    assert_eq!(answer.field("plan_hash").len(), 64, "the new plan is offered");
+    assert!(person.get("/runs").await.text.contains("No run fits"));
+    assert!(person.get("/audit").await.text.contains("start refused: plan_changed"));
+}
+
+#[tokio::test]
+async fn high_risk_wants_the_target_typed() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let mut fields = person.planned("switch-lamp-high").await;
+    let answer = person.start("switch-lamp-high", &fields).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.contains("data-problem=\"not_confirmed\""));
+    fields.push(("confirm", "lamps-eu".into()));
+    run_of(&person.start("switch-lamp-high", &fields).await);
+}
+
+#[tokio::test]
+async fn inputs_that_do_not_fit_are_told_at_their_fields_and_kept() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let wrong = [("input.fleet", "lamps-us"), ("input.mode", "hard")];
+    let answer = person.form("/runbooks/switch-lamp/plan", &wrong).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.contains("field wrong"), "{}", answer.text);
+    assert!(answer.text.contains("value=\"lamps-us\" selected"), "what was given is still there");
+    assert!(answer.text.contains("value=\"hard\" selected"));
+}
+
+#[tokio::test]
+async fn a_failed_step_waits_for_a_decision_and_a_retry_goes_on() {
+    let bench = Bench::new().await;
+    bench.lamp().broken = Some("The bulb is loose.");
+    bench.lamp().warm = true;
+    let person = bench.sign_in("ada").await;
+    let fields = person.planned("switch-lamp").await;
+    let run = run_of(&person.start("switch-lamp", &fields).await);
+    bench.until(run, "paused").await;
+
+    let page = person.get(&format!("/runs/{run}")).await;
+    assert!(page.text.contains("data-decision=\"switch\""), "{}", page.text);
+    assert!(page.text.contains("The bulb is loose.") && page.text.contains("mend it"));
+    for ask in ["retry", "mark_done", "skip", "abort-all", "abort-finally"] {
+        assert!(page.text.contains(&format!("data-ask=\"{ask}\"")), "{ask}");
+    }
+    let resume = page.text.split("data-ask=\"resume\"").next().unwrap();
+    assert!(resume.ends_with("<button disabled "), "what is not possible is there, and says why");
+
+    let path = format!("/runs/{run}/ask");
+    let id = uuid::Uuid::now_v7().to_string();
+    let no_reason = person.form(&path, &[("ask", "skip"), ("id", &id), ("step", "switch"), ("reason", " ")]).await;
+    assert_eq!(no_reason.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let not_now = person.form(&path, &[("ask", "resume"), ("id", &id)]).await;
+    assert_eq!(not_now.status, StatusCode::CONFLICT);
+    assert!(not_now.text.contains("A step has failed"));
+
+    bench.lamp().broken = None;
+    let retry = person.form(&path, &[("ask", "retry"), ("id", &id), ("step", "switch")]).await;
+    assert_eq!(retry.status, StatusCode::SEE_OTHER);
+    assert_eq!(retry.header(header::LOCATION), format!("/runs/{run}"));
+    bench.until(run, "succeeded").await;
+    let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await;
+    assert!(timeline.text.contains("Asked to retry"));
+}
+
+#[tokio::test]
+async fn a_guard_that_does_not_hold_disables_the_button_with_its_words() {
+    let bench = Bench::new().await;
+    bench.lamp().on = true;
+    let person = bench.sign_in("ada").await;
+    let page = person.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(page.text.contains("data-verdict=\"stops\""));
+    assert!(page.text.contains("It would stop: The lamp is on already."));
+}

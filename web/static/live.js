@@ -1,0 +1,75 @@
+// Keeps a page fresh. The server says "look again" (server-sent events); the page then fetches its own inner part and
+// changes only what differs, so that focus, scrolling, half-typed words and unfolded details stay. Every five seconds it
+// looks anyway. Without this script every page works; it only has to be reloaded by hand.
+(() => {
+  "use strict";
+  const address = document.body.dataset.events;
+  const main = document.getElementById("main");
+  const sign = document.getElementById("live");
+  if (!address || !main || !sign) return;
+
+  let events = null, timer = null, asking = false, again = false;
+
+  function say(state, words) {
+    if (sign.textContent !== words) sign.textContent = words;
+    sign.dataset.state = state;
+  }
+
+  async function refresh() {
+    if (asking) { again = true; return; }
+    asking = true;
+    try {
+      const answer = await fetch(location.href, { headers: { "X-Fragment": "1" } });
+      if (answer.status === 401) { location.reload(); return; }
+      if (!answer.ok) throw new Error(String(answer.status));
+      const fresh = document.createElement("main");
+      fresh.innerHTML = await answer.text();
+      children(main, fresh);
+      if (main.querySelector("[data-final]")) { rest(); say("done", "Ended"); } else say("live", "Live");
+    } catch {
+      say("lost", "Connection lost, trying again");
+    }
+    asking = false;
+    if (again) { again = false; refresh(); }
+  }
+
+  function watch() {
+    if (events || main.querySelector("[data-final]")) return;
+    events = new EventSource(address);
+    events.addEventListener("changed", refresh);
+    timer = setInterval(refresh, 5000);
+  }
+
+  function rest() {
+    if (events) events.close();
+    clearInterval(timer);
+    events = null;
+  }
+
+  // Makes the children of one element those of another, reusing what is there: by id where there is one, else in order.
+  function children(old, fresh) {
+    const known = new Map([...old.children].filter((c) => c.id).map((c) => [c.id, c]));
+    let here = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      let match = wanted.id ? known.get(wanted.id) : here;
+      if (match && (match.nodeName !== wanted.nodeName || (!wanted.id && match.id))) match = null;
+      if (!match) { old.insertBefore(wanted, here); continue; }
+      if (match === here) here = here.nextSibling; else old.insertBefore(match, here);
+      if (match.nodeType === Node.ELEMENT_NODE) { attributes(match, wanted); children(match, wanted); }
+      else if (match.nodeValue !== wanted.nodeValue) match.nodeValue = wanted.nodeValue;
+    }
+    while (here) { const gone = here; here = here.nextSibling; gone.remove(); }
+  }
+
+  // What a person has unfolded stays unfolded, until the server itself thinks otherwise.
+  function attributes(old, fresh) {
+    const own = (name) => name === "open" && old.nodeName === "DETAILS" && old.dataset.open === fresh.dataset.open;
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(name)) old.removeAttribute(name);
+    for (const { name, value } of [...fresh.attributes]) if (!own(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+
+  document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else { watch(); refresh(); } });
+  // A button is pressed once: the second press of a double click finds it resting.
+  document.addEventListener("submit", (event) => { event.submitter?.setAttribute("aria-disabled", "true"); });
+  watch();
+})();
