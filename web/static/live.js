@@ -36,6 +36,7 @@
   function watch() {
     if (events || main.querySelector("[data-final]")) return;
     events = new EventSource(address);
+    events.addEventListener("open", () => say("live", "Live"));
     events.addEventListener("changed", refresh);
     timer = setInterval(refresh, 5000);
   }
@@ -46,14 +47,21 @@
     events = null;
   }
 
+  // Not `node.id`: in a form that is its field of the name `id`.
+  const id = (node) => node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") : null;
+
   // Makes the children of one element those of another, reusing what is there: by id where there is one, else in order.
   function children(old, fresh) {
-    const known = new Map([...old.children].filter((c) => c.id).map((c) => [c.id, c]));
+    const known = new Map([...old.children].filter(id).map((c) => [id(c), c]));
     let here = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
-      let match = wanted.id ? known.get(wanted.id) : here;
-      if (match && (match.nodeName !== wanted.nodeName || (!wanted.id && match.id))) match = null;
-      if (!match) { old.insertBefore(wanted, here); continue; }
+      const found = id(wanted) ? known.get(id(wanted)) : here && !id(here) ? here : null;
+      const match = found && found.nodeName === wanted.nodeName ? found : null;
+      if (!match) {
+        old.insertBefore(wanted, here);
+        if (found) { if (found === here) here = here.nextSibling; found.remove(); }
+        continue;
+      }
       if (match === here) here = here.nextSibling; else old.insertBefore(match, here);
       if (match.nodeType === Node.ELEMENT_NODE) { attributes(match, wanted); children(match, wanted); }
       else if (match.nodeValue !== wanted.nodeValue) match.nodeValue = wanted.nodeValue;
@@ -63,7 +71,8 @@
 
   // What a person has unfolded stays unfolded, until the server itself thinks otherwise.
   function attributes(old, fresh) {
-    const own = (name) => name === "open" && old.nodeName === "DETAILS" && old.dataset.open === fresh.dataset.open;
+    const kept = old.nodeName === "DETAILS" && old.dataset.open === fresh.dataset.open;
+    const own = (name) => name === "open" && kept;
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(name)) old.removeAttribute(name);
     for (const { name, value } of [...fresh.attributes]) if (!own(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }

@@ -100,8 +100,10 @@ async fn play(drill: &Drill, world: World, act_after: Option<Duration>, args: &A
                 engine: engine::Settings::default(),
             })
             .await?;
-            wait_until(&clock, trigger + delta(after)).await;
+            // The last seconds before the decision pass at the speed of the run, so that it falls where it should.
+            wait_until(&clock, trigger + delta(after) - TimeDelta::seconds(10)).await;
             clock.set_speed(args.speed);
+            wait_until(&clock, trigger + delta(after)).await;
             let decided_at = clock.now();
             let run_id = act(&engine, drill).await?;
             let run = watch(&engine, run_id, decided_at + PATIENCE).await?;

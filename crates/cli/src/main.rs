@@ -48,6 +48,8 @@ enum Command {
 
 fn main() -> ExitCode {
     terminal::log_to_stderr();
+    // One TLS stack for every client in this process; only a second call of this line could fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Into::into).and_then(
         |runtime| {
             let outcome = runtime.block_on(async {

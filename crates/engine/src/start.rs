@@ -90,8 +90,18 @@ pub(crate) struct Prepared {
 
 impl Engine {
     /// Starts a run: one statement writes it with its locks and its first journal entry, and this process owns it at once.
+    ///
+    /// A caller that goes away in the middle (a browser that hangs up) takes nothing with it: the run is written *and* driven,
+    /// or neither.
     pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
-        let core = &self.core;
+        let core = self.core.clone();
+        tokio::spawn(async move { core.start(request).await }).await.unwrap_or(Err(StartError::Stopping))
+    }
+}
+
+impl Core {
+    async fn start(self: Arc<Self>, request: StartRequest) -> Result<Started, StartError> {
+        let core = &self;
         let run_id = Uuid::now_v7();
         let prepared = core.prepare(&request.runbook, &request.inputs, run_id, &request.by)?;
         if core.lease.remaining().is_none() {
@@ -137,9 +147,7 @@ impl Engine {
             }
         }
     }
-}
 
-impl Core {
     /// Finds the runbook, checks the inputs, and works out what the run is called and what it locks.
     pub(crate) fn prepare(
         &self,

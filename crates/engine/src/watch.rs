@@ -4,6 +4,9 @@
 //! customers' error share is asked of the metrics store, if one is configured. The newest view is kept for the situation
 //! page, the numbers for its charts. What cannot be seen is said, never left as it was.
 
+mod recent;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
 
 use crate::{Core, Topic};
+use recent::Recent;
 
 /// How often the prober looks, and for what.
 #[derive(Debug, Clone)]
@@ -29,12 +33,22 @@ pub struct WatchSettings {
 }
 
 pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
+    let mut recent: BTreeMap<String, Recent> = BTreeMap::new();
     loop {
         let looked = tokio::time::Instant::now();
         let wait = core.clock.sleep(settings.every);
         for fleet in &core.inventory.fleets {
-            let view = look(&core, fleet).await;
-            keep(&core, view).await;
+            let mut view = look(&core, fleet).await;
+            let samples = view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
+            let recent = recent.entry(fleet.id.clone()).or_default();
+            view.matrix = view.matrix.take().map(|round| recent.add(round));
+            if view.matrix.is_none() {
+                recent.forget();
+            }
+            if let Err(e) = store::fleets::put(&core.pool, &view).await {
+                tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
+            }
+            add(&core, "login_failures", &samples).await;
         }
         if let Some(query) = &settings.error_share_query {
             match error_shares(&core, query).await {
@@ -72,17 +86,9 @@ async fn look(core: &Core, fleet: &ProxyFleet) -> FleetView {
     view
 }
 
-async fn keep(core: &Core, view: FleetView) {
-    let samples = view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
-    if let Err(e) = store::fleets::put(&core.pool, &view).await {
-        tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
-    }
-    add(core, "login_failures", &samples).await;
-}
-
 /// The share of failed tries through the hosts, per cluster.
 fn login_failures(matrix: &Value, view: &FleetView) -> Vec<Sample> {
-    let mut shares: std::collections::BTreeMap<&str, (f64, f64)> = std::collections::BTreeMap::new();
+    let mut shares: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for cell in matrix.get("via").and_then(Value::as_array).into_iter().flatten() {
         let number = |field: &str| cell.get(field).and_then(Value::as_f64).unwrap_or_default();
         if let Some(cluster) = cell.get("cluster").and_then(Value::as_str) {

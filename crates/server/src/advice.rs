@@ -104,7 +104,8 @@ enum Row {
 /// What is wrong with the logins through a fleet. Clusters with the same trouble are told together.
 pub(crate) fn logins(fleet: &str, matrix: &Matrix) -> Vec<Finding> {
     let mut rows: BTreeMap<Row, Vec<&str>> = BTreeMap::new();
-    let mut clusters: Vec<&str> = matrix.direct.iter().chain(&matrix.via).map(|c| c.cluster.as_str()).collect();
+    let mut clusters: Vec<&str> =
+        matrix.direct.iter().chain(&matrix.via).map(|c| c.cluster.as_str()).collect();
     let mut seen = std::collections::BTreeSet::new();
     clusters.retain(|c| seen.insert(*c));
     for cluster in &clusters {
@@ -192,10 +193,11 @@ pub(crate) fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Opt
     if felt.is_empty() {
         return None;
     }
-    let named: Vec<_> = felt.iter().map(|(cluster, value)| format!("{} of {cluster}", share(value))).collect();
+    let named: Vec<_> =
+        felt.iter().map(|(cluster, value)| format!("{} of {cluster}", share(value))).collect();
     Some(Finding {
-        what: format!("Requests fail though logins work: {}.", named.join(", ")),
-        advice: "Look at the cluster and at what changed last; the proxies are not it.".into(),
+        what: format!("Requests fail, and the login probes see nothing so far: {}.", named.join(", ")),
+        advice: "A host that fails few of its logins can slip past the probes for a while. Look at the cluster, and at what changed last.".into(),
         runbook: None,
         clusters: felt.into_iter().map(|(cluster, _)| cluster.clone()).collect(),
     })
@@ -284,6 +286,6 @@ mod tests {
     #[test]
     fn errors_that_the_matrix_does_not_explain_are_told() {
         let found = unexplained(&[("a".into(), 0.31), ("b".into(), 0.0)], &[]).unwrap();
-        assert_eq!(found.what, "Requests fail though logins work: 31 % of a.");
+        assert_eq!(found.what, "Requests fail, and the login probes see nothing so far: 31 % of a.");
     }
 }

@@ -40,7 +40,8 @@ pub(crate) async fn serve(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let address = format!("/static/{hash}/{name}");
-    let asset = ASSETS.iter().find(|a| a.address == address).ok_or_else(|| Problem::not_found("such file"))?;
+    let asset =
+        ASSETS.iter().find(|a| a.address == address).ok_or_else(|| Problem::not_found("such file"))?;
     let tag = format!("\"{hash}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|seen| seen.as_bytes() == tag.as_bytes()) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());

@@ -89,7 +89,8 @@ pub(crate) fn draw(title: &'static str, samples: &[Sample], from: Timestamp, to:
         }
     }
     let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
-    let worst = lines.iter().rev().take(NAMED).map(|l| format!("{} {}", l.subject, l.share())).collect::<Vec<_>>();
+    let worst =
+        lines.iter().rev().take(NAMED).map(|l| format!("{} {}", l.subject, l.share())).collect::<Vec<_>>();
     Some(Chart {
         title,
         summary: format!("{title}, last hour. Now: {}.", worst.join(", ")),
@@ -140,7 +141,10 @@ mod tests {
     }
 
     fn samples(subject: &str, values: &[(i64, f64)]) -> Vec<Sample> {
-        values.iter().map(|(m, value)| Sample { subject: subject.into(), at: at(*m), value: *value }).collect()
+        values
+            .iter()
+            .map(|(m, value)| Sample { subject: subject.into(), at: at(*m), value: *value })
+            .collect()
     }
 
     #[test]

@@ -18,6 +18,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::web::Frame;
 
+/// The code of a start that another run stands in the way of.
+pub(crate) const LOCKED: &str = "locked";
+
 /// Why a request was not done, for the person or program that made it.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -121,14 +124,16 @@ impl From<StoreError> for Problem {
                 problem.detail = "The database did not answer.".into();
                 problem
             }
-            StoreError::Migration(_) | StoreError::Url(_) | StoreError::Corrupt { .. } => Self::internal(error),
+            StoreError::Migration(_) | StoreError::Url(_) | StoreError::Corrupt { .. } => {
+                Self::internal(error)
+            }
         }
     }
 }
 
 impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
-        let detail = error.to_string();
+        let detail = sentence(&error.to_string());
         match error {
             StartError::UnknownRunbook { known, .. } => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_runbook", detail)
@@ -147,7 +152,7 @@ impl From<StartError> for Problem {
             }
             StartError::Expression(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "expression", detail)
                 .remedy("The runbook's locks or title cannot be worked out from these inputs."),
-            StartError::Locked(holder) => Self::new(StatusCode::CONFLICT, "locked", detail)
+            StartError::Locked(holder) => Self::new(StatusCode::CONFLICT, LOCKED, detail)
                 .with("lock", json!(holder.target))
                 .with("held_by", json!(holder.run_id))
                 .link(format!("Open {}", holder.title), format!("/runs/{}", holder.run_id)),
@@ -180,10 +185,11 @@ impl From<AskError> for Problem {
 }
 
 /// With a capital at the front and a full stop at the end.
-pub(crate) fn sentence(text: &str) -> String {
-    let mut chars = text.trim_end_matches('.').chars();
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
+    let stop = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{first}{}{stop}", chars.as_str())
 }
 
 #[derive(Template)]

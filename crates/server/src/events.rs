@@ -22,7 +22,11 @@ use crate::error::Problem;
 /// At most five events a second, however fast a run moves.
 const GATHER: Duration = Duration::from_millis(200);
 
-type Events = Sse<axum::response::sse::KeepAliveStream<std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>>>;
+type Events = Sse<
+    axum::response::sse::KeepAliveStream<
+        std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>,
+    >,
+>;
 
 /// `GET /events`: fleets and runs.
 pub(crate) async fn situation(State(app): State<App>) -> Events {

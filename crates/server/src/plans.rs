@@ -69,7 +69,10 @@ pub(crate) async fn agreed(
     let stored = resolve_inputs(text, app.engine().inventory(), inputs).map_err(StartError::BadInputs)?;
     let now = app.now();
     let known = app.plans().find(|plan| {
-        plan.hash == hash && plan.runbook_hash == text.hash && plan.inputs == stored && now - plan.at <= fresh()
+        plan.hash == hash
+            && plan.runbook_hash == text.hash
+            && plan.inputs == stored
+            && now - plan.at <= fresh()
     });
     if let Some(plan) = known {
         return Ok(Agreed::Yes(Box::new(plan)));

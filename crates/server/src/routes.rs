@@ -51,7 +51,6 @@ impl Pace {
 /// One route.
 pub(crate) struct Route {
     /// Its method, in capitals.
-    #[cfg_attr(not(test), expect(dead_code, reason = "told to the test that walks all routes"))]
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) access: Access,
@@ -105,7 +104,8 @@ pub(crate) fn table() -> Vec<Route> {
 pub fn router(engine: Engine, settings: Settings) -> Router {
     let app = App::new(engine, settings);
     let mut router = Router::new();
-    for Route { path, access, pace, mut serve, .. } in table() {
+    for Route { method, path, access, pace, mut serve } in table() {
+        tracing::debug!(method, path, ?access, "route");
         if access == Access::SignedIn {
             serve = serve.route_layer(from_fn_with_state(app.clone(), session::require));
         }

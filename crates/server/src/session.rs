@@ -91,7 +91,8 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
 
 async fn admit(app: &App, request: Request) -> Result<Request, Problem> {
     let visitor = visitor(app, request.headers()).await?.ok_or_else(Problem::signed_out)?;
-    let mut request = if request.method().is_safe() { request } else { with_token(request, &visitor.csrf).await? };
+    let mut request =
+        if request.method().is_safe() { request } else { with_token(request, &visitor.csrf).await? };
     request.extensions_mut().insert(visitor);
     Ok(request)
 }
@@ -112,7 +113,8 @@ async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
             let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large.")
             })?;
-            let field = form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf").map(|(_, v)| v.into_owned());
+            let field =
+                form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf").map(|(_, v)| v.into_owned());
             (field, Body::from(bytes))
         }
     };
@@ -123,7 +125,9 @@ async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
             "csrf",
             "The request does not carry the token of your session, so it may not be yours. Nothing was done.",
         )
-        .remedy("Open the page anew and send it from there; programs send `X-CSRF-Token` from `/api/v1/session`."));
+        .remedy(
+            "Open the page anew and send it from there; programs send `X-CSRF-Token` from `/api/v1/session`.",
+        ));
     }
     Ok(Request::from_parts(parts, body))
 }

@@ -134,7 +134,13 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         .collect();
     let locks = locks
         .into_iter()
-        .map(|l| Lock { target: l.target, run_id: l.run_id, title: l.title, requested_by: l.requested_by, since: l.since })
+        .map(|l| Lock {
+            target: l.target,
+            run_id: l.run_id,
+            title: l.title,
+            requested_by: l.requested_by,
+            since: l.since,
+        })
         .collect();
     let chart = chart::draw(series, &samples, now - window(), now);
     Ok(Situation { at: now, findings, fleets, clusters, runs, locks, chart })

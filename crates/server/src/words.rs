@@ -87,7 +87,11 @@ impl Icon {
 
 impl fmt::Display for Icon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#, self.path())
+        write!(
+            f,
+            r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#,
+            self.path()
+        )
     }
 }
 
@@ -173,6 +177,11 @@ pub(crate) fn span(delta: TimeDelta) -> String {
         3600..86400 => format!("{} h {:02} m", s / 3600, s % 3600 / 60),
         _ => format!("{} d {} h", s / 86400, s % 86400 / 3600),
     }
+}
+
+/// The same from whole seconds, for templates.
+pub(crate) fn seconds(seconds: &u64) -> String {
+    span(TimeDelta::seconds(i64::try_from(*seconds).unwrap_or(i64::MAX / 1000)))
 }
 
 /// `+02:14`, `+1:02:14`.

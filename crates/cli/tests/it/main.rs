@@ -2,6 +2,7 @@
 //! the wire (and against moto), real MySQL logins, a real Chromium.
 
 mod browser;
+mod chrome;
 mod drills;
 mod kills;
 mod moto;

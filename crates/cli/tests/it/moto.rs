@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::served::{PATIENCE, Served, ended};
+use crate::served::{PATIENCE, Served, ended, http};
 
 const RUNBOOK: &str = r#"
 runbook: replace-hosts-of-a-group
@@ -101,7 +101,7 @@ impl Moto {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        let client = http();
         let moto = Self { process, endpoint: format!("http://127.0.0.1:{port}"), client };
         let end = Instant::now() + PATIENCE;
         while moto.client.get(format!("{}/moto-api/", moto.endpoint)).send().await.is_err() {

@@ -98,6 +98,13 @@ impl Drop for Served {
     }
 }
 
+/// An HTTP client that follows no redirect.
+pub fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.timeout(Duration::from_secs(120)).build().unwrap()
+}
+
 /// Somebody with a session.
 pub struct Person {
     client: reqwest::Client,
@@ -108,11 +115,7 @@ pub struct Person {
 
 impl Person {
     async fn sign_in(url: &str, link: &str) -> Self {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(120))
-            .build()
-            .unwrap();
+        let client = http();
         let answer = client.post(link).header(CONTENT_TYPE, "application/x-www-form-urlencoded").send().await.unwrap();
         let cookie = answer.headers().get(SET_COOKIE).unwrap_or_else(|| panic!("{answer:?}")).to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();

@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::error::Problem;
 use crate::plans;
-use crate::web::runbooks::choices;
+use crate::web::form::choices;
 
 /// `GET /api/v1/runbooks`
 pub(crate) async fn list(State(app): State<App>) -> Json<Value> {
-    let runbooks: Vec<Value> = app.engine().library().iter().map(|(name, shelf)| told(&app, name, shelf)).collect();
+    let runbooks: Vec<Value> =
+        app.engine().library().iter().map(|(name, shelf)| told(&app, name, shelf)).collect();
     Json(json!({ "runbooks": runbooks }))
 }
 

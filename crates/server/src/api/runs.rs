@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::run::{Ask, Record};
-use engine::{StartError, StartRequest};
+use engine::{StartRequest, Started};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -39,7 +39,10 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<
 }
 
 /// `GET /api/v1/runs/{id}/journal`
-pub(crate) async fn journal(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Vec<Record>>, Problem> {
+pub(crate) async fn journal(
+    State(app): State<App>,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Vec<Record>>, Problem> {
     store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such run"))?;
     Ok(Json(store::runs::journal(app.pool(), id).await?))
 }
@@ -63,39 +66,17 @@ pub(crate) async fn start(
     headers: HeaderMap,
     Json(body): Json<StartBody>,
 ) -> Result<Response, Problem> {
-    let idem_key = idem_key(&visitor, key(&headers))?;
-    let plan = match &body.plan_hash {
-        None => None,
-        Some(hash) => match plans::agreed(&app, &body.runbook, &body.inputs, hash).await {
-            Ok(Agreed::Yes(plan)) => Some(*plan),
-            Ok(Agreed::Changed(plan)) => {
-                let problem = changed().with("plan", json!(plan));
-                audit_refusal(&app, &visitor, &plan.title, &problem).await?;
-                return Err(problem);
-            }
-            Err(error) => {
-                let problem = Problem::from(error);
-                audit_refusal(&app, &visitor, &body.runbook, &problem).await?;
-                return Err(problem);
-            }
-        },
-    };
-    let (runbook, by) = (body.runbook.clone(), visitor.actor());
-    let request = StartRequest { runbook, inputs: body.inputs, by, reason: body.reason, idem_key, plan };
-    let started = match app.start(request).await? {
+    let runbook = body.runbook.clone();
+    let started = match begin(&app, &visitor, key(&headers), body).await {
         Ok(started) => started,
-        Err(error) => {
-            // The engine has written a refusal for a lock into the audit itself.
-            let locked = matches!(error, StartError::Locked(_));
-            let problem = Problem::from(error);
-            if !locked {
-                audit_refusal(&app, &visitor, &body.runbook, &problem).await?;
-            }
+        Err(problem) => {
+            audit_refusal(&app, &visitor, &runbook, &problem).await?;
             return Err(problem);
         }
     };
-    let row = store::pages::run(app.pool(), started.run_id).await?.ok_or_else(|| Problem::not_found("such run"))?;
-    if !started.new && row.runbook != body.runbook {
+    let row =
+        store::pages::run(app.pool(), started.run_id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    if !started.new && row.runbook != runbook {
         let detail = "This Idempotency-Key was used for another runbook; nothing was started.";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail)
             .remedy("Take a fresh key for each intent.")
@@ -103,7 +84,22 @@ pub(crate) async fn start(
     }
     let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(header::LOCATION, format!("/api/v1/runs/{}", started.run_id))];
-    Ok((status, location, Json(json!({ "run_id": started.run_id, "new": started.new, "run": row }))).into_response())
+    Ok((status, location, Json(json!({ "run_id": started.run_id, "new": started.new, "run": row })))
+        .into_response())
+}
+
+async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Result<Started, Problem> {
+    let StartBody { runbook, inputs, reason, plan_hash } = body;
+    let idem_key = idem_key(visitor, key)?;
+    let plan = match plan_hash {
+        None => None,
+        Some(hash) => match plans::agreed(app, &runbook, &inputs, &hash).await? {
+            Agreed::Yes(plan) => Some(*plan),
+            Agreed::Changed(plan) => return Err(changed().with("plan", json!(plan))),
+        },
+    };
+    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan };
+    Ok(app.start(request).await??)
 }
 
 /// `POST /api/v1/runs/{id}/ask`: answered by the worker that owns the run; the journal tells what came of it.
@@ -115,8 +111,12 @@ pub(crate) async fn ask(
     Json(ask): Json<Ask>,
 ) -> Result<Response, Problem> {
     let id = key(&headers).parse().map_err(|_| {
-        Problem::new(StatusCode::BAD_REQUEST, "no_idempotency_key", "What is asked needs an `Idempotency-Key` that is a UUID.")
-            .remedy("Send a new UUID, and the same one again when you repeat the request.")
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "no_idempotency_key",
+            "What is asked needs an `Idempotency-Key` that is a UUID.",
+        )
+        .remedy("Send a new UUID, and the same one again when you repeat the request.")
     })?;
     put(&app, &visitor, run, id, ask).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())

@@ -54,7 +54,8 @@ impl Choice {
 
 /// What may be asked of the run as a whole; also what is not possible now, with the reason.
 pub(crate) fn choices(state: &State) -> Vec<Choice> {
-    let undone: Vec<_> = state.takebacks(Takeback::All).into_iter().map(|(path, _)| path.to_string()).collect();
+    let undone: Vec<_> =
+        state.takebacks(Takeback::All).into_iter().map(|(path, _)| path.to_string()).collect();
     let kept = "What was done stays done; what the runbook always takes back at its end is taken back.";
     let undo = match undone.as_slice() {
         [] => "There is nothing that could be taken back.".to_owned(),
@@ -62,9 +63,19 @@ pub(crate) fn choices(state: &State) -> Vec<Choice> {
     };
     let reason = String::new;
     vec![
-        Choice::new(state, &Ask::Pause { reason: None }, "Pause", "What is under way ends; nothing new begins."),
+        Choice::new(
+            state,
+            &Ask::Pause { reason: None },
+            "Pause",
+            "What is under way ends; nothing new begins.",
+        ),
         Choice::new(state, &Ask::Resume, "Resume", "Goes on where it stopped."),
-        Choice::new(state, &Ask::Abort { takeback: Takeback::Finally, reason: reason() }, "Abort, keep changes", kept),
+        Choice::new(
+            state,
+            &Ask::Abort { takeback: Takeback::Finally, reason: reason() },
+            "Abort, keep changes",
+            kept,
+        ),
         Choice::new(state, &Ask::Abort { takeback: Takeback::All, reason: reason() }, "Abort and undo", undo),
     ]
 }
@@ -89,12 +100,15 @@ pub(crate) struct Decision {
 /// All steps that wait for a person, with what can be decided.
 pub(super) fn decisions(state: &State, title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
     let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
-    let waiting = state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));
+    let waiting =
+        state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));
     waiting
         .map(|(path, node)| {
             let unknown = unknown(node);
             let why = match &node.error {
-                _ if unknown => "The call got no answer, and nothing but a person can tell whether it took effect.".into(),
+                _ if unknown => {
+                    "The call got no answer, and nothing but a person can tell whether it took effect.".into()
+                }
                 Some(error) => error.message.clone(),
                 None => "It failed.".into(),
             };
@@ -103,7 +117,8 @@ pub(super) fn decisions(state: &State, title: impl Fn(&str) -> Option<String>) -
             } else {
                 node.error.as_ref().and_then(|e| e.remedy.clone())
             };
-            let before = node.intent.as_ref().filter(|_| unknown).map(|i| words::facts(&i.facts)).unwrap_or_default();
+            let before =
+                node.intent.as_ref().filter(|_| unknown).map(|i| words::facts(&i.facts)).unwrap_or_default();
             Decision {
                 title: title(path.as_str()).unwrap_or_else(|| path.to_string()),
                 path: path.to_string(),
@@ -124,8 +139,18 @@ fn of_step(state: &State, path: &StepPath) -> Vec<Choice> {
     let done = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let all = [
         Choice::new(state, &Ask::Retry { step: step() }, "Retry", "Tries it again."),
-        Choice::new(state, &done, "Mark as done", "It happened, or was done by hand. Later steps read no output from it."),
-        Choice::new(state, &Ask::Skip { step: step(), reason: reason() }, "Skip", "Leaves it out and goes on."),
+        Choice::new(
+            state,
+            &done,
+            "Mark as done",
+            "It happened, or was done by hand. Later steps read no output from it.",
+        ),
+        Choice::new(
+            state,
+            &Ask::Skip { step: step(), reason: reason() },
+            "Skip",
+            "Leaves it out and goes on.",
+        ),
     ];
     all.into_iter().filter(|choice| choice.why_not.is_none()).collect()
 }

@@ -47,8 +47,11 @@ pub(crate) async fn read(app: &App, id: Uuid) -> Result<RunView, Problem> {
     let journal = store::runs::journal(pool, id).await?;
     let state = State::replay(&journal).map_err(Problem::internal)?;
     let calls = store::calls::of_run(pool, id, LOOKS).await?;
-    let wishes =
-        if state.outcome().is_some() { Vec::new() } else { store::inbox::after(pool, id, state.inbox()).await? };
+    let wishes = if state.outcome().is_some() {
+        Vec::new()
+    } else {
+        store::inbox::after(pool, id, state.inbox()).await?
+    };
     let text = store::pages::runbook_text(pool, &row.hash).await?.unwrap_or_default();
     let now = app.now();
     // A text of another version of the language may not parse; what has happened is shown all the same.

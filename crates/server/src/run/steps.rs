@@ -76,7 +76,7 @@ pub(crate) struct Try {
 impl StepView {
     /// Unfolded from the start: what goes on, and what went wrong.
     pub(crate) fn open(&self) -> bool {
-        matches!(self.badge.tone, Tone::Busy | Tone::Wait | Tone::Warn | Tone::Bad) && self.status != "skipped"
+        matches!(self.badge.tone, Tone::Busy | Tone::Wait) || self.troubled()
     }
 
     pub(crate) fn duration(&self) -> String {
@@ -96,6 +96,11 @@ impl StepView {
         self.steps.iter().find_map(|step| step.titled(path))
     }
 
+    /// Failed, or of unknown outcome.
+    fn troubled(&self) -> bool {
+        matches!(self.badge.tone, Tone::Bad | Tone::Warn)
+    }
+
     fn is_over(&self) -> bool {
         matches!(self.status, "done" | "skipped" | "failed")
     }
@@ -112,9 +117,12 @@ pub(super) fn tree(sight: &Sight<'_>) -> Vec<StepView> {
         Some(runbook) => runbook.steps.iter().map(|step| tree.step(step, &StepPath::top(&step.id))).collect(),
         None => tree.unplaced(),
     };
-    steps.extend(sight.state.nodes().filter(|(path, _)| path.is_undo()).map(|(path, node)| tree.undo(path, node)));
+    steps.extend(
+        sight.state.nodes().filter(|(path, _)| path.is_undo()).map(|(path, node)| tree.undo(path, node)),
+    );
     if let Some(verify) = sight.runbook.and_then(|r| r.verify.as_ref()) {
-        let mut view = tree.leaf("verify", &StepPath::verify(), "Is the symptom gone?".into(), Some(&verify.look));
+        let mut view =
+            tree.leaf("verify", &StepPath::verify(), "Is the symptom gone?".into(), Some(&verify.look));
         if view.badge.tone == Tone::Busy {
             view.badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
         }
@@ -158,8 +166,15 @@ impl Tree<'_> {
             })
             .collect();
         if !view.steps.is_empty() {
-            let over = view.steps.iter().filter(|s| s.is_over()).count();
-            view.progress = Some(format!("{over} of {} done", view.steps.len()));
+            let count = |of: fn(&StepView) -> bool| view.steps.iter().filter(|s| of(s)).count();
+            let done =
+                format!("{} of {} done", count(|s| matches!(s.status, "done" | "skipped")), view.steps.len());
+            let troubled = count(StepView::troubled);
+            view.progress = Some(if troubled > 0 { format!("{done}, {troubled} in trouble") } else { done });
+            // An item that waits for a person shows on the outside, too: nobody unfolds what looks busy.
+            if let Some(step) = view.steps.iter().find(|s| s.troubled()).filter(|_| !view.is_over()) {
+                (view.status, view.badge) = (step.status, step.badge);
+            }
         }
         view
     }
@@ -169,9 +184,8 @@ impl Tree<'_> {
         let mut view = self.leaf("item", at, key.to_owned(), None);
         view.steps = steps.iter().map(|step| self.step(step, &at.child(&step.id))).collect();
         let rank = |s: &StepView| match s.badge.tone {
-            Tone::Bad => 5,
-            Tone::Warn if s.status != "skipped" => 4,
-            Tone::Busy | Tone::Wait => 3,
+            _ if s.troubled() => 2,
+            Tone::Busy | Tone::Wait => 1,
             _ => 0,
         };
         let telling = view.steps.iter().max_by_key(|s| rank(s)).filter(|s| rank(s) > 0);
@@ -209,7 +223,8 @@ impl Tree<'_> {
         let node = self.sight.state.node(path);
         let ended = self.sight.state.outcome().is_some();
         let intent = node.and_then(|n| n.intent.as_ref());
-        let waiting = call.and_then(|c| c.until.as_ref()).filter(|_| node.is_some_and(|n| n.status == Status::Running));
+        let waiting =
+            call.and_then(|c| c.until.as_ref()).filter(|_| node.is_some_and(|n| n.status == Status::Running));
         let mut badge = badge(node.map(|n| n.status), ended);
         if waiting.is_some() {
             badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
@@ -231,7 +246,11 @@ impl Tree<'_> {
             duration_s: node.map(|n| (over_at.unwrap_or(self.sight.now) - n.started_at).num_seconds()),
             attempts: node.map(attempts).unwrap_or_default(),
             waits_for: waiting.map(waits_for),
-            seen: node.filter(|n| !n.status.is_over()).and_then(|n| n.seen.as_ref()).map(words::facts).unwrap_or_default(),
+            seen: node
+                .filter(|n| !n.status.is_over())
+                .and_then(|n| n.seen.as_ref())
+                .map(words::facts)
+                .unwrap_or_default(),
             error: node.and_then(|n| n.error.clone()),
             facts: node.and_then(|n| n.facts.as_ref()).map(words::facts).unwrap_or_default(),
             changes: intent.map(|i| self.changes(i)).unwrap_or_default(),

@@ -59,6 +59,9 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
         Entry::Intent { attempt, action, .. } => {
             (Tone::Busy, Icon::Play, format!("Announced a change with {action}{}", again(*attempt)))
         }
+        Entry::Done { how: How::Reasoned, output: Value::Bool(true), .. } => {
+            (Tone::Ok, Icon::Check, "Holds".into())
+        }
         Entry::Done { how, .. } => (Tone::Ok, Icon::Check, done(how)),
         Entry::Expanded { items, at_once, .. } => {
             (Tone::Off, Icon::Dot, format!("Found {} items, {at_once} at the same time", items.len()))
@@ -104,7 +107,7 @@ fn done(how: &How) -> String {
         How::AlreadySo => "It was so already; nothing was called".into(),
         How::FoundDone => "The answer was lost; a look found it done".into(),
         How::Looked => "Looked".into(),
-        How::Reasoned => "Holds".into(),
+        How::Reasoned => "Worked out from what was known".into(),
         How::MarkedDone { reason, .. } => format!("Marked as done: {reason}"),
     }
 }
@@ -113,7 +116,9 @@ fn asked(ask: &Ask) -> String {
     let reason = match ask {
         Ask::Pause { reason } => reason.as_deref(),
         Ask::Resume | Ask::Retry { .. } => None,
-        Ask::Skip { reason, .. } | Ask::MarkDone { reason, .. } | Ask::Abort { reason, .. } => Some(reason.as_str()),
+        Ask::Skip { reason, .. } | Ask::MarkDone { reason, .. } | Ask::Abort { reason, .. } => {
+            Some(reason.as_str())
+        }
     };
     let undo = match ask {
         Ask::Abort { takeback: Takeback::All, .. } => " and undo",

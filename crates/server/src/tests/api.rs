@@ -17,7 +17,9 @@ async fn failures_are_problems_that_a_program_can_read() {
     insta::assert_json_snapshot!("not_found", nowhere.json());
     let unknown = person.post("/api/v1/runbooks/nothing/plan", "", &json!({})).await;
     insta::assert_json_snapshot!("unknown_runbook", unknown.json());
-    let inputs = person.post("/api/v1/runbooks/switch-lamp/plan", "", &json!({ "fleet": "lamps-us", "moode": "x" })).await;
+    let inputs = person
+        .post("/api/v1/runbooks/switch-lamp/plan", "", &json!({ "fleet": "lamps-us", "moode": "x" }))
+        .await;
     insta::assert_json_snapshot!("bad_inputs", inputs.json());
     let garbled = person.post("/api/v1/runs", "k", &json!({ "runbok": "switch-lamp" })).await;
     assert_eq!(garbled.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -29,7 +31,8 @@ async fn failures_are_problems_that_a_program_can_read() {
 async fn a_start_needs_a_key_and_the_same_key_starts_once() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;
-    let plan = person.post("/api/v1/runbooks/switch-lamp/plan", "", &json!({ "fleet": "lamps-eu" })).await.json();
+    let plan =
+        person.post("/api/v1/runbooks/switch-lamp/plan", "", &json!({ "fleet": "lamps-eu" })).await.json();
     assert_eq!(plan["verdict"]["verdict"], "ready");
     let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "reason": "dark", "plan_hash": plan["hash"] });
 
@@ -48,7 +51,8 @@ async fn a_start_needs_a_key_and_the_same_key_starts_once() {
     let run: uuid::Uuid = first.json()["run_id"].as_str().unwrap().parse().unwrap();
     bench.until(run, "succeeded").await;
     let told = person.get(&format!("/api/v1/runs/{run}")).await.json();
-    let steps: Vec<_> = told["steps"].as_array().unwrap().iter().map(|s| (&s["path"], &s["status"])).collect();
+    let steps: Vec<_> =
+        told["steps"].as_array().unwrap().iter().map(|s| (&s["path"], &s["status"])).collect();
     let done = json!("done");
     let expected = ["before", "is_off", "switch", "warm"].map(Value::from);
     assert_eq!(steps, expected.iter().map(|path| (path, &done)).collect::<Vec<_>>());

@@ -201,7 +201,8 @@ impl Answer {
     /// The value of a hidden field.
     pub(super) fn field(&self, name: &str) -> String {
         let at = format!("name=\"{name}\" value=\"");
-        let from = self.text.find(&at).unwrap_or_else(|| panic!("no field {name} in {}", self.text)) + at.len();
+        let from =
+            self.text.find(&at).unwrap_or_else(|| panic!("no field {name} in {}", self.text)) + at.len();
         self.text[from..].split('"').next().unwrap().to_owned()
     }
 }
@@ -259,7 +260,11 @@ impl Bench {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 4_000_000).await.unwrap();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

@@ -42,15 +42,14 @@ async fn the_plan_page() {
 /// Shown, with the same number of tries failed through each host, and seen at the present moment.
 async fn seen(bench: &Bench, failed: u32, age_s: i64) {
     let cell = |host: &str, cluster: &str, failed: u32| {
-        let error = (failed > 0).then(|| json!({ "kind": "timeout_login", "code": null, "message": "no <answer>" }));
+        let error =
+            (failed > 0).then(|| json!({ "kind": "timeout_login", "code": null, "message": "no <answer>" }));
         json!({ "host": host, "cluster": cluster, "ok": failed == 0, "tries": 10, "failed": failed, "error": error,
                 "server_id": null, "read_only": false, "ms": 1.0 })
     };
     let hosts = ["i-0aaa", "i-0bbb"];
-    let via: Vec<_> = hosts
-        .iter()
-        .flat_map(|host| [cell(host, "shard-a", 0), cell(host, "shard-b", failed)])
-        .collect();
+    let via: Vec<_> =
+        hosts.iter().flat_map(|host| [cell(host, "shard-a", 0), cell(host, "shard-b", failed)]).collect();
     let at = bench.engine.clock().now() - chrono::TimeDelta::seconds(age_s);
     let host = |id: &str| json!({ "id": id, "az": "eu-west-1a", "ip": "10.0.0.1", "protected": false, "healthy": true });
     let view = FleetView {
@@ -58,7 +57,9 @@ async fn seen(bench: &Bench, failed: u32, age_s: i64) {
         at,
         group: Some(json!({ "group": "lamps", "desired": 2, "in_service": hosts.map(host), "ids": hosts,
                             "pending": ["i-0ccc"], "leaving": [], "other": [], "suspended": ["AZRebalance"] })),
-        matrix: Some(json!({ "direct": [cell("direct", "shard-a", 0), cell("direct", "shard-b", 0)], "via": via })),
+        matrix: Some(
+            json!({ "direct": [cell("direct", "shard-a", 0), cell("direct", "shard-b", 0)], "via": via }),
+        ),
         error: None,
     };
     store::fleets::put(bench.engine.pool(), &view).await.unwrap();
@@ -69,7 +70,10 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;
     let page = person.get("/").await;
-    assert!(page.text.contains("never seen") && page.text.contains("data-stale"), "nothing seen is not all well");
+    assert!(
+        page.text.contains("never seen") && page.text.contains("data-stale"),
+        "nothing seen is not all well"
+    );
     assert!(!page.text.contains("data-all-well"));
 
     seen(&bench, 3, 0).await;
@@ -111,16 +115,29 @@ async fn pages_are_small_and_carry_no_style_or_script_of_their_own() {
     let fields = person.planned("switch-lamp").await;
     let run = run_of(&person.start("switch-lamp", &fields).await);
     let run = format!("/runs/{run}");
-    for path in ["/", "/runbooks", "/runbooks/switch-lamp?fleet=lamps-eu", "/runs", "/audit", "/sign-in", run.as_str()] {
+    for path in [
+        "/",
+        "/runbooks",
+        "/runbooks/switch-lamp?fleet=lamps-eu",
+        "/runs",
+        "/audit",
+        "/sign-in",
+        run.as_str(),
+    ] {
         let page = person.get(path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
         assert!(!page.text.contains("style=\""), "{path}");
-        assert_eq!(page.text.matches("<script").count(), page.text.matches("<script defer src=").count(), "{path}");
+        assert_eq!(
+            page.text.matches("<script").count(),
+            page.text.matches("<script defer src=").count(),
+            "{path}"
+        );
         assert!(!page.text.contains(" onclick"), "{path}");
-        let assets: usize = [include_str!("../../../../web/static/app.css"), include_str!("../../../../web/static/live.js")]
-            .iter()
-            .map(|a| a.len())
-            .sum();
+        let assets: usize =
+            [include_str!("../../../../web/static/app.css"), include_str!("../../../../web/static/live.js")]
+                .iter()
+                .map(|a| a.len())
+                .sum();
         assert!(page.text.len() + assets < 100_000, "{path}: {} bytes", page.text.len() + assets);
     }
     bench.lamp().warm = true;
@@ -131,7 +148,9 @@ async fn inputs_in_the_address_fill_the_form() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;
     let page = person.get("/runbooks/switch-lamp?fleet=lamps-eu&cluster=shard-b").await;
-    assert!(page.text.contains("value=\"lamps-eu\" selected") && page.text.contains("value=\"shard-b\" selected"));
+    assert!(
+        page.text.contains("value=\"lamps-eu\" selected") && page.text.contains("value=\"shard-b\" selected")
+    );
 }
 
 #[tokio::test]

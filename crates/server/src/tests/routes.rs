@@ -22,7 +22,14 @@ async fn whoever_is_not_signed_in_gets_nothing_but_what_is_public() {
         let request = Request::builder().method(method).uri(filled(route.path)).body(Body::empty()).unwrap();
         let answer = bench.send(request).await;
         let anonymous = answer.status == StatusCode::UNAUTHORIZED;
-        assert_eq!(anonymous, route.access == Access::SignedIn, "{} {}: {}", route.method, route.path, answer.status);
+        assert_eq!(
+            anonymous,
+            route.access == Access::SignedIn,
+            "{} {}: {}",
+            route.method,
+            route.path,
+            answer.status
+        );
         refused += u32::from(anonymous);
     }
     assert!(refused > 20);

@@ -17,7 +17,10 @@ async fn a_link_signs_in_once_and_looking_at_it_does_not_use_it_up() {
     let first = bench.send(Request::post(&link).body(Body::empty()).unwrap()).await;
     assert_eq!(first.status, StatusCode::SEE_OTHER);
     let cookie = first.header(header::SET_COOKIE);
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"),
+        "{cookie}"
+    );
     let second = bench.send(Request::post(&link).body(Body::empty()).unwrap()).await;
     assert_eq!(second.status, StatusCode::GONE);
     assert!(second.headers.get(header::SET_COOKIE).is_none());

@@ -117,7 +117,8 @@ async fn a_failed_step_waits_for_a_decision_and_a_retry_goes_on() {
 
     let path = format!("/runs/{run}/ask");
     let id = uuid::Uuid::now_v7().to_string();
-    let no_reason = person.form(&path, &[("ask", "skip"), ("id", &id), ("step", "switch"), ("reason", " ")]).await;
+    let no_reason =
+        person.form(&path, &[("ask", "skip"), ("id", &id), ("step", "switch"), ("reason", " ")]).await;
     assert_eq!(no_reason.status, StatusCode::UNPROCESSABLE_ENTITY);
     let not_now = person.form(&path, &[("ask", "resume"), ("id", &id)]).await;
     assert_eq!(not_now.status, StatusCode::CONFLICT);

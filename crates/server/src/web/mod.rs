@@ -1,6 +1,7 @@
 //! Pages for people. Each is drawn from what `situation`, `run` and `plans` worked out; none decides anything.
 
 pub(crate) mod audit;
+pub(crate) mod form;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
@@ -96,5 +97,6 @@ pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
     if request.method().is_safe() || matches!(site, None | Some(b"same-origin" | b"none")) {
         return next.run(request).await;
     }
-    Problem::new(StatusCode::FORBIDDEN, "other_site", "Another site sent this request. Nothing was done.").into_response()
+    Problem::new(StatusCode::FORBIDDEN, "other_site", "Another site sent this request. Nothing was done.")
+        .into_response()
 }

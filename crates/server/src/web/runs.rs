@@ -241,7 +241,8 @@ pub(crate) async fn put(app: &App, visitor: &Visitor, run: Uuid, id: Uuid, ask: 
     if let Ask::Skip { reason, .. } | Ask::MarkDone { reason, .. } | Ask::Abort { reason, .. } = &ask
         && reason.trim().is_empty()
     {
-        let detail = format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());
+        let detail =
+            format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail)
             .remedy("Go back and say why, in a few words.")
             .link("Back to the run", format!("/runs/{run}")));

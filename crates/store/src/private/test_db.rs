@@ -88,7 +88,8 @@ async fn host() -> Result<Host, PrivateError> {
             (server.url("postgres"), Some(server))
         }
     };
-    let options: PgConnectOptions = url.parse()?;
+    let options: PgConnectOptions =
+        url.parse().map_err(|e| PrivateError::Given(format!("not a Postgres URL: {e}")))?;
     let options = options.application_name("firebreak-test");
     if private.is_none() {
         remove_old(&options).await?;

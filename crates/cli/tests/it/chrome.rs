@@ -1,0 +1,169 @@
+//! A real Chromium, driven over the W3C WebDriver protocol.
+//!
+//! The few verbs that the tests need are written out here because every WebDriver crate, as a dependency of the tests,
+//! changes features that the AWS SDK's macros are built with: the SDK, minutes of work, would be built once for
+//! `cargo demo` and once more for the tests.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::served::{PATIENCE, http};
+
+/// chromedriver with one session: one Chromium with a profile of its own.
+pub struct Chrome {
+    driver: Child,
+    client: reqwest::Client,
+    session: String,
+    pictures: PathBuf,
+    _profile: TempDir,
+}
+
+/// An element of the page as it is now.
+pub struct Element(String);
+
+/// The key under which the protocol names an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+impl Chrome {
+    pub async fn start() -> Self {
+        let address = free_address();
+        let driver = Command::new(std::env::var("FIREBREAK_CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into()))
+            .arg(format!("--port={}", address.rsplit(':').next().unwrap()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is not here; run the tests with `cargo xtask test`");
+        let profile = tempfile::tempdir().unwrap();
+        let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
+        std::fs::create_dir_all(&pictures).unwrap();
+        let client = http();
+        let mut chrome = Self { driver, client, session: String::new(), pictures, _profile: profile };
+        let end = Instant::now() + PATIENCE;
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
+            assert!(Instant::now() < end, "chromedriver never listened");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut options = json!({ "args": [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--window-size=1280,1600", format!("--user-data-dir={}", chrome._profile.path().display()),
+        ] });
+        if let Ok(binary) = std::env::var("FIREBREAK_CHROMIUM") {
+            options["binary"] = binary.into();
+        }
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        chrome.session = format!("http://{address}/session");
+        let session = chrome.post("", json!({ "capabilities": { "alwaysMatch": wanted } })).await.unwrap();
+        chrome.session = format!("http://{address}/session/{}", session["sessionId"].as_str().unwrap());
+        chrome
+    }
+
+    pub async fn go(&self, url: &str) {
+        self.post("/url", json!({ "url": url })).await.unwrap();
+    }
+
+    /// Waits until an element is there.
+    pub async fn wait(&self, selector: &str) -> Element {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let found = self.post("/element", json!({ "using": "css selector", "value": selector })).await;
+            match found {
+                Ok(found) => return Element(found[ELEMENT].as_str().unwrap().to_owned()),
+                Err(e) if Instant::now() > end => {
+                    self.picture("missing").await;
+                    let page = self.script("return location.href + '\\n' + document.body.innerText").await;
+                    panic!("{selector} never came: {e}\n{}", page.as_str().unwrap_or_default());
+                }
+                // The page is live: what is looked for comes by itself.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// Waits for an element and clicks it. A live page may swap it out in between: then it is looked for again.
+    pub async fn press(&self, selector: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let Element(id) = self.wait(selector).await;
+            match self.post(&format!("/element/{id}/click"), json!({})).await {
+                Ok(_) => return,
+                Err(e) => assert!(Instant::now() < end, "{selector} cannot be clicked: {e}"),
+            }
+        }
+    }
+
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        let Element(id) = self.wait(selector).await;
+        self.post(&format!("/element/{id}/value"), json!({ "text": text })).await.unwrap();
+    }
+
+    /// The text of an element, once it is there.
+    pub async fn text(&self, selector: &str) -> String {
+        self.wait(selector).await;
+        let quoted = serde_json::to_string(selector).unwrap();
+        let text = self.script(&format!("return document.querySelector({quoted})?.textContent ?? ''")).await;
+        text.as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    pub async fn script(&self, script: &str) -> Value {
+        self.post("/execute/sync", json!({ "script": script, "args": [] })).await.unwrap()
+    }
+
+    pub async fn resize(&self, width: u32, height: u32) {
+        self.post("/window/rect", json!({ "width": width, "height": height })).await.unwrap();
+    }
+
+    /// Keeps a picture of the page beside the build, for people to look at.
+    pub async fn picture(&self, name: &str) {
+        use base64::Engine as _;
+        let answer = self.client.get(format!("{}/screenshot", self.session)).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let png = base64::engine::general_purpose::STANDARD.decode(answer["value"].as_str().unwrap()).unwrap();
+        std::fs::write(self.pictures.join(format!("{name}.png")), png).unwrap();
+    }
+
+    /// What the console says.
+    pub async fn console(&self) -> Vec<String> {
+        let log = self.post("/se/log", json!({ "type": "browser" })).await.unwrap();
+        log.as_array().unwrap().iter().map(|e| format!("{}: {}", e["level"], e["message"])).collect()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Result<Value, String> {
+        let answer = self.client.post(format!("{}{path}", self.session)).json(&body).send().await.unwrap();
+        let ok = answer.status().is_success();
+        let mut answer: Value = answer.json().await.unwrap();
+        let value = answer["value"].take();
+        if ok { Ok(value) } else { Err(format!("{}: {}", value["error"], value["message"])) }
+    }
+}
+
+impl Drop for Chrome {
+    fn drop(&mut self) {
+        // chromedriver ends its Chromium when it is asked to end, not when it is killed.
+        let session = self.session.clone();
+        let ended = std::thread::spawn(move || {
+            let address = session.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
+            let path = session.split_once(&address).map(|(_, path)| path.to_owned()).unwrap_or_default();
+            let mut socket = std::net::TcpStream::connect(&address).ok()?;
+            socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+            std::io::Write::write_all(
+                &mut socket,
+                format!("DELETE {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+            )
+            .ok()?;
+            std::io::Read::read(&mut socket, &mut [0; 1024]).ok()
+        });
+        let _ = ended.join();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+pub fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
