@@ -106,7 +106,8 @@ pub(crate) struct Simulation {
 impl Config {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("the configuration {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("the configuration {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("the configuration {}", path.display()))
     }
 
@@ -127,7 +128,11 @@ impl Config {
 
     /// How people reach it.
     pub(crate) fn public_url(&self) -> String {
-        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen)).trim_end_matches('/').to_owned()
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", self.listen))
+            .trim_end_matches('/')
+            .to_owned()
     }
 
     /// The Postgres URL: `DATABASE_URL`, else what the file refers to.
@@ -143,7 +148,9 @@ impl Config {
                 .with_context(|| format!("database: {path}"))?
                 .trim_end_matches(['\n', '\r'])
                 .to_owned()),
-            None => bail!("no database: set DATABASE_URL, or `database: {{ env: NAME }}` in the configuration"),
+            None => {
+                bail!("no database: set DATABASE_URL, or `database: {{ env: NAME }}` in the configuration")
+            }
         }
     }
 

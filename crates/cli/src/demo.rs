@@ -12,9 +12,9 @@ use sim::{Sim, World};
 use store::private;
 
 use crate::app::{self, Plan, Web};
+use crate::files;
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
-use crate::files;
 
 /// `firebreak demo`
 #[derive(clap::Args)]
@@ -39,7 +39,9 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     let listener = app::listen(args.listen).await?;
     let state = files::state_folder();
     let postgres = private::Server::start(private::Options::lasting()).await?;
-    let pool = store::connect(&postgres.ensure_database(&format!("firebreak_demo_{}", std::process::id())).await?).await?;
+    let pool =
+        store::connect(&postgres.ensure_database(&format!("firebreak_demo_{}", std::process::id())).await?)
+            .await?;
 
     let world = World::incident_2024_05_07();
     let begin = world.start + BEGIN;
@@ -69,11 +71,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
          Ctrl-C ends everything.\n",
         args.speed
     ));
-    let web = Web {
-        public_url,
-        environment: Some("demo".into()),
-        simulated: true,
-    };
+    let web = Web { public_url, environment: Some("demo".into()), simulated: true };
     let watch = WatchSettings {
         every: Duration::from_secs(10),
         at_most_every: Duration::from_millis(500),

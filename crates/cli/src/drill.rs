@@ -20,9 +20,9 @@ use store::private::TestDb;
 use uuid::Uuid;
 
 use crate::app::{self, Plan};
+use crate::files;
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
-use crate::files;
 use score::{Acted, Played, Score};
 use spec::Drill;
 
@@ -57,7 +57,8 @@ const AFTERWARDS: Duration = Duration::from_secs(120);
 
 /// Plays the drill; the exit code says whether everything that must hold did.
 pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
-    let drill = Drill::parse(&files::drill(&args.file)?).with_context(|| format!("{}", args.file.display()))?;
+    let drill =
+        Drill::parse(&files::drill(&args.file)?).with_context(|| format!("{}", args.file.display()))?;
     let world = match drill.world.as_str() {
         "incident-2024-05-07" => World::incident_2024_05_07(),
         other => bail!("there is no world `{other}`; there is: incident-2024-05-07"),
@@ -71,7 +72,12 @@ pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if score.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn play(drill: &Drill, world: World, act_after: Option<Duration>, args: &Args) -> anyhow::Result<Score> {
+async fn play(
+    drill: &Drill,
+    world: World,
+    act_after: Option<Duration>,
+    args: &Args,
+) -> anyhow::Result<Score> {
     let state = files::state_folder();
     let db = TestDb::new().await.context("the drill's own database")?;
     let pool = db.pool().clone();
@@ -114,12 +120,10 @@ async fn play(drill: &Drill, world: World, act_after: Option<Duration>, args: &A
         }
     };
     let until = clock.now();
-    let without_action = sim::counterfactual(
-        &world,
-        &options,
-        (until - world.start).to_std().unwrap_or_default(),
-    )?;
-    let played = Played { trigger, until, with: sim.customers(), without_action, ledger: sim.ledger(), acted };
+    let without_action =
+        sim::counterfactual(&world, &options, (until - world.start).to_std().unwrap_or_default())?;
+    let played =
+        Played { trigger, until, with: sim.customers(), without_action, ledger: sim.ledger(), acted };
     sim.stop().await;
     pool.close().await;
     drop(db);

@@ -13,7 +13,8 @@ pub(crate) fn runbooks(folder: Option<&Path>) -> anyhow::Result<Vec<(String, Str
         let embedded = RUNBOOKS.files().filter(|f| is_yaml(f.path()));
         return Ok(embedded.filter_map(|f| Some((name(f.path()), f.contents_utf8()?.to_owned()))).collect());
     };
-    let entries = std::fs::read_dir(folder).with_context(|| format!("the runbook folder {}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("the runbook folder {}", folder.display()))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();

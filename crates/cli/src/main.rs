@@ -23,7 +23,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "firebreak", version, about = "Incident response for databases and their proxies", max_term_width = 110)]
+#[command(
+    name = "firebreak",
+    version,
+    about = "Incident response for databases and their proxies",
+    max_term_width = 110
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,22 +55,23 @@ fn main() -> ExitCode {
     terminal::log_to_stderr();
     // One TLS stack for every client in this process; only a second call of this line could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Into::into).and_then(
-        |runtime| {
-            let outcome = runtime.block_on(async {
-                match Cli::parse().command {
-                    Command::Serve(args) => serve::serve(args).await,
-                    Command::Demo(args) => demo::demo(args).await,
-                    Command::Drill(args) => drill::drill(args).await,
-                    Command::SignIn(args) => sign_in::sign_in(args).await,
-                    Command::Sim(args) => simulated::sim(args).await,
-                    Command::Runbook(command) => runbook::run(command).await,
-                }
-            });
-            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-            outcome
-        },
-    );
+    let outcome =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Into::into).and_then(
+            |runtime| {
+                let outcome = runtime.block_on(async {
+                    match Cli::parse().command {
+                        Command::Serve(args) => serve::serve(args).await,
+                        Command::Demo(args) => demo::demo(args).await,
+                        Command::Drill(args) => drill::drill(args).await,
+                        Command::SignIn(args) => sign_in::sign_in(args).await,
+                        Command::Sim(args) => simulated::sim(args).await,
+                        Command::Runbook(command) => runbook::run(command).await,
+                    }
+                });
+                runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+                outcome
+            },
+        );
     match outcome {
         Ok(code) => code,
         Err(e) => {

@@ -8,8 +8,8 @@ use anyhow::Context;
 use domain::inventory::Inventory;
 use domain::runbook::{check, parse, render};
 
-use crate::terminal::{self, say};
 use crate::files;
+use crate::terminal::{self, say};
 
 /// What can be done.
 #[derive(clap::Subcommand)]

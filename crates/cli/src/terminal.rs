@@ -4,7 +4,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Logs go to stderr, at `info` unless `RUST_LOG` says otherwise.
 pub(crate) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,firebreak=info,engine=info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,firebreak=info,engine=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 

@@ -87,6 +87,8 @@ pub struct Planned {
     pub changes: Vec<ObjectChange>,
     /// The output, when it can be told beforehand.
     pub output: Option<Value>,
+    /// Why it cannot be done as things stand.
+    pub forbidden: Option<ActionError>,
 }
 
 /// How to take a change back: another action, with its input.
@@ -111,7 +113,7 @@ pub trait Action: Send + Sync + 'static {
     fn observe<'a>(&'a self, ctx: &'a Ctx, input: &'a Value) -> BoxFuture<'a, Result<Value, ActionError>>;
     /// The output, if the facts say that nothing is left to do.
     fn settled(&self, input: &Value, facts: &Value) -> Result<Option<Value>, ActionError>;
-    /// What would change, or why it is refused.
+    /// What would change, and whether it can be done as things stand; an error refuses it for good.
     fn plan(&self, input: &Value, facts: &Value) -> Result<Planned, ActionError>;
     /// The one mutating call.
     fn apply<'a>(

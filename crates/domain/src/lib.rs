@@ -16,9 +16,9 @@ pub mod action;
 pub mod actor;
 pub mod clock;
 pub mod inventory;
+pub mod plan;
 pub mod run;
 pub mod runbook;
-pub mod plan;
 
 pub use actor::Actor;
 pub use clock::{Clock, Timestamp};

@@ -79,7 +79,9 @@ async fn tell_others(pool: PgPool, worker: i64, mut queue: mpsc::UnboundedReceiv
             topics.insert(topic);
         }
         let words: Vec<String> = topics.into_iter().map(Topic::write).collect();
-        if let Err(e) = store::listener::notify(&pool, CHANNEL, &format!("{worker} {}", words.join(" "))).await {
+        if let Err(e) =
+            store::listener::notify(&pool, CHANNEL, &format!("{worker} {}", words.join(" "))).await
+        {
             tracing::debug!("NOTIFY: {e}");
         }
     }

@@ -147,7 +147,9 @@ impl Driver {
         let run = self.run_id;
         match stop {
             Stop::Over => tracing::info!(%run, state = self.state.word(), "let go of a run"),
-            Stop::Fenced => tracing::warn!(%run, "another worker owns this run now; nothing more is done here"),
+            Stop::Fenced => {
+                tracing::warn!(%run, "another worker owns this run now; nothing more is done here")
+            }
             Stop::Illegal(e) => tracing::error!(%run, "the run stands still: {e}"),
         }
     }
@@ -174,7 +176,12 @@ impl Driver {
             return Err(Stop::Over);
         }
         if self.draining {
-            self.working.retain(|_, work| !work.looking || { work.handle.abort(); false });
+            self.working.retain(|_, work| {
+                !work.looking || {
+                    work.handle.abort();
+                    false
+                }
+            });
             if self.working.is_empty() {
                 return Err(Stop::Over);
             }
@@ -315,7 +322,8 @@ impl Driver {
             }
         }
         let state = &self.state;
-        self.working.retain(|step, work| !(work.looking && state.node(step).is_some_and(|n| n.status.is_over())));
+        self.working
+            .retain(|step, work| !(work.looking && state.node(step).is_some_and(|n| n.status.is_over())));
         self.core.bell.ring(Topic::Run(self.run_id));
         Ok(())
     }

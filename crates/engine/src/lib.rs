@@ -141,7 +141,10 @@ impl Engine {
         let drivers = Mutex::default();
         let core =
             Arc::new(Core { pool, registry, inventory, library, clock, settings, lease, bell, drivers });
-        let tasks = vec![tokio::spawn(core.lease.clone().keep(core.pool.clone())), tokio::spawn(find_work(core.clone()))];
+        let tasks = vec![
+            tokio::spawn(core.lease.clone().keep(core.pool.clone())),
+            tokio::spawn(find_work(core.clone())),
+        ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
     }
 
@@ -268,7 +271,9 @@ async fn take_over(core: &Arc<Core>) -> Result<(), StoreError> {
                 tracing::info!(run = %claimed.run_id, epoch = claimed.epoch, "took a run over");
                 core.drive(driver, nudges);
             }
-            Err(e) => tracing::error!(run = %claimed.run_id, "a run was taken over but cannot be driven: {e}"),
+            Err(e) => {
+                tracing::error!(run = %claimed.run_id, "a run was taken over but cannot be driven: {e}")
+            }
         }
     }
     Ok(())

@@ -69,7 +69,10 @@ impl Job {
 
     fn action(&self, name: &str) -> Result<Arc<dyn Action>, ActionError> {
         self.core.registry.get(name).cloned().ok_or_else(|| {
-            ActionError::refused("unknown_action", format!("this version of Firebreak has no action `{name}`"))
+            ActionError::refused(
+                "unknown_action",
+                format!("this version of Firebreak has no action `{name}`"),
+            )
         })
     }
 
@@ -86,7 +89,8 @@ impl Job {
     /// Looks once, within the deadline, and keeps the calls that it took.
     async fn observe(&self, action: &dyn Action, attempt: u32, input: &Value) -> Result<Value, ActionError> {
         let deadline = self.core.settings.look_deadline;
-        let ctx = self.ctx(attempt, deadline, Gate::new(|| Err(GateClosed("looking changes nothing".into()))));
+        let ctx =
+            self.ctx(attempt, deadline, Gate::new(|| Err(GateClosed("looking changes nothing".into()))));
         let seen = match tokio::time::timeout(deadline, action.observe(&ctx, input)).await {
             Ok(seen) => seen,
             Err(_) => {
@@ -134,7 +138,8 @@ impl Job {
                 Ok(out) => {
                     let verdict = watch.judge(&out, since, &mut held_since, self.now());
                     if last.as_ref() != Some(&out) && verdict == Verdict::NotYet {
-                        self.commit(Entry::Observed { step: self.step().clone(), output: out.clone() }).await?;
+                        self.commit(Entry::Observed { step: self.step().clone(), output: out.clone() })
+                            .await?;
                     }
                     last = Some(out);
                     verdict
@@ -201,11 +206,11 @@ impl Job {
         if let Some(output) = action.settled(input, &facts).map_err(failed)? {
             return Err(self.done(output, How::AlreadySo));
         }
-        action.plan(input, &facts).map_err(failed)?;
+        if let Some(why) = action.plan(input, &facts).map_err(failed)?.forbidden {
+            return Err(failed(why));
+        }
         let undo = match undo {
-            Some(finally) => {
-                action.undo(input, &facts).map_err(failed)?.map(|call| Undo { call, finally })
-            }
+            Some(finally) => action.undo(input, &facts).map_err(failed)?.map(|call| Undo { call, finally }),
             None => None,
         };
         let Some(deadline) = self.deadline() else {

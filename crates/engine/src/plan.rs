@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::action::{Ctx, Effect};
+use domain::action::{Ctx, Effect, Planned};
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
 use domain::run::{Program, StepPath};
 use domain::runbook::{Body, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use};
@@ -84,9 +84,10 @@ impl Core {
     fn reach(&self, inputs: &Map<String, Value>) -> f64 {
         let ids: Vec<_> = inputs.values().filter_map(Value::as_str).collect();
         let fleets: Vec<_> = ids.iter().filter_map(|id| self.inventory.fleet(id)).collect();
-        let reached = self.inventory.clusters.iter().filter(|c| {
-            ids.contains(&c.id.as_str()) || fleets.iter().any(|f| f.clusters.contains(&c.id))
-        });
+        let reached =
+            self.inventory.clusters.iter().filter(|c| {
+                ids.contains(&c.id.as_str()) || fleets.iter().any(|f| f.clusters.contains(&c.id))
+            });
         reached.map(|c| c.customers_percent).sum::<f64>().min(100.0)
     }
 }
@@ -162,7 +163,10 @@ impl Planner<'_> {
     async fn each(&mut self, step: &Step, each: &Each, path: &StepPath, scope: &Scope) -> Slot {
         let items = match each.items.eval(scope) {
             Ok(Value::Array(items)) if items.is_empty() => {
-                let message = format!("`{}` is empty; an empty set of targets never means \"all\"", each.items.source());
+                let message = format!(
+                    "`{}` is empty; an empty set of targets never means \"all\"",
+                    each.items.source()
+                );
                 return self.stop(step, path, message, Map::new());
             }
             Ok(Value::Array(items)) => items,
@@ -173,7 +177,8 @@ impl Planner<'_> {
             Err(e) => return self.not_told(step, path, e),
         };
         for value in items {
-            let key = value.as_str().or_else(|| value.get("id").and_then(Value::as_str)).unwrap_or("?").to_owned();
+            let key =
+                value.as_str().or_else(|| value.get("id").and_then(Value::as_str)).unwrap_or("?").to_owned();
             let at = path.item(&key);
             let mut scope = scope.with_item(value);
             match &each.body {
@@ -213,24 +218,23 @@ impl Planner<'_> {
             self.tell(step, path, PlannedOutcome::Looked);
             return Slot::Known(facts);
         }
-        let planned = action
-            .settled(&input, &facts)
-            .and_then(|settled| settled.map_or_else(|| action.plan(&input, &facts).map(Err), |output| Ok(Ok(output))));
+        let planned = action.settled(&input, &facts).and_then(|settled| {
+            settled.map_or_else(|| action.plan(&input, &facts).map(Err), |output| Ok(Ok(output)))
+        });
         match planned {
             Ok(Ok(output)) => {
                 self.tell(step, path, PlannedOutcome::AlreadySo);
                 Slot::Known(output)
             }
+            // A limit stops the run, unless an earlier step changes something: it may lift it (the group's maximum), and the
+            // limit is asked again when the run gets there.
+            Ok(Err(Planned { forbidden: Some(why), .. })) if self.changed.is_none() => {
+                self.refused(step, path, why.to_string())
+            }
             Ok(Err(planned)) => {
                 self.tell(step, path, PlannedOutcome::Changes { changes: planned.changes });
                 self.changed.get_or_insert_with(|| step.id.clone());
                 planned.output.map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::Known)
-            }
-            // A limit that an earlier step of the plan would lift (the group's maximum) is not there yet.
-            Err(_) if self.changed.is_some() => {
-                let step_id = self.changed.clone().unwrap_or_default();
-                self.tell(step, path, PlannedOutcome::KnownAfter { step: step_id });
-                Slot::Later { after: step.id.clone() }
             }
             Err(e) => self.refused(step, path, e.to_string()),
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use domain::action::Registry;
 use domain::run::{Entry, Program};
-use domain::runbook::{Diagnostic, InputMistake, Runbook, Template, input_values, inventory_value, resolve_inputs};
+use domain::runbook::{
+    Diagnostic, InputMistake, Runbook, Template, input_values, inventory_value, resolve_inputs,
+};
 use domain::{Actor, inventory::Inventory};
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -136,7 +138,8 @@ impl Core {
             Created::Existing(run_id) => Ok(Started { run_id, new: false }),
             Created::Locked(holder) => {
                 let details = json!({ "lock": holder.target, "held_by": holder.run_id });
-                store::audit::add(&core.pool, at, &request.by, "start refused: locked", &run.title, details).await?;
+                store::audit::add(&core.pool, at, &request.by, "start refused: locked", &run.title, details)
+                    .await?;
                 Err(StartError::Locked(Box::new(holder)))
             }
             Created::New => {
@@ -160,10 +163,10 @@ impl Core {
             name: name.to_owned(),
             known: self.library.iter().map(|(name, _)| name.to_owned()).collect(),
         })?;
-        let runbook = shelf.runbook.clone().map_err(|mistakes| StartError::BrokenRunbook {
-            name: name.to_owned(),
-            mistakes,
-        })?;
+        let runbook = shelf
+            .runbook
+            .clone()
+            .map_err(|mistakes| StartError::BrokenRunbook { name: name.to_owned(), mistakes })?;
         let inputs = resolve_inputs(&runbook, &self.inventory, given).map_err(StartError::BadInputs)?;
         let program = program(&runbook, &self.registry, &self.inventory, &inputs, run_id, by);
         let scope = program.scope();

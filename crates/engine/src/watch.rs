@@ -39,7 +39,8 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
         let wait = core.clock.sleep(settings.every);
         for fleet in &core.inventory.fleets {
             let mut view = look(&core, fleet).await;
-            let samples = view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
+            let samples =
+                view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
             let recent = recent.entry(fleet.id.clone()).or_default();
             view.matrix = view.matrix.take().map(|round| recent.add(round));
             if view.matrix.is_none() {
@@ -100,7 +101,11 @@ fn login_failures(matrix: &Value, view: &FleetView) -> Vec<Sample> {
     shares
         .into_iter()
         .filter(|(_, (_, tries))| *tries > 0.0)
-        .map(|(cluster, (failed, tries))| Sample { subject: cluster.into(), at: view.at, value: failed / tries })
+        .map(|(cluster, (failed, tries))| Sample {
+            subject: cluster.into(),
+            at: view.at,
+            value: failed / tries,
+        })
         .collect()
 }
 
@@ -131,7 +136,7 @@ async fn observe(core: &Core, name: &str, input: Value) -> Result<Value, ActionE
         .ok_or_else(|| ActionError::refused("unknown_action", format!("there is no action `{name}`")))?;
     let deadline = core.settings.look_deadline;
     let ctx = Ctx::looking(core.clock.clone(), deadline);
-    tokio::time::timeout(deadline, action.observe(&ctx, &input)).await.unwrap_or_else(|_| {
-        Err(ActionError::refused("timeout", "it could not be looked at in time"))
-    })
+    tokio::time::timeout(deadline, action.observe(&ctx, &input))
+        .await
+        .unwrap_or_else(|_| Err(ActionError::refused("timeout", "it could not be looked at in time")))
 }

@@ -65,12 +65,7 @@ impl Holds {
     pub(crate) fn set(&self, operation: &str, phase: Phase) -> Hold {
         let (reached_tx, reached_rx) = oneshot::channel();
         let (lose_tx, lost_rx) = oneshot::channel();
-        self.traps().push(Trap {
-            operation: operation.into(),
-            phase,
-            reached: reached_tx,
-            lost: lost_rx,
-        });
+        self.traps().push(Trap { operation: operation.into(), phase, reached: reached_tx, lost: lost_rx });
         Hold { reached: Some(reached_rx), seen: None, lose: lose_tx }
     }
 

@@ -22,7 +22,8 @@ pub async fn add(
     let column = |of: fn(&CallRecord) -> String| calls.iter().map(of).collect::<Vec<_>>();
     let ats: Vec<Timestamp> = calls.iter().map(|c| c.at).collect();
     let request_ids: Vec<Option<String>> = calls.iter().map(|c| c.request_id.clone()).collect();
-    let durations: Vec<i64> = calls.iter().map(|c| i64::try_from(c.duration_ms).unwrap_or(i64::MAX)).collect();
+    let durations: Vec<i64> =
+        calls.iter().map(|c| i64::try_from(c.duration_ms).unwrap_or(i64::MAX)).collect();
     let mutating: Vec<bool> = calls.iter().map(|c| c.mutating).collect();
     sqlx::query!(
         r#"INSERT INTO outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)

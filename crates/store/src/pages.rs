@@ -86,7 +86,9 @@ pub async fn run(pool: &PgPool, id: Uuid) -> Result<Option<RunRow>, StoreError> 
 
 /// The exact text that a hash names.
 pub async fn runbook_text(pool: &PgPool, hash: &str) -> Result<Option<String>, StoreError> {
-    Ok(sqlx::query_scalar!("SELECT source FROM runbook_text WHERE hash = $1", hash).fetch_optional(pool).await?)
+    Ok(sqlx::query_scalar!("SELECT source FROM runbook_text WHERE hash = $1", hash)
+        .fetch_optional(pool)
+        .await?)
 }
 
 /// All locks that are held.

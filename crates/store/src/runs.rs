@@ -106,14 +106,18 @@ pub async fn create(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> 
     match inserted {
         Ok(Some(_)) => Ok(Created::New),
         Ok(None) => {
-            let id = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key).fetch_one(pool).await?;
+            let id = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key)
+                .fetch_one(pool)
+                .await?;
             Ok(Created::Existing(id))
         }
-        Err(sqlx::Error::Database(e)) if e.constraint() == Some("lock_pkey") => match holder(pool, &locks).await? {
-            Some(holder) => Ok(Created::Locked(holder)),
-            // Released between the two statements: the caller may simply try again.
-            None => Err(sqlx::Error::Database(e).into()),
-        },
+        Err(sqlx::Error::Database(e)) if e.constraint() == Some("lock_pkey") => {
+            match holder(pool, &locks).await? {
+                Some(holder) => Ok(Created::Locked(holder)),
+                // Released between the two statements: the caller may simply try again.
+                None => Err(sqlx::Error::Database(e).into()),
+            }
+        }
         Err(e) => Err(e.into()),
     }
 }

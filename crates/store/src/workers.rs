@@ -35,6 +35,8 @@ pub async fn renew(pool: &PgPool, worker: i64, lease: Duration) -> Result<bool, 
 
 /// Hands the lease back: others may take this worker's runs over at once.
 pub async fn release(pool: &PgPool, worker: i64) -> Result<(), StoreError> {
-    sqlx::query!("UPDATE worker SET lease_until = clock_timestamp() WHERE id = $1", worker).execute(pool).await?;
+    sqlx::query!("UPDATE worker SET lease_until = clock_timestamp() WHERE id = $1", worker)
+        .execute(pool)
+        .await?;
     Ok(())
 }

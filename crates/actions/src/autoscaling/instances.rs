@@ -327,8 +327,20 @@ impl Change for TerminateInstance {
 
     fn plan(&self, input: &TerminateInput, facts: &Member) -> Result<Vec<ObjectChange>, ActionError> {
         self.0.may_change_group(&input.region, &input.group)?;
+        // Not "from 6 to 5": by the time this is done, earlier steps may have changed the number.
+        let after =
+            if input.decrement { "Terminating, one fewer desired" } else { "Terminating, to be replaced" };
+        Ok(vec![ObjectChange {
+            object: format!("host {}", input.instance),
+            property: "state".into(),
+            before: facts.state.clone().into(),
+            after: after.into(),
+        }])
+    }
+
+    fn forbidden(&self, input: &TerminateInput, facts: &Member) -> Option<ActionError> {
         if input.decrement && facts.desired <= facts.min {
-            return Err(ActionError::refused(
+            return Some(ActionError::refused(
                 "below_minimum",
                 format!(
                     "The group {} keeps at least {} hosts and {} are desired; terminating {} would go below.",
@@ -337,21 +349,7 @@ impl Change for TerminateInstance {
             )
             .remedy("launch a host first (`autoscaling.scale_to`)"));
         }
-        let mut changes = vec![ObjectChange {
-            object: format!("host {}", input.instance),
-            property: "state".into(),
-            before: facts.state.clone().into(),
-            after: "Terminating".into(),
-        }];
-        if input.decrement {
-            changes.push(ObjectChange {
-                object: named(&input.group),
-                property: "desired capacity".into(),
-                before: facts.desired.into(),
-                after: (facts.desired - 1).into(),
-            });
-        }
-        Ok(changes)
+        None
     }
 
     fn predict(&self, input: &TerminateInput, _facts: &Member) -> Option<Terminated> {

@@ -82,8 +82,17 @@ impl Change for ScaleTo {
 
     fn plan(&self, input: &ScaleInput, facts: &Sizes) -> Result<Vec<ObjectChange>, ActionError> {
         self.0.may_change_group(&input.region, &input.group)?;
+        Ok(vec![ObjectChange {
+            object: named(&input.group),
+            property: "desired capacity".into(),
+            before: facts.desired.into(),
+            after: input.desired.into(),
+        }])
+    }
+
+    fn forbidden(&self, input: &ScaleInput, facts: &Sizes) -> Option<ActionError> {
         if !(facts.min..=facts.max).contains(&input.desired) {
-            return Err(ActionError::refused(
+            return Some(ActionError::refused(
                 "beyond_limits",
                 format!(
                     "The group {} may have {} to {} hosts, so its desired capacity cannot be {} (it is {}).",
@@ -94,12 +103,7 @@ impl Change for ScaleTo {
                 "raise the maximum first (`autoscaling.set_max_size`), or choose a number within the limits",
             ));
         }
-        Ok(vec![ObjectChange {
-            object: named(&input.group),
-            property: "desired capacity".into(),
-            before: facts.desired.into(),
-            after: input.desired.into(),
-        }])
+        None
     }
 
     fn predict(&self, input: &ScaleInput, _facts: &Sizes) -> Option<Scaled> {
@@ -183,23 +187,29 @@ impl Change for SetMaxSize {
 
     fn plan(&self, input: &MaxInput, facts: &Sizes) -> Result<Vec<ObjectChange>, ActionError> {
         self.0.may_change_group(&input.region, &input.group)?;
-        // Below the desired capacity AWS would terminate hosts of its own choice.
-        if input.max < facts.desired || input.max < facts.min {
-            return Err(ActionError::refused(
-                "beyond_limits",
-                format!(
-                    "The maximum of {} cannot be {}: {} hosts are desired, and at least {} are kept.",
-                    input.group, input.max, facts.desired, facts.min
-                ),
-            )
-            .remedy("remove the surplus hosts by id first, then lower the maximum"));
-        }
         Ok(vec![ObjectChange {
             object: named(&input.group),
             property: "maximum size".into(),
             before: facts.max.into(),
             after: input.max.into(),
         }])
+    }
+
+    fn forbidden(&self, input: &MaxInput, facts: &Sizes) -> Option<ActionError> {
+        // Below the desired capacity AWS would terminate hosts of its own choice.
+        if input.max < facts.desired || input.max < facts.min {
+            return Some(
+                ActionError::refused(
+                    "beyond_limits",
+                    format!(
+                        "The maximum of {} cannot be {}: {} hosts are desired, and at least {} are kept.",
+                        input.group, input.max, facts.desired, facts.min
+                    ),
+                )
+                .remedy("remove the surplus hosts by id first, then lower the maximum"),
+            );
+        }
+        None
     }
 
     fn predict(&self, input: &MaxInput, _facts: &Sizes) -> Option<Maximum> {

@@ -102,6 +102,9 @@ impl Bench {
             return Ok(Done::AlreadySo(output));
         }
         let planned = action.plan(&input, &facts)?;
+        if let Some(why) = planned.forbidden {
+            return Err(why);
+        }
         let output = action.apply(&self.ctx, &input, &facts).await?;
         let undo = action.undo(&input, &facts)?;
         Ok(Done::Applied { output, changes: planned.changes, undo, predicted: planned.output })

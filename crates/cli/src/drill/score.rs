@@ -95,15 +95,17 @@ const WINDOW: TimeDelta = TimeDelta::seconds(30);
 /// Scores what was played.
 pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
     let cluster = drill.symptom.cluster.as_str();
-    let of = |samples: &[Sample]| samples.iter().filter(|s| s.cluster == cluster).cloned().collect::<Vec<_>>();
+    let of =
+        |samples: &[Sample]| samples.iter().filter(|s| s.cluster == cluster).cloned().collect::<Vec<_>>();
     let (with, without) = (of(&played.with), of(&played.without_action));
     let gone = |s: &Sample| s.error_share() < drill.symptom.gone_below;
     let error_share_peak = with.iter().map(Sample::error_share).fold(0.0, f64::max);
     let last_bad = with.iter().rev().find(|s| !gone(s)).map(|s| s.at);
     let recovered = with.last().is_some_and(gone) && last_bad.is_some();
     let decided_at = played.acted.as_ref().map(|a| a.decided_at);
-    let seconds_decision_to_recovered =
-        decided_at.zip(last_bad.filter(|_| recovered)).map(|(decided, bad)| (bad - decided).num_seconds().max(0));
+    let seconds_decision_to_recovered = decided_at
+        .zip(last_bad.filter(|_| recovered))
+        .map(|(decided, bad)| (bad - decided).num_seconds().max(0));
     let (changes, unexpected_changes) = changes(played);
     let others = |samples: &[Sample]| errors(samples.iter().filter(|s| s.cluster != cluster));
     let mut score = Score {
@@ -140,7 +142,10 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
     let peak = without.iter().map(Sample::error_share).fold(0.0, f64::max);
     let settled = played.until - played.trigger > TimeDelta::hours(1);
     if settled && peak < drill.expect.peak_without_action {
-        failures.push(format!("without action {:.1} % of requests failed at most; the incident is not reproduced", peak * 100.0));
+        failures.push(format!(
+            "without action {:.1} % of requests failed at most; the incident is not reproduced",
+            peak * 100.0
+        ));
     }
     let Some(acted) = &played.acted else {
         if score.error_share_at_end < 0.8 * peak {
@@ -157,8 +162,10 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
     }
     match score.seconds_decision_to_recovered {
         None => failures.push("the symptom is not gone".into()),
-        Some(seconds) if seconds as u64 > drill.expect.recovered_within.as_secs() => failures
-            .push(format!("it took {seconds} s to recover; allowed are {}", drill.expect.recovered_within.as_secs())),
+        Some(seconds) if seconds as u64 > drill.expect.recovered_within.as_secs() => failures.push(format!(
+            "it took {seconds} s to recover; allowed are {}",
+            drill.expect.recovered_within.as_secs()
+        )),
         Some(_) => {}
     }
     if score.worst_excess_share > 0.0 || score.failed_requests.with > score.failed_requests.without_action {
@@ -210,7 +217,9 @@ fn changes(played: &Played) -> (Vec<Change>, Vec<Change>) {
         let change = Change { at: entry.at, operation: entry.operation.clone(), effect: effect.clone() };
         let times = seen.entry(format!("{} {:?}", entry.operation, entry.params)).or_default();
         *times += 1;
-        let place = [&entry.request_id, &entry.operation].into_iter().find(|k| explained.get(*k).is_some_and(|n| *n > 0));
+        let place = [&entry.request_id, &entry.operation]
+            .into_iter()
+            .find(|k| explained.get(*k).is_some_and(|n| *n > 0));
         match place.and_then(|k| explained.get_mut(k)) {
             Some(left) if *times == 1 => *left -= 1,
             _ => unexpected.push(change.clone()),
@@ -222,16 +231,34 @@ fn changes(played: &Played) -> (Vec<Change>, Vec<Change>) {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |s: Option<i64>| s.map_or_else(|| "–".to_owned(), |s| format!("{:>2} min {:02} s", s / 60, s % 60));
+        let seconds = |s: Option<i64>| {
+            s.map_or_else(|| "–".to_owned(), |s| format!("{:>2} min {:02} s", s / 60, s % 60))
+        };
         writeln!(f, "Drill {}: {}", self.drill, if self.passed { "passed" } else { "FAILED" })?;
         writeln!(f, "{:<34}{:>14}{:>14}", "", "here", "7 May 2024")?;
         let peak = |share: f64| format!("{:.1} %", share * 100.0);
-        writeln!(f, "{:<34}{:>14}{:>14}", "highest share of failing requests", peak(self.error_share_peak), peak(self.real.error_share_peak))?;
+        writeln!(
+            f,
+            "{:<34}{:>14}{:>14}",
+            "highest share of failing requests",
+            peak(self.error_share_peak),
+            peak(self.real.error_share_peak)
+        )?;
         let row = |f: &mut fmt::Formatter<'_>, name, here, real| {
             writeln!(f, "{name:<34}{:>14}{:>14}", seconds(here), seconds(Some(real)))
         };
-        row(f, "trigger to decision", self.seconds_trigger_to_decision, self.real.seconds_trigger_to_decision)?;
-        row(f, "decision to recovered", self.seconds_decision_to_recovered, self.real.seconds_decision_to_recovered)?;
+        row(
+            f,
+            "trigger to decision",
+            self.seconds_trigger_to_decision,
+            self.real.seconds_trigger_to_decision,
+        )?;
+        row(
+            f,
+            "decision to recovered",
+            self.seconds_decision_to_recovered,
+            self.real.seconds_decision_to_recovered,
+        )?;
         writeln!(
             f,
             "failed requests: {:.0} (had nobody acted: {:.0}); everybody else's: {:.0} ({:.0})",
@@ -242,7 +269,12 @@ impl fmt::Display for Score {
         )?;
         writeln!(f, "changes: {}, unexpected: {}", self.changes.len(), self.unexpected_changes.len())?;
         if let (Some(id), Some(run)) = (self.run_id, &self.run) {
-            writeln!(f, "run {id}: {}{}", run.state, run.message.as_ref().map_or_else(String::new, |m| format!(". {m}")))?;
+            writeln!(
+                f,
+                "run {id}: {}{}",
+                run.state,
+                run.message.as_ref().map_or_else(String::new, |m| format!(". {m}"))
+            )?;
         }
         self.failures.iter().try_for_each(|failure| writeln!(f, "  ✗ {failure}"))
     }

@@ -37,7 +37,10 @@ async fn one_click_recovers_the_incident_while_one_watches() {
     chrome.go(&format!("{run}?tab=calls")).await;
     chrome.picture("calls").await;
     let calls = chrome.text("#calls").await;
-    assert!(calls.contains("SetDesiredCapacity") && calls.contains("TerminateInstanceInAutoScalingGroup"), "{calls}");
+    assert!(
+        calls.contains("SetDesiredCapacity") && calls.contains("TerminateInstanceInAutoScalingGroup"),
+        "{calls}"
+    );
     chrome.go(&format!("{run}?tab=timeline")).await;
     let timeline = chrome.text("#timeline").await;
     assert!(timeline.contains("on-call"), "the click has its person: {timeline}");

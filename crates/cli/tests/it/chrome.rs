@@ -32,12 +32,13 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 impl Chrome {
     pub async fn start() -> Self {
         let address = free_address();
-        let driver = Command::new(std::env::var("FIREBREAK_CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into()))
-            .arg(format!("--port={}", address.rsplit(':').next().unwrap()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is not here; run the tests with `cargo xtask test`");
+        let driver =
+            Command::new(std::env::var("FIREBREAK_CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into()))
+                .arg(format!("--port={}", address.rsplit(':').next().unwrap()))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("chromedriver is not here; run the tests with `cargo xtask test`");
         let profile = tempfile::tempdir().unwrap();
         let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
         std::fs::create_dir_all(&pictures).unwrap();
@@ -123,7 +124,8 @@ impl Chrome {
         use base64::Engine as _;
         let answer = self.client.get(format!("{}/screenshot", self.session)).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
-        let png = base64::engine::general_purpose::STANDARD.decode(answer["value"].as_str().unwrap()).unwrap();
+        let png =
+            base64::engine::general_purpose::STANDARD.decode(answer["value"].as_str().unwrap()).unwrap();
         std::fs::write(self.pictures.join(format!("{name}.png")), png).unwrap();
     }
 
@@ -147,7 +149,8 @@ impl Drop for Chrome {
         // chromedriver ends its Chromium when it is asked to end, not when it is killed.
         let session = self.session.clone();
         let ended = std::thread::spawn(move || {
-            let address = session.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
+            let address =
+                session.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
             let path = session.split_once(&address).map(|(_, path)| path.to_owned()).unwrap_or_default();
             let mut socket = std::net::TcpStream::connect(&address).ok()?;
             socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;

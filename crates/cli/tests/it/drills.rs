@@ -33,7 +33,8 @@ fn the_runbook_recovers_it_and_nobody_is_worse_off_for_a_moment() {
     assert!(passed, "{score:#}");
     assert_eq!(score["recovered"], true);
     assert_eq!(score["seconds_trigger_to_decision"], score["real"]["seconds_trigger_to_decision"]);
-    let (ours, theirs) = (&score["seconds_decision_to_recovered"], &score["real"]["seconds_decision_to_recovered"]);
+    let (ours, theirs) =
+        (&score["seconds_decision_to_recovered"], &score["real"]["seconds_decision_to_recovered"]);
     assert!(ours.as_i64() < theirs.as_i64(), "{ours} against {theirs}");
     assert_eq!(score["unexpected_changes"].as_array().unwrap().len(), 0);
     // Suspend, raise the maximum, launch, protect; pause and terminate six; take the first, second and fourth back.

@@ -44,7 +44,8 @@ const CHANGES: [&str; 11] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_change_once() {
-    let sim = Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
+    let sim =
+        Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
     let mut served = Served::on(&sim).await;
     // Each trap is set while no server runs, or before the run begins: nothing can slip past it.
     let mut before = sim.hold(CHANGES[0], Phase::BeforeEffect);

@@ -76,7 +76,8 @@ async fn the_hosts_of_a_group_are_replaced_on_moto() {
     let row = ended(&served.db, run).await;
     assert_eq!(row.state, "succeeded", "{:?}", row.message);
     let calls = store::calls::of_run(served.db.pool(), run, 0).await.unwrap();
-    let made: Vec<_> = calls.iter().filter(|c| c.mutating).map(|c| (c.operation.as_str(), c.status.as_str())).collect();
+    let made: Vec<_> =
+        calls.iter().filter(|c| c.mutating).map(|c| (c.operation.as_str(), c.status.as_str())).collect();
     let terminated = ("TerminateInstanceInAutoScalingGroup", "ok");
     assert_eq!(made, [("SetDesiredCapacity", "ok"), terminated, terminated]);
     assert!(calls.iter().all(|c| c.request_id.is_some()), "{calls:#?}");
@@ -114,7 +115,8 @@ impl Moto {
     async fn create_group(&self, group: &str, hosts: u32) {
         let image = ("ImageId", "ami-12c6146b".to_owned());
         let kind = ("InstanceType", "t3.small".to_owned());
-        self.call("CreateLaunchConfiguration", &[("LaunchConfigurationName", group.to_owned()), image, kind]).await;
+        self.call("CreateLaunchConfiguration", &[("LaunchConfigurationName", group.to_owned()), image, kind])
+            .await;
         let number = hosts.to_string();
         self.call(
             "CreateAutoScalingGroup",
@@ -138,7 +140,10 @@ impl Moto {
         let answer = self
             .client
             .post(&self.endpoint)
-            .header("authorization", format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"))
+            .header(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"),
+            )
             .form(&form)
             .send()
             .await

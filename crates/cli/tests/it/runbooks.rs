@@ -29,7 +29,8 @@ fn every_runbook_passes_the_check_against_the_real_actions() {
 
 #[test]
 fn every_runbook_has_a_drill() {
-    let drills: Vec<_> = yaml_files(&root().join("drills")).iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
+    let drills: Vec<_> =
+        yaml_files(&root().join("drills")).iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
     for runbook in yaml_files(&root()) {
         let name = runbook.file_stem().unwrap().to_str().unwrap();
         let wanted = format!("runbook: {name}");
@@ -67,8 +68,11 @@ fn a_runbook_with_mistakes_is_refused_with_every_place_reason_and_remedy() {
     let file = folder.path().join("broken.yaml");
     let check = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_firebreak")).args(["runbook", "check"]).arg(&file).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
+            .args(["runbook", "check"])
+            .arg(&file)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stdout).unwrap()
     };
@@ -76,7 +80,9 @@ fn a_runbook_with_mistakes_is_refused_with_every_place_reason_and_remedy() {
     for (place, reason) in [("broken.yaml:8:1", "stepz"), ("broken.yaml:16:", "timeout")] {
         assert!(parse.contains(place) && parse.contains(reason), "{place} {reason}:\n{parse}");
     }
-    let sound = BROKEN.replace("stepz: []\n", "").replace("> 0\n  - id: guard", "> 0\n    timeout: 1m\n  - id: guard");
+    let sound = BROKEN
+        .replace("stepz: []\n", "")
+        .replace("> 0\n  - id: guard", "> 0\n    timeout: 1m\n  - id: guard");
     let checked = check(&sound);
     for (place, reason) in [
         ("broken.yaml:10:", "describe_group"),

@@ -67,10 +67,13 @@ impl Served {
             .unwrap();
         let (lines, said) = mpsc::channel();
         let stdout = BufReader::new(process.stdout.take().unwrap());
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        });
         let end = Instant::now() + PATIENCE;
         self.link = loop {
-            let line = said.recv_timeout(end - Instant::now()).expect("the server never said that it listens");
+            let line =
+                said.recv_timeout(end - Instant::now()).expect("the server never said that it listens");
             if let Some((_, link)) = line.split_once("15 minutes: ") {
                 break link.to_owned();
             }
@@ -116,8 +119,10 @@ pub struct Person {
 impl Person {
     async fn sign_in(url: &str, link: &str) -> Self {
         let client = http();
-        let answer = client.post(link).header(CONTENT_TYPE, "application/x-www-form-urlencoded").send().await.unwrap();
-        let cookie = answer.headers().get(SET_COOKIE).unwrap_or_else(|| panic!("{answer:?}")).to_str().unwrap();
+        let answer =
+            client.post(link).header(CONTENT_TYPE, "application/x-www-form-urlencoded").send().await.unwrap();
+        let cookie =
+            answer.headers().get(SET_COOKIE).unwrap_or_else(|| panic!("{answer:?}")).to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
         let mut person = Self { client, url: url.to_owned(), cookie, csrf: String::new() };
         person.csrf = person.get("/api/v1/session").await["csrf"].as_str().unwrap().to_owned();

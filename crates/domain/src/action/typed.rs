@@ -62,8 +62,12 @@ pub trait Change: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Facts, ActionError>> + Send;
     /// The output, if nothing is left to do.
     fn settled(&self, input: &Self::Input, facts: &Self::Facts) -> Option<Self::Output>;
-    /// What would change; an error refuses (a limit, a missing object).
+    /// What would change; an error refuses for good (a target that may not be touched, a missing object).
     fn plan(&self, input: &Self::Input, facts: &Self::Facts) -> Result<Vec<ObjectChange>, ActionError>;
+    /// Why the facts forbid it now (a limit of the group). In a plan an earlier step may lift that; in a run it refuses.
+    fn forbidden(&self, _input: &Self::Input, _facts: &Self::Facts) -> Option<ActionError> {
+        None
+    }
     /// The output that a success would have, where it can be told beforehand.
     fn predict(&self, input: &Self::Input, facts: &Self::Facts) -> Option<Self::Output>;
     /// The one mutating call.
@@ -122,7 +126,7 @@ impl<A: Observe> Action for Observing<A> {
     }
 
     fn plan(&self, _input: &Value, facts: &Value) -> Result<Planned, ActionError> {
-        Ok(Planned { changes: Vec::new(), output: Some(facts.clone()) })
+        Ok(Planned { changes: Vec::new(), output: Some(facts.clone()), forbidden: None })
     }
 
     fn apply<'a>(
@@ -194,7 +198,7 @@ impl<A: Change> Action for Changing<A> {
         let (input, facts) = (read(A::NAME, input)?, read(A::NAME, facts)?);
         let changes = self.action.plan(&input, &facts)?;
         let output = self.action.predict(&input, &facts).map(|output| write(A::NAME, &output)).transpose()?;
-        Ok(Planned { changes, output })
+        Ok(Planned { changes, output, forbidden: self.action.forbidden(&input, &facts) })
     }
 
     fn apply<'a>(

@@ -317,7 +317,9 @@ impl Entry {
             | Self::Skipped { step, .. } => Some(step),
             Self::Paused { step, .. } => step.as_ref(),
             Self::Asked { ask, .. } => ask.step(),
-            Self::Requested { .. } | Self::TakenOver { .. } | Self::Closing { .. } | Self::Ended { .. } => None,
+            Self::Requested { .. } | Self::TakenOver { .. } | Self::Closing { .. } | Self::Ended { .. } => {
+                None
+            }
         }
     }
 }

@@ -12,7 +12,8 @@ use super::{After, Entry, How, Intent, Item, Node, Outcome, Phase, State, Status
 use crate::Timestamp;
 use crate::action::{ActionError, Effect, ErrorClass, Registry};
 use crate::runbook::{
-    Body, Each, EachBody, EvalError, OnFailure, OnTimeout, Retry, Runbook, Scope, Slot, Step, Template, Until, Use,
+    Body, Each, EachBody, EvalError, OnFailure, OnTimeout, Retry, Runbook, Scope, Slot, Step, Template,
+    Until, Use,
 };
 
 /// A runbook with everything its expressions may name.
@@ -224,7 +225,9 @@ impl Perform {
         let others = earlier.len() - busy;
         let pause = match error.class {
             ErrorClass::Busy if busy < BUSY_LIMIT => Some(doubled(retry.backoff, busy)),
-            ErrorClass::Transient if others + 1 < retry.attempts as usize => Some(doubled(retry.backoff, others)),
+            ErrorClass::Transient if others + 1 < retry.attempts as usize => {
+                Some(doubled(retry.backoff, others))
+            }
             _ => None,
         };
         match pause {
@@ -497,7 +500,8 @@ impl Walker<'_> {
     fn begun(&self, path: &StepPath, item: &Item) -> bool {
         let at = path.item(&item.key);
         let inside = at.child("");
-        self.state.node(&at).is_some() || self.state.nodes().any(|(p, _)| p.as_str().starts_with(inside.as_str()))
+        self.state.node(&at).is_some()
+            || self.state.nodes().any(|(p, _)| p.as_str().starts_with(inside.as_str()))
     }
 
     fn output(&self, each: &Each, path: &StepPath, item: &Item) -> Value {
@@ -550,7 +554,14 @@ impl Walker<'_> {
         let retry = call.retry.clone();
         if action.spec().effect != Effect::Observe {
             let (step, action) = (path.clone(), call.action.clone());
-            self.moves.perform.push(Perform::Change { step, attempt: attempt + 1, action, input, undo, retry });
+            self.moves.perform.push(Perform::Change {
+                step,
+                attempt: attempt + 1,
+                action,
+                input,
+                undo,
+                retry,
+            });
             return;
         }
         match node.filter(|n| n.status == Status::Running) {
@@ -605,7 +616,8 @@ fn expand(each: &Each, scope: &Scope) -> Result<(Vec<Item>, usize), ActionError>
         return Err(ActionError::refused("not_a_list", format!("`{}` is not a list", each.items.source())));
     };
     if values.is_empty() {
-        let message = format!("`{}` is empty; an empty set of targets never means \"all\"", each.items.source());
+        let message =
+            format!("`{}` is empty; an empty set of targets never means \"all\"", each.items.source());
         return Err(ActionError::refused("empty_target_set", message));
     }
     let mut seen = HashSet::new();
@@ -617,14 +629,20 @@ fn expand(each: &Each, scope: &Scope) -> Result<(Vec<Item>, usize), ActionError>
             _ => String::new(),
         };
         if key.is_empty() || !seen.insert(key.clone()) {
-            let message = format!("`{}`: each item must be a text, or have an `id`, and be there once", each.items.source());
+            let message = format!(
+                "`{}`: each item must be a text, or have an `id`, and be there once",
+                each.items.source()
+            );
             return Err(ActionError::refused("items_without_key", message));
         }
         items.push(Item { key, value });
     }
     let at_once = each.at_once.eval(scope).map_err(|e| expression(&e))?;
     let at_once = amount(&at_once, items.len()).ok_or_else(|| {
-        ActionError::refused("at_once", format!("`at_once` is {at_once}; write a number from 1, or a percentage up to 100%"))
+        ActionError::refused(
+            "at_once",
+            format!("`at_once` is {at_once}; write a number from 1, or a percentage up to 100%"),
+        )
     })?;
     Ok((items, at_once))
 }
@@ -639,7 +657,11 @@ fn amount(value: &Value, all: usize) -> Option<usize> {
                 return None;
             }
             let share = (all as f64 * percent / 100.0).ceil();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and `all`")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 0 and `all`"
+            )]
             Some((share as usize).clamp(1, all.max(1)))
         }
         _ => None,

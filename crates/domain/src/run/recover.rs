@@ -22,7 +22,13 @@ pub enum Recovery {
 ///
 /// `window` is how long a request that was signed before `deadline` may still be accepted by the service (AWS takes
 /// signatures of some minutes' age); only after it can no old copy land any more. A repeat that is harmless need not wait.
-pub fn recover(effect: Effect, settled: bool, now: Timestamp, deadline: Timestamp, window: Duration) -> Recovery {
+pub fn recover(
+    effect: Effect,
+    settled: bool,
+    now: Timestamp,
+    deadline: Timestamp,
+    window: Duration,
+) -> Recovery {
     if settled {
         return Recovery::FoundDone;
     }

@@ -313,7 +313,9 @@ impl State {
                 if self.nodes.get(step).is_some_and(|n| n.status.is_over()) {
                     return refuse("the step is over");
                 }
-                if matches!(how, How::Called { .. }) && self.nodes.get(step).is_none_or(|n| n.intent.is_none()) {
+                if matches!(how, How::Called { .. })
+                    && self.nodes.get(step).is_none_or(|n| n.intent.is_none())
+                {
                     return refuse("a call without an intent before it");
                 }
                 let node = self.node_mut(step, at);
@@ -329,7 +331,12 @@ impl State {
                 None if *attempt == 1 => {
                     // The look before the first intent failed: the attempt never got as far as announcing itself.
                     let node = self.node_mut(step, at);
-                    node.attempts.push(Attempt { number: 1, at, ended_at: Some(at), error: Some(error.clone()) });
+                    node.attempts.push(Attempt {
+                        number: 1,
+                        at,
+                        ended_at: Some(at),
+                        error: Some(error.clone()),
+                    });
                     node.status = Status::RetryLater(*retry_at);
                 }
                 Some(node) if !node.status.is_over() && node.attempt() + 1 == *attempt => {
@@ -420,7 +427,10 @@ impl State {
             }
         }
         if let Phase::Closing { takeback, then: After::Verify } = &self.phase
-            && self.takebacks(*takeback).iter().all(|u| self.nodes.get(&u.0.undo()).is_some_and(|n| n.status.is_over()))
+            && self
+                .takebacks(*takeback)
+                .iter()
+                .all(|u| self.nodes.get(&u.0.undo()).is_some_and(|n| n.status.is_over()))
             && self.blocked.is_empty()
         {
             self.phase = Phase::Verifying;
@@ -509,7 +519,8 @@ impl State {
             .filter_map(|path| {
                 let node = self.nodes.get(path)?;
                 let undo = node.intent.as_ref()?.undo.as_ref()?;
-                let changed = matches!(node.how, Some(How::Called { .. } | How::FoundDone | How::MarkedDone { .. }));
+                let changed =
+                    matches!(node.how, Some(How::Called { .. } | How::FoundDone | How::MarkedDone { .. }));
                 (changed && (takeback == Takeback::All || undo.finally)).then_some((path, undo))
             })
             .collect()
@@ -612,7 +623,9 @@ impl State {
 
     /// The steps of which a change is under way, or was when its worker died.
     pub fn in_flight(&self) -> impl Iterator<Item = (&StepPath, &Node)> {
-        self.nodes.iter().filter(|(_, n)| n.intent.is_some() && matches!(n.status, Status::Running | Status::Unclear))
+        self.nodes
+            .iter()
+            .filter(|(_, n)| n.intent.is_some() && matches!(n.status, Status::Running | Status::Unclear))
     }
 
     /// Was any change announced so far?
@@ -641,7 +654,8 @@ impl State {
 impl Node {
     /// A change was announced and its outcome is not settled.
     pub fn has_open_intent(&self) -> bool {
-        self.intent.is_some() && matches!(self.status, Status::Running | Status::Unclear | Status::OutcomeUnknown)
+        self.intent.is_some()
+            && matches!(self.status, Status::Running | Status::Unclear | Status::OutcomeUnknown)
     }
 
     fn end_attempt(&mut self, at: Timestamp, error: Option<&ActionError>) {

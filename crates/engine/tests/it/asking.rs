@@ -82,7 +82,8 @@ async fn a_pause_starts_nothing_new_until_resumed() {
     ask(&engine, run, Ask::Pause { reason: None }).await;
     bench.until(run, "paused", |s| s.word() == "paused").await;
     bench.world.put("go", 1);
-    let state = bench.until(run, "done waiting", |s| s.node(&"wait".into()).unwrap().status == Status::Done).await;
+    let state =
+        bench.until(run, "done waiting", |s| s.node(&"wait".into()).unwrap().status == Status::Done).await;
     assert_eq!(state.word(), "paused");
     assert_eq!(bench.world.get("b"), 0);
     ask(&engine, run, Ask::Resume).await;
@@ -92,7 +93,9 @@ async fn a_pause_starts_nothing_new_until_resumed() {
 
 #[tokio::test]
 async fn an_abort_takes_back_what_was_chosen() {
-    for (takeback, outcome, a) in [(Takeback::Finally, Outcome::Aborted, 1), (Takeback::All, Outcome::Undone, 0)] {
+    for (takeback, outcome, a) in
+        [(Takeback::Finally, Outcome::Aborted, 1), (Takeback::All, Outcome::Undone, 0)]
+    {
         let bench = Bench::new(WAITING).await;
         let (engine, run) = bench.start().await;
         bench.until(run, "waiting", waits).await;
@@ -132,6 +135,7 @@ async fn the_same_wish_is_answered_once_and_an_impossible_one_is_refused() {
     assert!(engine.ask(run, Uuid::now_v7(), &ana, &Ask::Resume).await.is_err());
     bench.world.put("go", 1);
     bench.ended(run).await;
-    let answered = bench.journal(run).await.into_iter().filter(|r| matches!(r.entry, Entry::Asked { .. })).count();
+    let answered =
+        bench.journal(run).await.into_iter().filter(|r| matches!(r.entry, Entry::Asked { .. })).count();
     assert_eq!(answered, 2);
 }

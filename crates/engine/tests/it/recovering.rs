@@ -75,7 +75,9 @@ async fn a_worker_that_drains_hands_its_run_to_the_next() {
     let state = bench.ended(run).await;
     assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
     assert_eq!(bench.world.made(), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
-    assert!(bench.journal(run).await.iter().any(|r| matches!(r.entry, Entry::TakenOver { .. }) && r.epoch == 2));
+    assert!(
+        bench.journal(run).await.iter().any(|r| matches!(r.entry, Entry::TakenOver { .. }) && r.epoch == 2)
+    );
 }
 
 /// A worker that is frozen past its lease (here: its lease is taken away behind its back) writes nothing any more.

@@ -48,7 +48,8 @@ steps:
 
 #[tokio::test]
 async fn what_is_so_already_is_not_called() {
-    let bench = Bench::new("steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n").await;
+    let bench =
+        Bench::new("steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n").await;
     bench.world.put("a", 5);
     let (_engine, run) = bench.start().await;
     let state = bench.ended(run).await;
@@ -66,12 +67,17 @@ async fn a_double_click_lands_on_the_same_run_and_a_second_run_is_told_who_holds
     let again = engine.start(request("key")).await.unwrap();
     assert_eq!((again.run_id, again.new), (run, false));
     match engine.start(request("another key")).await {
-        Err(StartError::Locked(holder)) => assert_eq!((holder.run_id, holder.target.as_str()), (run, "thing")),
+        Err(StartError::Locked(holder)) => {
+            assert_eq!((holder.run_id, holder.target.as_str()), (run, "thing"))
+        }
         other => panic!("{other:?}"),
     }
     bench.world.put("a", 1);
     bench.ended(run).await;
-    assert!(engine.start(request("another key")).await.unwrap().new, "the lock is released with the end of the run");
+    assert!(
+        engine.start(request("another key")).await.unwrap().new,
+        "the lock is released with the end of the run"
+    );
 }
 
 #[tokio::test]
