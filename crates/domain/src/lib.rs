@@ -8,12 +8,14 @@
 //! - [`runbook`]: the language: parsing with positions, checking, expressions.
 //! - [`run`]: the journal of a run, and the two pure functions over it: what the journal means, and what follows.
 //! - [`plan`]: what a run would do, told before it does it.
+//! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
 
 pub mod action;
 pub mod actor;
+pub mod advice;
 pub mod clock;
 pub mod inventory;
 pub mod plan;

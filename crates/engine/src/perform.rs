@@ -25,7 +25,7 @@ pub(crate) struct Job {
 pub(crate) async fn perform(job: Job) {
     let (_, entries) = match &job.perform {
         Perform::Look { attempt, action, input, watch, since, .. } => {
-            (attempt, job.look(*attempt, action, input, watch.as_ref(), *since).await)
+            (attempt, job.look(*attempt, action, input, watch.as_deref(), *since).await)
         }
         Perform::Change { attempt, action, input, undo, .. } => {
             (attempt, job.change(*attempt, action, input, *undo).await)

@@ -11,11 +11,9 @@
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
 //! - `situation`, `plans`, `run`: what pages and JSON show, worked out once for both.
-//! - `advice`: from what the prober saw to a sentence and the runbook that fits.
 //!
 //! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
 
-mod advice;
 mod api;
 mod app;
 mod assets;

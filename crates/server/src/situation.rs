@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use store::fleets::{FleetView, Sample};
 use store::pages::{RunFilter, RunRow};
 
-use crate::advice::{self, Cell, Finding, Matrix};
 use crate::app::App;
 use crate::chart::{self, Chart};
 use crate::error::Problem;
 use crate::words;
+use domain::advice::{self, Cell, Finding, Matrix};
 
 /// What is older than this (clock time) is stale.
 fn stale_after() -> TimeDelta {

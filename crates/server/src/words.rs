@@ -194,22 +194,7 @@ pub(crate) fn offset(delta: TimeDelta) -> String {
     }
 }
 
-/// A share of 1 as a percentage: `0 %`, `0.4 %`, `31 %`.
-pub(crate) fn share(value: &f64) -> String {
-    percent(&(value * 100.0))
-}
-
-/// A number of percent. What is not nothing is never told as nothing, and what is not all never as all.
-pub(crate) fn percent(value: &f64) -> String {
-    let value = *value;
-    if value > 0.0 && value < 0.05 {
-        return "< 0.1 %".into();
-    }
-    if value < 9.95 && value.fract().abs() > 0.049 {
-        return format!("{value:.1} %");
-    }
-    if value > 99.5 && value < 100.0 { "99 %".into() } else { format!("{value:.0} %") }
-}
+pub(crate) use domain::advice::{percent, share};
 
 /// A value in a few words, for people: ids of things rather than things, counts rather than long lists.
 pub(crate) fn brief(value: &Value) -> String {

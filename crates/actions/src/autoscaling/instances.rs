@@ -6,7 +6,7 @@ use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange,
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SERVICE, Stage, named};
+use super::{SERVICE, Stage};
 use crate::aws::Aws;
 use crate::calls::Calls;
 use crate::input;

@@ -42,8 +42,12 @@ async fn start() -> MariaDb {
     let data = folder.path().join("data");
     // As root it runs only when told to; `--no-defaults` must come first.
     let general: &[&str] = if is_root() { &["--no-defaults", "--user=root"] } else { &["--no-defaults"] };
+    // An unpacked MariaDB (set up without root) does not find its own files by itself.
+    let base = std::env::var_os("FIREBREAK_MARIADBD").map(std::path::PathBuf::from);
+    let base = base.and_then(|p| Some(format!("--basedir={}", p.parent()?.parent()?.display())));
     let installed = Command::new("mariadb-install-db")
         .args(general)
+        .args(&base)
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
         .arg(format!("--datadir={}", data.display()))
         .stdout(Stdio::null())
@@ -56,6 +60,7 @@ async fn start() -> MariaDb {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut process = Command::new(server)
         .args(general)
+        .args(&base)
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
         .args(["--innodb-buffer-pool-size=16M", "--max-connections=10", "--innodb-flush-log-at-trx-commit=0"])
         .arg(format!("--datadir={}", data.display()))

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::served::{PATIENCE, http};
 
 /// chromedriver with one session: one Chromium with a profile of its own.
-pub struct Chrome {
+pub(crate) struct Chrome {
     driver: Child,
     client: reqwest::Client,
     session: String,
@@ -24,13 +24,13 @@ pub struct Chrome {
 }
 
 /// An element of the page as it is now.
-pub struct Element(String);
+pub(crate) struct Element(String);
 
 /// The key under which the protocol names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 impl Chrome {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let address = free_address();
         let driver =
             Command::new(std::env::var("FIREBREAK_CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into()))
@@ -64,12 +64,12 @@ impl Chrome {
         chrome
     }
 
-    pub async fn go(&self, url: &str) {
+    pub(crate) async fn go(&self, url: &str) {
         self.post("/url", json!({ "url": url })).await.unwrap();
     }
 
     /// Waits until an element is there.
-    pub async fn wait(&self, selector: &str) -> Element {
+    pub(crate) async fn wait(&self, selector: &str) -> Element {
         let end = Instant::now() + PATIENCE;
         loop {
             let found = self.post("/element", json!({ "using": "css selector", "value": selector })).await;
@@ -87,7 +87,7 @@ impl Chrome {
     }
 
     /// Waits for an element and clicks it. A live page may swap it out in between: then it is looked for again.
-    pub async fn press(&self, selector: &str) {
+    pub(crate) async fn press(&self, selector: &str) {
         let end = Instant::now() + PATIENCE;
         loop {
             let Element(id) = self.wait(selector).await;
@@ -98,29 +98,29 @@ impl Chrome {
         }
     }
 
-    pub async fn type_into(&self, selector: &str, text: &str) {
+    pub(crate) async fn type_into(&self, selector: &str, text: &str) {
         let Element(id) = self.wait(selector).await;
         self.post(&format!("/element/{id}/value"), json!({ "text": text })).await.unwrap();
     }
 
     /// The text of an element, once it is there.
-    pub async fn text(&self, selector: &str) -> String {
+    pub(crate) async fn text(&self, selector: &str) -> String {
         self.wait(selector).await;
         let quoted = serde_json::to_string(selector).unwrap();
         let text = self.script(&format!("return document.querySelector({quoted})?.textContent ?? ''")).await;
         text.as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    pub async fn script(&self, script: &str) -> Value {
+    pub(crate) async fn script(&self, script: &str) -> Value {
         self.post("/execute/sync", json!({ "script": script, "args": [] })).await.unwrap()
     }
 
-    pub async fn resize(&self, width: u32, height: u32) {
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
         self.post("/window/rect", json!({ "width": width, "height": height })).await.unwrap();
     }
 
     /// Keeps a picture of the page beside the build, for people to look at.
-    pub async fn picture(&self, name: &str) {
+    pub(crate) async fn picture(&self, name: &str) {
         use base64::Engine as _;
         let answer = self.client.get(format!("{}/screenshot", self.session)).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
@@ -130,7 +130,7 @@ impl Chrome {
     }
 
     /// What the console says.
-    pub async fn console(&self) -> Vec<String> {
+    pub(crate) async fn console(&self) -> Vec<String> {
         let log = self.post("/se/log", json!({ "type": "browser" })).await.unwrap();
         log.as_array().unwrap().iter().map(|e| format!("{}: {}", e["level"], e["message"])).collect()
     }
@@ -167,6 +167,6 @@ impl Drop for Chrome {
     }
 }
 
-pub fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

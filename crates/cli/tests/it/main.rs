@@ -1,6 +1,13 @@
 //! The binary as people and machines meet it: real processes, a real Postgres, the real AWS SDK against the simulator on
 //! the wire (and against moto), real MySQL logins, a real Chromium.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod browser;
 mod chrome;
 mod drills;

@@ -15,21 +15,21 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 /// Longer than anything here takes; what lasts longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A database, a configuration, and the process that runs on them. Dropping it kills the process.
-pub struct Served {
-    pub db: TestDb,
-    pub url: String,
+pub(crate) struct Served {
+    pub(crate) db: TestDb,
+    pub(crate) url: String,
     folder: TempDir,
     process: Option<Child>,
     /// The sign-in link that the last start printed.
-    pub link: String,
+    pub(crate) link: String,
 }
 
 impl Served {
     /// Serves a simulated world.
-    pub async fn on(sim: &sim::Sim) -> Self {
+    pub(crate) async fn on(sim: &sim::Sim) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({
             "inventory": inventory(&sim.world_info(), folder.path()),
@@ -42,7 +42,7 @@ impl Served {
     }
 
     /// Serves a configuration; port, address and lease are filled in.
-    pub async fn with(mut config: Value, folder: TempDir) -> Self {
+    pub(crate) async fn with(mut config: Value, folder: TempDir) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         config["listen"] = json!(format!("127.0.0.1:{port}"));
         // Short, so that a take-over after a kill costs a test little.
@@ -56,7 +56,7 @@ impl Served {
     }
 
     /// Starts the process, and waits until it says that it listens.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut process = Command::new(env!("CARGO_BIN_EXE_firebreak"))
             .args(["serve", "--config"])
             .arg(self.folder.path().join("firebreak.yaml"))
@@ -82,7 +82,7 @@ impl Served {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -90,7 +90,7 @@ impl Served {
     }
 
     /// Signs a person in with the link of the last start.
-    pub async fn person(&self) -> Person {
+    pub(crate) async fn person(&self) -> Person {
         Person::sign_in(&self.url, &self.link).await
     }
 }
@@ -102,14 +102,14 @@ impl Drop for Served {
 }
 
 /// An HTTP client that follows no redirect.
-pub fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     client.timeout(Duration::from_secs(120)).build().unwrap()
 }
 
 /// Somebody with a session.
-pub struct Person {
+pub(crate) struct Person {
     client: reqwest::Client,
     url: String,
     cookie: String,
@@ -129,7 +129,7 @@ impl Person {
         person
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let request = self.client.get(format!("{}{path}", self.url)).header(COOKIE, &self.cookie);
         let answer = request.send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
@@ -137,7 +137,7 @@ impl Person {
         serde_json::from_str(&text).unwrap()
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         let request = self
             .client
             .post(format!("{}{path}", self.url))
@@ -152,7 +152,7 @@ impl Person {
     }
 
     /// Starts a runbook.
-    pub async fn start(&self, runbook: &str, inputs: Value) -> Uuid {
+    pub(crate) async fn start(&self, runbook: &str, inputs: Value) -> Uuid {
         let body = json!({ "runbook": runbook, "inputs": inputs, "reason": "a test" });
         let started = self.post("/api/v1/runs", &body).await;
         started["run_id"].as_str().unwrap().parse().unwrap()
@@ -160,7 +160,7 @@ impl Person {
 }
 
 /// Waits, on the database's bell, until a run has ended; a run that waits for a person has failed here.
-pub async fn ended(db: &TestDb, run: Uuid) -> store::pages::RunRow {
+pub(crate) async fn ended(db: &TestDb, run: Uuid) -> store::pages::RunRow {
     let mut bell = store::listener::PgListener::connect_with(db.pool()).await.unwrap();
     bell.listen("firebreak").await.unwrap();
     let end = Instant::now() + PATIENCE;

@@ -56,7 +56,7 @@ pub enum Perform {
         /// Its input.
         input: Value,
         /// What is waited for.
-        watch: Option<Watch>,
+        watch: Option<Box<Watch>>,
         /// Since when.
         since: Timestamp,
         /// How failures are retried.
@@ -570,7 +570,7 @@ impl Walker<'_> {
                 attempt,
                 action: call.action.clone(),
                 input: node.input.clone().unwrap_or(input),
-                watch: call.until.clone().map(|until| Watch { until, scope: scope.clone() }),
+                watch: call.until.clone().map(|until| Box::new(Watch { until, scope: scope.clone() })),
                 since: node.attempts.last().map_or(node.started_at, |a| a.at),
                 retry,
             }),

@@ -1,5 +1,7 @@
 //! The engine on a real Postgres, with a small world of its own whose every call is counted.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod asking;
 mod recovering;
 mod running;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// What the next call of `world.set` does instead of just working.
 #[derive(Debug, Clone)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Fails with this class, changing nothing.
     Fails(ErrorClass),
     /// Takes effect, and its answer is lost.
@@ -31,31 +31,31 @@ pub enum Trouble {
 }
 
 #[derive(Debug, Default)]
-pub struct Inner {
-    pub numbers: BTreeMap<String, i64>,
+pub(crate) struct Inner {
+    pub(crate) numbers: BTreeMap<String, i64>,
     /// Every call that took effect.
-    pub made: Vec<(String, i64)>,
-    pub trouble: VecDeque<Trouble>,
-    pub looks_fail: bool,
+    pub(crate) made: Vec<(String, i64)>,
+    pub(crate) trouble: VecDeque<Trouble>,
+    pub(crate) looks_fail: bool,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct World(pub Arc<Mutex<Inner>>);
+pub(crate) struct World(pub(crate) Arc<Mutex<Inner>>);
 
 impl World {
-    pub fn get(&self, name: &str) -> i64 {
+    pub(crate) fn get(&self, name: &str) -> i64 {
         self.0.lock().unwrap().numbers.get(name).copied().unwrap_or(0)
     }
 
-    pub fn put(&self, name: &str, value: i64) {
+    pub(crate) fn put(&self, name: &str, value: i64) {
         self.0.lock().unwrap().numbers.insert(name.into(), value);
     }
 
-    pub fn made(&self) -> Vec<(String, i64)> {
+    pub(crate) fn made(&self) -> Vec<(String, i64)> {
         self.0.lock().unwrap().made.clone()
     }
 
-    pub fn trouble(&self, trouble: Trouble) {
+    pub(crate) fn trouble(&self, trouble: Trouble) {
         self.0.lock().unwrap().trouble.push_back(trouble);
     }
 }
@@ -166,10 +166,10 @@ impl<const BLIND: bool> Change for Set<BLIND> {
 }
 
 /// A database, a world, a runbook, and engines on them.
-pub struct Bench {
-    pub db: TestDb,
-    pub world: World,
-    pub clock: Arc<dyn Clock>,
+pub(crate) struct Bench {
+    pub(crate) db: TestDb,
+    pub(crate) world: World,
+    pub(crate) clock: Arc<dyn Clock>,
     runbook: String,
 }
 
@@ -178,7 +178,7 @@ const SPEED: f64 = 1000.0;
 
 impl Bench {
     /// `steps` is the body of the runbook, from `steps:` on.
-    pub async fn new(steps: &str) -> Self {
+    pub(crate) async fn new(steps: &str) -> Self {
         let start: Timestamp = "2024-05-07T14:42:00Z".parse().unwrap();
         let header = "runbook: test\ntitle: Test\nwhen: In tests\nrisk: low\nlocks: [\"thing\"]\n";
         Self {
@@ -189,12 +189,12 @@ impl Bench {
         }
     }
 
-    pub fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &PgPool {
         self.db.pool()
     }
 
     /// Another process, as far as the database can tell.
-    pub async fn engine(&self, lease: Duration) -> Engine {
+    pub(crate) async fn engine(&self, lease: Duration) -> Engine {
         let registry = Registry::default()
             .observing(Look(self.world.clone()))
             .changing(Set::<false>(self.world.clone()))
@@ -216,22 +216,22 @@ impl Bench {
     }
 
     /// A run on an engine with a comfortable lease.
-    pub async fn start(&self) -> (Engine, Uuid) {
+    pub(crate) async fn start(&self) -> (Engine, Uuid) {
         let engine = self.engine(Duration::from_secs(10)).await;
         let started = engine.start(request("key")).await.unwrap();
         (engine, started.run_id)
     }
 
-    pub async fn journal(&self, run_id: Uuid) -> Vec<Record> {
+    pub(crate) async fn journal(&self, run_id: Uuid) -> Vec<Record> {
         store::runs::journal(self.pool(), run_id).await.unwrap()
     }
 
-    pub async fn state(&self, run_id: Uuid) -> State {
+    pub(crate) async fn state(&self, run_id: Uuid) -> State {
         State::replay(&self.journal(run_id).await).unwrap()
     }
 
     /// Waits until the state is as wanted; a minute is the end of all patience.
-    pub async fn until(&self, run_id: Uuid, what: &str, wanted: impl Fn(&State) -> bool) -> State {
+    pub(crate) async fn until(&self, run_id: Uuid, what: &str, wanted: impl Fn(&State) -> bool) -> State {
         let mut bell = store::listener::PgListener::connect_with(self.pool()).await.unwrap();
         bell.listen("firebreak").await.unwrap();
         let patience = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -249,12 +249,12 @@ impl Bench {
         }
     }
 
-    pub async fn ended(&self, run_id: Uuid) -> State {
+    pub(crate) async fn ended(&self, run_id: Uuid) -> State {
         self.until(run_id, "ended", |s| s.outcome().is_some()).await
     }
 }
 
-pub fn request(key: &str) -> StartRequest {
+pub(crate) fn request(key: &str) -> StartRequest {
     StartRequest {
         runbook: "test".into(),
         inputs: Map::new(),
@@ -265,10 +265,10 @@ pub fn request(key: &str) -> StartRequest {
     }
 }
 
-pub async fn ask(engine: &Engine, run_id: Uuid, ask: domain::run::Ask) {
+pub(crate) async fn ask(engine: &Engine, run_id: Uuid, ask: domain::run::Ask) {
     engine.ask(run_id, Uuid::now_v7(), &Actor::person("ana"), &ask).await.unwrap();
 }
 
-pub fn output(state: &State, step: &str) -> Value {
+pub(crate) fn output(state: &State, step: &str) -> Value {
     state.node(&step.into()).map(|n| n.output.clone()).unwrap_or_default()
 }

@@ -6,13 +6,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::{Frame, html, is_fragment};
-use crate::advice::Recommended;
 use crate::app::App;
 use crate::chart::{HEIGHT, WIDTH};
 use crate::error::Problem;
 use crate::session::Visitor;
 use crate::situation::{self, Situation};
 use crate::words;
+use domain::advice::Recommended;
 
 #[derive(Template)]
 #[template(path = "situation.html", blocks = ["main"])]

@@ -15,51 +15,49 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::share;
-
 /// What the login prober saw, as `mysql.login_matrix` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub(crate) struct Matrix {
+pub struct Matrix {
     /// Direct logins, one cell for each cluster.
-    pub(crate) direct: Vec<Cell>,
+    pub direct: Vec<Cell>,
     /// Logins through hosts, one cell for each pair.
-    pub(crate) via: Vec<Cell>,
+    pub via: Vec<Cell>,
 }
 
 /// The logins to one cluster, directly or through one host.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub(crate) struct Cell {
+pub struct Cell {
     /// The host's id, or `direct`.
-    pub(crate) host: String,
+    pub host: String,
     /// The cluster's id.
-    pub(crate) cluster: String,
+    pub cluster: String,
     /// Logins tried.
-    pub(crate) tries: u32,
+    pub tries: u32,
     /// Logins that failed.
-    pub(crate) failed: u32,
+    pub failed: u32,
     /// The last failure.
-    pub(crate) error: Option<Failure>,
+    pub error: Option<Failure>,
     /// Whether the server that answered last was read-only.
-    pub(crate) read_only: Option<bool>,
+    pub read_only: Option<bool>,
 }
 
 /// Why a login failed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// `access_denied`, `timeout_login`, …
-    pub(crate) kind: String,
+    pub kind: String,
     /// MySQL's error number.
-    pub(crate) code: Option<u16>,
+    pub code: Option<u16>,
     /// The server's or the network's words.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 impl Cell {
     /// Share of the tries that failed, 0 to 1; `None` when nothing was tried.
-    pub(crate) fn failed_share(&self) -> Option<f64> {
+    pub fn failed_share(&self) -> Option<f64> {
         (self.tries > 0).then(|| f64::from(self.failed) / f64::from(self.tries))
     }
 
@@ -70,24 +68,24 @@ impl Cell {
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// What is wrong, in a sentence.
-    pub(crate) what: String,
+    pub what: String,
     /// What to do about it, in a sentence.
-    pub(crate) advice: String,
+    pub advice: String,
     /// The runbook that heals it, if one does.
-    pub(crate) runbook: Option<Recommended>,
+    pub runbook: Option<Recommended>,
     /// The clusters that it is about.
-    pub(crate) clusters: Vec<String>,
+    pub clusters: Vec<String>,
 }
 
 /// A runbook with the inputs that fit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Recommended {
+pub struct Recommended {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Input by input.
-    pub(crate) inputs: Vec<(&'static str, String)>,
+    pub inputs: Vec<(&'static str, String)>,
 }
 
 /// What one row of the diagnosis says of one cluster.
@@ -102,7 +100,7 @@ enum Row {
 }
 
 /// What is wrong with the logins through a fleet. Clusters with the same trouble are told together.
-pub(crate) fn logins(fleet: &str, matrix: &Matrix) -> Vec<Finding> {
+pub fn logins(fleet: &str, matrix: &Matrix) -> Vec<Finding> {
     let mut rows: BTreeMap<Row, Vec<&str>> = BTreeMap::new();
     let mut clusters: Vec<&str> =
         matrix.direct.iter().chain(&matrix.via).map(|c| c.cluster.as_str()).collect();
@@ -187,7 +185,7 @@ fn through(fleet: &str, cells: &[&Cell]) -> String {
 const FELT: f64 = 0.01;
 
 /// Clusters whose customers see errors that no finding explains: told, so that a green matrix does not calm anybody.
-pub(crate) fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Option<Finding> {
+pub fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Option<Finding> {
     let known = |cluster: &String| findings.iter().any(|f| f.clusters.contains(cluster));
     let felt: Vec<_> = shares.iter().filter(|(cluster, value)| *value >= FELT && !known(cluster)).collect();
     if felt.is_empty() {
@@ -201,6 +199,23 @@ pub(crate) fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Opt
         runbook: None,
         clusters: felt.into_iter().map(|(cluster, _)| cluster.clone()).collect(),
     })
+}
+
+/// A share of 1 as a percentage: `0 %`, `0.4 %`, `31 %`.
+pub fn share(value: &f64) -> String {
+    percent(&(value * 100.0))
+}
+
+/// A number of percent. What is not nothing is never told as nothing, and what is not all never as all.
+pub fn percent(value: &f64) -> String {
+    let value = *value;
+    if value > 0.0 && value < 0.05 {
+        return "< 0.1 %".into();
+    }
+    if value < 9.95 && value.fract().abs() > 0.049 {
+        return format!("{value:.1} %");
+    }
+    if value > 99.5 && value < 100.0 { "99 %".into() } else { format!("{value:.0} %") }
 }
 
 #[cfg(test)]
