@@ -48,7 +48,7 @@ pub(crate) fn become_demo(args: &[String]) -> Result<()> {
 }
 
 pub(crate) fn test(args: &[String]) -> Command {
-    let mut command = cargo(&["test", "--workspace", "--locked"]);
+    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(args);
     command
 }

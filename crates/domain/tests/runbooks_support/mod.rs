@@ -115,6 +115,7 @@ observing!(describe_refreshes, "autoscaling.describe_refreshes", { region: Strin
 observing!(describe_hooks, "autoscaling.describe_hooks", { region: String, group: String }, {
     launching: Vec<Hook>, terminating: Vec<Hook>
 });
+observing!(describe_instance, "autoscaling.describe_instance", { region: String, group: String, instance: String }, { in_service: bool });
 observing!(target_health, "elbv2.target_health", { region: String, target_group: String }, { healthy: Vec<String> });
 observing!(login_matrix, "mysql.login_matrix", {
     fleet: String, hosts: Option<Vec<Host>>, clusters: Option<Vec<String>>, tries: Option<u32>, direct: Option<bool>
@@ -138,6 +139,7 @@ pub(crate) fn registry() -> Registry {
         .observing(describe_group::It)
         .observing(describe_refreshes::It)
         .observing(describe_hooks::It)
+        .observing(describe_instance::It)
         .observing(target_health::It)
         .observing(login_matrix::It)
         .observing(proxy_status::It)

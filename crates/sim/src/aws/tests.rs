@@ -38,6 +38,8 @@ impl Answer {
 }
 
 fn http() -> reqwest::Client {
+    // In a workspace build reqwest carries TLS without a provider of its own, and insists on one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("client")
 }
 
