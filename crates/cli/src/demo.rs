@@ -38,10 +38,10 @@ const HASTE: f64 = 600.0;
 pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     let listener = app::listen(args.listen).await?;
     let state = files::state_folder();
-    let postgres = private::Server::start(private::Options::lasting()).await?;
-    let pool =
-        store::connect(&postgres.ensure_database(&format!("firebreak_demo_{}", std::process::id())).await?)
-            .await?;
+    // Named by the port: whoever has the port, has the database.
+    let name = format!("firebreak_demo_{}", args.listen.port());
+    let database = private::Database::given_or_fresh(private::Options::lasting(), &name).await?;
+    let pool = store::connect(&database.url).await?;
 
     let world = World::incident_2024_05_07();
     let begin = world.start + BEGIN;
@@ -81,6 +81,6 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     app::serve_until(&engine, listener, web, watch, app::asked_to_end()).await?;
     sim.stop().await;
     pool.close().await;
-    drop(postgres);
+    drop(database);
     Ok(ExitCode::SUCCESS)
 }

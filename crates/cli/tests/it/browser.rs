@@ -64,6 +64,8 @@ struct Demo {
     process: Child,
     url: String,
     link: String,
+    /// Its private Postgres and whatever else it keeps.
+    _state: tempfile::TempDir,
     /// Kept open: a program that cannot print any more ends.
     _stdout: BufReader<ChildStdout>,
 }
@@ -71,8 +73,10 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         let address = free_address();
+        let state = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_firebreak"))
             .args(["demo", "--speed", "40", "--listen", &address])
+            .env("XDG_STATE_HOME", state.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -83,7 +87,7 @@ impl Demo {
             .map_while(Result::ok)
             .find_map(|line| line.trim().starts_with("http://").then(|| line.trim().to_owned()))
             .expect("the demo prints a link");
-        Self { process, url: format!("http://{address}/"), link, _stdout: stdout }
+        Self { process, url: format!("http://{address}/"), link, _state: state, _stdout: stdout }
     }
 }
 

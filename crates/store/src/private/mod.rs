@@ -114,6 +114,15 @@ impl Server {
         Ok(self.url(name))
     }
 
+    /// Creates the database anew, empty, whatever was in it, and returns its URL.
+    pub async fn fresh_database(&self, name: &str) -> Result<String, PrivateError> {
+        let mut admin = PgConnection::connect(&self.url("postgres")).await?;
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name));
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
+        admin.close().await?;
+        self.ensure_database(name).await
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> PathBuf {
         self.running.folder()
@@ -130,13 +139,13 @@ pub struct Database {
 }
 
 impl Database {
-    /// `DATABASE_URL` as it is, else the database of this name on the private server.
-    pub async fn given_or_private(options: Options, name: &str) -> Result<Self, PrivateError> {
+    /// `DATABASE_URL` as it is, else a fresh database of this name on the private server.
+    pub async fn given_or_fresh(options: Options, name: &str) -> Result<Self, PrivateError> {
         if let Some(url) = given()? {
             return Ok(Self { url, server: None });
         }
         let server = Server::start(options).await?;
-        let url = server.ensure_database(name).await?;
+        let url = server.fresh_database(name).await?;
         Ok(Self { url, server: Some(server) })
     }
 }
