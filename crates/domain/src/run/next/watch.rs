@@ -1,0 +1,79 @@
+//! What a waiting step waits for, and what a look means to it.
+
+use serde_json::Value;
+
+use super::{delta, expression, text};
+use crate::Timestamp;
+use crate::action::ActionError;
+use crate::runbook::{OnTimeout, Scope, Until};
+
+/// What a waiting step waits for.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// The condition, and how long it is waited for.
+    pub until: Until,
+    pub(super) scope: Scope,
+}
+
+/// What a look means to a waiting step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The condition holds, and has held for as long as asked.
+    Holds,
+    /// Look again.
+    NotYet,
+    /// The time is up, and the runbook says to go on.
+    Expired,
+    /// The step fails.
+    Failed(ActionError),
+}
+
+impl Watch {
+    /// Judges a look. `held_since` carries a soak from one look to the next.
+    pub fn judge(
+        &self,
+        out: &Value,
+        since: Timestamp,
+        held_since: &mut Option<Timestamp>,
+        now: Timestamp,
+    ) -> Verdict {
+        let scope = self.scope.with_out(out.clone());
+        match self.until.condition.test(&scope) {
+            Err(e) => return Verdict::Failed(expression(&e)),
+            Ok(true) => {
+                let from = *held_since.get_or_insert(now);
+                if now - from >= delta(self.until.hold.unwrap_or_default()) {
+                    return Verdict::Holds;
+                }
+            }
+            Ok(false) => *held_since = None,
+        }
+        if let Some(give_up) = &self.until.give_up {
+            match give_up.condition.test(&scope) {
+                Err(e) => return Verdict::Failed(expression(&e)),
+                Ok(true) => {
+                    return Verdict::Failed(ActionError::refused("gave_up", text(&give_up.message, &scope)));
+                }
+                Ok(false) => {}
+            }
+        }
+        self.overdue(since, now)
+    }
+
+    /// Judges a look that could not be had.
+    pub fn overdue(&self, since: Timestamp, now: Timestamp) -> Verdict {
+        if now - since < delta(self.until.timeout) {
+            return Verdict::NotYet;
+        }
+        match self.until.on_timeout {
+            OnTimeout::Continue => Verdict::Expired,
+            OnTimeout::Fail => {
+                let waited = humantime::format_duration(self.until.timeout);
+                Verdict::Failed(ActionError::refused(
+                    "timeout",
+                    format!("`{}` did not come true within {waited}", self.until.condition.source()),
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What each entry means to the state, and which may follow which.
+
+use super::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status, illegal};
+use crate::run::{After, Ask, Entry, How, Record, StepPath, answer};
+use crate::{Actor, Timestamp};
+
+impl State {
+    pub(super) fn enter(&mut self, record: &Record) -> Result<(), Illegal> {
+        let at = record.at;
+        let refuse = |why: &str| Err(illegal(record, why));
+        match &record.entry {
+            Entry::Requested { .. } => return refuse("a run is requested once"),
+            Entry::TakenOver { .. } => {
+                for node in self.nodes.values_mut() {
+                    if node.status == Status::Running && node.intent.is_some() {
+                        node.status = Status::Unclear;
+                    }
+                }
+            }
+            Entry::Started { step, attempt, input, .. } => {
+                let node = self.open(step, *attempt, at).map_err(|why| illegal(record, &why))?;
+                node.input = Some(input.clone());
+                node.intent = None;
+            }
+            Entry::Intent { step, attempt, action, input, facts, effect, deadline, undo } => {
+                let node = self.open(step, *attempt, at).map_err(|why| illegal(record, &why))?;
+                node.input = Some(input.clone());
+                node.intent = Some(Intent {
+                    action: action.clone(),
+                    input: input.clone(),
+                    facts: facts.clone(),
+                    effect: *effect,
+                    deadline: *deadline,
+                    undo: undo.clone(),
+                });
+            }
+            Entry::Observed { step, output } => match self.nodes.get_mut(step) {
+                Some(node) if node.status == Status::Running && node.intent.is_none() => {
+                    node.seen = Some(output.clone());
+                }
+                _ => return refuse("the step is not looking"),
+            },
+            Entry::Expanded { step, items, at_once } => {
+                if self.nodes.contains_key(step) {
+                    return refuse("the step has its items already");
+                }
+                let node = self.node_mut(step, at);
+                node.items = Some(items.clone());
+                node.at_once = *at_once;
+            }
+            Entry::Done { step, output, how } => {
+                if self.nodes.get(step).is_some_and(|n| n.status.is_over()) {
+                    return refuse("the step is over");
+                }
+                if matches!(how, How::Called { .. })
+                    && self.nodes.get(step).is_none_or(|n| n.intent.is_none())
+                {
+                    return refuse("a call without an intent before it");
+                }
+                let node = self.node_mut(step, at);
+                node.finish(Status::Done, at);
+                node.output = output.clone();
+                node.how = Some(how.clone());
+            }
+            Entry::AttemptFailed { step, attempt, error, retry_at } => match self.nodes.get_mut(step) {
+                Some(node) if !node.status.is_over() && node.attempt() == *attempt => {
+                    node.end_attempt(at, Some(error));
+                    node.status = Status::RetryLater(*retry_at);
+                }
+                None if *attempt == 1 => {
+                    // The look before the first intent failed: the attempt never got as far as announcing itself.
+                    let node = self.node_mut(step, at);
+                    node.attempts.push(Attempt {
+                        number: 1,
+                        at,
+                        ended_at: Some(at),
+                        error: Some(error.clone()),
+                    });
+                    node.status = Status::RetryLater(*retry_at);
+                }
+                Some(node) if !node.status.is_over() && node.attempt() + 1 == *attempt => {
+                    node.attempts.push(Attempt {
+                        number: *attempt,
+                        at,
+                        ended_at: Some(at),
+                        error: Some(error.clone()),
+                    });
+                    node.status = Status::RetryLater(*retry_at);
+                }
+                _ => return refuse("that attempt is not under way"),
+            },
+            Entry::Unclear { step, error } => match self.nodes.get_mut(step) {
+                Some(node) if node.status == Status::Running && node.intent.is_some() => {
+                    node.status = Status::Unclear;
+                    node.error = Some(error.clone());
+                }
+                _ => return refuse("no change of that step is under way"),
+            },
+            Entry::OutcomeUnknown { step, facts } => match self.nodes.get_mut(step) {
+                Some(node) if node.status == Status::Unclear => {
+                    node.status = Status::OutcomeUnknown;
+                    node.facts = Some(facts.clone());
+                }
+                _ => return refuse("the step's outcome is not in question"),
+            },
+            Entry::Failed { step, error, facts } => {
+                if self.nodes.get(step).is_some_and(|n| n.status.is_over()) {
+                    return refuse("the step is over");
+                }
+                let node = self.node_mut(step, at);
+                node.end_attempt(at, Some(error));
+                node.finish(Status::Failed, at);
+                node.error = Some(error.clone());
+                node.facts = Some(facts.clone());
+            }
+            Entry::Skipped { step, why } => {
+                if self.nodes.get(step).is_some_and(|n| n.status.is_over() || n.has_open_intent()) {
+                    return refuse("the step is over, or a change of it is under way");
+                }
+                let node = self.node_mut(step, at);
+                node.finish(Status::Skipped, at);
+                node.skipped = Some(why.clone());
+            }
+            Entry::Paused { step, why } => {
+                let pause = Pause { step: step.clone(), why: why.clone(), at };
+                match step {
+                    Some(step) if !self.nodes.contains_key(step) => return refuse("there is no such step"),
+                    Some(step) => {
+                        self.blocked.insert(step.clone(), pause);
+                    }
+                    None => self.held = Some(pause),
+                }
+            }
+            Entry::Asked { inbox, by, ask, refused } => {
+                if *inbox <= self.inbox {
+                    return refuse("that row of the inbox was answered already");
+                }
+                self.inbox = *inbox;
+                if refused.is_none() {
+                    answer(self, ask).map_err(|e| illegal(record, &e.0))?;
+                    self.obey(ask, by, at);
+                }
+            }
+            Entry::Closing { takeback, then } => {
+                if !matches!(self.phase, Phase::Forward | Phase::Verifying) {
+                    return refuse("the run is closing already");
+                }
+                if self.in_flight().next().is_some() {
+                    return refuse("a change is still under way");
+                }
+                self.blocked.clear();
+                self.held = None;
+                self.phase = match then {
+                    After::Verify if self.takebacks(*takeback).is_empty() => Phase::Verifying,
+                    _ => Phase::Closing { takeback: *takeback, then: then.clone() },
+                };
+            }
+            Entry::Ended { outcome, message } => {
+                if self.in_flight().next().is_some() {
+                    return refuse("a change is still under way");
+                }
+                self.outcome = Some((*outcome, message.clone()));
+                self.phase = Phase::Ended;
+                self.blocked.clear();
+                self.held = None;
+            }
+        }
+        if let Phase::Closing { takeback, then: After::Verify } = &self.phase
+            && self
+                .takebacks(*takeback)
+                .iter()
+                .all(|u| self.nodes.get(&u.0.undo()).is_some_and(|n| n.status.is_over()))
+            && self.blocked.is_empty()
+        {
+            self.phase = Phase::Verifying;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, ask: &Ask, by: &Actor, at: Timestamp) {
+        match ask {
+            Ask::Pause { reason } => {
+                let why = reason.as_ref().map_or_else(String::new, |r| format!(": {r}"));
+                self.held = Some(Pause { step: None, why: format!("paused by {by}{why}"), at });
+            }
+            Ask::Resume => self.held = None,
+            Ask::Retry { step } => {
+                self.blocked.remove(step);
+                if let Some(node) = self.nodes.get_mut(step) {
+                    node.ended_at = None;
+                    node.error = None;
+                    node.facts = None;
+                    if node.attempts.is_empty() && node.items.is_none() {
+                        // A guard, or an `each` whose list could not be told: it is simply worked out again.
+                        self.nodes.remove(step);
+                        self.order.retain(|p| p != step);
+                    } else {
+                        node.status = Status::RetryLater(at);
+                    }
+                }
+            }
+            Ask::Skip { step, reason } => {
+                self.blocked.remove(step);
+                if let Some(node) = self.nodes.get_mut(step) {
+                    node.finish(Status::Skipped, at);
+                    node.skipped = Some(format!("{by}: {reason}"));
+                }
+            }
+            Ask::MarkDone { step, reason, output } => {
+                self.blocked.remove(step);
+                if let Some(node) = self.nodes.get_mut(step) {
+                    node.finish(Status::Done, at);
+                    node.output = output.clone();
+                    node.how = Some(How::MarkedDone { by: by.clone(), reason: reason.clone() });
+                }
+            }
+            Ask::Abort { takeback, reason } => {
+                self.aborting = Some((*takeback, by.clone(), reason.clone()));
+            }
+        }
+    }
+
+    /// Opens attempt `attempt` of a step.
+    fn open(&mut self, step: &StepPath, attempt: u32, at: Timestamp) -> Result<&mut Node, String> {
+        if let Some(node) = self.nodes.get(step) {
+            if node.status.is_over() {
+                return Err("the step is over".into());
+            }
+            if node.has_open_intent() {
+                return Err("a change of that step is under way".into());
+            }
+            if attempt != node.attempt() + 1 {
+                return Err(format!("attempt {} must follow", node.attempt() + 1));
+            }
+        } else if attempt != 1 {
+            return Err("the first attempt is number 1".into());
+        }
+        let node = self.node_mut(step, at);
+        node.status = Status::Running;
+        node.error = None;
+        node.attempts.push(Attempt { number: attempt, at, ended_at: None, error: None });
+        Ok(node)
+    }
+
+    fn node_mut(&mut self, step: &StepPath, at: Timestamp) -> &mut Node {
+        if !self.nodes.contains_key(step) {
+            self.order.push(step.clone());
+        }
+        self.nodes.entry(step.clone()).or_insert_with(|| Node::new(at))
+    }
+}

@@ -1,0 +1,158 @@
+//! One step of a run: its status, its attempts, what it announced and what came of it.
+
+use serde_json::Value;
+
+use crate::Timestamp;
+use crate::action::{ActionError, Effect};
+use crate::run::{How, Item, Undo};
+
+/// Where a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Looking, or a change is being made.
+    Running,
+    /// The next attempt is due later.
+    RetryLater(Timestamp),
+    /// A call ended without an answer, or its worker died: to be looked at.
+    Unclear,
+    /// Nobody but a person can tell whether it happened.
+    OutcomeUnknown,
+    /// Done.
+    Done,
+    /// Left out.
+    Skipped,
+    /// Failed for good.
+    Failed,
+}
+
+impl Status {
+    /// Nothing more will happen to it by itself.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped | Self::Failed)
+    }
+
+    /// As pages write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::RetryLater(_) => "waiting to retry",
+            Self::Unclear => "checking what happened",
+            Self::OutcomeUnknown => "outcome unknown",
+            Self::Done => "done",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One attempt of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<ActionError>,
+}
+
+/// A change that was announced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// The action.
+    pub action: String,
+    /// Its input.
+    pub input: Value,
+    /// What was seen right before.
+    pub facts: Value,
+    /// Effect class.
+    pub effect: Effect,
+    /// Not sent after this moment.
+    pub deadline: Timestamp,
+    /// How it will be taken back.
+    pub undo: Option<Undo>,
+}
+
+/// A step of this run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Where it is.
+    pub status: Status,
+    /// Its attempts, the last one last.
+    pub attempts: Vec<Attempt>,
+    /// When it first appeared.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Its resolved input, if it has one.
+    pub input: Option<Value>,
+    /// What later steps read.
+    pub output: Value,
+    /// How it came to be done.
+    pub how: Option<How>,
+    /// What it saw last while waiting.
+    pub seen: Option<Value>,
+    /// Why it failed, or was skipped.
+    pub error: Option<ActionError>,
+    /// What a failed guard saw, or what was seen when the outcome became unknown.
+    pub facts: Option<Value>,
+    /// Why it was skipped.
+    pub skipped: Option<String>,
+    /// The last announced change.
+    pub intent: Option<Intent>,
+    /// Items of an `each`.
+    pub items: Option<Vec<Item>>,
+    /// How many items at the same time.
+    pub at_once: usize,
+}
+
+impl Node {
+    pub(super) fn new(at: Timestamp) -> Self {
+        Self {
+            status: Status::Running,
+            attempts: Vec::new(),
+            started_at: at,
+            ended_at: None,
+            input: None,
+            output: Value::Null,
+            how: None,
+            seen: None,
+            error: None,
+            facts: None,
+            skipped: None,
+            intent: None,
+            items: None,
+            at_once: 0,
+        }
+    }
+
+    /// The number of the last attempt; 0 before the first.
+    pub fn attempt(&self) -> u32 {
+        self.attempts.last().map_or(0, |a| a.number)
+    }
+}
+
+impl Node {
+    /// A change was announced and its outcome is not settled.
+    pub fn has_open_intent(&self) -> bool {
+        self.intent.is_some()
+            && matches!(self.status, Status::Running | Status::Unclear | Status::OutcomeUnknown)
+    }
+
+    pub(super) fn end_attempt(&mut self, at: Timestamp, error: Option<&ActionError>) {
+        if let Some(last) = self.attempts.last_mut()
+            && last.ended_at.is_none()
+        {
+            last.ended_at = Some(at);
+            last.error = error.cloned();
+        }
+    }
+
+    pub(super) fn finish(&mut self, status: Status, at: Timestamp) {
+        self.end_attempt(at, None);
+        self.status = status;
+        self.ended_at = Some(at);
+    }
+}
