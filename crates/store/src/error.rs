@@ -6,6 +6,18 @@ pub enum StoreError {
     /// The database refused, or could not be reached.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// No connection to begin with.
+    #[error(
+        "cannot connect to Postgres at {host}:{port}: {why}; is it up, and are DATABASE_URL's user and database right?"
+    )]
+    Unreachable {
+        /// Host, or folder of the socket.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Why not.
+        why: sqlx::Error,
+    },
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),

@@ -26,7 +26,8 @@ pub mod workers;
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 
 pub use error::StoreError;
 pub use sqlx::PgPool;
@@ -37,6 +38,10 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 /// Connects, and brings the schema up to date.
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;
+    // A pool would only say that it waited in vain; one connection says why.
+    let unreachable =
+        |why| StoreError::Unreachable { host: options.get_host().to_owned(), port: options.get_port(), why };
+    PgConnection::connect_with(&options).await.map_err(unreachable)?.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(12)
         .acquire_timeout(Duration::from_secs(5))
