@@ -145,7 +145,13 @@ impl Run {
                 let output = json!({ "desired": 1, "max": 1, "suspended": [] });
                 match choices.one_of(6) {
                     1 => return self.write(Entry::Done { step, output, how: How::AlreadySo }),
-                    2 => return self.write(perform.failed(&self.state, error(ErrorClass::Transient), self.now)),
+                    2 => {
+                        return self.write(perform.failed(
+                            &self.state,
+                            error(ErrorClass::Transient),
+                            self.now,
+                        ));
+                    }
                     _ => {}
                 }
                 let call = UndoCall { action: action.clone(), input: input.clone() };
@@ -204,7 +210,9 @@ impl Run {
 
     fn some_wish(&mut self, choices: &mut Choices) {
         let steps: Vec<StepPath> = self.state.nodes().map(|(path, _)| path.clone()).collect();
-        let Some(step) = steps.get(usize::from(choices.one_of(32)) % steps.len().max(1)).cloned() else { return };
+        let Some(step) = steps.get(usize::from(choices.one_of(32)) % steps.len().max(1)).cloned() else {
+            return;
+        };
         let reason = "why not".to_owned();
         self.ask(match choices.one_of(7) {
             0 => Ask::Pause { reason: None },

@@ -117,7 +117,7 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Database(_) => {
+            StoreError::Database(_) | StoreError::Unreachable { .. } => {
                 let mut problem = Self::internal(error);
                 problem.status = StatusCode::SERVICE_UNAVAILABLE;
                 problem.code = "store_unavailable";

@@ -30,7 +30,7 @@ pub(crate) async fn list(
 
 /// `GET /api/v1/runs/{id}`
 pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Value>, Problem> {
-    let run = run::read(&app, id).await?;
+    let run = run::read(&app, id, run::Looks::All).await?;
     let asks: Vec<_> = run::choices(&run.state)
         .into_iter()
         .map(|c| json!({ "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not }))

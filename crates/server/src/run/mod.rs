@@ -23,8 +23,23 @@ pub(crate) use asks::{Choice, Decision, choices};
 pub(crate) use steps::{Outline, StepView};
 pub(crate) use timeline::Told;
 
-/// So many of the newest calls that only looked are shown; those that change something are all shown.
-const LOOKS: i64 = 200;
+/// Which of a run's calls are read. Those that change something always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    /// All.
+    All,
+    /// The newest: a run that waits for an hour looks hundreds of times.
+    Newest,
+}
+
+impl Looks {
+    fn limit(self) -> i64 {
+        match self {
+            Self::All => i64::MAX,
+            Self::Newest => 200,
+        }
+    }
+}
 
 /// A run.
 pub(crate) struct RunView {
@@ -41,12 +56,12 @@ pub(crate) struct RunView {
 }
 
 /// Reads a run.
-pub(crate) async fn read(app: &App, id: Uuid) -> Result<RunView, Problem> {
+pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, Problem> {
     let pool = app.pool();
     let row = store::pages::run(pool, id).await?.ok_or_else(|| Problem::not_found("such run"))?;
     let journal = store::runs::journal(pool, id).await?;
     let state = State::replay(&journal).map_err(Problem::internal)?;
-    let calls = store::calls::of_run(pool, id, LOOKS).await?;
+    let calls = store::calls::of_run(pool, id, looks.limit()).await?;
     let wishes = if state.outcome().is_some() {
         Vec::new()
     } else {

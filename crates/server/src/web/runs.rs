@@ -191,7 +191,8 @@ pub(crate) async fn page(
     Query(show): Query<Show>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let run = run::read(&app, id).await?;
+    let looks = if show.all.is_some() { run::Looks::All } else { run::Looks::Newest };
+    let run = run::read(&app, id, looks).await?;
     let told = match show.tab {
         Tab::Timeline => run.timeline(if show.all.is_some() { usize::MAX } else { TOLD }),
         _ => Vec::new(),
