@@ -139,3 +139,16 @@ async fn the_same_wish_is_answered_once_and_an_impossible_one_is_refused() {
         bench.journal(run).await.into_iter().filter(|r| matches!(r.entry, Entry::Asked { .. })).count();
     assert_eq!(answered, 2);
 }
+
+#[tokio::test]
+async fn what_is_gone_needs_no_taking_back() {
+    let bench = Bench::new(WAITING).await;
+    let (engine, run) = bench.start().await;
+    bench.until(run, "waiting", waits).await;
+    bench.world.trouble(Trouble::Fails(ErrorClass::Gone));
+    ask(&engine, run, Ask::Abort { takeback: Takeback::All, reason: "enough".into() }).await;
+    let state = bench.ended(run).await;
+    assert_eq!(state.outcome().unwrap().0, Outcome::Undone);
+    assert_eq!(state.node(&"undo:quiet".into()).unwrap().status, Status::Failed, "and the page says why");
+    assert_eq!(bench.world.get("a"), 0);
+}

@@ -76,6 +76,8 @@ impl<'a> Walker<'a> {
         for (step, undo) in self.state.takebacks(takeback) {
             let path = step.undo();
             match self.state.node(&path) {
+                // What is gone needs no taking back: a host that was paused, and then terminated.
+                Some(node) if node.status == Status::Failed && node.is_gone() => {}
                 Some(node) if node.status == Status::Failed => {
                     if !self.state.blocked().any(|(blocked, _)| *blocked == path) {
                         let why = node.error.as_ref().map_or_else(String::new, ToString::to_string);

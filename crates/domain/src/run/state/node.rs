@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::Timestamp;
-use crate::action::{ActionError, Effect};
+use crate::action::{ActionError, Effect, ErrorClass};
 use crate::run::{How, Item, Undo};
 
 /// Where a step is.
@@ -135,6 +135,11 @@ impl Node {
 }
 
 impl Node {
+    /// Did it find that its object is not there any more?
+    pub fn is_gone(&self) -> bool {
+        self.error.as_ref().is_some_and(|e| e.class == ErrorClass::Gone)
+    }
+
     /// A change was announced and its outcome is not settled.
     pub fn has_open_intent(&self) -> bool {
         self.intent.is_some()
