@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::action::Registry;
 use domain::run::{Entry, Program};
 use domain::runbook::{
-    Diagnostic, InputMistake, Runbook, Template, input_values, inventory_value, resolve_inputs,
+    Diagnostic, InputMistake, Risk, Runbook, Template, input_values, inventory_value, resolve_inputs,
 };
 use domain::{Actor, inventory::Inventory};
 use serde_json::{Map, Value, json};
@@ -73,6 +73,11 @@ pub enum StartError {
         .0.target, .0.run_id, .0.title, .0.requested_by
     )]
     Locked(Box<Holder>),
+    /// It needs a second person, and there is no way yet in which one can agree.
+    #[error(
+        "`{0}` is of severe risk and needs the agreement of a second person, which this version cannot take"
+    )]
+    SecondPerson(String),
     /// This process may not act any more.
     #[error("this process is stopping; ask again")]
     Stopping,
@@ -106,6 +111,10 @@ impl Core {
         let core = &self;
         let run_id = Uuid::now_v7();
         let prepared = core.prepare(&request.runbook, &request.inputs, run_id, &request.by)?;
+        // Checked here, not at a surface: no door may be without it.
+        if prepared.runbook.risk == Risk::Severe {
+            return Err(StartError::SecondPerson(prepared.runbook.name.clone()));
+        }
         if core.lease.remaining().is_none() {
             return Err(StartError::Stopping);
         }

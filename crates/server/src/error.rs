@@ -156,6 +156,7 @@ impl From<StartError> for Problem {
                 .with("lock", json!(holder.target))
                 .with("held_by", json!(holder.run_id))
                 .link(format!("Open {}", holder.title), format!("/runs/{}", holder.run_id)),
+            StartError::SecondPerson(_) => Self::new(StatusCode::FORBIDDEN, "second_person", detail),
             StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             StartError::Store(error) => error.into(),
         }

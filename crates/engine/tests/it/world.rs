@@ -189,6 +189,11 @@ impl Bench {
         }
     }
 
+    pub(crate) fn severe(mut self) -> Self {
+        self.runbook = self.runbook.replace("risk: low", "risk: severe");
+        self
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         self.db.pool()
     }
