@@ -155,6 +155,21 @@ pub(super) struct MaxInput {
     group: String,
     /// The greatest size, as an absolute number.
     max: i32,
+    /// When more hosts are desired than that: as many as are desired. So an abort in the middle of a replacement restores
+    /// what it can, and cuts nothing that runs.
+    #[serde(default)]
+    spare_desired: bool,
+}
+
+impl MaxInput {
+    /// The number that is set, given what is desired now.
+    fn wanted(&self, facts: &Sizes) -> i32 {
+        if self.spare_desired { self.max.max(facts.desired) } else { self.max }
+    }
+
+    fn outcome(&self, facts: &Sizes) -> Maximum {
+        Maximum { group: self.group.clone(), max: self.wanted(facts) }
+    }
 }
 
 /// The maximum that a group was given.
@@ -182,7 +197,7 @@ impl Change for SetMaxSize {
     }
 
     fn settled(&self, input: &MaxInput, facts: &Sizes) -> Option<Maximum> {
-        (facts.max == input.max).then(|| Maximum { group: input.group.clone(), max: input.max })
+        (facts.max == input.wanted(facts)).then(|| input.outcome(facts))
     }
 
     fn plan(&self, input: &MaxInput, facts: &Sizes) -> Result<Vec<ObjectChange>, ActionError> {
@@ -191,19 +206,20 @@ impl Change for SetMaxSize {
             object: named(&input.group),
             property: "maximum size".into(),
             before: facts.max.into(),
-            after: input.max.into(),
+            after: input.wanted(facts).into(),
         }])
     }
 
     fn forbidden(&self, input: &MaxInput, facts: &Sizes) -> Option<ActionError> {
         // Below the desired capacity AWS would terminate hosts of its own choice.
-        if input.max < facts.desired || input.max < facts.min {
+        let wanted = input.wanted(facts);
+        if wanted < facts.desired || wanted < facts.min {
             return Some(
                 ActionError::refused(
                     "beyond_limits",
                     format!(
                         "The maximum of {} cannot be {}: {} hosts are desired, and at least {} are kept.",
-                        input.group, input.max, facts.desired, facts.min
+                        input.group, wanted, facts.desired, facts.min
                     ),
                 )
                 .remedy("remove the surplus hosts by id first, then lower the maximum"),
@@ -212,32 +228,32 @@ impl Change for SetMaxSize {
         None
     }
 
-    fn predict(&self, input: &MaxInput, _facts: &Sizes) -> Option<Maximum> {
-        Some(Maximum { group: input.group.clone(), max: input.max })
+    fn predict(&self, input: &MaxInput, facts: &Sizes) -> Option<Maximum> {
+        Some(input.outcome(facts))
     }
 
-    async fn apply(&self, ctx: &Ctx, input: &MaxInput, _facts: &Sizes) -> Result<Maximum, ActionError> {
+    async fn apply(&self, ctx: &Ctx, input: &MaxInput, facts: &Sizes) -> Result<Maximum, ActionError> {
         let client = self.0.region(&input.region).autoscaling;
         Calls::new(ctx)
             .change(SERVICE, "UpdateAutoScalingGroup", &input.group, |gate| {
                 client
                     .update_auto_scaling_group()
                     .auto_scaling_group_name(&input.group)
-                    .max_size(input.max)
+                    .max_size(input.wanted(facts))
                     .customize()
                     .interceptor(gate)
                     .send()
             })
             .await?;
-        Ok(Maximum { group: input.group.clone(), max: input.max })
+        Ok(input.outcome(facts))
     }
 
     fn undo(&self, input: &MaxInput, facts: &Sizes) -> Option<UndoCall> {
-        if facts.max == input.max {
+        if facts.max == input.wanted(facts) {
             return None;
         }
-        let before = MaxInput { region: input.region.clone(), group: input.group.clone(), max: facts.max };
-        input::call(Self::NAME, &before)
+        let (region, group) = (input.region.clone(), input.group.clone());
+        input::call(Self::NAME, &MaxInput { region, group, max: facts.max, spare_desired: true })
     }
 
     fn command(&self, input: &MaxInput) -> String {

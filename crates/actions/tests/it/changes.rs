@@ -37,9 +37,12 @@ async fn hosts_are_launched_up_to_the_limits() {
     assert!(stage.sim.clock().now() > before, "hosts boot in simulated time");
     assert_eq!(group["pending"], json!([]));
 
-    // The old maximum cannot come back while more hosts are desired: AWS would choose whom to terminate.
-    let error = stage.take_back(raised.undo()).await.unwrap_err();
+    // The old maximum cannot come back while more hosts are desired: AWS would choose whom to terminate. Taking it back
+    // restores what it can, and cuts nothing that runs.
+    let error = stage.change("autoscaling.set_max_size", with(json!({ "max": 8 }))).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "beyond_limits"));
+    let kept = stage.take_back(raised.undo()).await.unwrap();
+    assert!(matches!(&kept, Done::AlreadySo(output) if output["max"] == 12), "{kept:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use sim::{FaultKind, Phase, Sim, TimedFault, World};
 use crate::served::{PATIENCE, Served, ended};
 
 /// The incident, with two hosts and three clusters, and the hosts sick from the start.
-fn small_world() -> World {
+pub(crate) fn small_world() -> World {
     let mut world = World::incident_2024_05_07();
     world.clusters.retain(|c| ["shard-a", "shard-b", "shard-e"].contains(&c.id.as_str()));
     let fleet = &mut world.fleets[0];
@@ -78,7 +78,7 @@ async fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_chan
     assert_eq!(sim.error_share("shard-b"), 0.0);
 }
 
-async fn reached(hold: &mut sim::Hold, change: &str, when: &str) {
+pub(crate) async fn reached(hold: &mut sim::Hold, change: &str, when: &str) {
     let reached = tokio::time::timeout(PATIENCE, hold.reached()).await;
     assert!(matches!(reached, Ok(Some(_))), "{change} ({when}) was never reached");
 }

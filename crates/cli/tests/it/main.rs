@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod aborts;
 mod browser;
 mod chrome;
 mod drills;
