@@ -76,6 +76,23 @@ async fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_chan
     assert!(made.values().all(|n| *n == 1), "{made:#?}");
     assert_eq!(changes.iter().map(|c| c.operation.as_str()).collect::<Vec<_>>(), CHANGES);
     assert_eq!(sim.error_share("shard-b"), 0.0);
+
+    // After two and twenty restarts the page still tells all of it: who asked, and every step.
+    let page = served.person().await.get(&format!("/api/v1/runs/{run}")).await;
+    assert_eq!(
+        (&page["run"]["state"], &page["run"]["requested_by"]),
+        (&json!("succeeded"), &json!("on-call"))
+    );
+    let steps = page["steps"].as_array().unwrap();
+    assert!(
+        steps.len() > 20
+            && steps.iter().all(|s| ["done", "skipped"].contains(&s["status"].as_str().unwrap())),
+        "{steps:#?}"
+    );
+    let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
+    let taken_over =
+        journal.iter().filter(|r| matches!(r.entry, domain::run::Entry::TakenOver { .. })).count();
+    assert_eq!(taken_over, 2 * CHANGES.len());
 }
 
 pub(crate) async fn reached(hold: &mut sim::Hold, change: &str, when: &str) {
