@@ -16,6 +16,12 @@ fn drill(args: &[&str]) -> (bool, Value) {
     (output.status.success(), score)
 }
 
+/// The decision fell when it should. A busy machine wakes up a little late, and a sixtieth of a second is one here.
+fn decided_at(score: &Value, seconds: i64) {
+    let decided = score["seconds_trigger_to_decision"].as_i64().unwrap();
+    assert!((seconds..seconds + 60).contains(&decided), "decided after {decided} s instead of {seconds}");
+}
+
 #[test]
 fn nobody_acts_and_the_incident_does_not_heal() {
     let (passed, score) = drill(&[]);
@@ -32,7 +38,7 @@ fn the_runbook_recovers_it_and_nobody_is_worse_off_for_a_moment() {
     let (passed, score) = drill(&["--act"]);
     assert!(passed, "{score:#}");
     assert_eq!(score["recovered"], true);
-    assert_eq!(score["seconds_trigger_to_decision"], score["real"]["seconds_trigger_to_decision"]);
+    decided_at(&score, score["real"]["seconds_trigger_to_decision"].as_i64().unwrap());
     let (ours, theirs) =
         (&score["seconds_decision_to_recovered"], &score["real"]["seconds_decision_to_recovered"]);
     assert!(ours.as_i64() < theirs.as_i64(), "{ours} against {theirs}");
@@ -46,6 +52,6 @@ fn the_runbook_recovers_it_and_nobody_is_worse_off_for_a_moment() {
 fn acting_at_once_spares_most_of_it() {
     let (passed, score) = drill(&["--act-after", "3m"]);
     assert!(passed, "{score:#}");
-    assert_eq!(score["seconds_trigger_to_decision"], 180);
+    decided_at(&score, 180);
     assert!(score["error_share_peak"].as_f64().unwrap() < 0.4, "{score:#}");
 }
