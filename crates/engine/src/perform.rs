@@ -172,7 +172,7 @@ impl Job {
         undo: Option<bool>,
     ) -> Result<Vec<Entry>, Dropped> {
         match self.announce(attempt, name, input, undo).await {
-            Ok((action, intent)) => {
+            Ok((action, intent, closes)) => {
                 let (facts, effect) = (intent.facts.clone(), intent.effect);
                 self.commit(Entry::Intent {
                     step: self.step().clone(),
@@ -185,7 +185,7 @@ impl Job {
                     undo: intent.undo,
                 })
                 .await?;
-                Ok(self.apply(&*action, attempt, input, &facts).await)
+                Ok(self.apply(&*action, attempt, input, &facts, closes).await)
             }
             Err(entries) => Ok(entries),
         }
@@ -199,7 +199,7 @@ impl Job {
         name: &str,
         input: &Value,
         undo: Option<bool>,
-    ) -> Result<(Arc<dyn Action>, Intent), Vec<Entry>> {
+    ) -> Result<(Arc<dyn Action>, Intent, Instant), Vec<Entry>> {
         let failed = |e| self.failed(e);
         let action = self.action(name).map_err(failed)?;
         let facts = self.observe(&*action, attempt, input).await.map_err(failed)?;
@@ -216,6 +216,8 @@ impl Job {
         let Some(deadline) = self.deadline() else {
             return Err(failed(lease_over()));
         };
+        // Taken once: however long the commit of the intent takes, the call is not sent after what the intent says.
+        let closes = Instant::now() + deadline;
         let intent = Intent {
             action: name.to_owned(),
             input: input.clone(),
@@ -224,7 +226,7 @@ impl Job {
             deadline: self.now() + chrono::TimeDelta::from_std(deadline).unwrap_or_default(),
             undo,
         };
-        Ok((action, intent))
+        Ok((action, intent, closes))
     }
 
     /// How long a change may take from now: never longer than the lease lasts.
@@ -233,11 +235,19 @@ impl Job {
     }
 
     /// The one mutating call, after its intent was committed.
-    async fn apply(&self, action: &dyn Action, attempt: u32, input: &Value, facts: &Value) -> Vec<Entry> {
-        let Some(deadline) = self.deadline() else {
+    async fn apply(
+        &self,
+        action: &dyn Action,
+        attempt: u32,
+        input: &Value,
+        facts: &Value,
+        closes: Instant,
+    ) -> Vec<Entry> {
+        let deadline = closes.saturating_duration_since(Instant::now());
+        if deadline.is_zero() || self.core.lease.remaining().is_none() {
             return self.failed(lease_over());
-        };
-        let ctx = self.ctx(attempt, deadline, self.gate(deadline));
+        }
+        let ctx = self.ctx(attempt, deadline, self.gate(closes));
         let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;
         let calls = ctx.calls.clone().take();
         let request_id = calls.iter().rev().find(|c| c.mutating).and_then(|c| c.request_id.clone());
@@ -261,8 +271,8 @@ impl Job {
     }
 
     /// Open while the lease and the deadline last, both on the monotonic clock.
-    fn gate(&self, deadline: Duration) -> Gate {
-        let (lease, closes) = (self.core.lease.clone(), Instant::now() + deadline);
+    fn gate(&self, closes: Instant) -> Gate {
+        let lease = self.core.lease.clone();
         Gate::new(move || {
             if lease.remaining().is_none() {
                 return Err(GateClosed("this process's lease has run out".into()));
@@ -324,7 +334,11 @@ impl Job {
 const LOOKS_BEFORE_ASKING: u32 = 60;
 
 fn lease_over() -> ActionError {
-    ActionError::new(ErrorClass::Transient, "lease_over", "not sent: this process's lease is running out")
+    ActionError::new(
+        ErrorClass::Transient,
+        "lease_over",
+        "not sent: the time that the intent gave, or this process's lease, has run out",
+    )
 }
 
 fn humantime(duration: Duration) -> String {
