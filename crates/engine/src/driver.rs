@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
+use domain::audit::Link;
 use domain::run::{Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
 use domain::runbook::parse;
 use futures::FutureExt;
@@ -70,6 +71,8 @@ pub(crate) struct Driver {
     epoch: i64,
     program: Program,
     state: State,
+    /// Where the journal's hash chain stands.
+    link: Link,
     taken_over: bool,
     working: HashMap<StepPath, Work>,
     nudges: mpsc::UnboundedReceiver<Nudge>,
@@ -91,11 +94,12 @@ impl Driver {
         program: Program,
         entry: Entry,
         at: Timestamp,
+        link: Link,
     ) -> (Self, mpsc::UnboundedSender<Nudge>) {
         // A request is legal as the first entry by construction; should it ever not be, replaying the journal says why.
         let record = Record { seq: 1, at, epoch: 1, entry };
         let state = State::first(&record).unwrap_or_else(|e| unreachable!("{e}"));
-        Self::new(core, run_id, 1, program, state, false)
+        Self::new(core, run_id, 1, program, (state, link), false)
     }
 
     /// The driver of a run that another worker left.
@@ -117,7 +121,7 @@ impl Driver {
             claimed.run_id,
             state.by(),
         );
-        Ok(Self::new(core, claimed.run_id, claimed.epoch, program, state, true))
+        Ok(Self::new(core, claimed.run_id, claimed.epoch, program, (state, loaded.link), true))
     }
 
     fn new(
@@ -125,13 +129,13 @@ impl Driver {
         run_id: Uuid,
         epoch: i64,
         program: Program,
-        state: State,
+        (state, link): (State, Link),
         taken_over: bool,
     ) -> (Self, mpsc::UnboundedSender<Nudge>) {
         let (nudge, nudges) = mpsc::unbounded_channel();
         let core = core.clone();
         let (working, reports, draining) = (HashMap::new(), mpsc::unbounded_channel(), false);
-        (Self { core, run_id, epoch, program, state, taken_over, working, nudges, reports, draining }, nudge)
+        (Self { core, run_id, epoch, program, state, link, taken_over, working, nudges, reports, draining }, nudge)
     }
 
     pub(crate) fn run_id(&self) -> Uuid {
@@ -296,6 +300,7 @@ impl Driver {
             owner: self.core.lease.worker(),
             epoch: self.epoch,
             records: &records,
+            after: self.link,
             state: ahead.word(),
             outcome: ahead.outcome(),
             inbox: ahead.inbox(),
@@ -303,7 +308,10 @@ impl Driver {
         };
         loop {
             match store::runs::append(&self.core.pool, &append).await {
-                Ok(Appended::Written) => break,
+                Ok(Appended::Written(link)) => {
+                    self.link = link;
+                    break;
+                }
                 Ok(Appended::Fenced) => return Err(Stop::Fenced),
                 // The write may have happened all the same: the same write_id tells, at the next try.
                 Err(e) => {

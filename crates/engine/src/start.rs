@@ -151,8 +151,8 @@ impl Core {
                     .await?;
                 Err(StartError::Locked(Box::new(holder)))
             }
-            Created::New => {
-                let (driver, nudges) = Driver::born(core, run_id, prepared.program, entry, at);
+            Created::New(link) => {
+                let (driver, nudges) = Driver::born(core, run_id, prepared.program, entry, at, link);
                 core.drive(driver, nudges);
                 core.bell.ring(Topic::Run(run_id));
                 Ok(Started { run_id, new: true })

@@ -1,5 +1,6 @@
 //! Runs and their journals: the write side.
 
+use domain::audit::Link;
 use domain::run::{Entry, Outcome, Record};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value};
@@ -42,8 +43,8 @@ pub struct NewRun {
 /// What became of a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// The run exists, and is owned by the worker named.
-    New,
+    /// The run exists, and is owned by the worker named. Its chain begins with this link.
+    New(Link),
     /// The same request had been made before: this is its run.
     Existing(Uuid),
     /// Another run holds a lock. Nothing was written.
@@ -70,7 +71,8 @@ pub async fn create(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> 
     let mut locks = run.locks.clone();
     locks.sort();
     locks.dedup();
-    let entry = to_json(&run.entry)?;
+    let entry = text(&run.entry)?;
+    let link = Link::origin(run.id).then(1, 1, run.at, &entry);
     let inserted = sqlx::query_scalar!(
         r#"WITH text AS (
                INSERT INTO runbook_text (hash, name, source, first_seen) VALUES ($3, $2, $4, $11)
@@ -82,7 +84,7 @@ pub async fn create(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> 
            ), locked AS (
                INSERT INTO lock (target, run_id, taken_at) SELECT target, created.id, $11 FROM created, unnest($12::text[]) AS target
            ), journaled AS (
-               INSERT INTO journal (run_id, seq, epoch, at, kind, entry, write_id) SELECT id, 1, 1, $11, $13, $14, $15 FROM created
+               INSERT INTO journal (run_id, seq, epoch, at, kind, entry, write_id, hash) SELECT id, 1, 1, $11, $13, $14::text::json, $15, $16 FROM created
            )
            SELECT id FROM created"#,
         run.id,
@@ -100,11 +102,12 @@ pub async fn create(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> 
         run.entry.kind(),
         entry,
         Uuid::now_v7(),
+        link.as_bytes(),
     )
     .fetch_optional(pool)
     .await;
     match inserted {
-        Ok(Some(_)) => Ok(Created::New),
+        Ok(Some(_)) => Ok(Created::New(link)),
         Ok(None) => {
             let id = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key)
                 .fetch_one(pool)
@@ -145,6 +148,8 @@ pub struct Append<'a> {
     pub epoch: i64,
     /// The entries, numbered on from the last one.
     pub records: &'a [Record],
+    /// The link of the last entry before them.
+    pub after: Link,
     /// `State::word()` after them.
     pub state: &'a str,
     /// How it ended, if it did.
@@ -158,8 +163,8 @@ pub struct Append<'a> {
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// Written (now, or by an earlier try whose answer was lost).
-    Written,
+    /// Written (now, or by an earlier try whose answer was lost). The chain goes on from this link.
+    Written(Link),
     /// Another worker owns the run: drop it, touch nothing.
     Fenced,
 }
@@ -167,14 +172,22 @@ pub enum Appended {
 /// Appends to a journal, if the worker still owns the run. Ending it releases its locks in the same statement.
 pub async fn append(pool: &PgPool, append: &Append<'_>) -> Result<Appended, StoreError> {
     let (Some(first), Some(last)) = (append.records.first(), append.records.last()) else {
-        return Ok(Appended::Written);
+        return Ok(Appended::Written(append.after));
     };
     let seqs: Vec<i64> = append.records.iter().map(|r| r.seq).collect();
     let ats: Vec<Timestamp> = append.records.iter().map(|r| r.at).collect();
     let kinds: Vec<String> = append.records.iter().map(|r| r.entry.kind().to_owned()).collect();
     let steps: Vec<Option<String>> =
         append.records.iter().map(|r| r.entry.step().map(|s| s.as_str().to_owned())).collect();
-    let entries = append.records.iter().map(|r| to_json(&r.entry)).collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::with_capacity(append.records.len());
+    let mut hashes = Vec::with_capacity(append.records.len());
+    let mut link = append.after;
+    for record in append.records {
+        let entry = text(&record.entry)?;
+        link = link.then(record.seq, append.epoch, record.at, &entry);
+        hashes.push(link.as_bytes().to_vec());
+        entries.push(entry);
+    }
     let ended_at = append.outcome.map(|_| last.at);
     let written = sqlx::query_scalar!(
         r#"WITH mine AS (
@@ -183,9 +196,9 @@ pub async fn append(pool: &PgPool, append: &Append<'_>) -> Result<Appended, Stor
            ), released AS (
                DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND $9::timestamptz IS NOT NULL
            )
-           INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id)
-           SELECT mine.id, e.seq, $3, e.at, e.kind, e.step, e.entry, $16
-             FROM mine, unnest($11::bigint[], $12::timestamptz[], $13::text[], $14::text[], $15::jsonb[]) AS e(seq, at, kind, step, entry)
+           INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
+           SELECT mine.id, e.seq, $3, e.at, e.kind, e.step, e.entry::json, $16, e.hash
+             FROM mine, unnest($11::bigint[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $18::bytea[]) AS e(seq, at, kind, step, entry, hash)
            RETURNING seq"#,
         append.run_id,
         append.owner,
@@ -204,11 +217,12 @@ pub async fn append(pool: &PgPool, append: &Append<'_>) -> Result<Appended, Stor
         &entries,
         append.write_id,
         append.inbox,
+        &hashes,
     )
     .fetch_all(pool)
     .await?;
     if written.len() == append.records.len() {
-        return Ok(Appended::Written);
+        return Ok(Appended::Written(link));
     }
     let lost_acknowledgement = sqlx::query_scalar!(
         "SELECT 1 AS one FROM journal WHERE run_id = $1 AND seq = $2 AND write_id = $3",
@@ -218,7 +232,7 @@ pub async fn append(pool: &PgPool, append: &Append<'_>) -> Result<Appended, Stor
     )
     .fetch_optional(pool)
     .await?;
-    Ok(if lost_acknowledgement.is_some() { Appended::Written } else { Appended::Fenced })
+    Ok(if lost_acknowledgement.is_some() { Appended::Written(link) } else { Appended::Fenced })
 }
 
 /// A run that was taken over.
@@ -258,6 +272,8 @@ pub struct Loaded {
     pub source: String,
     /// The whole journal.
     pub journal: Vec<Record>,
+    /// The link of its last entry.
+    pub link: Link,
 }
 
 /// Loads a run.
@@ -271,7 +287,19 @@ pub async fn load(pool: &PgPool, run_id: Uuid) -> Result<Option<Loaded>, StoreEr
     else {
         return Ok(None);
     };
-    Ok(Some(Loaded { runbook: row.runbook, source: row.source, journal: journal(pool, run_id).await? }))
+    let journal = journal(pool, run_id).await?;
+    let link = link(pool, run_id, journal.last().map_or(0, |r| r.seq)).await?;
+    Ok(Some(Loaded { runbook: row.runbook, source: row.source, journal, link }))
+}
+
+/// The link of an entry.
+async fn link(pool: &PgPool, run_id: Uuid, seq: i64) -> Result<Link, StoreError> {
+    let hash = sqlx::query_scalar!("SELECT hash FROM journal WHERE run_id = $1 AND seq = $2", run_id, seq)
+        .fetch_optional(pool)
+        .await?;
+    hash.flatten().as_deref().and_then(Link::read).ok_or_else(|| {
+        StoreError::corrupt("hash", format!("{run_id}/{seq}"), "the journal's chain has no such link")
+    })
 }
 
 /// A run's journal, in order.
@@ -288,6 +316,7 @@ pub async fn journal(pool: &PgPool, run_id: Uuid) -> Result<Vec<Record>, StoreEr
         .collect()
 }
 
-fn to_json(entry: &Entry) -> Result<Value, StoreError> {
-    serde_json::to_value(entry).map_err(|e| StoreError::corrupt("journal entry", entry.kind(), e))
+/// The exact text that is stored, and that the chain covers.
+fn text(entry: &Entry) -> Result<String, StoreError> {
+    serde_json::to_string(entry).map_err(|e| StoreError::corrupt("journal entry", entry.kind(), e))
 }
