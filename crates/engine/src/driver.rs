@@ -135,7 +135,22 @@ impl Driver {
         let (nudge, nudges) = mpsc::unbounded_channel();
         let core = core.clone();
         let (working, reports, draining) = (HashMap::new(), mpsc::unbounded_channel(), false);
-        (Self { core, run_id, epoch, program, state, link, taken_over, working, nudges, reports, draining }, nudge)
+        (
+            Self {
+                core,
+                run_id,
+                epoch,
+                program,
+                state,
+                link,
+                taken_over,
+                working,
+                nudges,
+                reports,
+                draining,
+            },
+            nudge,
+        )
     }
 
     pub(crate) fn run_id(&self) -> Uuid {
