@@ -8,6 +8,10 @@ ALTER TABLE journal DISABLE TRIGGER journal_append_only;
 ALTER TABLE journal ALTER COLUMN entry TYPE json USING entry::json;
 ALTER TABLE journal ADD COLUMN hash bytea;
 
+-- The reference to `run` cost a look-up and a row lock with each entry; a journal is written only by the statement that has
+-- just updated its run.
+ALTER TABLE journal DROP CONSTRAINT journal_run_id_fkey;
+
 -- Must agree with `domain::audit::Link`, to the byte; a test compares them.
 CREATE FUNCTION journal_link(previous bytea, seq bigint, epoch bigint, at timestamptz, entry json) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
 use domain::action::{ActionError, Effect, ErrorClass, UndoCall};
-use domain::run::{Ask, Entry, How, Perform, Program, Record, State, StepPath, Takeback, Undo, answer, next};
+use domain::run::{
+    Ask, Attempt, Entry, How, Perform, Program, Record, State, StepPath, Takeback, Undo, answer, next,
+};
 use domain::runbook::parse;
 use domain::{Actor, Timestamp};
 use proptest::prelude::*;
@@ -140,7 +142,7 @@ impl Run {
                 2 => self.write(Entry::Observed { step, output: json!({ "active": ["x"] }) }),
                 _ => {
                     let class = trouble[usize::from(choices.one_of(4))];
-                    self.write(perform.failed(&self.state, error(class), self.now));
+                    self.write(perform.failed(&self.attempts(&step), error(class), self.now));
                 }
             },
             Perform::Change { attempt, action, input, undo, .. } => {
@@ -148,11 +150,8 @@ impl Run {
                 match choices.one_of(6) {
                     1 => return self.write(Entry::Done { step, output, how: How::AlreadySo }),
                     2 => {
-                        return self.write(perform.failed(
-                            &self.state,
-                            error(ErrorClass::Transient),
-                            self.now,
-                        ));
+                        let attempts = self.attempts(&step);
+                        return self.write(perform.failed(&attempts, error(ErrorClass::Transient), self.now));
                     }
                     _ => {}
                 }
@@ -167,7 +166,7 @@ impl Run {
                     deadline: self.now,
                     undo: undo.map(|finally| Undo { call, finally }),
                 };
-                let before = self.state.clone();
+                let before = self.attempts(&step);
                 self.write(intent);
                 match choices.one_of(5) {
                     0 | 1 => self.write(Entry::Done { step, output, how: How::Called { request_id: None } }),
@@ -196,6 +195,10 @@ impl Run {
                 _ => {}
             },
         }
+    }
+
+    fn attempts(&self, step: &StepPath) -> Vec<Attempt> {
+        self.state.node(step).map_or_else(Vec::new, |n| n.attempts.clone())
     }
 
     fn take_over(&mut self) {

@@ -3,10 +3,15 @@
 //! The driver is the only writer of its run's journal. Everything that works for it (looks, changes, recoveries) reports
 //! over a channel and waits for its entries to be committed. When a write is fenced, the run belongs to somebody else:
 //! the driver drops everything it has and touches nothing.
+//!
+//! Commits are what costs, so entries gather (`write`): the result of a change waits a moment for the intent of the next one,
+//! and a run is created together with its first intent. Nothing is *sent* before its intent is committed, and what waits is
+//! only ever what a look could find out again.
+
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::Timestamp;
 use domain::audit::Link;
@@ -14,14 +19,16 @@ use domain::run::{Entry, Illegal, Moves, Perform, Program, Record, State, StepPa
 use domain::runbook::parse;
 use futures::FutureExt;
 use store::StoreError;
-use store::runs::{Append, Appended, Claimed};
+use store::runs::Claimed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
+use crate::Core;
 use crate::perform::{self, Job};
 use crate::start::program;
-use crate::{Core, Topic};
+use write::Pending;
+pub(crate) use write::{Birth, Unborn};
 
 /// Something that a driver is told.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +66,18 @@ pub(crate) enum TakeUpError {
 enum Stop {
     /// The run has ended, or was handed back.
     Over,
+    /// It never came to be; whoever asked for it was told why.
+    Unborn,
     /// Another worker owns the run.
     Fenced,
-    /// An entry that the state does not allow: a bug of ours, told loudly and never written.
-    Illegal(Illegal),
+    /// An entry that the state does not allow, or that cannot be stored: a bug of ours, told loudly and never written.
+    Broken(String),
+}
+
+impl From<Illegal> for Stop {
+    fn from(illegal: Illegal) -> Self {
+        Self::Broken(illegal.to_string())
+    }
 }
 
 pub(crate) struct Driver {
@@ -70,10 +85,15 @@ pub(crate) struct Driver {
     run_id: Uuid,
     epoch: i64,
     program: Program,
+    /// With what is pending; the committed part of it is in the store.
     state: State,
-    /// Where the journal's hash chain stands.
+    /// Where the journal's hash chain stands, without what is pending.
     link: Link,
-    taken_over: bool,
+    /// Until the run is in the database.
+    birth: Option<Box<Birth>>,
+    pending: Pending,
+    /// May the inbox hold something unanswered?
+    wishes: bool,
     working: HashMap<StepPath, Work>,
     nudges: mpsc::UnboundedReceiver<Nudge>,
     reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
@@ -84,22 +104,26 @@ struct Work {
     handle: AbortHandle,
     /// May be dropped at any moment: nothing outside depends on its end.
     looking: bool,
+    /// Will soon have something to commit: an intent, or what one look saw.
+    brief: bool,
 }
 
 impl Driver {
-    /// The driver of a run that was just created here.
+    /// The driver of a run that is asked for here, and not yet written.
     pub(crate) fn born(
         core: &Arc<Core>,
-        run_id: Uuid,
         program: Program,
         entry: Entry,
-        at: Timestamp,
-        link: Link,
+        birth: Birth,
     ) -> (Self, mpsc::UnboundedSender<Nudge>) {
         // A request is legal as the first entry by construction; should it ever not be, replaying the journal says why.
-        let record = Record { seq: 1, at, epoch: 1, entry };
+        let record = Record { seq: 1, at: birth.run.at, epoch: 1, entry };
         let state = State::first(&record).unwrap_or_else(|e| unreachable!("{e}"));
-        Self::new(core, run_id, 1, program, (state, link), false)
+        let (run_id, link) = (birth.run.id, Link::origin(birth.run.id));
+        let (mut driver, nudge) = Self::new(core, run_id, 1, program, (state, link));
+        driver.birth = Some(Box::new(birth));
+        driver.pending.records.push(record);
+        (driver, nudge)
     }
 
     /// The driver of a run that another worker left.
@@ -121,7 +145,11 @@ impl Driver {
             claimed.run_id,
             state.by(),
         );
-        Ok(Self::new(core, claimed.run_id, claimed.epoch, program, (state, loaded.link), true))
+        let (mut driver, nudge) =
+            Self::new(core, claimed.run_id, claimed.epoch, program, (state, loaded.link));
+        driver.wishes = true;
+        driver.push(vec![Entry::TakenOver { worker: core.lease.worker() }])?;
+        Ok((driver, nudge))
     }
 
     fn new(
@@ -130,27 +158,24 @@ impl Driver {
         epoch: i64,
         program: Program,
         (state, link): (State, Link),
-        taken_over: bool,
     ) -> (Self, mpsc::UnboundedSender<Nudge>) {
         let (nudge, nudges) = mpsc::unbounded_channel();
-        let core = core.clone();
-        let (working, reports, draining) = (HashMap::new(), mpsc::unbounded_channel(), false);
-        (
-            Self {
-                core,
-                run_id,
-                epoch,
-                program,
-                state,
-                link,
-                taken_over,
-                working,
-                nudges,
-                reports,
-                draining,
-            },
-            nudge,
-        )
+        let driver = Self {
+            core: core.clone(),
+            run_id,
+            epoch,
+            program,
+            state,
+            link,
+            birth: None,
+            pending: Pending::default(),
+            wishes: false,
+            working: HashMap::new(),
+            nudges,
+            reports: mpsc::unbounded_channel(),
+            draining: false,
+        };
+        (driver, nudge)
     }
 
     pub(crate) fn run_id(&self) -> Uuid {
@@ -159,54 +184,51 @@ impl Driver {
 
     /// Drives the run until it has ended, or is no longer ours.
     pub(crate) async fn drive(mut self) {
-        let stop = self.go().await;
+        let stop = loop {
+            if let Err(stop) = self.turn().await {
+                break stop;
+            }
+        };
         for work in self.working.values() {
             work.handle.abort();
         }
         let run = self.run_id;
         match stop {
-            Stop::Over => tracing::info!(%run, state = self.state.word(), "let go of a run"),
+            Stop::Over | Stop::Unborn => {}
             Stop::Fenced => {
                 tracing::warn!(%run, "another worker owns this run now; nothing more is done here")
             }
-            Stop::Illegal(e) => tracing::error!(%run, "the run stands still: {e}"),
-        }
-    }
-
-    async fn go(&mut self) -> Stop {
-        if self.taken_over {
-            let worker = self.core.lease.worker();
-            if let Err(stop) = self.write(vec![Entry::TakenOver { worker }]).await {
-                return stop;
-            }
-        }
-        loop {
-            if let Err(stop) = self.turn().await {
-                return stop;
+            Stop::Broken(why) => {
+                tracing::error!(%run, "the run stands still: {why}");
+                self.core.stands_still(run, self.epoch, &why).await;
             }
         }
     }
 
     /// Writes what can be written, sets going what must be done, then waits for something to happen.
     async fn turn(&mut self) -> Result<(), Stop> {
-        self.answer_wishes().await?;
-        let moves = self.settle().await?;
+        if std::mem::take(&mut self.wishes) {
+            self.answer_wishes().await?;
+        }
+        let moves = self.settle()?;
         if self.state.outcome().is_some() {
-            return Err(Stop::Over);
+            self.flush().await?;
+            // A kill switch may have cut off what ended it.
+            return if self.state.outcome().is_some() { Err(Stop::Over) } else { Ok(()) };
         }
         if self.draining {
-            self.working.retain(|_, work| {
-                !work.looking || {
-                    work.handle.abort();
-                    false
-                }
-            });
-            if self.working.is_empty() {
-                return Err(Stop::Over);
-            }
+            self.drain().await?;
         } else {
             for perform in moves.perform {
                 self.set_going(perform);
+            }
+        }
+        if self.flush_is_due() {
+            self.flush().await?;
+            // What was refused, or came in meanwhile, may change what follows.
+            if self.pending.refused {
+                self.pending.refused = false;
+                return Ok(());
             }
         }
         let wake = match moves.wake_at {
@@ -214,39 +236,59 @@ impl Driver {
             None => futures::future::pending().boxed(),
         };
         tokio::select! {
-            Some(report) = self.reports.1.recv() => self.take(report).await,
+            Some(report) = self.reports.1.recv() => {
+                self.take(report)?;
+                while let Ok(report) = self.reports.1.try_recv() {
+                    self.take(report)?;
+                }
+                Ok(())
+            }
             nudge = self.nudges.recv() => {
                 self.draining |= matches!(nudge, Some(Nudge::Drain) | None);
+                self.wishes |= matches!(nudge, Some(Nudge::Inbox));
                 Ok(())
             }
             () = wake => Ok(()),
+            () = self.pending.patience() => self.flush().await,
             () = self.core.lease.lost() => Err(Stop::Fenced),
         }
     }
 
-    /// Everything that follows without touching the outside, in one write.
-    async fn settle(&mut self) -> Result<Moves, Stop> {
-        let mut ahead = self.state.clone();
-        let mut entries = Vec::new();
-        let moves = loop {
-            let now = self.core.clock.now();
-            let mut moves = next(&self.program, &ahead, now);
+    /// Everything that follows without touching the outside.
+    fn settle(&mut self) -> Result<Moves, Stop> {
+        loop {
+            let mut moves = next(&self.program, &self.state, self.core.clock.now());
             if moves.record.is_empty() {
-                break moves;
+                return Ok(moves);
             }
-            for entry in moves.record.drain(..) {
-                let record = Record { seq: ahead.seq() + 1, at: now, epoch: self.epoch, entry };
-                ahead.apply(&record).map_err(Stop::Illegal)?;
-                entries.push(record.entry);
+            self.push(std::mem::take(&mut moves.record))?;
+        }
+    }
+
+    /// Lets calls in flight end, drops everything else, and is over once nothing is left.
+    async fn drain(&mut self) -> Result<(), Stop> {
+        self.working.retain(|_, work| {
+            !work.looking || {
+                work.handle.abort();
+                false
             }
-        };
-        self.write(entries).await?;
-        Ok(moves)
+        });
+        if self.working.is_empty() {
+            self.flush().await?;
+            return Err(Stop::Over);
+        }
+        Ok(())
     }
 
     async fn answer_wishes(&mut self) -> Result<(), Stop> {
+        // A run that is not in the database yet has no inbox.
+        if self.birth.is_some() {
+            self.wishes = true;
+            return Ok(());
+        }
         let wishes = match store::inbox::after(&self.core.pool, self.run_id, self.state.inbox()).await {
             Ok(wishes) => wishes,
+            // The poll of the whole process nudges again.
             Err(e) => {
                 tracing::warn!(run = %self.run_id, "the inbox cannot be read now: {e}");
                 return Ok(());
@@ -254,8 +296,7 @@ impl Driver {
         };
         for wish in wishes {
             let refused = domain::run::answer(&self.state, &wish.ask).err().map(|e| e.0);
-            let entry = Entry::Asked { inbox: wish.n, by: wish.by, ask: wish.ask, refused };
-            self.write(vec![entry]).await?;
+            self.push(vec![Entry::Asked { inbox: wish.n, by: wish.by, ask: wish.ask, refused }])?;
         }
         Ok(())
     }
@@ -266,20 +307,23 @@ impl Driver {
             return;
         }
         let looking = matches!(perform, Perform::Look { .. });
+        let brief = matches!(perform, Perform::Look { watch: None, .. } | Perform::Change { .. });
         let job = Job {
             core: self.core.clone(),
             run_id: self.run_id,
-            state: self.state.clone(),
+            attempts: self.state.node(&step).map_or_else(Vec::new, |n| n.attempts.clone()),
             perform,
             reports: self.reports.0.clone(),
         };
         let handle = tokio::spawn(perform::perform(job)).abort_handle();
-        self.working.insert(step, Work { handle, looking });
+        self.working.insert(step, Work { handle, looking, brief });
     }
 
-    async fn take(&mut self, report: Report) -> Result<(), Stop> {
+    fn take(&mut self, report: Report) -> Result<(), Stop> {
         if report.finished {
             self.working.remove(&report.step);
+        } else if let Some(work) = self.working.get_mut(&report.step) {
+            work.brief = false;
         }
         // A look that was cut short (the run is being ended) may still report: its step is over, nobody waits for it.
         if self.state.node(&report.step).is_some_and(|n| n.status.is_over()) {
@@ -290,64 +334,13 @@ impl Driver {
         if stopped && report.entries.iter().any(|e| matches!(e, Entry::Intent { .. })) {
             return Ok(());
         }
-        self.write(report.entries).await?;
-        if let Some(committed) = report.committed {
-            let _ = committed.send(());
-        }
+        self.push(report.entries)?;
+        self.pending.told.extend(report.committed);
         Ok(())
     }
 
-    /// Appends entries: legal by the state, fenced by owner and epoch, tried again while the lease lasts.
-    async fn write(&mut self, entries: Vec<Entry>) -> Result<(), Stop> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let mut ahead = self.state.clone();
-        let mut records = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let (seq, at) = (ahead.seq() + 1, self.core.clock.now().max(ahead.at()));
-            let record = Record { seq, at, epoch: self.epoch, entry };
-            ahead.apply(&record).map_err(Stop::Illegal)?;
-            records.push(record);
-        }
-        let append = Append {
-            run_id: self.run_id,
-            owner: self.core.lease.worker(),
-            epoch: self.epoch,
-            records: &records,
-            after: self.link,
-            state: ahead.word(),
-            outcome: ahead.outcome(),
-            inbox: ahead.inbox(),
-            write_id: Uuid::now_v7(),
-        };
-        loop {
-            match store::runs::append(&self.core.pool, &append).await {
-                Ok(Appended::Written(link)) => {
-                    self.link = link;
-                    break;
-                }
-                Ok(Appended::Fenced) => return Err(Stop::Fenced),
-                // The write may have happened all the same: the same write_id tells, at the next try.
-                Err(e) => {
-                    tracing::warn!(run = %self.run_id, "the journal cannot be written now: {e}");
-                    if self.core.lease.remaining().is_none() {
-                        return Err(Stop::Fenced);
-                    }
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
-        self.state = ahead;
-        for (step, work) in &self.working {
-            if work.looking && self.state.node(step).is_some_and(|n| n.status.is_over()) {
-                work.handle.abort();
-            }
-        }
-        let state = &self.state;
-        self.working
-            .retain(|step, work| !(work.looking && state.node(step).is_some_and(|n| n.status.is_over())));
-        self.core.bell.ring(Topic::Run(self.run_id));
-        Ok(())
+    /// The time of the next entry: never before the last one's.
+    fn now(&self) -> Timestamp {
+        self.core.clock.now().max(self.state.at())
     }
 }

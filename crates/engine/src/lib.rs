@@ -10,6 +10,7 @@
 //!
 //! - [`Engine::start`] is the one door: every run, from every surface, comes in through it.
 //! - `driver`: one task per run; carries out what `domain::run::next` says, writes down what happened, decides nothing.
+//! - `committer`: group commit: many runs' entries in one statement.
 //! - `perform`: the three kinds of work: look, change, recover.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `bell`: makes it fast; the one-second poll makes it right.
@@ -21,6 +22,7 @@
 
 mod bell;
 pub mod clock;
+mod committer;
 mod driver;
 mod lease;
 mod library;
@@ -29,7 +31,7 @@ mod plan;
 mod start;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +51,8 @@ pub use start::{StartError, StartRequest, Started};
 pub use watch::WatchSettings;
 
 use bell::Bell;
-use driver::Driver;
+use committer::Committer;
+use driver::{Driver, TakeUpError};
 use lease::Lease;
 
 /// How an engine behaves.
@@ -112,6 +115,9 @@ struct Core {
     settings: Settings,
     lease: Lease,
     bell: Bell,
+    committer: Committer,
+    /// Runs that this worker owns, or may own, without driving them: their creation or claim was not acknowledged.
+    strays: Mutex<HashSet<Uuid>>,
     drivers: Mutex<HashMap<Uuid, mpsc::UnboundedSender<driver::Nudge>>>,
 }
 
@@ -138,9 +144,21 @@ impl Engine {
         let Parts { pool, registry, inventory, library, clock, settings } = parts;
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
-        let drivers = Mutex::default();
-        let core =
-            Arc::new(Core { pool, registry, inventory, library, clock, settings, lease, bell, drivers });
+        let committer = Committer::start(&pool, lease.worker());
+        let (strays, drivers) = (Mutex::default(), Mutex::default());
+        let core = Arc::new(Core {
+            pool,
+            registry,
+            inventory,
+            library,
+            clock,
+            settings,
+            lease,
+            bell,
+            committer,
+            strays,
+            drivers,
+        });
         let tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),
             tokio::spawn(find_work(core.clone())),
@@ -234,6 +252,18 @@ impl Core {
         });
     }
 
+    /// A run that may be ours without being driven is looked at again with the next poll.
+    fn remember_stray(&self, run_id: Uuid) {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id);
+    }
+
+    /// Says on the run's row that it stands still, for people.
+    async fn stands_still(&self, run_id: Uuid, epoch: i64, why: &str) {
+        if let Err(e) = store::runs::stands_still(&self.pool, self.lease.worker(), run_id, epoch, why).await {
+            tracing::error!(run = %run_id, "that the run stands still could not be written: {e}");
+        }
+    }
+
     async fn drained(&self) {
         while !self.drivers.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -265,16 +295,35 @@ async fn take_over(core: &Arc<Core>) -> Result<(), StoreError> {
     for run_id in store::inbox::waiting(&core.pool, core.lease.worker()).await? {
         core.nudge(run_id);
     }
-    for claimed in store::runs::claim_abandoned(&core.pool, core.lease.worker(), 32).await? {
-        match Driver::take_over(core, &claimed).await {
-            Ok((driver, nudges)) => {
-                tracing::info!(run = %claimed.run_id, epoch = claimed.epoch, "took a run over");
-                core.drive(driver, nudges);
-            }
-            Err(e) => {
-                tracing::error!(run = %claimed.run_id, "a run was taken over but cannot be driven: {e}")
-            }
+    let strays: Vec<Uuid> =
+        core.strays.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+    for run_id in strays {
+        let claimed = store::runs::claim_own(&core.pool, core.lease.worker(), run_id).await?;
+        core.strays.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
+        if let Some(claimed) = claimed {
+            take_up(core, &claimed).await;
         }
     }
+    for claimed in store::runs::claim_abandoned(&core.pool, core.lease.worker(), 32).await? {
+        take_up(core, &claimed).await;
+    }
     Ok(())
+}
+
+async fn take_up(core: &Arc<Core>, claimed: &store::runs::Claimed) {
+    let run = claimed.run_id;
+    match Driver::take_over(core, claimed).await {
+        Ok((driver, nudges)) => {
+            tracing::info!(%run, epoch = claimed.epoch, "took a run over");
+            core.drive(driver, nudges);
+        }
+        Err(TakeUpError::Store(e)) if !e.is_final() => {
+            tracing::warn!(%run, "a run was taken over but cannot be read now: {e}");
+            core.remember_stray(run);
+        }
+        Err(e) => {
+            tracing::error!(%run, "a run was taken over but cannot be driven: {e}");
+            core.stands_still(run, claimed.epoch, &e.to_string()).await;
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use domain::action::{Action, ActionError, CallLog, Ctx, ErrorClass, Gate, GateClosed};
-use domain::run::{Entry, How, Intent, Perform, Recovery, State, StepPath, Undo, Verdict, Watch, recover};
+use domain::run::{Attempt, Entry, How, Intent, Perform, Recovery, StepPath, Undo, Verdict, Watch, recover};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -16,7 +16,8 @@ use crate::driver::Report;
 pub(crate) struct Job {
     pub(crate) core: Arc<Core>,
     pub(crate) run_id: Uuid,
-    pub(crate) state: State,
+    /// The step's attempts when the work began.
+    pub(crate) attempts: Vec<Attempt>,
     pub(crate) perform: Perform,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }
@@ -60,7 +61,7 @@ impl Job {
     }
 
     fn failed(&self, error: ActionError) -> Vec<Entry> {
-        vec![self.perform.failed(&self.state, error, self.now())]
+        vec![self.perform.failed(&self.attempts, error, self.now())]
     }
 
     fn done(&self, output: Value, how: How) -> Vec<Entry> {
@@ -105,12 +106,12 @@ impl Job {
     /// Calls are kept as soon as they were made. A database that is away costs the run nothing but these lines.
     async fn keep_calls(&self, ctx: &Ctx, attempt: u32) {
         let calls = ctx.calls.take();
-        for pause in [0, 100, 400, 1600] {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+        for pause in [100, 400, 1600, 0] {
             match store::calls::add(&self.core.pool, self.run_id, self.step(), attempt, &calls).await {
                 Ok(()) => return,
                 Err(e) => tracing::warn!(run = %self.run_id, step = %self.step(), "calls were not kept: {e}"),
             }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 

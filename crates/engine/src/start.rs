@@ -7,14 +7,16 @@ use domain::run::{Entry, Program};
 use domain::runbook::{
     Diagnostic, InputMistake, Risk, Runbook, Template, input_values, inventory_value, resolve_inputs,
 };
-use domain::{Actor, inventory::Inventory};
+use domain::{Actor, Timestamp, inventory::Inventory};
 use serde_json::{Map, Value, json};
 use store::StoreError;
+use store::journal::Switch;
 use store::runs::{Created, Holder, NewRun};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::driver::Driver;
-use crate::{Core, Engine, Topic};
+use crate::driver::{Birth, Driver, Unborn};
+use crate::{Core, Engine};
 
 /// What somebody asks for.
 #[derive(Debug, Clone)]
@@ -78,6 +80,10 @@ pub enum StartError {
         "`{0}` is of severe risk and needs the agreement of a second person, which this version cannot take"
     )]
     SecondPerson(String),
+    /// Somebody stopped everything.
+    #[error("the kill switch for {} was thrown by {}: {}; nothing is started until it is released",
+        if .0.scope == "*" { "everything" } else { .0.scope.as_str() }, .0.by, .0.reason)]
+    Stopped(Switch),
     /// This process may not act any more.
     #[error("this process is stopping; ask again")]
     Stopping,
@@ -96,19 +102,18 @@ pub(crate) struct Prepared {
 }
 
 impl Engine {
-    /// Starts a run: one statement writes it with its locks and its first journal entry, and this process owns it at once.
+    /// Starts a run: one statement writes it with its locks and the beginning of its journal, and this process owns it at once.
     ///
-    /// A caller that goes away in the middle (a browser that hangs up) takes nothing with it: the run is written *and* driven,
-    /// or neither.
+    /// A caller that goes away in the middle (a browser that hangs up) takes nothing with it: the run is written *and* driven
+    /// (by a task of its own), or neither.
     pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
-        let core = self.core.clone();
-        tokio::spawn(async move { core.start(request).await }).await.unwrap_or(Err(StartError::Stopping))
+        self.core.start(request).await
     }
 }
 
 impl Core {
-    async fn start(self: Arc<Self>, request: StartRequest) -> Result<Started, StartError> {
-        let core = &self;
+    async fn start(self: &Arc<Self>, request: StartRequest) -> Result<Started, StartError> {
+        let core = self;
         let run_id = Uuid::now_v7();
         let prepared = core.prepare(&request.runbook, &request.inputs, run_id, &request.by)?;
         // Checked here, not at a surface: no door may be without it.
@@ -141,23 +146,42 @@ impl Core {
             locks: prepared.locks,
             owner: core.lease.worker(),
             at,
-            entry: entry.clone(),
         };
-        match store::runs::create(&core.pool, &run).await? {
-            Created::Existing(run_id) => Ok(Started { run_id, new: false }),
-            Created::Locked(holder) => {
-                let details = json!({ "lock": holder.target, "held_by": holder.run_id });
-                store::audit::add(&core.pool, at, &request.by, "start refused: locked", &run.title, details)
-                    .await?;
-                Err(StartError::Locked(Box::new(holder)))
-            }
-            Created::New(link) => {
-                let (driver, nudges) = Driver::born(core, run_id, prepared.program, entry, at, link);
-                core.drive(driver, nudges);
-                core.bell.ring(Topic::Run(run_id));
-                Ok(Started { run_id, new: true })
-            }
+        let title = run.title.clone();
+        let (told, wait) = oneshot::channel();
+        let (driver, nudges) = Driver::born(core, prepared.program, entry, Birth { run, told });
+        core.drive(driver, nudges);
+        match wait.await {
+            Ok(Ok(started)) => Ok(started),
+            Ok(Err(Unborn::Failed(e))) => Err(e),
+            Ok(Err(Unborn::Refused(why))) => core.refused(&request.by, at, &title, why).await,
+            Err(_) => Err(StartError::Stopping),
         }
+    }
+
+    /// Keeps what was refused, and says it.
+    async fn refused(
+        &self,
+        by: &Actor,
+        at: Timestamp,
+        title: &str,
+        why: Created,
+    ) -> Result<Started, StartError> {
+        let (action, details, error) = match why {
+            Created::Locked(holder) => (
+                "start refused: locked",
+                json!({ "lock": holder.target, "held_by": holder.run_id }),
+                StartError::Locked(Box::new(holder)),
+            ),
+            Created::Stopped(switch) => (
+                "start refused: kill switch",
+                json!({ "scope": switch.scope, "thrown_by": switch.by, "reason": switch.reason }),
+                StartError::Stopped(switch),
+            ),
+            Created::New | Created::Existing(_) => return Err(StartError::Stopping),
+        };
+        store::audit::add(&self.pool, at, by, action, title, details).await?;
+        Err(error)
     }
 
     /// Finds the runbook, checks the inputs, and works out what the run is called and what it locks.

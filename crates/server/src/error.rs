@@ -117,7 +117,7 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Database(_) | StoreError::Unreachable { .. } => {
+            StoreError::Database(_) | StoreError::Unreachable { .. } | StoreError::Again(_) => {
                 let mut problem = Self::internal(error);
                 problem.status = StatusCode::SERVICE_UNAVAILABLE;
                 problem.code = "store_unavailable";
@@ -156,6 +156,9 @@ impl From<StartError> for Problem {
                 .with("lock", json!(holder.target))
                 .with("held_by", json!(holder.run_id))
                 .link(format!("Open {}", holder.title), format!("/runs/{}", holder.run_id)),
+            StartError::Stopped(switch) => Self::new(StatusCode::CONFLICT, "kill_switch", detail)
+                .with("scope", json!(switch.scope))
+                .with("thrown_by", json!(switch.by)),
             StartError::SecondPerson(_) => Self::new(StatusCode::FORBIDDEN, "second_person", detail),
             StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             StartError::Store(error) => error.into(),

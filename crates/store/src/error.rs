@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The address is no Postgres URL.
     #[error("not a Postgres URL ({0}); write postgres://user:password@host:5432/database")]
     Url(String),
+    /// Not answered, but it will be if asked again.
+    #[error("{0}; ask again")]
+    Again(&'static str),
     /// A stored row does not say what it must.
     #[error("the stored {what} of {key} cannot be read: {why}")]
     Corrupt {
@@ -37,6 +40,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Did the database understand the question, and refuse it? Asking again in the same words will not help. Everything
+    /// else (no connection, a server that starts, stops or may not write, a lost answer) may pass.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(e)) => e.code().is_none_or(|code| {
+                // 08 connection, 25006 read-only (a standby), 40 rolled back, 53 resources, 55 in use, 57 stopping, 58 system
+                code != "25006"
+                    && !["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+            }),
+            Self::Corrupt { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn corrupt(what: &'static str, key: impl ToString, why: impl ToString) -> Self {
         Self::Corrupt { what, key: key.to_string(), why: why.to_string() }
     }

@@ -4,7 +4,8 @@
 //! happened whole or not at all, it needs no `BEGIN` that a cancelled future could leave open (sqlx 0.9 returns such a
 //! connection to the pool inside its transaction), and it costs one commit.
 //!
-//! - [`runs`]: start a run, append to its journal (fenced by owner and epoch), take over what a dead worker left.
+//! - [`runs`]: start a run, take over what a dead worker left.
+//! - [`journal`]: append to many journals at once, fenced by owner and epoch.
 //! - [`workers`]: leases, on the database's clock.
 //! - [`inbox`]: what people ask of a run.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
@@ -18,6 +19,7 @@ pub mod calls;
 mod error;
 pub mod fleets;
 pub mod inbox;
+pub mod journal;
 pub mod pages;
 pub mod people;
 pub mod private;

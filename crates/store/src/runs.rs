@@ -1,13 +1,14 @@
 //! Runs and their journals: the write side.
 
 use domain::audit::Link;
-use domain::run::{Entry, Outcome, Record};
+use domain::run::Record;
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::journal::{Append, Switch};
 
 /// A run to be started.
 #[derive(Debug, Clone)]
@@ -36,19 +37,19 @@ pub struct NewRun {
     pub owner: i64,
     /// Now.
     pub at: Timestamp,
-    /// The first entry.
-    pub entry: Entry,
 }
 
 /// What became of a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// The run exists, and is owned by the worker named. Its chain begins with this link.
-    New(Link),
+    /// The run exists, and is owned by the worker named.
+    New,
     /// The same request had been made before: this is its run.
     Existing(Uuid),
     /// Another run holds a lock. Nothing was written.
     Locked(Holder),
+    /// A kill switch is on. Nothing was written.
+    Stopped(Switch),
 }
 
 /// Who holds a lock.
@@ -66,25 +67,29 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
-/// Starts a run: its row, its locks and its first journal entry, in one statement.
-pub async fn create(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> {
+/// Starts a run: its row, its locks and the beginning of its journal, in one statement. After an error the same call may be
+/// made again: it finds what an earlier try wrote.
+pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Created, StoreError> {
     let mut locks = run.locks.clone();
     locks.sort();
     locks.dedup();
-    let entry = text(&run.entry)?;
-    let link = Link::origin(run.id).then(1, 1, run.at, &entry);
+    let rows = || begin.rows.iter();
     let inserted = sqlx::query_scalar!(
         r#"WITH text AS (
                INSERT INTO runbook_text (hash, name, source, first_seen) VALUES ($3, $2, $4, $11)
                ON CONFLICT (hash) DO NOTHING
            ), created AS (
                INSERT INTO run (id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
-               VALUES ($1, $2, $3, $5, $6, $7, $8, $9, 'running', $10, 1, 1, $11, $11)
+               SELECT $1, $2, $3, $5, $6, $7, $8, $9, $13, $10, 1, $14, $11, $11
+                WHERE NOT EXISTS (SELECT FROM kill_switch WHERE scope IN ('*', $2))
                ON CONFLICT (idem_key) DO NOTHING RETURNING id
            ), locked AS (
                INSERT INTO lock (target, run_id, taken_at) SELECT target, created.id, $11 FROM created, unnest($12::text[]) AS target
            ), journaled AS (
-               INSERT INTO journal (run_id, seq, epoch, at, kind, entry, write_id, hash) SELECT id, 1, 1, $11, $13, $14::text::json, $15, $16 FROM created
+               INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
+               SELECT created.id, e.seq, 1, e.at, e.kind, e.step, e.entry::json, $15, e.hash
+                 FROM created, unnest($16::bigint[], $17::timestamptz[], $18::text[], $19::text[], $20::text[], $21::bytea[])
+                          AS e(seq, at, kind, step, entry, hash)
            )
            SELECT id FROM created"#,
         run.id,
@@ -99,29 +104,47 @@ pub async fn create(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> 
         run.owner,
         run.at,
         &locks,
-        run.entry.kind(),
-        entry,
-        Uuid::now_v7(),
-        link.as_bytes(),
+        begin.state,
+        rows().map(|r| r.seq).max().unwrap_or(0),
+        begin.write_id,
+        &rows().map(|r| r.seq).collect::<Vec<_>>(),
+        &rows().map(|r| r.at).collect::<Vec<_>>(),
+        &rows().map(|r| r.kind.to_owned()).collect::<Vec<_>>(),
+        &rows().map(|r| r.step.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows().map(|r| r.entry.clone()).collect::<Vec<_>>(),
+        &rows().map(|r| r.link.as_bytes().to_vec()).collect::<Vec<_>>(),
     )
     .fetch_optional(pool)
     .await;
     match inserted {
-        Ok(Some(_)) => Ok(Created::New(link)),
-        Ok(None) => {
-            let id = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key)
-                .fetch_one(pool)
-                .await?;
-            Ok(Created::Existing(id))
-        }
+        Ok(Some(_)) => Ok(Created::New),
+        Ok(None) => not_created(pool, run).await,
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("lock_pkey") => {
             match holder(pool, &locks).await? {
+                // Our own, from a try whose answer was lost.
+                Some(holder) if holder.run_id == run.id => Ok(Created::New),
                 Some(holder) => Ok(Created::Locked(holder)),
-                // Released between the two statements: the caller may simply try again.
-                None => Err(sqlx::Error::Database(e).into()),
+                None => Err(StoreError::Again("the lock was released in this very moment")),
             }
         }
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Why a start wrote nothing.
+async fn not_created(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> {
+    let existing = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key);
+    if let Some(id) = existing.fetch_optional(pool).await? {
+        return Ok(if id == run.id { Created::New } else { Created::Existing(id) });
+    }
+    let switch = sqlx::query_as!(
+        Switch,
+        "SELECT scope, by, reason FROM kill_switch WHERE scope IN ('*', $1) ORDER BY scope LIMIT 1",
+        run.runbook
+    );
+    match switch.fetch_optional(pool).await? {
+        Some(switch) => Ok(Created::Stopped(switch)),
+        None => Err(StoreError::Again("the kill switch was released in this very moment")),
     }
 }
 
@@ -135,104 +158,6 @@ pub async fn holder(pool: &PgPool, locks: &[String]) -> Result<Option<Holder>, S
     )
     .fetch_optional(pool)
     .await?)
-}
-
-/// Entries to append, and what the run's row then says.
-#[derive(Debug, Clone)]
-pub struct Append<'a> {
-    /// The run.
-    pub run_id: Uuid,
-    /// The worker that believes it owns it.
-    pub owner: i64,
-    /// The epoch it claimed it with.
-    pub epoch: i64,
-    /// The entries, numbered on from the last one.
-    pub records: &'a [Record],
-    /// The link of the last entry before them.
-    pub after: Link,
-    /// `State::word()` after them.
-    pub state: &'a str,
-    /// How it ended, if it did.
-    pub outcome: Option<(Outcome, &'a str)>,
-    /// The last row of the inbox that is answered by then.
-    pub inbox: i64,
-    /// Distinguishes this write from every other.
-    pub write_id: Uuid,
-}
-
-/// What became of an append.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
-    /// Written (now, or by an earlier try whose answer was lost). The chain goes on from this link.
-    Written(Link),
-    /// Another worker owns the run: drop it, touch nothing.
-    Fenced,
-}
-
-/// Appends to a journal, if the worker still owns the run. Ending it releases its locks in the same statement.
-pub async fn append(pool: &PgPool, append: &Append<'_>) -> Result<Appended, StoreError> {
-    let (Some(first), Some(last)) = (append.records.first(), append.records.last()) else {
-        return Ok(Appended::Written(append.after));
-    };
-    let seqs: Vec<i64> = append.records.iter().map(|r| r.seq).collect();
-    let ats: Vec<Timestamp> = append.records.iter().map(|r| r.at).collect();
-    let kinds: Vec<String> = append.records.iter().map(|r| r.entry.kind().to_owned()).collect();
-    let steps: Vec<Option<String>> =
-        append.records.iter().map(|r| r.entry.step().map(|s| s.as_str().to_owned())).collect();
-    let mut entries = Vec::with_capacity(append.records.len());
-    let mut hashes = Vec::with_capacity(append.records.len());
-    let mut link = append.after;
-    for record in append.records {
-        let entry = text(&record.entry)?;
-        link = link.then(record.seq, append.epoch, record.at, &entry);
-        hashes.push(link.as_bytes().to_vec());
-        entries.push(entry);
-    }
-    let ended_at = append.outcome.map(|_| last.at);
-    let written = sqlx::query_scalar!(
-        r#"WITH mine AS (
-               UPDATE run SET seq = $5, state = $6, outcome = $7, message = $8, ended_at = $9, updated_at = $10, inbox = $17
-                WHERE id = $1 AND owner = $2 AND epoch = $3 AND seq = $4::bigint - 1 RETURNING id
-           ), released AS (
-               DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND $9::timestamptz IS NOT NULL
-           )
-           INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
-           SELECT mine.id, e.seq, $3, e.at, e.kind, e.step, e.entry::json, $16, e.hash
-             FROM mine, unnest($11::bigint[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $18::bytea[]) AS e(seq, at, kind, step, entry, hash)
-           RETURNING seq"#,
-        append.run_id,
-        append.owner,
-        append.epoch,
-        first.seq,
-        last.seq,
-        append.state,
-        append.outcome.map(|(outcome, _)| outcome.word()),
-        append.outcome.map(|(_, message)| message),
-        ended_at,
-        last.at,
-        &seqs,
-        &ats,
-        &kinds,
-        &steps as &[Option<String>],
-        &entries,
-        append.write_id,
-        append.inbox,
-        &hashes,
-    )
-    .fetch_all(pool)
-    .await?;
-    if written.len() == append.records.len() {
-        return Ok(Appended::Written(link));
-    }
-    let lost_acknowledgement = sqlx::query_scalar!(
-        "SELECT 1 AS one FROM journal WHERE run_id = $1 AND seq = $2 AND write_id = $3",
-        append.run_id,
-        last.seq,
-        append.write_id,
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(if lost_acknowledgement.is_some() { Appended::Written(link) } else { Appended::Fenced })
 }
 
 /// A run that was taken over.
@@ -261,6 +186,42 @@ pub async fn claim_abandoned(pool: &PgPool, worker: i64, limit: i64) -> Result<V
     )
     .fetch_all(pool)
     .await?)
+}
+
+/// Takes up a run that this worker owns and does not drive: one whose creation or claim was not acknowledged. `None` when
+/// it was never written, has ended, or belongs to another.
+pub async fn claim_own(pool: &PgPool, worker: i64, run_id: Uuid) -> Result<Option<Claimed>, StoreError> {
+    Ok(sqlx::query_as!(
+        Claimed,
+        r#"UPDATE run SET epoch = epoch + 1
+            WHERE id = $2 AND owner = $1 AND ended_at IS NULL
+              AND EXISTS (SELECT 1 FROM worker WHERE id = $1 AND lease_until > clock_timestamp())
+           RETURNING id AS run_id, epoch"#,
+        worker,
+        run_id,
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// Says that nobody can drive a run as it is: a journal or text that this version cannot read, a bug of ours. Its locks stay.
+pub async fn stands_still(
+    pool: &PgPool,
+    worker: i64,
+    run_id: Uuid,
+    epoch: i64,
+    why: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE run SET state = 'stuck', message = $4 WHERE id = $1 AND owner = $2 AND epoch = $3 AND ended_at IS NULL",
+        run_id,
+        worker,
+        epoch,
+        why,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// A run as it is taken up: the exact text it is pinned to, and its journal.
@@ -314,9 +275,4 @@ pub async fn journal(pool: &PgPool, run_id: Uuid) -> Result<Vec<Record>, StoreEr
             Ok(Record { seq: row.seq, at: row.at, epoch: row.epoch, entry })
         })
         .collect()
-}
-
-/// The exact text that is stored, and that the chain covers.
-fn text(entry: &Entry) -> Result<String, StoreError> {
-    serde_json::to_string(entry).map_err(|e| StoreError::corrupt("journal entry", entry.kind(), e))
 }

@@ -227,9 +227,12 @@ impl State {
         self.blocked.iter()
     }
 
-    /// Must nothing new be begun? A pause stops the steps, not the taking back; an abort stops what it interrupts.
+    /// Must nothing new be begun? A failed step stops the steps, not the taking back; a pause by hand (or by a kill switch)
+    /// stops both; an abort stops what it interrupts.
     pub fn is_stopped(&self) -> bool {
-        !matches!(self.phase, Phase::Closing { .. }) && (self.paused().is_some() || self.aborting.is_some())
+        self.held.is_some()
+            || (!matches!(self.phase, Phase::Closing { .. })
+                && (self.paused().is_some() || self.aborting.is_some()))
     }
 
     /// Is a person's abort being carried out?

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::{Perform, delta};
 use crate::Timestamp;
 use crate::action::{ActionError, ErrorClass};
-use crate::run::{Entry, State, StepPath};
+use crate::run::{Attempt, Entry, StepPath};
 use crate::runbook::Retry;
 
 impl Perform {
     /// The entry for a failure of this work: another attempt, or the end of the step.
     ///
-    /// Failures because a service was busy use up no attempt, but are not forgiven for ever.
-    pub fn failed(&self, state: &State, error: ActionError, now: Timestamp) -> Entry {
+    /// `attempts` are the step's when the work began. Failures because a service was busy use up no attempt, but are not forgiven for ever.
+    pub fn failed(&self, attempts: &[Attempt], error: ActionError, now: Timestamp) -> Entry {
         let (step, attempt, retry) = match self {
             Self::Look { step, attempt, retry, .. } | Self::Change { step, attempt, retry, .. } => {
                 (step, *attempt, retry.clone())
@@ -22,9 +22,8 @@ impl Perform {
             Self::Recover { step, attempt, .. } => (step, *attempt, Retry::default()),
         };
         // The attempt at hand may not be in the journal yet (a change that failed while looking): count it in.
-        let earlier: Vec<_> = state.node(step).map_or(Vec::new(), |n| {
-            n.attempts.iter().filter(|a| a.number < attempt).filter_map(|a| a.error.as_ref()).collect()
-        });
+        let earlier: Vec<_> =
+            attempts.iter().filter(|a| a.number < attempt).filter_map(|a| a.error.as_ref()).collect();
         let busy = earlier.iter().filter(|e| e.class == ErrorClass::Busy).count();
         let others = earlier.len() - busy;
         let pause = match error.class {

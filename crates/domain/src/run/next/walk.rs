@@ -73,6 +73,9 @@ impl<'a> Walker<'a> {
     }
 
     pub(super) fn closing(&mut self, takeback: Takeback, then: &After) {
+        if self.state.held().is_some() {
+            return;
+        }
         for (step, undo) in self.state.takebacks(takeback) {
             let path = step.undo();
             match self.state.node(&path) {

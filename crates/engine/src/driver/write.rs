@@ -1,0 +1,219 @@
+//! What a driver writes, and when.
+//!
+//! Entries are legal by the state the moment they are pushed, and committed together a little later: at once when somebody
+//! waits for it (an intent is about to be sent) or when nothing else is coming, else when the next intent is ready, but at
+//! the latest after [`PATIENCE`]. So a run of N changes costs N + 1 commits when looks are quick, and a slow look delays no
+//! result for longer than a person could notice.
+
+use std::time::{Duration, Instant};
+
+use domain::run::{Entry, Record, State};
+use store::StoreError;
+use store::journal::{Append, Appended, Switch};
+use store::runs::{Created, NewRun};
+use tokio::sync::oneshot;
+
+use super::{Driver, Stop};
+use crate::Topic;
+use crate::start::{StartError, Started};
+
+/// How long a result waits for the intent that follows it.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Pause between two tries while Postgres is away.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long somebody who asks for a run is kept waiting for a Postgres that is away.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Entries that are not committed yet.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) records: Vec<Record>,
+    /// Who waits for the commit.
+    pub(super) told: Vec<oneshot::Sender<()>>,
+    /// Since when there has been something.
+    since: Option<Instant>,
+    /// Was the last commit refused in part, so that the state is another now?
+    pub(super) refused: bool,
+}
+
+impl Pending {
+    /// Completes when what is pending has waited long enough; never when there is nothing.
+    pub(super) async fn patience(&self) {
+        match self.since.filter(|_| !self.records.is_empty()) {
+            Some(since) => tokio::time::sleep_until((since + PATIENCE).into()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A run that is about to be, and who waits for it.
+pub(crate) struct Birth {
+    pub(crate) run: NewRun,
+    pub(crate) told: oneshot::Sender<Result<Started, Unborn>>,
+}
+
+/// Why a run did not come to be.
+#[derive(Debug)]
+pub(crate) enum Unborn {
+    Refused(Created),
+    Failed(StartError),
+}
+
+impl Driver {
+    /// Takes entries up into the state; they are committed with the next flush.
+    pub(super) fn push(&mut self, entries: Vec<Entry>) -> Result<(), domain::run::Illegal> {
+        for entry in entries {
+            let record = Record { seq: self.state.seq() + 1, at: self.now(), epoch: self.epoch, entry };
+            self.state.apply(&record)?;
+            self.pending.records.push(record);
+        }
+        if !self.pending.records.is_empty() {
+            self.pending.since.get_or_insert_with(Instant::now);
+        }
+        let state = &self.state;
+        self.working.retain(|step, work| {
+            let cut_short = work.looking && state.node(step).is_some_and(|n| n.status.is_over());
+            if cut_short {
+                work.handle.abort();
+            }
+            !cut_short
+        });
+        Ok(())
+    }
+
+    /// Is somebody waiting, or is nothing coming that could share the commit?
+    pub(super) fn flush_is_due(&self) -> bool {
+        !self.pending.records.is_empty()
+            && (!self.pending.told.is_empty() || !self.working.values().any(|work| work.brief))
+    }
+
+    /// Commits what is pending: fenced by owner and epoch, tried again while the lease lasts.
+    pub(super) async fn flush(&mut self) -> Result<(), Stop> {
+        let records = std::mem::take(&mut self.pending.records);
+        let told = std::mem::take(&mut self.pending.told);
+        self.pending.since = None;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let committed = match self.birth.take() {
+            None => self.append(&records).await?,
+            Some(birth) => self.be_born(*birth, &records).await?,
+        };
+        match committed {
+            None => {
+                for told in told {
+                    let _ = told.send(());
+                }
+            }
+            Some(switch) => self.stopped(&switch, records).await?,
+        }
+        self.core.bell.ring(Topic::Run(self.run_id));
+        Ok(())
+    }
+
+    /// Appends to the journal. A kill switch that forbids it is told; nothing is written then.
+    async fn append(&mut self, records: &[Record]) -> Result<Option<Switch>, Stop> {
+        let append = Append::new(self.run_id, records, self.link, &self.state)
+            .map_err(|e| Stop::Broken(e.to_string()))?;
+        let append = std::sync::Arc::new(append);
+        loop {
+            match self.core.committer.append(append.clone()).await {
+                Ok(Appended::Written) => {
+                    self.link = append.link().unwrap_or(self.link);
+                    return Ok(None);
+                }
+                Ok(Appended::Fenced) => return Err(Stop::Fenced),
+                Ok(Appended::Stopped(switch)) => return Ok(Some(switch)),
+                Err(e) if e.is_final => return Err(Stop::Broken(e.why)),
+                // The write may have happened all the same: the same write_id tells, at the next try.
+                Err(e) => {
+                    tracing::warn!(run = %self.run_id, "the journal cannot be written now: {}", e.why);
+                    if self.core.lease.remaining().is_none() {
+                        return Err(Stop::Fenced);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The first commit: the run, its locks, and what is pending. Whoever asked for it is answered here.
+    async fn be_born(&mut self, birth: Birth, records: &[Record]) -> Result<Option<Switch>, Stop> {
+        let Birth { run, told } = birth;
+        // A run that is over already is created running, and ended by the second commit, which releases its locks.
+        let over = self.state.outcome().is_some();
+        let (first, rest) = records.split_at(if over { 1 } else { records.len() });
+        let begin = match first {
+            [only] if over => Append::new(run.id, first, self.link, &State::first(only)?),
+            _ => Append::new(run.id, first, self.link, &self.state),
+        };
+        let begin = begin.map_err(|e| Stop::Broken(e.to_string()))?;
+        match self.create(&run, &begin).await {
+            Ok(Created::New) => {
+                self.link = begin.link().unwrap_or(self.link);
+                let _ = told.send(Ok(Started { run_id: run.id, new: true }));
+            }
+            Ok(Created::Existing(run_id)) => {
+                let _ = told.send(Ok(Started { run_id, new: false }));
+                return Err(Stop::Unborn);
+            }
+            Ok(refused) => {
+                let _ = told.send(Err(Unborn::Refused(refused)));
+                return Err(Stop::Unborn);
+            }
+            Err(e) => {
+                if !e.is_final() {
+                    // It may be in the database after all: then it is ours, and must not be left without a driver.
+                    self.core.remember_stray(run.id);
+                }
+                let _ = told.send(Err(Unborn::Failed(e.into())));
+                return Err(Stop::Unborn);
+            }
+        }
+        if rest.is_empty() { Ok(None) } else { self.append(rest).await }
+    }
+
+    async fn create(&self, run: &NewRun, begin: &Append) -> Result<Created, StoreError> {
+        let patience = Instant::now() + START_PATIENCE;
+        loop {
+            match store::runs::create(&self.core.pool, run, begin).await {
+                Err(e)
+                    if !e.is_final()
+                        && Instant::now() < patience
+                        && self.core.lease.remaining().is_some() =>
+                {
+                    tracing::warn!(run = %run.id, "the run cannot be written now: {e}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// A kill switch forbids a change: it is taken back from the state as if it had never been announced, what else was
+    /// pending is kept, and the run waits for a person.
+    async fn stopped(&mut self, switch: &Switch, records: Vec<Record>) -> Result<(), Stop> {
+        let journal = loop {
+            match store::runs::journal(&self.core.pool, self.run_id).await {
+                Ok(journal) => break journal,
+                Err(e) => {
+                    tracing::warn!(run = %self.run_id, "the journal cannot be read now: {e}");
+                    if self.core.lease.remaining().is_none() {
+                        return Err(Stop::Fenced);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        self.state = State::replay(&journal)?;
+        let kept = records.into_iter().map(|r| r.entry).filter(|e| !matches!(e, Entry::Intent { .. }));
+        self.push(kept.collect())?;
+        if self.state.held().is_none() && self.state.outcome().is_none() {
+            let scope = if switch.scope == "*" { "everything".to_owned() } else { switch.scope.clone() };
+            let why = format!("the kill switch for {scope} was thrown by {}: {}", switch.by, switch.reason);
+            self.push(vec![Entry::Paused { step: None, why }])?;
+        }
+        self.pending.refused = true;
+        Ok(())
+    }
+}

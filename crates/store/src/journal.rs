@@ -1,0 +1,258 @@
+//! The write path of journals: many runs' entries in one statement, each run's fenced by owner, epoch and sequence number.
+//!
+//! Nothing here is read before it is written: the fence is the `WHERE` of the update of the run's row, in the very statement
+//! that inserts the entries, so that a worker which lost a run finds no row. What did not come back is classified
+//! afterwards, by one read: our own `write_id` means that an earlier try was written and its acknowledgement lost.
+
+use domain::Timestamp;
+use domain::audit::Link;
+use domain::run::{Entry, Record, State};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, PgPool};
+use uuid::Uuid;
+
+use crate::StoreError;
+
+/// One entry, ready to be stored.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its number in the run.
+    pub seq: i64,
+    /// When (clock time).
+    pub at: Timestamp,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The step that it is about.
+    pub step: Option<String>,
+    /// The exact text, which the chain covers.
+    pub entry: String,
+    /// Its link.
+    pub link: Link,
+}
+
+/// Entries to append to one journal, and what the run's row then says.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The run.
+    pub run_id: Uuid,
+    /// The epoch under which the writer claimed it.
+    pub epoch: i64,
+    /// The entries, numbered on from the last one; never empty.
+    pub rows: Vec<Row>,
+    /// Is a change announced? Then a kill switch refuses it.
+    pub announces: bool,
+    /// `State::word()` after them.
+    pub state: &'static str,
+    /// How it ended, if it did: the word and the sentence.
+    pub outcome: Option<(&'static str, String)>,
+    /// The last row of the inbox that is answered by then.
+    pub inbox: i64,
+    /// Distinguishes this write from every other.
+    pub write_id: Uuid,
+}
+
+impl Append {
+    /// Puts entries into their stored form, chained on from the link `after`; `state` is the run's after them.
+    pub fn new(run_id: Uuid, records: &[Record], after: Link, state: &State) -> Result<Self, StoreError> {
+        let mut link = after;
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            let entry = serde_json::to_string(&record.entry)
+                .map_err(|e| StoreError::corrupt("journal entry", record.entry.kind(), e))?;
+            link = link.then(record.seq, record.epoch, record.at, &entry);
+            let step = record.entry.step().map(|s| s.as_str().to_owned());
+            rows.push(Row { seq: record.seq, at: record.at, kind: record.entry.kind(), step, entry, link });
+        }
+        Ok(Self {
+            run_id,
+            epoch: records.last().map_or(0, |r| r.epoch),
+            rows,
+            announces: records.iter().any(|r| matches!(r.entry, Entry::Intent { .. })),
+            state: state.word(),
+            outcome: state.outcome().map(|(outcome, message)| (outcome.word(), message.to_owned())),
+            inbox: state.inbox(),
+            write_id: Uuid::now_v7(),
+        })
+    }
+
+    /// The link of the last entry.
+    pub fn link(&self) -> Option<Link> {
+        self.rows.last().map(|r| r.link)
+    }
+
+    fn first(&self) -> i64 {
+        self.rows.first().map_or(0, |r| r.seq)
+    }
+
+    fn last(&self) -> i64 {
+        self.rows.last().map_or(0, |r| r.seq)
+    }
+
+    fn at(&self) -> Timestamp {
+        self.rows.last().map_or(Timestamp::MIN_UTC, |r| r.at)
+    }
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// Written (now, or by an earlier try whose answer was lost).
+    Written,
+    /// Another worker owns the run: drop it, touch nothing.
+    Fenced,
+    /// A kill switch forbids the change that it announces. Nothing of it was written.
+    Stopped(Switch),
+}
+
+/// A kill switch that is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// `*`, or a runbook's name.
+    pub scope: String,
+    /// Who threw it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A connection of its own for the write path: prepared once, and never part of a pool whose borrowers may be cancelled.
+#[derive(Debug)]
+pub struct Writer {
+    pool: PgPool,
+    connection: Option<PgConnection>,
+}
+
+impl Writer {
+    /// A writer to the database of this pool; it connects when there is something to write.
+    pub fn to(pool: &PgPool) -> Self {
+        Self { pool: pool.clone(), connection: None }
+    }
+
+    /// [`append`]s; a connection on which a statement failed is not used again.
+    pub async fn append(&mut self, owner: i64, appends: &[&Append]) -> Result<Vec<Appended>, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.pool).await?,
+        };
+        let answers = append(&mut connection, owner, appends).await?;
+        self.connection = Some(connection);
+        Ok(answers)
+    }
+}
+
+async fn connect(pool: &PgPool) -> Result<PgConnection, StoreError> {
+    let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+    // The statement is always the same, and always finds few rows by key: planning it anew, or scanning a table that was
+    // small when the plan was made, would cost more than the write.
+    for setting in ["plan_cache_mode = force_generic_plan", "enable_seqscan = off"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("SET {setting}"))).execute(&mut connection).await?;
+    }
+    Ok(connection)
+}
+
+/// Appends to many journals at once, as `owner`; one answer for each, in the same order. Ending a run releases its locks in
+/// the same statement. An error means that nothing is known: try again with the same appends.
+async fn append(
+    connection: &mut PgConnection,
+    owner: i64,
+    appends: &[&Append],
+) -> Result<Vec<Appended>, StoreError> {
+    let runs: Vec<Uuid> = appends.iter().map(|a| a.run_id).collect();
+    let epochs: Vec<i64> = appends.iter().map(|a| a.epoch).collect();
+    let firsts: Vec<i64> = appends.iter().map(|a| a.first()).collect();
+    let lasts: Vec<i64> = appends.iter().map(|a| a.last()).collect();
+    let write_ids: Vec<Uuid> = appends.iter().map(|a| a.write_id).collect();
+    let rows = || (0..).zip(appends).flat_map(|(n, a)| a.rows.iter().map(move |row| (n, row)));
+    let written: Vec<i32> = sqlx::query_scalar!(
+        r#"WITH want AS MATERIALIZED (
+               SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[],
+                                    $9::timestamptz[], $10::bigint[], $11::bool[], $12::uuid[], $13::int[])
+                   AS w(run_id, epoch, first, last, state, outcome, message, at, inbox, announces, write_id, n)
+           ), mine AS (
+               UPDATE run SET seq = w.last, state = w.state, outcome = w.outcome, message = w.message, updated_at = w.at,
+                              inbox = w.inbox, ended_at = CASE WHEN w.outcome IS NULL THEN NULL ELSE w.at END
+                 FROM want w
+                WHERE run.id = w.run_id AND run.owner = $1 AND run.epoch = w.epoch AND run.seq = w.first - 1
+                  AND NOT (w.announces AND EXISTS (SELECT FROM kill_switch k WHERE k.scope IN ('*', run.runbook)))
+               RETURNING run.id, run.epoch, w.write_id, w.n, run.ended_at
+           ), released AS (
+               DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND mine.ended_at IS NOT NULL
+           ), journaled AS (
+               INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
+               SELECT mine.id, e.seq, mine.epoch, e.at, e.kind, e.step, e.entry::json, mine.write_id, e.hash
+                 FROM unnest($14::int[], $15::bigint[], $16::timestamptz[], $17::text[], $18::text[], $19::text[], $20::bytea[])
+                          AS e(n, seq, at, kind, step, entry, hash)
+                 JOIN mine ON mine.n = e.n
+           )
+           SELECT n AS "n!" FROM mine"#,
+        owner,
+        &runs,
+        &epochs,
+        &firsts,
+        &lasts,
+        &appends.iter().map(|a| a.state.to_owned()).collect::<Vec<_>>(),
+        &appends.iter().map(|a| a.outcome.as_ref().map(|o| o.0.to_owned())).collect::<Vec<_>>()
+            as &[Option<String>],
+        &appends.iter().map(|a| a.outcome.as_ref().map(|o| o.1.clone())).collect::<Vec<_>>()
+            as &[Option<String>],
+        &appends.iter().map(|a| a.at()).collect::<Vec<_>>(),
+        &appends.iter().map(|a| a.inbox).collect::<Vec<_>>(),
+        &appends.iter().map(|a| a.announces).collect::<Vec<_>>(),
+        &write_ids,
+        &(0..).take(appends.len()).collect::<Vec<i32>>(),
+        &rows().map(|(n, _)| n).collect::<Vec<_>>(),
+        &rows().map(|(_, r)| r.seq).collect::<Vec<_>>(),
+        &rows().map(|(_, r)| r.at).collect::<Vec<_>>(),
+        &rows().map(|(_, r)| r.kind.to_owned()).collect::<Vec<_>>(),
+        &rows().map(|(_, r)| r.step.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows().map(|(_, r)| r.entry.clone()).collect::<Vec<_>>(),
+        &rows().map(|(_, r)| r.link.as_bytes().to_vec()).collect::<Vec<_>>(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if written.len() == appends.len() {
+        return Ok(vec![Appended::Written; appends.len()]);
+    }
+    let mut answers = Vec::with_capacity(appends.len());
+    for (n, append) in (0..).zip(appends) {
+        answers.push(if written.contains(&n) {
+            Appended::Written
+        } else {
+            classify(connection, owner, append).await?
+        });
+    }
+    Ok(answers)
+}
+
+/// Why an append came back without its row.
+async fn classify(
+    connection: &mut PgConnection,
+    owner: i64,
+    append: &Append,
+) -> Result<Appended, StoreError> {
+    let found = sqlx::query!(
+        r#"SELECT EXISTS (SELECT FROM journal WHERE run_id = $1 AND seq = $2 AND write_id = $3) AS "written!",
+                  EXISTS (SELECT FROM run WHERE id = $1 AND owner = $4 AND epoch = $5 AND seq = $6::bigint - 1) AS "mine!",
+                  k.scope AS "scope?", k.by AS "by?", k.reason AS "reason?"
+             FROM (SELECT) AS one
+             LEFT JOIN LATERAL (SELECT k.* FROM kill_switch k JOIN run r ON r.id = $1 AND k.scope IN ('*', r.runbook)
+                                 ORDER BY k.scope LIMIT 1) AS k ON true"#,
+        append.run_id,
+        append.last(),
+        append.write_id,
+        owner,
+        append.epoch,
+        append.first(),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(match (found.written, found.mine, found.scope, found.by, found.reason) {
+        (true, ..) => Appended::Written,
+        (false, true, Some(scope), Some(by), Some(reason)) => Appended::Stopped(Switch { scope, by, reason }),
+        // Still ours and no switch is on: it was released between the two statements. The same append may be tried again.
+        (false, true, ..) => {
+            return Err(StoreError::Again("the kill switch was released in this very moment"));
+        }
+        (false, false, ..) => Appended::Fenced,
+    })
+}
