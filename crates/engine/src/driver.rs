@@ -182,8 +182,8 @@ impl Driver {
         self.run_id
     }
 
-    /// Drives the run until it has ended, or is no longer ours.
-    pub(crate) async fn drive(mut self) {
+    /// Drives the run until it has ended, or is no longer ours; calls `left` before whoever waits for that is woken.
+    pub(crate) async fn drive(mut self, left: impl FnOnce()) {
         let stop = loop {
             if let Err(stop) = self.turn().await {
                 break stop;
@@ -203,6 +203,7 @@ impl Driver {
                 self.core.stands_still(run, self.epoch, &why).await;
             }
         }
+        left();
     }
 
     /// Writes what can be written, sets going what must be done, then waits for something to happen.

@@ -185,6 +185,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Completes when a run is not driven by this process (any more): it has ended, or another process has it.
+    pub async fn driven(&self, run_id: Uuid) {
+        let driver = self.core.drivers.lock().unwrap_or_else(PoisonError::into_inner).get(&run_id).cloned();
+        if let Some(driver) = driver {
+            driver.closed().await;
+        }
+    }
+
     /// Tells of changes as they happen; what is missed is found by reading the store.
     pub fn listen(&self) -> tokio::sync::broadcast::Receiver<Topic> {
         self.core.bell.listen()
@@ -245,10 +253,17 @@ impl Core {
     /// Drives a run from here on.
     fn drive(self: &Arc<Self>, driver: Driver, nudges: mpsc::UnboundedSender<driver::Nudge>) {
         let (core, run_id) = (self.clone(), driver.run_id());
-        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id, nudges);
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id, nudges.clone());
         tokio::spawn(async move {
-            driver.drive().await;
-            core.drivers.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
+            driver
+                .drive(|| {
+                    let mut drivers = core.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+                    // The run may have been taken up anew meanwhile, under a higher epoch.
+                    if drivers.get(&run_id).is_some_and(|driver| driver.same_channel(&nudges)) {
+                        drivers.remove(&run_id);
+                    }
+                })
+                .await;
         });
     }
 
@@ -264,9 +279,14 @@ impl Core {
         }
     }
 
+    /// Completes when no run is driven here any more.
     async fn drained(&self) {
-        while !self.drivers.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        loop {
+            let some = self.drivers.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned();
+            match some {
+                Some(driver) => driver.closed().await,
+                None => return,
+            }
         }
     }
 }

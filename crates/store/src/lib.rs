@@ -59,9 +59,16 @@ pub mod listener {
 
     use crate::{PgPool, StoreError};
 
-    /// Sends a payload of at most 8000 bytes to everybody who listens.
+    /// Sends a payload of at most 8000 bytes to everybody who listens. Nobody waits for the disk: what a crash loses, the poll
+    /// finds.
     pub async fn notify(pool: &PgPool, channel: &str, payload: &str) -> Result<(), StoreError> {
-        sqlx::query!("SELECT pg_notify($1, $2)", channel, payload).execute(pool).await?;
+        sqlx::query!(
+            "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
+            channel,
+            payload
+        )
+        .fetch_one(pool)
+        .await?;
         Ok(())
     }
 }

@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::places;
+use crate::{places, postgres};
 
 /// cargo, in the repository, with a lock file that stays as it is.
 pub(crate) fn cargo(args: &[&str]) -> Command {
@@ -55,6 +55,16 @@ pub(crate) fn test(args: &[String]) -> Command {
 
 pub(crate) fn become_test(args: &[String]) -> Result<()> {
     become_command(test(args))
+}
+
+/// Optimized, and of `engine` alone: nothing of it needs the AWS SDK.
+pub(crate) fn become_bench(args: &[String]) -> Result<()> {
+    let mut command = cargo(&["bench", "--locked", "--package", "engine", "--bench", "steps", "--"]);
+    // Beside the server's programs, of which a distribution links only some to the PATH.
+    let server = postgres::Programs::find().map_err(|problem| anyhow!("{problem}"))?.bin.join("postgres");
+    let server = server.canonicalize().with_context(|| format!("cannot find {}", server.display()))?;
+    command.args(args).env("PGBENCH", server.with_file_name("pgbench"));
+    become_command(command)
 }
 
 /// As one would type it.

@@ -28,6 +28,7 @@ const HELP: &str = "\
 cargo xtask setup [--what postgres,browser,moto,mariadb]   install what is missing
 cargo xtask demo [ARGS]                                    the incident, on this machine   (also: cargo demo)
 cargo xtask test [CARGO TEST ARGS]                         all tests, with all they need
+cargo xtask bench                                          what the engine costs, as ratios to what Postgres can do
 cargo xtask lint                                           rustfmt and clippy
 cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
 cargo xtask ci                                             the gate: lint, sqlx --check, generated files, test
@@ -60,6 +61,10 @@ fn run() -> Result<()> {
         ("test", _) => {
             setup::ensure(&Part::ALL)?;
             cargo::become_test(rest)
+        }
+        ("bench", _) => {
+            setup::ensure(&[Part::Postgres])?;
+            cargo::become_bench(rest)
         }
         ("lint", []) => gate::lint(),
         ("sqlx", []) => metadata::write(),
