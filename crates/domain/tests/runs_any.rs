@@ -102,7 +102,7 @@ impl Run {
         let first = Record { seq: 1, at: now, epoch: 1, entry };
         let registry = runbooks_support::registry();
         let program =
-            Program { runbook, registry, inputs: json!({}), inventory: json!({}), run: json!({ "id": "x" }) };
+            Program { runbook, registry, inputs: json!({}), inventory: json!({}).into(), run: json!({ "id": "x" }) };
         Self { program, state: State::first(&first).unwrap(), journal: vec![first], now, epoch: 1, inbox: 0 }
     }
 

@@ -31,7 +31,7 @@ pub struct Program {
     /// `inputs`, as expressions see them.
     pub inputs: Value,
     /// `inventory`, as expressions see it.
-    pub inventory: Value,
+    pub inventory: Arc<Value>,
     /// `run`: id and requester.
     pub run: Value,
 }

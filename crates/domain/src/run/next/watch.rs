@@ -12,7 +12,7 @@ use crate::runbook::{OnTimeout, Scope, Until};
 pub struct Watch {
     /// The condition, and how long it is waited for.
     pub until: Until,
-    pub(super) scope: Scope,
+    scope: Scope,
 }
 
 /// What a look means to a waiting step.
@@ -29,6 +29,20 @@ pub enum Verdict {
 }
 
 impl Watch {
+    /// A wait for `until`, in which expressions see `scope`.
+    pub fn new(until: &Until, scope: &Scope) -> Self {
+        Self { until: until.clone(), scope: scope.for_wait(until) }
+    }
+
+    /// When this wait must be judged though nothing has changed: the end of its soak, or of its patience.
+    pub fn due(&self, since: Timestamp, held_since: Option<Timestamp>) -> Timestamp {
+        let after = |from: Timestamp, duration| {
+            from.checked_add_signed(delta(duration)).unwrap_or(Timestamp::MAX_UTC)
+        };
+        let end = after(since, self.until.timeout);
+        held_since.map_or(end, |from| end.min(after(from, self.until.hold.unwrap_or_default())))
+    }
+
     /// Judges a look. `held_since` carries a soak from one look to the next.
     pub fn judge(
         &self,
