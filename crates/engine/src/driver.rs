@@ -16,17 +16,16 @@ use std::sync::Arc;
 use domain::Timestamp;
 use domain::audit::Link;
 use domain::run::{Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
-use domain::runbook::parse;
+use domain::runbook::Runbook;
 use futures::FutureExt;
 use store::StoreError;
-use store::runs::Claimed;
+use store::claims::Claimed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::Core;
 use crate::perform::{self, Job};
-use crate::start::program;
 use write::Pending;
 pub(crate) use write::{Birth, Unborn};
 
@@ -127,26 +126,15 @@ impl Driver {
     }
 
     /// The driver of a run that another worker left.
-    pub(crate) async fn take_over(
+    pub(crate) fn take_over(
         core: &Arc<Core>,
         claimed: &Claimed,
+        runbook: &Arc<Runbook>,
+        state: State,
+        link: Link,
     ) -> Result<(Self, mpsc::UnboundedSender<Nudge>), TakeUpError> {
-        let loaded = store::runs::load(&core.pool, claimed.run_id).await?.ok_or(TakeUpError::Missing)?;
-        let state = State::replay(&loaded.journal)?;
-        let file = format!("{}.yaml", loaded.runbook);
-        let runbook = parse(&file, &loaded.source).map_err(|mistakes| {
-            TakeUpError::Runbook(mistakes.iter().map(|m| m.what.clone()).collect::<Vec<_>>().join("; "))
-        })?;
-        let program = program(
-            &Arc::new(runbook),
-            &core.registry,
-            &core.inventory,
-            state.inputs(),
-            claimed.run_id,
-            state.by(),
-        );
-        let (mut driver, nudge) =
-            Self::new(core, claimed.run_id, claimed.epoch, program, (state, loaded.link));
+        let program = core.program(runbook, state.inputs(), claimed.run_id, state.by());
+        let (mut driver, nudge) = Self::new(core, claimed.run_id, claimed.epoch, program, (state, link));
         driver.wishes = true;
         driver.push(vec![Entry::TakenOver { worker: core.lease.worker() }])?;
         Ok((driver, nudge))
@@ -288,8 +276,9 @@ impl Driver {
         }
         let wishes = match store::inbox::after(&self.core.pool, self.run_id, self.state.inbox()).await {
             Ok(wishes) => wishes,
-            // The poll of the whole process nudges again.
+            // The poll of the whole process nudges again, within a minute.
             Err(e) => {
+                self.wishes = true;
                 tracing::warn!(run = %self.run_id, "the inbox cannot be read now: {e}");
                 return Ok(());
             }
