@@ -56,10 +56,17 @@ pub struct Budget {
     pub burst: f64,
 }
 
+impl Budget {
+    /// So many a second, and what is left over of the last four.
+    pub fn of(per_second: f64) -> Self {
+        Self { per_second, burst: (4.0 * per_second).max(1.0) }
+    }
+}
+
 impl Default for Budget {
     /// Well under what AWS grants an account for its `Describe` calls, so that people and other programs keep their share.
     fn default() -> Self {
-        Self { per_second: 5.0, burst: 20.0 }
+        Self::of(5.0)
     }
 }
 

@@ -78,9 +78,8 @@ pub(crate) async fn hear_wishes(core: Arc<Core>) {
                     core.nudge(run_id);
                     continue;
                 }
-                Ok(_) => continue,
-                // Rings were missed: ask now.
-                Err(RecvError::Lagged(_)) => {}
+                // A ring that was missed costs a second.
+                Ok(_) | Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,
             },
             _ = tick.tick() => {}
