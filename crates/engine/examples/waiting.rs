@@ -20,7 +20,7 @@ use domain::action::{
     ActionError, CallRecord, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall,
 };
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
-use domain::{Actor, Clock};
+use domain::Actor;
 use engine::clock::SystemClock;
 use engine::{Engine, Library, Parts, Settings, StartRequest};
 use futures::StreamExt;

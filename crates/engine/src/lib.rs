@@ -10,7 +10,7 @@
 //!
 //! - [`Engine::start`] is the one door: every run, from every surface, comes in through it.
 //! - `driver`: one task per run; carries out what `domain::run::next` says, writes down what happened, decides nothing.
-//! - `committer`: group commit: many runs' entries in one statement.
+//! - `committer`: group commit: many runs' entries in one statement; `reader`: many runs' journals in one.
 //! - `perform`: the three kinds of work: look, change, recover; `calls` keeps what they asked of the outside.
 //! - `observer`: looks of all runs for the same thing are one look, within a budget; `look` is how a step asks it.
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
@@ -33,6 +33,7 @@ mod look;
 mod observer;
 mod perform;
 mod plan;
+mod reader;
 mod start;
 mod take_over;
 mod texts;
@@ -67,6 +68,7 @@ use committer::Committer;
 use driver::Driver;
 use lease::Lease;
 use observer::Observer;
+use reader::Reader;
 use texts::Texts;
 
 /// How an engine behaves.
@@ -85,6 +87,8 @@ pub struct Settings {
     pub signature_window: Duration,
     /// How much all looks together may ask of one service in one region.
     pub look_budget: Budget,
+    /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
+    pub rest_after: Duration,
 }
 
 impl Default for Settings {
@@ -96,6 +100,7 @@ impl Default for Settings {
             look_deadline: Duration::from_secs(60),
             signature_window: Duration::from_secs(300),
             look_budget: Budget::default(),
+            rest_after: Duration::from_millis(500),
         }
     }
 }
@@ -136,6 +141,7 @@ struct Core {
     lease: Lease,
     bell: Bell,
     committer: Committer,
+    reader: Reader,
     /// Runs that this worker owns, or may own, without driving them: their creation or claim was not acknowledged.
     strays: Mutex<HashSet<Uuid>>,
     observer: Observer,
@@ -170,6 +176,7 @@ impl Engine {
         let bell = Bell::hang(pool.clone(), lease.worker());
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker()),
+            reader: Reader::start(pool.clone()),
             observer: Observer::new(clock.clone(), settings.look_budget, settings.look_deadline),
             calls: CallKeeper::start(pool.clone()),
             inventory_value: Arc::new(inventory_value(&inventory)),
@@ -284,7 +291,7 @@ impl Core {
 
     /// Drives a run from here on.
     fn drive(self: &Arc<Self>, driver: Driver, nudges: mpsc::UnboundedSender<driver::Nudge>) {
-        let (core, run_id) = (self.clone(), driver.run_id());
+        let (core, run_id, driver) = (self.clone(), driver.run_id(), Box::new(driver));
         {
             let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
             // Under the lock that `shut_down` nudges everybody under: nobody slips in between.

@@ -14,32 +14,39 @@ use crate::observer::{News, Subscription, Wish};
 use crate::perform::{Dropped, Job};
 
 impl Job {
-    pub(crate) async fn look(
+    /// Looks once.
+    pub(crate) async fn look(&self, attempt: u32, action: &str, input: &Value) -> Vec<Entry> {
+        let action = match self.action(action) {
+            Ok(action) => action,
+            Err(e) => return self.failed(e),
+        };
+        let look = self.core.observer.once(&action, input).await;
+        self.keep_calls(attempt, &look.calls).await;
+        match &look.result {
+            Ok(output) => self.done(Value::clone(output), How::Looked),
+            Err(e) => self.failed(e.clone()),
+        }
+    }
+
+    /// Looks until what is waited for has come true, or waiting longer is pointless.
+    pub(crate) async fn wait(
         &self,
         attempt: u32,
         action: &str,
         input: &Value,
-        watch: Option<&Watch>,
+        watch: &Watch,
         since: Timestamp,
     ) -> Result<Vec<Entry>, Dropped> {
         let action = match self.action(action) {
             Ok(action) => action,
             Err(e) => return Ok(self.failed(e)),
         };
-        let Some(watch) = watch else {
-            let look = self.core.observer.once(&action, input).await;
-            self.keep_calls(attempt, &look.calls).await;
-            return Ok(match &look.result {
-                Ok(output) => self.done(Value::clone(output), How::Looked),
-                Err(e) => self.failed(e.clone()),
-            });
-        };
         let wish = Wish { every: watch.until.every, since, expect: watch.until.expect };
         let mut sight = self.core.observer.watch(&action, input, wish);
         let (mut held_since, mut shown) = (None, None);
         let mut last: Option<Arc<Value>> = None;
         loop {
-            let Some(News { look, gap }) = self.news(&mut sight, watch.due(since, held_since)).await else {
+            let Some(News { look, gap }) = self.next(&mut sight, watch.due(since, held_since)).await else {
                 // Time is up, and nothing can be seen.
                 match self.waited(watch.overdue(since, self.now()), last.as_deref()) {
                     Some(entries) => return Ok(entries),
@@ -64,7 +71,7 @@ impl Job {
                 }
             };
             sight.soaks(held_since.is_some());
-            self.keep_calls(attempt, &look.calls).await;
+            Box::pin(self.keep_calls(attempt, &look.calls)).await;
             if let Some(entries) = self.waited(verdict, last.as_deref()) {
                 return Ok(entries);
             }
@@ -79,7 +86,7 @@ impl Job {
 
     /// What is worth judging next: news, or a look of the moment at which a soak or the patience ends. `None` when that
     /// look could not be had in good time.
-    async fn news(&self, sight: &mut Subscription, due: Timestamp) -> Option<News> {
+    async fn next(&self, sight: &mut Subscription, due: Timestamp) -> Option<News> {
         let left = (due - self.now()).to_std().unwrap_or_default();
         if !left.is_zero() {
             tokio::select! {

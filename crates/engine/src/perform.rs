@@ -24,15 +24,23 @@ pub(crate) struct Job {
 }
 
 /// Does the work. When the driver is gone, so is the reason to go on: the work ends wherever it next reports.
-pub(crate) async fn perform(job: Job) {
-    let (_, entries) = match &job.perform {
-        Perform::Look { attempt, action, input, watch, since, .. } => {
-            (attempt, job.look(*attempt, action, input, watch.as_deref(), *since).await)
+///
+/// What is short is boxed: a look that waits for hours is not to hold the space of a change.
+pub(crate) async fn perform(mut job: Job) {
+    if let Perform::Look { watch: Some(watch), .. } = &mut job.perform {
+        watch.pack();
+    }
+    let entries = match &job.perform {
+        Perform::Look { attempt, action, input, watch: None, .. } => {
+            Ok(Box::pin(job.look(*attempt, action, input)).await)
+        }
+        Perform::Look { attempt, action, input, watch: Some(watch), since, .. } => {
+            job.wait(*attempt, action, input, watch, *since).await
         }
         Perform::Change { attempt, action, input, undo, .. } => {
-            (attempt, job.change(*attempt, action, input, *undo).await)
+            Box::pin(job.change(*attempt, action, input, *undo)).await
         }
-        Perform::Recover { attempt, intent, .. } => (attempt, job.recover(*attempt, intent).await),
+        Perform::Recover { attempt, intent, .. } => Box::pin(job.recover(*attempt, intent)).await,
     };
     job.report(entries.unwrap_or_else(|Dropped| Vec::new()), None, true);
 }

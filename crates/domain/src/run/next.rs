@@ -2,6 +2,7 @@
 //! pauses, the end) and the work that must be done (looks, changes, recoveries).
 
 mod each;
+mod packed;
 mod retry;
 mod walk;
 mod watch;

@@ -237,7 +237,8 @@ impl Bench {
             inventory: Arc::new(Inventory::default()),
             library,
             clock: self.clock.clone(),
-            settings: Settings { lease, ..Settings::default() },
+            // Runs rest whenever they can: every test is one of resting, too.
+            settings: Settings { lease, rest_after: Duration::ZERO, ..Settings::default() },
         })
         .await
         .unwrap()

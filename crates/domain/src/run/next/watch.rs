@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::packed::Packed;
 use super::{delta, expression, text};
 use crate::Timestamp;
 use crate::action::ActionError;
@@ -12,7 +13,7 @@ use crate::runbook::{OnTimeout, Scope, Until};
 pub struct Watch {
     /// The condition, and how long it is waited for.
     pub until: Until,
-    scope: Scope,
+    scope: Packed,
 }
 
 /// What a look means to a waiting step.
@@ -31,7 +32,12 @@ pub enum Verdict {
 impl Watch {
     /// A wait for `until`, in which expressions see `scope`.
     pub fn new(until: &Until, scope: &Scope) -> Self {
-        Self { until: until.clone(), scope: scope.for_wait(until) }
+        Self { until: until.clone(), scope: Packed::Whole(Box::new(scope.for_wait(until))) }
+    }
+
+    /// Makes it small, for a long wait; judging takes a little longer then.
+    pub fn pack(&mut self) {
+        self.scope.pack();
     }
 
     /// When this wait must be judged though nothing has changed: the end of its soak, or of its patience.
@@ -51,7 +57,7 @@ impl Watch {
         held_since: &mut Option<Timestamp>,
         now: Timestamp,
     ) -> Verdict {
-        let scope = self.scope.with_out(out.clone());
+        let scope = Scope { out: Some(out.clone()), ..self.scope.scope() };
         match self.until.condition.test(&scope) {
             Err(e) => return Verdict::Failed(expression(&e)),
             Ok(true) => {
