@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use domain::Actor;
 use domain::action::{
     ActionError, CallRecord, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall,
 };
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
-use domain::Actor;
 use engine::clock::SystemClock;
 use engine::{Engine, Library, Parts, Settings, StartRequest};
 use futures::StreamExt;
@@ -331,7 +331,12 @@ async fn main() -> Result<()> {
     println!("all were started and wait after {:.1} s", began.elapsed().as_secs_f64());
     tokio::time::sleep(settling).await;
     let all = steady(&world, window).await?;
-    println!("{runs} runs wait       {:6.1} MB   {}   (most so far {:.1} MB)", memory("VmRSS")?, all, memory("VmHWM")?);
+    println!(
+        "{runs} runs wait       {:6.1} MB   {}   (most so far {:.1} MB)",
+        memory("VmRSS")?,
+        all,
+        memory("VmHWM")?
+    );
     println!("requests, {runs} runs to {GROUPS}: {:.2}", all.requests_per_minute / few.requests_per_minute);
     println!("looks {:?}", engine.looks());
 
@@ -357,6 +362,10 @@ async fn main() -> Result<()> {
 
 impl std::fmt::Display for Steady {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.2} % of a core, {:.0} requests a minute", self.processor_percent, self.requests_per_minute)
+        write!(
+            f,
+            "{:.2} % of a core, {:.0} requests a minute",
+            self.processor_percent, self.requests_per_minute
+        )
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use domain::run::{Entry, Program};
-use domain::runbook::{
-    Diagnostic, InputMistake, Risk, Runbook, Template, input_values, resolve_inputs,
-};
+use domain::runbook::{Diagnostic, InputMistake, Risk, Runbook, Template, input_values, resolve_inputs};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;

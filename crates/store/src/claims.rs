@@ -100,7 +100,8 @@ pub async fn journals(
                 .map_err(|e| StoreError::corrupt("journal entry", place(), e))?;
             Ok((Record { seq: row.seq, at: row.at, epoch: row.epoch, entry }, link))
         };
-        let journal = journals.entry(row.run_id).or_insert_with(|| Ok((Vec::new(), Link::origin(row.run_id))));
+        let journal =
+            journals.entry(row.run_id).or_insert_with(|| Ok((Vec::new(), Link::origin(row.run_id))));
         // One entry that cannot be read costs its own run, and no other.
         if let Ok((records, last)) = journal {
             match read() {
@@ -117,5 +118,7 @@ pub async fn journals(
 
 /// The text of that hash.
 pub async fn text(pool: &PgPool, hash: &str) -> Result<Option<String>, StoreError> {
-    Ok(sqlx::query_scalar!("SELECT source FROM runbook_text WHERE hash = $1", hash).fetch_optional(pool).await?)
+    Ok(sqlx::query_scalar!("SELECT source FROM runbook_text WHERE hash = $1", hash)
+        .fetch_optional(pool)
+        .await?)
 }

@@ -101,7 +101,8 @@ impl Watermark {
 /// The runs of a worker that have unanswered wishes.
 pub async fn waiting(pool: &PgPool, worker: i64, watermark: &mut Watermark) -> Result<Vec<Uuid>, StoreError> {
     let now = Instant::now();
-    let greatest = sqlx::query_scalar!(r#"SELECT coalesce(max(n), 0) AS "n!" FROM inbox"#).fetch_one(pool).await?;
+    let greatest =
+        sqlx::query_scalar!(r#"SELECT coalesce(max(n), 0) AS "n!" FROM inbox"#).fetch_one(pool).await?;
     let from = watermark.from(now);
     let runs = sqlx::query_scalar!(
         "SELECT DISTINCT r.id FROM inbox i JOIN run r ON r.id = i.run_id AND i.n > r.inbox

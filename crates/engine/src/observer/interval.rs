@@ -47,7 +47,8 @@ impl Liveliness {
             return wish.every / 2;
         }
         let waited = now - wish.since;
-        let times = |duration: Duration, n: f64| TimeDelta::from_std(duration.mul_f64(n)).unwrap_or(TimeDelta::MAX);
+        let times =
+            |duration: Duration, n: f64| TimeDelta::from_std(duration.mul_f64(n)).unwrap_or(TimeDelta::MAX);
         let new = waited < times(wish.every, f64::from(QUIET_LOOKS));
         let near = wish.expect.is_some_and(|e| times(e, 0.5) <= waited && waited <= times(e, 2.0));
         if soaking || new || near || self.quiet <= QUIET_LOOKS {

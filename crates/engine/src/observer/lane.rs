@@ -61,7 +61,11 @@ impl Lane {
         let (grant, ticket) = oneshot::channel();
         {
             let mut inner = lock(&self.inner);
-            if urgent { inner.urgent.push_back(grant) } else { inner.routine.push_back(grant) }
+            if urgent {
+                inner.urgent.push_back(grant)
+            } else {
+                inner.routine.push_back(grant)
+            }
             if !inner.open {
                 inner.open = true;
                 tokio::spawn(hand_out(self.clone()));
@@ -135,7 +139,9 @@ impl Inner {
     }
 
     fn pop(&mut self) -> Option<oneshot::Sender<Ticket>> {
-        if self.in_front < 3 && let Some(urgent) = self.urgent.pop_front() {
+        if self.in_front < 3
+            && let Some(urgent) = self.urgent.pop_front()
+        {
             self.in_front += 1;
             return Some(urgent);
         }

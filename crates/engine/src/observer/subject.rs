@@ -190,7 +190,9 @@ impl Subject {
         let answer = match tokio::time::timeout(deadline, observing).await {
             Ok(Ok(answer)) => answer.map(Arc::new),
             Ok(Err(_)) => Err(transient("panicked", "the look ended in a bug of Firebreak's".into())),
-            Err(_) => Err(transient("timeout", format!("no answer within {} s", deadline.as_secs_f64().round()))),
+            Err(_) => {
+                Err(transient("timeout", format!("no answer within {} s", deadline.as_secs_f64().round())))
+            }
         };
         self.tell(began, answer, clock.now(), ctx.calls.take())
     }

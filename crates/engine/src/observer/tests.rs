@@ -322,7 +322,10 @@ async fn a_failure_in_passing_is_told_to_those_who_soak_and_blindness_to_all() {
     assert!(told(&mut waits).is_none());
     bench.inner(|inner| inner.answers = [ErrorClass::Transient; 3].into());
     bench.pass(15).await;
-    assert!(waits.news().now_or_never().unwrap().look.result.is_err(), "three in a row are told to everybody");
+    assert!(
+        waits.news().now_or_never().unwrap().look.result.is_err(),
+        "three in a row are told to everybody"
+    );
     bench.pass(5).await;
     assert_eq!(told(&mut waits).map(|(value, _)| value), Some(0), "and so is it that it can be seen again");
 }
