@@ -1,4 +1,4 @@
-//! What waiting costs: `cargo run --release -p engine --example waiting -- [RUNS] [WINDOW SECONDS]`.
+//! What waiting costs: `cargo run --release -p engine --example waiting -- [RUNS] [WINDOW] [SETTLING]`.
 //!
 //! Starts ten runs, then as many as asked (10,000), on a private Postgres, in a process that holds the engine and nothing
 //! else. Each run looks at its group, changes something, and waits for a condition on one of ten groups whose answers are
@@ -38,6 +38,7 @@ runbook: waiting
 title: Wait for a group
 when: To measure what waiting costs
 risk: low
+locks: ["bench:${inputs.mark}"]
 inputs:
   group:
     type: string
@@ -313,7 +314,7 @@ async fn main() -> Result<()> {
     let runs: usize = args.next().map_or(Ok(10_000), |n| n.parse())?;
     let window = Duration::from_secs(args.next().map_or(Ok(60), |n| n.parse())?);
     // Until a subject that nothing happens to is looked at as slowly as it ever will be.
-    let settling = Duration::from_secs(150);
+    let settling = Duration::from_secs(args.next().map_or(Ok(150), |n| n.parse())?);
     let db = TestDb::new().await?;
     let world = Arc::new(World { more: AtomicI64::new(0), requests: AtomicU64::new(0) });
     let engine = launch(db.pool(), &world).await?;
