@@ -42,7 +42,7 @@ use domain::action::{Action, CallRecord, ErrorClass};
 use domain::{Clock, Timestamp};
 use serde_json::Value;
 
-use lane::Lane;
+use lane::{Lane, Ticket};
 pub(crate) use subject::Look;
 use subject::{Subject, Wanted};
 pub(crate) use subscription::{News, Subscription};
@@ -213,14 +213,14 @@ impl Observer {
     }
 
     /// One look, within the deadline, charged to its lane for what it really took.
-    async fn look(&self, subject: &Subject) {
+    async fn look(&self, subject: &Subject, ticket: &Ticket) {
         let shared = &self.0;
         shared.looks.fetch_add(1, Ordering::Relaxed);
         let look = subject.look(&shared.clock, shared.deadline).await;
         let requests = requests(subject.action(), &look.calls);
         shared.requests.fetch_add(u64::from(requests), Ordering::Relaxed);
         // One was taken with the ticket.
-        subject.lane().spent(requests - 1);
+        subject.lane().looked(ticket, requests - 1);
         if matches!(&look.result, Err(e) if e.class == ErrorClass::Busy) {
             subject.lane().throttled();
         }
@@ -259,8 +259,9 @@ async fn look_after(observer: Observer, key: Key, subject: Arc<Subject>) {
         loop {
             tokio::select! {
                 ticket = &mut ticket => {
-                    observer.look(&subject).await;
-                    drop(ticket);
+                    // Without a ticket the lane has ended, and so has this process.
+                    let Some(ticket) = ticket else { return };
+                    observer.look(&subject, &ticket).await;
                     break;
                 }
                 // The place in the queue is kept, unless somebody came who cannot wait, or the last one went.

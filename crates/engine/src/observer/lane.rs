@@ -4,6 +4,9 @@
 //! fourth ticket is a routine one if any waits, so that a storm of starts holds nobody up for good. Within a class it is
 //! first come, first served: when there is more to watch than the budget allows, everything is looked at equally late.
 //!
+//! What is asked without a ticket (facts of changes) is charged, too, but half of the budget stays for looks: runs that act in
+//! great numbers slow those down that wait, and never blind them.
+//!
 //! A throttle halves the rate, again with each further one, down to a sixteenth; a calm minute doubles it back.
 
 use std::collections::VecDeque;
@@ -36,6 +39,8 @@ struct Inner {
     in_front: u32,
     /// When everything granted so far would have been sent at an even rate.
     paid_until: Timestamp,
+    /// The same for the looks that the rest of the budget had no room for, at half the rate.
+    own_until: Timestamp,
     halvings: u32,
     calm_at: Timestamp,
     /// Does a task hand out tickets?
@@ -46,13 +51,23 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Ticket {
     _room: OwnedSemaphorePermit,
+    /// Is it from the half that stays for looks whatever else is asked?
+    reserved: bool,
 }
 
 impl Lane {
     pub(super) fn new(clock: Arc<dyn Clock>, budget: Budget) -> Self {
         let (urgent, routine, now) = (VecDeque::new(), VecDeque::new(), clock.now());
-        let inner =
-            Inner { urgent, routine, in_front: 0, paid_until: now, halvings: 0, calm_at: now, open: false };
+        let inner = Inner {
+            urgent,
+            routine,
+            in_front: 0,
+            paid_until: now,
+            own_until: now,
+            halvings: 0,
+            calm_at: now,
+            open: false,
+        };
         Self { clock, budget, room: Arc::new(Semaphore::new(AT_ONCE)), inner: Mutex::new(inner) }
     }
 
@@ -74,7 +89,13 @@ impl Lane {
         ticket.await.ok()
     }
 
-    /// Charges requests that were made already.
+    /// Charges requests that a look took beyond the one of its ticket.
+    pub(super) fn looked(&self, ticket: &Ticket, requests: u32) {
+        let now = self.clock.now();
+        lock(&self.inner).looked(&self.budget, ticket.reserved, f64::from(requests), now);
+    }
+
+    /// Charges requests that were made without a ticket.
     pub(super) fn spent(&self, requests: u32) {
         let now = self.clock.now();
         lock(&self.inner).charge(&self.budget, f64::from(requests), now);
@@ -105,16 +126,20 @@ impl Lane {
             inner.halvings -= 1;
             inner.calm_at = now + CALM;
         }
-        Some(inner.paid_until - inner.saved_up(&self.budget) - now)
+        // Nothing is owed for longer than that; it could seem so when the clock was set back.
+        inner.charge(&self.budget, 0.0, now);
+        inner.own_until = inner.own_until.min(now + seconds(LONGEST_DEBT));
+        Some((inner.paid_until - inner.saved_up(&self.budget)).min(inner.own_until) - now)
     }
 
     fn grant(&self, room: OwnedSemaphorePermit) {
         let now = self.clock.now();
         let mut inner = lock(&self.inner);
-        let mut ticket = Ticket { _room: room };
+        let reserved = inner.paid_until - inner.saved_up(&self.budget) > now;
+        let mut ticket = Ticket { _room: room, reserved };
         while let Some(wanted) = inner.pop() {
             match wanted.send(ticket) {
-                Ok(()) => return inner.charge(&self.budget, 1.0, now),
+                Ok(()) => return inner.looked(&self.budget, reserved, 1.0, now),
                 Err(unwanted) => ticket = unwanted,
             }
         }
@@ -131,10 +156,17 @@ impl Inner {
         seconds((budget.burst - 1.0).max(0.0) / budget.per_second.max(0.001))
     }
 
+    fn looked(&mut self, budget: &Budget, reserved: bool, requests: f64, now: Timestamp) {
+        self.charge(budget, requests, now);
+        if reserved {
+            let cost = seconds(2.0 * requests / self.rate(budget));
+            self.own_until = (self.own_until.max(now) + cost).min(now + seconds(LONGEST_DEBT));
+        }
+    }
+
     fn charge(&mut self, budget: &Budget, requests: f64, now: Timestamp) {
         let cost = seconds(requests / self.rate(budget));
         let most = now + self.saved_up(budget) + seconds(LONGEST_DEBT);
-        // Also holds when the clock was set back.
         self.paid_until = (self.paid_until.max(now) + cost).min(most);
     }
 

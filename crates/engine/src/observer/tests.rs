@@ -1,7 +1,5 @@
 //! The observer on a clock that is moved by hand: every look is counted, nothing depends on how fast the machine is.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,20 +18,28 @@ use super::{Budget, Observer, Subscription, Wish};
 
 /// Stands still until it is moved.
 #[derive(Default)]
-struct Hands(Mutex<(TimeDelta, BTreeMap<(TimeDelta, u64), oneshot::Sender<()>>, u64)>);
+struct Hands(Mutex<Dial>);
+
+#[derive(Default)]
+struct Dial {
+    shows: TimeDelta,
+    /// By the time at which they wake, and the order in which they came.
+    sleepers: BTreeMap<(TimeDelta, u64), oneshot::Sender<()>>,
+    came: u64,
+}
 
 impl Clock for Hands {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + self.0.lock().unwrap().0
+        Timestamp::UNIX_EPOCH + self.0.lock().unwrap().shows
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let mut inner = self.0.lock().unwrap();
-        let at = inner.0 + TimeDelta::from_std(duration).unwrap_or(TimeDelta::days(365));
+        let mut dial = self.0.lock().unwrap();
+        let at = dial.shows + TimeDelta::from_std(duration).unwrap_or(TimeDelta::days(365));
         let (wake, woken) = oneshot::channel();
-        inner.2 += 1;
-        let n = inner.2;
-        inner.1.insert((at, n), wake);
+        dial.came += 1;
+        let n = dial.came;
+        dial.sleepers.insert((at, n), wake);
         woken.map(drop).boxed()
     }
 }
@@ -140,19 +146,19 @@ impl Bench {
     /// Moves the clock on, from one sleeper to the next.
     async fn pass(&self, seconds: i64) {
         self.settle().await;
-        let end = self.clock.0.lock().unwrap().0 + TimeDelta::seconds(seconds);
+        let end = self.clock.0.lock().unwrap().shows + TimeDelta::seconds(seconds);
         loop {
             {
-                let mut inner = self.clock.0.lock().unwrap();
-                inner.1.retain(|_, sleeper| !sleeper.is_closed());
-                match inner.1.first_key_value().map(|((at, _), _)| *at) {
+                let mut dial = self.clock.0.lock().unwrap();
+                dial.sleepers.retain(|_, sleeper| !sleeper.is_closed());
+                match dial.sleepers.first_key_value().map(|((at, _), _)| *at) {
                     Some(at) if at <= end => {
-                        inner.0 = inner.0.max(at);
-                        let (_, sleeper) = inner.1.pop_first().unwrap();
+                        dial.shows = dial.shows.max(at);
+                        let (_, sleeper) = dial.sleepers.pop_first().unwrap();
                         let _ = sleeper.send(());
                     }
                     _ => {
-                        inner.0 = end;
+                        dial.shows = end;
                         return;
                     }
                 }
@@ -372,4 +378,20 @@ async fn looks_of_the_moment_are_shared_and_nothing_is_looked_at_for_nobody() {
     bench.pass(100).await;
     assert_eq!(bench.looks(), 1);
     assert_eq!(bench.observer.counts().subjects, 0);
+}
+
+#[tokio::test]
+async fn what_is_asked_without_a_ticket_counts_and_blinds_nobody() {
+    let bench = Bench::new(Budget { per_second: 4.0, burst: 4.0 });
+    let _all: Vec<_> = (0..100).map(|n| bench.watch(&format!("host {n}"))).collect();
+    bench.pass(60).await;
+    let before = bench.looks();
+    for _ in 0..60 {
+        for _ in 0..10 {
+            bench.observer.spent(&*bench.action, &json!({ "name": "a" }), &[], false);
+        }
+        bench.pass(1).await;
+    }
+    let looks = bench.looks() - before;
+    assert!((115..=125).contains(&looks), "half of the budget: {looks}");
 }
