@@ -55,6 +55,9 @@ pub(crate) struct Aws {
     /// One endpoint for all services: a simulator or an emulator.
     #[serde(default)]
     pub(crate) endpoint: Option<String>,
+    /// How many requests a second all looks together may send to one service in one region. Changes are never held back.
+    #[serde(default)]
+    pub(crate) looks_per_second: Option<f64>,
 }
 
 /// Where the customers' symptom is measured.
@@ -120,6 +123,9 @@ impl Config {
         if config.prober.every_s == 0 {
             mistakes.push("prober.every_s is 0; write at least 1 second".into());
         }
+        if let Some(looks) = config.aws.looks_per_second.filter(|looks| !(0.1..=100.0).contains(looks)) {
+            mistakes.push(format!("aws.looks_per_second is {looks}; write 0.1 to 100"));
+        }
         if !mistakes.is_empty() {
             bail!("\n  - {}", mistakes.join("\n  - "));
         }
@@ -154,7 +160,13 @@ impl Config {
         }
     }
 
-    pub(crate) fn lease(&self) -> Duration {
+    pub(crate) fn engine(&self) -> engine::Settings {
+        let settings = engine::Settings::default();
+        let look_budget = self.aws.looks_per_second.map_or(settings.look_budget, engine::Budget::of);
+        engine::Settings { lease: self.lease(), look_budget, ..settings }
+    }
+
+    fn lease(&self) -> Duration {
         Duration::from_secs_f64(self.worker.lease_s)
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
                 ..actions::Settings::default()
             },
             runbooks: files::runbooks(config.runbooks.as_deref())?,
-            engine: engine::Settings { lease: config.lease(), ..engine::Settings::default() },
+            engine: config.engine(),
         })
         .await?;
         let listener = app::listen(config.listen).await?;

@@ -22,7 +22,7 @@ fn scope() -> Scope {
     Scope {
         inputs: json!({"fleet": {"id": "f", "target_group": null}, "share": 50.0, "wait": 90, "huge": u64::MAX}),
         steps: steps.into_iter().map(|(id, slot)| (id.to_owned(), slot)).collect::<BTreeMap<_, _>>(),
-        inventory: json!({"clusters": [{"id": "c1"}], "fleets": []}),
+        inventory: json!({"clusters": [{"id": "c1"}], "fleets": []}).into(),
         ..Scope::default()
     }
 }

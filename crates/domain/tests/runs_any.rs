@@ -101,8 +101,13 @@ impl Run {
         };
         let first = Record { seq: 1, at: now, epoch: 1, entry };
         let registry = runbooks_support::registry();
-        let program =
-            Program { runbook, registry, inputs: json!({}), inventory: json!({}), run: json!({ "id": "x" }) };
+        let program = Program {
+            runbook,
+            registry,
+            inputs: json!({}),
+            inventory: json!({}).into(),
+            run: json!({ "id": "x" }),
+        };
         Self { program, state: State::first(&first).unwrap(), journal: vec![first], now, epoch: 1, inbox: 0 }
     }
 

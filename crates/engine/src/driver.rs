@@ -8,6 +8,7 @@
 //! and a run is created together with its first intent. Nothing is *sent* before its intent is committed, and what waits is
 //! only ever what a look could find out again.
 
+mod rest;
 mod write;
 
 use std::collections::HashMap;
@@ -16,17 +17,16 @@ use std::sync::Arc;
 use domain::Timestamp;
 use domain::audit::Link;
 use domain::run::{Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
-use domain::runbook::parse;
+use domain::runbook::Runbook;
 use futures::FutureExt;
 use store::StoreError;
-use store::runs::Claimed;
+use store::claims::Claimed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::Core;
 use crate::perform::{self, Job};
-use crate::start::program;
 use write::Pending;
 pub(crate) use write::{Birth, Unborn};
 
@@ -64,6 +64,8 @@ pub(crate) enum TakeUpError {
 
 /// Why a driver stops.
 enum Stop {
+    /// Nothing but waiting is going on: the driver may rest, until this moment at the latest.
+    Rest(Option<Timestamp>),
     /// The run has ended, or was handed back.
     Over,
     /// It never came to be; whoever asked for it was told why.
@@ -98,6 +100,8 @@ pub(crate) struct Driver {
     nudges: mpsc::UnboundedReceiver<Nudge>,
     reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
     draining: bool,
+    /// How often it has rested so far.
+    naps: u32,
 }
 
 struct Work {
@@ -127,26 +131,15 @@ impl Driver {
     }
 
     /// The driver of a run that another worker left.
-    pub(crate) async fn take_over(
+    pub(crate) fn take_over(
         core: &Arc<Core>,
         claimed: &Claimed,
+        runbook: &Arc<Runbook>,
+        state: State,
+        link: Link,
     ) -> Result<(Self, mpsc::UnboundedSender<Nudge>), TakeUpError> {
-        let loaded = store::runs::load(&core.pool, claimed.run_id).await?.ok_or(TakeUpError::Missing)?;
-        let state = State::replay(&loaded.journal)?;
-        let file = format!("{}.yaml", loaded.runbook);
-        let runbook = parse(&file, &loaded.source).map_err(|mistakes| {
-            TakeUpError::Runbook(mistakes.iter().map(|m| m.what.clone()).collect::<Vec<_>>().join("; "))
-        })?;
-        let program = program(
-            &Arc::new(runbook),
-            &core.registry,
-            &core.inventory,
-            state.inputs(),
-            claimed.run_id,
-            state.by(),
-        );
-        let (mut driver, nudge) =
-            Self::new(core, claimed.run_id, claimed.epoch, program, (state, loaded.link));
+        let program = core.program(runbook, state.inputs(), claimed.run_id, state.by());
+        let (mut driver, nudge) = Self::new(core, claimed.run_id, claimed.epoch, program, (state, link));
         driver.wishes = true;
         driver.push(vec![Entry::TakenOver { worker: core.lease.worker() }])?;
         Ok((driver, nudge))
@@ -174,6 +167,7 @@ impl Driver {
             nudges,
             reports: mpsc::unbounded_channel(),
             draining: false,
+            naps: 0,
         };
         (driver, nudge)
     }
@@ -182,28 +176,45 @@ impl Driver {
         self.run_id
     }
 
-    /// Drives the run until it has ended, or is no longer ours; calls `left` before whoever waits for that is woken.
-    pub(crate) async fn drive(mut self, left: impl FnOnce()) {
+    /// Drives the run until it has ended, or is no longer ours.
+    ///
+    /// Boxed, all of it: a task is as large as the largest thing it ever does, and most runs rest most of the time.
+    pub(crate) async fn drive(mut self: Box<Self>) {
+        let (core, run, epoch) = (self.core.clone(), self.run_id, self.epoch);
         let stop = loop {
-            if let Err(stop) = self.turn().await {
-                break stop;
+            let rested = match Box::pin(self.work()).await {
+                Ok((driver, wake_at)) => driver.rest().until(wake_at).await,
+                Err(stop) => Err(stop),
+            };
+            match rested {
+                Ok(driver) => self = driver,
+                Err(stop) => break stop,
             }
         };
-        for work in self.working.values() {
-            work.handle.abort();
-        }
-        let run = self.run_id;
         match stop {
-            Stop::Over | Stop::Unborn => {}
+            Stop::Over | Stop::Unborn | Stop::Rest(_) => {}
             Stop::Fenced => {
                 tracing::warn!(%run, "another worker owns this run now; nothing more is done here")
             }
             Stop::Broken(why) => {
                 tracing::error!(%run, "the run stands still: {why}");
-                self.core.stands_still(run, self.epoch, &why).await;
+                core.stands_still(run, epoch, &why).await;
             }
         }
-        left();
+    }
+
+    /// Works until there is nothing to do but wait; says until when.
+    async fn work(mut self: Box<Self>) -> Result<(Box<Self>, Option<Timestamp>), Stop> {
+        loop {
+            match self.turn().await {
+                Ok(()) => {}
+                Err(Stop::Rest(wake_at)) => return Ok((self, wake_at)),
+                Err(stop) => {
+                    self.working.values().for_each(|work| work.handle.abort());
+                    return Err(stop);
+                }
+            }
+        }
     }
 
     /// Writes what can be written, sets going what must be done, then waits for something to happen.
@@ -236,6 +247,7 @@ impl Driver {
             Some(at) => self.core.clock.sleep((at - self.core.clock.now()).to_std().unwrap_or_default()),
             None => futures::future::pending().boxed(),
         };
+        let (may_rest, rest_after) = (self.may_rest(), self.rest_after());
         tokio::select! {
             Some(report) = self.reports.1.recv() => {
                 self.take(report)?;
@@ -250,6 +262,7 @@ impl Driver {
                 Ok(())
             }
             () = wake => Ok(()),
+            () = tokio::time::sleep(rest_after), if may_rest => Err(Stop::Rest(moves.wake_at)),
             () = self.pending.patience() => self.flush().await,
             () = self.core.lease.lost() => Err(Stop::Fenced),
         }
@@ -289,8 +302,9 @@ impl Driver {
         }
         let wishes = match store::inbox::after(&self.core.pool, self.run_id, self.state.inbox()).await {
             Ok(wishes) => wishes,
-            // The poll of the whole process nudges again.
+            // The poll of the whole process nudges again, within a minute.
             Err(e) => {
+                self.wishes = true;
                 tracing::warn!(run = %self.run_id, "the inbox cannot be read now: {e}");
                 return Ok(());
             }

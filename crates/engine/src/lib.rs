@@ -10,8 +10,10 @@
 //!
 //! - [`Engine::start`] is the one door: every run, from every surface, comes in through it.
 //! - `driver`: one task per run; carries out what `domain::run::next` says, writes down what happened, decides nothing.
-//! - `committer`: group commit: many runs' entries in one statement.
-//! - `perform`: the three kinds of work: look, change, recover.
+//! - `committer`: group commit: many runs' entries in one statement; `reader`: many runs' journals in one.
+//! - `perform`: the three kinds of work: look, change, recover; `calls` keeps what they asked of the outside.
+//! - `observer`: looks of all runs for the same thing are one look, within a budget; `look` is how a step asks it.
+//! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `bell`: makes it fast; the one-second poll makes it right.
 //! - `plan`: the same steps, told before they are done.
@@ -21,24 +23,33 @@
 //! may follow what (`domain::run`).
 
 mod bell;
+mod calls;
 pub mod clock;
 mod committer;
 mod driver;
 mod lease;
 mod library;
+mod look;
+mod observer;
 mod perform;
 mod plan;
+mod reader;
 mod start;
+mod take_over;
+mod texts;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::action::Registry;
 use domain::inventory::Inventory;
 use domain::run::{Ask, State};
+use domain::runbook::inventory_value;
 use domain::{Actor, Clock};
+use serde_json::Value;
 use store::{PgPool, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -46,14 +57,19 @@ use uuid::Uuid;
 
 pub use bell::Topic;
 pub use library::{Library, Shelf};
+pub use observer::{Budget, Counts};
 pub use plan::PlanError;
 pub use start::{StartError, StartRequest, Started};
 pub use watch::WatchSettings;
 
 use bell::Bell;
+use calls::CallKeeper;
 use committer::Committer;
-use driver::{Driver, TakeUpError};
+use driver::Driver;
 use lease::Lease;
+use observer::Observer;
+use reader::Reader;
+use texts::Texts;
 
 /// How an engine behaves.
 #[derive(Debug, Clone)]
@@ -69,6 +85,10 @@ pub struct Settings {
     /// How long after its deadline a signed request may still be accepted by the service. AWS takes signatures of about
     /// five minutes' age.
     pub signature_window: Duration,
+    /// How much all looks together may ask of one service in one region.
+    pub look_budget: Budget,
+    /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
+    pub rest_after: Duration,
 }
 
 impl Default for Settings {
@@ -79,6 +99,8 @@ impl Default for Settings {
             change_deadline: Duration::from_secs(15),
             look_deadline: Duration::from_secs(60),
             signature_window: Duration::from_secs(300),
+            look_budget: Budget::default(),
+            rest_after: Duration::from_millis(500),
         }
     }
 }
@@ -110,15 +132,23 @@ struct Core {
     pool: PgPool,
     registry: Registry,
     inventory: Arc<Inventory>,
+    /// The same, as the expressions of all runs see it.
+    inventory_value: Arc<Value>,
     library: Library,
+    texts: Texts,
     clock: Arc<dyn Clock>,
     settings: Settings,
     lease: Lease,
     bell: Bell,
     committer: Committer,
+    reader: Reader,
     /// Runs that this worker owns, or may own, without driving them: their creation or claim was not acknowledged.
     strays: Mutex<HashSet<Uuid>>,
+    observer: Observer,
+    calls: CallKeeper,
     drivers: Mutex<HashMap<Uuid, mpsc::UnboundedSender<driver::Nudge>>>,
+    /// This process is stopping: it takes nothing over any more, and whatever it still begins to drive drains at once.
+    draining: AtomicBool,
 }
 
 /// Why a wish was not taken.
@@ -144,9 +174,16 @@ impl Engine {
         let Parts { pool, registry, inventory, library, clock, settings } = parts;
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
-        let committer = Committer::start(&pool, lease.worker());
-        let (strays, drivers) = (Mutex::default(), Mutex::default());
         let core = Arc::new(Core {
+            committer: Committer::start(&pool, lease.worker()),
+            reader: Reader::start(pool.clone()),
+            observer: Observer::new(clock.clone(), settings.look_budget, settings.look_deadline),
+            calls: CallKeeper::start(pool.clone()),
+            inventory_value: Arc::new(inventory_value(&inventory)),
+            texts: Texts::default(),
+            strays: Mutex::default(),
+            drivers: Mutex::default(),
+            draining: AtomicBool::new(false),
             pool,
             registry,
             inventory,
@@ -155,13 +192,11 @@ impl Engine {
             settings,
             lease,
             bell,
-            committer,
-            strays,
-            drivers,
         });
         let tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),
-            tokio::spawn(find_work(core.clone())),
+            tokio::spawn(take_over::find_work(core.clone())),
+            tokio::spawn(take_over::hear_wishes(core.clone())),
         ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
     }
@@ -191,6 +226,17 @@ impl Engine {
         if let Some(driver) = driver {
             driver.closed().await;
         }
+    }
+
+    /// An event from outside says that something happened to a resource (to any of the service's, when it is empty): whoever
+    /// waits for it looks soon. The event itself is never believed.
+    pub fn hint(&self, service: &str, region: &str, resource: &str) {
+        self.core.observer.hint(service, region, resource);
+    }
+
+    /// What was looked at so far, for all runs together.
+    pub fn looks(&self) -> Counts {
+        self.core.observer.counts()
     }
 
     /// Tells of changes as they happen; what is missed is found by reading the store.
@@ -230,6 +276,7 @@ impl Engine {
 
     /// Starts no step any more, lets calls in flight end, and hands the lease back.
     pub async fn shut_down(&self) {
+        self.core.draining.store(true, Ordering::SeqCst);
         for driver in self.core.drivers.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let _ = driver.send(driver::Nudge::Drain);
         }
@@ -252,24 +299,23 @@ impl Core {
 
     /// Drives a run from here on.
     fn drive(self: &Arc<Self>, driver: Driver, nudges: mpsc::UnboundedSender<driver::Nudge>) {
-        let (core, run_id) = (self.clone(), driver.run_id());
-        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id, nudges.clone());
+        let (core, run_id, driver) = (self.clone(), driver.run_id(), Box::new(driver));
+        {
+            let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+            // Under the lock that `shut_down` nudges everybody under: nobody slips in between.
+            if self.draining.load(Ordering::SeqCst) {
+                let _ = nudges.send(driver::Nudge::Drain);
+            }
+            drivers.insert(run_id, nudges.clone());
+        }
         tokio::spawn(async move {
-            driver
-                .drive(|| {
-                    let mut drivers = core.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-                    // The run may have been taken up anew meanwhile, under a higher epoch.
-                    if drivers.get(&run_id).is_some_and(|driver| driver.same_channel(&nudges)) {
-                        drivers.remove(&run_id);
-                    }
-                })
-                .await;
+            driver.drive().await;
+            let mut drivers = core.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+            // The run may have been taken up anew meanwhile, under a higher epoch.
+            if drivers.get(&run_id).is_some_and(|driver| driver.same_channel(&nudges)) {
+                drivers.remove(&run_id);
+            }
         });
-    }
-
-    /// A run that may be ours without being driven is looked at again with the next poll.
-    fn remember_stray(&self, run_id: Uuid) {
-        self.strays.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id);
     }
 
     /// Says on the run's row that it stands still, for people.
@@ -284,66 +330,13 @@ impl Core {
         loop {
             let some = self.drivers.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned();
             match some {
-                Some(driver) => driver.closed().await,
+                Some(driver) => {
+                    driver.closed().await;
+                    // Its task has still to leave the list.
+                    tokio::task::yield_now().await;
+                }
                 None => return,
             }
-        }
-    }
-}
-
-/// Once a second, and at every ring: takes over what dead workers left, and nudges runs with unanswered wishes.
-async fn find_work(core: Arc<Core>) {
-    let mut rings = core.bell.listen();
-    loop {
-        if let Err(e) = take_over(&core).await {
-            tracing::warn!("looking for work: {e}");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            ring = rings.recv() => if let Ok(Topic::Inbox(run_id)) = ring {
-                core.nudge(run_id);
-                continue;
-            },
-        }
-    }
-}
-
-async fn take_over(core: &Arc<Core>) -> Result<(), StoreError> {
-    if core.lease.remaining().is_none() {
-        return Ok(());
-    }
-    for run_id in store::inbox::waiting(&core.pool, core.lease.worker()).await? {
-        core.nudge(run_id);
-    }
-    let strays: Vec<Uuid> =
-        core.strays.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-    for run_id in strays {
-        let claimed = store::runs::claim_own(&core.pool, core.lease.worker(), run_id).await?;
-        core.strays.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
-        if let Some(claimed) = claimed {
-            take_up(core, &claimed).await;
-        }
-    }
-    for claimed in store::runs::claim_abandoned(&core.pool, core.lease.worker(), 32).await? {
-        take_up(core, &claimed).await;
-    }
-    Ok(())
-}
-
-async fn take_up(core: &Arc<Core>, claimed: &store::runs::Claimed) {
-    let run = claimed.run_id;
-    match Driver::take_over(core, claimed).await {
-        Ok((driver, nudges)) => {
-            tracing::info!(%run, epoch = claimed.epoch, "took a run over");
-            core.drive(driver, nudges);
-        }
-        Err(TakeUpError::Store(e)) if !e.is_final() => {
-            tracing::warn!(%run, "a run was taken over but cannot be read now: {e}");
-            core.remember_stray(run);
-        }
-        Err(e) => {
-            tracing::error!(%run, "a run was taken over but cannot be driven: {e}");
-            core.stands_still(run, claimed.epoch, &e.to_string()).await;
         }
     }
 }

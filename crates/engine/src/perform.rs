@@ -1,12 +1,13 @@
-//! The three kinds of work: look, change, recover. Each talks to the outside, reports, and decides nothing.
+//! The three kinds of work: look (see `look`), change, recover. Each talks to the outside, reports, and decides nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Timestamp;
-use domain::action::{Action, ActionError, CallLog, Ctx, ErrorClass, Gate, GateClosed};
-use domain::run::{Attempt, Entry, How, Intent, Perform, Recovery, StepPath, Undo, Verdict, Watch, recover};
+use domain::action::{Action, ActionError, CallLog, CallRecord, Ctx, ErrorClass, Gate, GateClosed};
+use domain::run::{Attempt, Entry, How, Intent, Perform, Recovery, StepPath, Undo, recover};
 use serde_json::Value;
+use store::calls::Kept;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -23,28 +24,36 @@ pub(crate) struct Job {
 }
 
 /// Does the work. When the driver is gone, so is the reason to go on: the work ends wherever it next reports.
-pub(crate) async fn perform(job: Job) {
-    let (_, entries) = match &job.perform {
-        Perform::Look { attempt, action, input, watch, since, .. } => {
-            (attempt, job.look(*attempt, action, input, watch.as_deref(), *since).await)
+///
+/// What is short is boxed: a look that waits for hours is not to hold the space of a change.
+pub(crate) async fn perform(mut job: Job) {
+    if let Perform::Look { watch: Some(watch), .. } = &mut job.perform {
+        watch.pack();
+    }
+    let entries = match &job.perform {
+        Perform::Look { attempt, action, input, watch: None, .. } => {
+            Ok(Box::pin(job.look(*attempt, action, input)).await)
+        }
+        Perform::Look { attempt, action, input, watch: Some(watch), since, .. } => {
+            job.wait(*attempt, action, input, watch, *since).await
         }
         Perform::Change { attempt, action, input, undo, .. } => {
-            (attempt, job.change(*attempt, action, input, *undo).await)
+            Box::pin(job.change(*attempt, action, input, *undo)).await
         }
-        Perform::Recover { attempt, intent, .. } => (attempt, job.recover(*attempt, intent).await),
+        Perform::Recover { attempt, intent, .. } => Box::pin(job.recover(*attempt, intent)).await,
     };
     job.report(entries.unwrap_or_else(|Dropped| Vec::new()), None, true);
 }
 
 /// The driver is gone.
-struct Dropped;
+pub(crate) struct Dropped;
 
 impl Job {
-    fn step(&self) -> &StepPath {
+    pub(crate) fn step(&self) -> &StepPath {
         self.perform.step()
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.core.clock.now()
     }
 
@@ -54,21 +63,21 @@ impl Job {
     }
 
     /// Reports, and waits until it is committed.
-    async fn commit(&self, entry: Entry) -> Result<(), Dropped> {
+    pub(crate) async fn commit(&self, entry: Entry) -> Result<(), Dropped> {
         let (committed, wait) = oneshot::channel();
         self.report(vec![entry], Some(committed), false);
         wait.await.map_err(|_| Dropped)
     }
 
-    fn failed(&self, error: ActionError) -> Vec<Entry> {
+    pub(crate) fn failed(&self, error: ActionError) -> Vec<Entry> {
         vec![self.perform.failed(&self.attempts, error, self.now())]
     }
 
-    fn done(&self, output: Value, how: How) -> Vec<Entry> {
+    pub(crate) fn done(&self, output: Value, how: How) -> Vec<Entry> {
         vec![Entry::Done { step: self.step().clone(), output, how }]
     }
 
-    fn action(&self, name: &str) -> Result<Arc<dyn Action>, ActionError> {
+    pub(crate) fn action(&self, name: &str) -> Result<Arc<dyn Action>, ActionError> {
         self.core.registry.get(name).cloned().ok_or_else(|| {
             ActionError::refused(
                 "unknown_action",
@@ -87,7 +96,8 @@ impl Job {
         }
     }
 
-    /// Looks once, within the deadline, and keeps the calls that it took.
+    /// Looks once, within the deadline, and keeps the calls that it took. Not shared: what a change rests on, or what became
+    /// of one, is looked at by this run, now.
     async fn observe(&self, action: &dyn Action, attempt: u32, input: &Value) -> Result<Value, ActionError> {
         let deadline = self.core.settings.look_deadline;
         let ctx =
@@ -99,70 +109,17 @@ impl Job {
                 Err(ActionError::new(ErrorClass::Transient, "timeout", format!("no answer within {waited}")))
             }
         };
-        self.keep_calls(&ctx, attempt).await;
+        let calls = ctx.calls.take();
+        let busy = matches!(&seen, Err(e) if e.class == ErrorClass::Busy);
+        self.core.observer.spent(action, input, &calls, busy);
+        self.keep_calls(attempt, &calls).await;
         seen
     }
 
-    /// Calls are kept as soon as they were made. A database that is away costs the run nothing but these lines.
-    async fn keep_calls(&self, ctx: &Ctx, attempt: u32) {
-        let calls = ctx.calls.take();
-        for pause in [100, 400, 1600, 0] {
-            match store::calls::add(&self.core.pool, self.run_id, self.step(), attempt, &calls).await {
-                Ok(()) => return,
-                Err(e) => tracing::warn!(run = %self.run_id, step = %self.step(), "calls were not kept: {e}"),
-            }
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-    }
-
-    async fn look(
-        &self,
-        attempt: u32,
-        action: &str,
-        input: &Value,
-        watch: Option<&Watch>,
-        since: Timestamp,
-    ) -> Result<Vec<Entry>, Dropped> {
-        let action = match self.action(action) {
-            Ok(action) => action,
-            Err(e) => return Ok(self.failed(e)),
-        };
-        let Some(watch) = watch else {
-            return Ok(match self.observe(&*action, attempt, input).await {
-                Ok(output) => self.done(output, How::Looked),
-                Err(e) => self.failed(e),
-            });
-        };
-        let (mut held_since, mut last) = (None, None);
-        loop {
-            let verdict = match self.observe(&*action, attempt, input).await {
-                Ok(out) => {
-                    let verdict = watch.judge(&out, since, &mut held_since, self.now());
-                    if last.as_ref() != Some(&out) && verdict == Verdict::NotYet {
-                        self.commit(Entry::Observed { step: self.step().clone(), output: out.clone() })
-                            .await?;
-                    }
-                    last = Some(out);
-                    verdict
-                }
-                Err(e) if matches!(e.class, ErrorClass::Refused | ErrorClass::Gone) => Verdict::Failed(e),
-                // A look that may succeed the next time breaks a soak, and nothing else.
-                Err(_) => {
-                    held_since = None;
-                    watch.overdue(since, self.now())
-                }
-            };
-            match verdict {
-                Verdict::NotYet => self.core.clock.sleep(watch.until.every).await,
-                Verdict::Holds | Verdict::Expired => {
-                    return Ok(self.done(last.unwrap_or_default(), How::Looked));
-                }
-                Verdict::Failed(error) => {
-                    let facts = last.unwrap_or_default();
-                    return Ok(vec![Entry::Failed { step: self.step().clone(), error, facts }]);
-                }
-            }
-        }
+    /// Calls are kept as soon as they were made.
+    pub(crate) async fn keep_calls(&self, attempt: u32, calls: &[CallRecord]) {
+        let (run_id, step) = (self.run_id, self.step().clone());
+        self.core.calls.keep(Kept { run_id, step, attempt, calls: calls.to_vec() }).await;
     }
 
     async fn change(
@@ -250,12 +207,9 @@ impl Job {
         }
         let ctx = self.ctx(attempt, deadline, self.gate(closes));
         let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;
-        let calls = ctx.calls.clone().take();
+        let calls = ctx.calls.take();
         let request_id = calls.iter().rev().find(|c| c.mutating).and_then(|c| c.request_id.clone());
-        for call in calls {
-            ctx.calls.push(call);
-        }
-        self.keep_calls(&ctx, attempt).await;
+        self.keep_calls(attempt, &calls).await;
         match answer {
             Ok(Ok(output)) => self.done(output, How::Called { request_id }),
             Ok(Err(error)) if error.class == ErrorClass::Unknown => self.unclear(error),

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::action::Registry;
 use domain::run::{Entry, Program};
-use domain::runbook::{
-    Diagnostic, InputMistake, Risk, Runbook, Template, input_values, inventory_value, resolve_inputs,
-};
-use domain::{Actor, Timestamp, inventory::Inventory};
+use domain::runbook::{Diagnostic, InputMistake, Risk, Runbook, Template, input_values, resolve_inputs};
+use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
 use store::journal::Switch;
@@ -201,7 +198,7 @@ impl Core {
             .clone()
             .map_err(|mistakes| StartError::BrokenRunbook { name: name.to_owned(), mistakes })?;
         let inputs = resolve_inputs(&runbook, &self.inventory, given).map_err(StartError::BadInputs)?;
-        let program = program(&runbook, &self.registry, &self.inventory, &inputs, run_id, by);
+        let program = self.program(&runbook, &inputs, run_id, by);
         let scope = program.scope();
         let text = |template: &Template| {
             template.eval(&scope).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
@@ -215,26 +212,25 @@ impl Core {
         Ok(Prepared { runbook, inputs, title, locks, program })
     }
 
+    /// What the expressions of a run may name.
+    pub(crate) fn program(
+        &self,
+        runbook: &Arc<Runbook>,
+        inputs: &Map<String, Value>,
+        run_id: Uuid,
+        by: &Actor,
+    ) -> Program {
+        Program {
+            runbook: runbook.clone(),
+            registry: self.registry.clone(),
+            inputs: input_values(runbook, &self.inventory, inputs),
+            inventory: self.inventory_value.clone(),
+            run: json!({ "id": run_id, "requested_by": by.name() }),
+        }
+    }
+
     fn names(&self, id: &str) -> bool {
         self.inventory.cluster(id).is_some() || self.inventory.fleet(id).is_some()
-    }
-}
-
-/// What the expressions of a run may name.
-pub(crate) fn program(
-    runbook: &Arc<Runbook>,
-    registry: &Registry,
-    inventory: &Inventory,
-    inputs: &Map<String, Value>,
-    run_id: Uuid,
-    by: &Actor,
-) -> Program {
-    Program {
-        runbook: runbook.clone(),
-        registry: registry.clone(),
-        inputs: input_values(runbook, inventory, inputs),
-        inventory: inventory_value(inventory),
-        run: json!({ "id": run_id, "requested_by": by.name() }),
     }
 }
 

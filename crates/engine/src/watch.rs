@@ -2,7 +2,8 @@
 //!
 //! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host, and the
 //! customers' error share is asked of the metrics store, if one is configured. The newest view is kept for the situation
-//! page, the numbers for its charts. What cannot be seen is said, never left as it was.
+//! page, the numbers for its charts. What cannot be seen is said, never left as it was. Its looks are the shared observer's:
+//! a run that waits for the same thing is served by them, and the other way round.
 
 mod recent;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::action::{ActionError, Ctx};
+use domain::action::ActionError;
 use domain::inventory::ProxyFleet;
 use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
@@ -134,9 +135,5 @@ async fn observe(core: &Core, name: &str, input: Value) -> Result<Value, ActionE
         .registry
         .get(name)
         .ok_or_else(|| ActionError::refused("unknown_action", format!("there is no action `{name}`")))?;
-    let deadline = core.settings.look_deadline;
-    let ctx = Ctx::looking(core.clock.clone(), deadline);
-    tokio::time::timeout(deadline, action.observe(&ctx, &input))
-        .await
-        .unwrap_or_else(|_| Err(ActionError::refused("timeout", "it could not be looked at in time")))
+    core.observer.once(action, &input).await.result.clone().map(|seen| Value::clone(&seen))
 }

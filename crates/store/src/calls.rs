@@ -1,4 +1,4 @@
-//! Every call to the outside that a run made.
+//! The calls to the outside that told a run something: all that change, and the looks that it acted on.
 
 use domain::Timestamp;
 use domain::action::CallRecord;
@@ -8,35 +8,48 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-/// Adds the calls that an attempt of a step made.
-pub async fn add(
-    pool: &PgPool,
-    run_id: Uuid,
-    step: &StepPath,
-    attempt: u32,
-    calls: &[CallRecord],
-) -> Result<(), StoreError> {
-    if calls.is_empty() {
+/// What an attempt of a step asked of the outside.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The run.
+    pub run_id: Uuid,
+    /// The step.
+    pub step: StepPath,
+    /// In which attempt.
+    pub attempt: u32,
+    /// The calls.
+    pub calls: Vec<CallRecord>,
+}
+
+/// Adds calls of any number of runs.
+pub async fn add(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> {
+    let rows: Vec<(&Kept, &CallRecord)> =
+        kept.iter().flat_map(|kept| kept.calls.iter().map(move |call| (kept, call))).collect();
+    if rows.is_empty() {
         return Ok(());
     }
-    let column = |of: fn(&CallRecord) -> String| calls.iter().map(of).collect::<Vec<_>>();
-    let ats: Vec<Timestamp> = calls.iter().map(|c| c.at).collect();
-    let request_ids: Vec<Option<String>> = calls.iter().map(|c| c.request_id.clone()).collect();
+    let column = |of: fn(&CallRecord) -> &str| rows.iter().map(|(_, c)| of(c).to_owned()).collect::<Vec<_>>();
+    let runs: Vec<Uuid> = rows.iter().map(|(kept, _)| kept.run_id).collect();
+    let steps: Vec<String> = rows.iter().map(|(kept, _)| kept.step.to_string()).collect();
+    let attempts: Vec<i32> =
+        rows.iter().map(|(kept, _)| i32::try_from(kept.attempt).unwrap_or(i32::MAX)).collect();
+    let ats: Vec<Timestamp> = rows.iter().map(|(_, c)| c.at).collect();
+    let request_ids: Vec<Option<String>> = rows.iter().map(|(_, c)| c.request_id.clone()).collect();
     let durations: Vec<i64> =
-        calls.iter().map(|c| i64::try_from(c.duration_ms).unwrap_or(i64::MAX)).collect();
-    let mutating: Vec<bool> = calls.iter().map(|c| c.mutating).collect();
+        rows.iter().map(|(_, c)| i64::try_from(c.duration_ms).unwrap_or(i64::MAX)).collect();
+    let mutating: Vec<bool> = rows.iter().map(|(_, c)| c.mutating).collect();
     sqlx::query!(
         r#"INSERT INTO outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)
-           SELECT $1, $2, $3, c.* FROM unnest($4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bool[]) AS c"#,
-        run_id,
-        step.as_str(),
-        i32::try_from(attempt).unwrap_or(i32::MAX),
+           SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bool[])"#,
+        &runs,
+        &steps,
+        &attempts,
         &ats,
-        &column(|c| c.service.clone()),
-        &column(|c| c.operation.clone()),
-        &column(|c| c.target.clone()),
+        &column(|c| &c.service),
+        &column(|c| &c.operation),
+        &column(|c| &c.target),
         &request_ids as &[Option<String>],
-        &column(|c| c.status.clone()),
+        &column(|c| &c.status),
         &durations,
         &mutating,
     )

@@ -1,5 +1,7 @@
 //! What people ask of a run: insert-only, idempotent by id, folded into the journal by the run's owner.
 
+use std::time::{Duration, Instant};
+
 use domain::run::Ask;
 use domain::{Actor, Timestamp};
 use sqlx::PgPool;
@@ -60,13 +62,56 @@ pub async fn after(pool: &PgPool, run_id: Uuid, n: i64) -> Result<Vec<Wish>, Sto
         .collect()
 }
 
+/// Up to where the inbox was read by all of a worker's runs, so that nobody reads all of it, or all runs, every second.
+///
+/// Numbers are given out before they can be seen, so a smaller one may appear after a greater: the mark stays half a
+/// minute behind, and every minute everything is read once more.
+#[derive(Debug, Default)]
+pub struct Watermark {
+    read_from: i64,
+    /// The greatest number at that moment, to be read from once it is old enough.
+    next: Option<(Instant, i64)>,
+    all_read: Option<Instant>,
+}
+
+const BEHIND: Duration = Duration::from_secs(30);
+const EVERYTHING: Duration = Duration::from_secs(60);
+
+impl Watermark {
+    fn from(&mut self, now: Instant) -> i64 {
+        if self.all_read.is_none_or(|at| now.duration_since(at) >= EVERYTHING) {
+            self.all_read = Some(now);
+            return 0;
+        }
+        self.read_from
+    }
+
+    fn saw(&mut self, now: Instant, greatest: i64) {
+        match self.next {
+            Some((at, n)) if now.duration_since(at) >= BEHIND => {
+                self.read_from = n;
+                self.next = Some((now, greatest));
+            }
+            Some(_) => {}
+            None => self.next = Some((now, greatest)),
+        }
+    }
+}
+
 /// The runs of a worker that have unanswered wishes.
-pub async fn waiting(pool: &PgPool, worker: i64) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar!(
-        "SELECT DISTINCT r.id FROM run r JOIN inbox i ON i.run_id = r.id AND i.n > r.inbox
-          WHERE r.owner = $1 AND r.ended_at IS NULL",
+pub async fn waiting(pool: &PgPool, worker: i64, watermark: &mut Watermark) -> Result<Vec<Uuid>, StoreError> {
+    let now = Instant::now();
+    let greatest =
+        sqlx::query_scalar!(r#"SELECT coalesce(max(n), 0) AS "n!" FROM inbox"#).fetch_one(pool).await?;
+    let from = watermark.from(now);
+    let runs = sqlx::query_scalar!(
+        "SELECT DISTINCT r.id FROM inbox i JOIN run r ON r.id = i.run_id AND i.n > r.inbox
+          WHERE i.n > $2 AND r.owner = $1 AND r.ended_at IS NULL",
         worker,
+        from,
     )
     .fetch_all(pool)
-    .await?)
+    .await?;
+    watermark.saw(now, greatest);
+    Ok(runs)
 }

@@ -4,8 +4,9 @@
 //! happened whole or not at all, it needs no `BEGIN` that a cancelled future could leave open (sqlx 0.9 returns such a
 //! connection to the pool inside its transaction), and it costs one commit.
 //!
-//! - [`runs`]: start a run, take over what a dead worker left.
+//! - [`runs`]: start a run, and read its journal.
 //! - [`journal`]: append to many journals at once, fenced by owner and epoch.
+//! - [`claims`]: take over what dead workers left.
 //! - [`workers`]: leases, on the database's clock.
 //! - [`inbox`]: what people ask of a run.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
@@ -16,6 +17,7 @@
 
 pub mod audit;
 pub mod calls;
+pub mod claims;
 mod error;
 pub mod fleets;
 pub mod inbox;

@@ -1,6 +1,5 @@
 //! Runs and their journals: the write side.
 
-use domain::audit::Link;
 use domain::run::Record;
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value};
@@ -160,50 +159,6 @@ pub async fn holder(pool: &PgPool, locks: &[String]) -> Result<Option<Holder>, S
     .await?)
 }
 
-/// A run that was taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// Which.
-    pub run_id: Uuid,
-    /// The epoch it is now driven under.
-    pub epoch: i64,
-}
-
-/// Takes over runs whose worker is dead or gave them back. From then on every write of the old one finds no row. A worker
-/// that is dead itself, and does not know it yet, takes over nothing.
-pub async fn claim_abandoned(pool: &PgPool, worker: i64, limit: i64) -> Result<Vec<Claimed>, StoreError> {
-    Ok(sqlx::query_as!(
-        Claimed,
-        r#"UPDATE run SET owner = $1, epoch = epoch + 1
-            WHERE EXISTS (SELECT 1 FROM worker WHERE id = $1 AND lease_until > clock_timestamp())
-              AND id IN (
-                SELECT r.id FROM run r LEFT JOIN worker w ON w.id = r.owner
-                 WHERE r.ended_at IS NULL AND (w.id IS NULL OR w.lease_until < clock_timestamp())
-                 ORDER BY r.id LIMIT $2 FOR UPDATE OF r SKIP LOCKED)
-           RETURNING id AS run_id, epoch"#,
-        worker,
-        limit,
-    )
-    .fetch_all(pool)
-    .await?)
-}
-
-/// Takes up a run that this worker owns and does not drive: one whose creation or claim was not acknowledged. `None` when
-/// it was never written, has ended, or belongs to another.
-pub async fn claim_own(pool: &PgPool, worker: i64, run_id: Uuid) -> Result<Option<Claimed>, StoreError> {
-    Ok(sqlx::query_as!(
-        Claimed,
-        r#"UPDATE run SET epoch = epoch + 1
-            WHERE id = $2 AND owner = $1 AND ended_at IS NULL
-              AND EXISTS (SELECT 1 FROM worker WHERE id = $1 AND lease_until > clock_timestamp())
-           RETURNING id AS run_id, epoch"#,
-        worker,
-        run_id,
-    )
-    .fetch_optional(pool)
-    .await?)
-}
-
 /// Says that nobody can drive a run as it is: a journal or text that this version cannot read, a bug of ours. Its locks stay.
 pub async fn stands_still(
     pool: &PgPool,
@@ -222,45 +177,6 @@ pub async fn stands_still(
     .execute(pool)
     .await?;
     Ok(())
-}
-
-/// A run as it is taken up: the exact text it is pinned to, and its journal.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// Name of the runbook.
-    pub runbook: String,
-    /// The text.
-    pub source: String,
-    /// The whole journal.
-    pub journal: Vec<Record>,
-    /// The link of its last entry.
-    pub link: Link,
-}
-
-/// Loads a run.
-pub async fn load(pool: &PgPool, run_id: Uuid) -> Result<Option<Loaded>, StoreError> {
-    let Some(row) = sqlx::query!(
-        "SELECT r.runbook, t.source FROM run r JOIN runbook_text t ON t.hash = r.hash WHERE r.id = $1",
-        run_id
-    )
-    .fetch_optional(pool)
-    .await?
-    else {
-        return Ok(None);
-    };
-    let journal = journal(pool, run_id).await?;
-    let link = link(pool, run_id, journal.last().map_or(0, |r| r.seq)).await?;
-    Ok(Some(Loaded { runbook: row.runbook, source: row.source, journal, link }))
-}
-
-/// The link of an entry.
-async fn link(pool: &PgPool, run_id: Uuid, seq: i64) -> Result<Link, StoreError> {
-    let hash = sqlx::query_scalar!("SELECT hash FROM journal WHERE run_id = $1 AND seq = $2", run_id, seq)
-        .fetch_optional(pool)
-        .await?;
-    hash.flatten().as_deref().and_then(Link::read).ok_or_else(|| {
-        StoreError::corrupt("hash", format!("{run_id}/{seq}"), "the journal's chain has no such link")
-    })
 }
 
 /// A run's journal, in order.

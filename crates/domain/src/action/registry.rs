@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use super::{Action, Change, Changing, Observe, Observing};
 
-/// All actions, by the name that runbooks use.
+/// All actions, by the name that runbooks use. Cheap to clone: every run holds one.
 #[derive(Clone, Default)]
-pub struct Registry(BTreeMap<&'static str, Arc<dyn Action>>);
+pub struct Registry(Arc<BTreeMap<&'static str, Arc<dyn Action>>>);
 
 impl Registry {
     /// Adds an observing action.
     #[must_use]
     pub fn observing<A: Observe>(mut self, action: A) -> Self {
-        self.0.insert(A::NAME, Arc::new(Observing::new(action)));
+        Arc::make_mut(&mut self.0).insert(A::NAME, Arc::new(Observing::new(action)));
         self
     }
 
     /// Adds a changing action.
     #[must_use]
     pub fn changing<A: Change>(mut self, action: A) -> Self {
-        self.0.insert(A::NAME, Arc::new(Changing::new(action)));
+        Arc::make_mut(&mut self.0).insert(A::NAME, Arc::new(Changing::new(action)));
         self
     }
 

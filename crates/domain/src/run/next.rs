@@ -2,6 +2,7 @@
 //! pauses, the end) and the work that must be done (looks, changes, recoveries).
 
 mod each;
+mod packed;
 mod retry;
 mod walk;
 mod watch;
@@ -31,7 +32,7 @@ pub struct Program {
     /// `inputs`, as expressions see them.
     pub inputs: Value,
     /// `inventory`, as expressions see it.
-    pub inventory: Value,
+    pub inventory: Arc<Value>,
     /// `run`: id and requester.
     pub run: Value,
 }

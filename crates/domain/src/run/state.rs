@@ -2,6 +2,7 @@
 
 mod enter;
 mod node;
+mod nodes;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,8 @@ use super::{After, Entry, How, Outcome, Record, StepPath, Takeback, Undo};
 use crate::{Actor, Timestamp};
 
 pub use node::{Attempt, Intent, Node, Status};
+
+use nodes::Nodes;
 
 /// An entry that may not follow what stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +69,7 @@ pub struct State {
     by: Actor,
     reason: Option<String>,
     started_at: Timestamp,
-    nodes: BTreeMap<StepPath, Node>,
+    nodes: Nodes,
     order: Vec<StepPath>,
     held: Option<Pause>,
     blocked: BTreeMap<StepPath, Pause>,
@@ -108,7 +111,7 @@ impl State {
             by: by.clone(),
             reason: reason.clone(),
             started_at: record.at,
-            nodes: BTreeMap::new(),
+            nodes: Nodes::default(),
             order: Vec::new(),
             held: None,
             blocked: BTreeMap::new(),

@@ -4,11 +4,13 @@
 //! is decided there and by the checker; here a name is simply known, known later, or unknown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::expr::EvalError;
+use super::Until;
 use super::expr::path::{Path, Seg};
+use super::expr::{EvalError, Expr};
 
 /// The names that expressions can see, with their values.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +23,8 @@ pub struct Scope {
     pub item: Option<Value>,
     /// `out`, inside `until` and `give_up_if`.
     pub out: Option<Value>,
-    /// `inventory`: see [`super::inventory_value`].
-    pub inventory: Value,
+    /// `inventory`: see [`super::inventory_value`]; one value, shared by all runs.
+    pub inventory: Arc<Value>,
     /// `run`: what is known of the run itself, such as its id.
     pub run: Value,
 }
@@ -53,6 +55,32 @@ impl Scope {
     #[must_use]
     pub fn with_out(&self, out: Value) -> Self {
         Self { out: Some(out), ..self.clone() }
+    }
+
+    /// No more than a wait's expressions name: a run that waits for hours keeps nothing else of what its steps saw.
+    #[must_use]
+    pub fn for_wait(&self, until: &Until) -> Self {
+        let mut exprs = vec![&until.condition];
+        if let Some(give_up) = &until.give_up {
+            exprs.push(&give_up.condition);
+            give_up.message.each_expr(&mut |expr| exprs.push(expr));
+        }
+        let paths: Vec<&Path> = exprs.into_iter().flat_map(Expr::paths).collect();
+        let of_steps = || paths.iter().filter(|p| p.root == "steps").map(|p| p.first_field());
+        let names = |id: &str| of_steps().any(|first| first.is_none_or(|first| first == id));
+        Self {
+            inputs: if paths.iter().any(|p| p.root == "inputs") { self.inputs.clone() } else { Value::Null },
+            steps: self
+                .steps
+                .iter()
+                .filter(|(id, _)| names(id))
+                .map(|(id, slot)| (id.clone(), slot.clone()))
+                .collect(),
+            out: None,
+            item: self.item.clone(),
+            inventory: self.inventory.clone(),
+            run: self.run.clone(),
+        }
     }
 
     /// The value of a root other than `steps`; `None` where it has no meaning here.

@@ -37,6 +37,10 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.told.is_empty()
+    }
+
     /// Completes when what is pending has waited long enough; never when there is nothing.
     pub(super) async fn patience(&self) {
         match self.since.filter(|_| !self.records.is_empty()) {

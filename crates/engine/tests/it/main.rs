@@ -5,4 +5,5 @@
 mod asking;
 mod recovering;
 mod running;
+mod waiting;
 mod world;

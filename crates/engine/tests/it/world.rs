@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::action::{
-    ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
+    ActionError, CallRecord, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
 };
 use domain::inventory::Inventory;
 use domain::run::{Entry, Record, State};
@@ -37,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) made: Vec<(String, i64)>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
+    pub(crate) looks: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -80,7 +81,18 @@ impl Observe for Look {
     type Input = Named;
     type Output = Number;
 
-    async fn observe(&self, _ctx: &Ctx, input: &Named) -> Result<Number, ActionError> {
+    async fn observe(&self, ctx: &Ctx, input: &Named) -> Result<Number, ActionError> {
+        ctx.calls.push(CallRecord {
+            at: ctx.clock.now(),
+            service: "world".into(),
+            operation: "Look".into(),
+            target: input.name.clone(),
+            request_id: None,
+            status: "ok".into(),
+            duration_ms: 0,
+            mutating: false,
+        });
+        self.0.0.lock().unwrap().looks += 1;
         if self.0.0.lock().unwrap().looks_fail {
             return Err(ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen"));
         }
@@ -194,6 +206,17 @@ impl Bench {
         self
     }
 
+    /// Many runs of it at the same time.
+    pub(crate) fn unlocked(mut self) -> Self {
+        self.runbook = self.runbook.replace("locks: [\"thing\"]\n", "");
+        self
+    }
+
+    /// How often the world was looked at by `world.look`.
+    pub(crate) fn looks(&self) -> u64 {
+        self.world.0.lock().unwrap().looks
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         self.db.pool()
     }
@@ -214,7 +237,8 @@ impl Bench {
             inventory: Arc::new(Inventory::default()),
             library,
             clock: self.clock.clone(),
-            settings: Settings { lease, ..Settings::default() },
+            // Runs rest whenever they can: every test is one of resting, too.
+            settings: Settings { lease, rest_after: Duration::ZERO, ..Settings::default() },
         })
         .await
         .unwrap()

@@ -274,7 +274,7 @@ impl<'a> Walker<'a> {
                 attempt,
                 action: call.action.clone(),
                 input: node.input.clone().unwrap_or(input),
-                watch: call.until.clone().map(|until| Box::new(Watch { until, scope: scope.clone() })),
+                watch: call.until.as_ref().map(|until| Box::new(Watch::new(until, scope))),
                 since: node.attempts.last().map_or(node.started_at, |a| a.at),
                 retry,
             }),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::packed::Packed;
 use super::{delta, expression, text};
 use crate::Timestamp;
 use crate::action::ActionError;
@@ -12,7 +13,7 @@ use crate::runbook::{OnTimeout, Scope, Until};
 pub struct Watch {
     /// The condition, and how long it is waited for.
     pub until: Until,
-    pub(super) scope: Scope,
+    scope: Packed,
 }
 
 /// What a look means to a waiting step.
@@ -29,6 +30,25 @@ pub enum Verdict {
 }
 
 impl Watch {
+    /// A wait for `until`, in which expressions see `scope`.
+    pub fn new(until: &Until, scope: &Scope) -> Self {
+        Self { until: until.clone(), scope: Packed::Whole(Box::new(scope.for_wait(until))) }
+    }
+
+    /// Makes it small, for a long wait; judging takes a little longer then.
+    pub fn pack(&mut self) {
+        self.scope.pack();
+    }
+
+    /// When this wait must be judged though nothing has changed: the end of its soak, or of its patience.
+    pub fn due(&self, since: Timestamp, held_since: Option<Timestamp>) -> Timestamp {
+        let after = |from: Timestamp, duration| {
+            from.checked_add_signed(delta(duration)).unwrap_or(Timestamp::MAX_UTC)
+        };
+        let end = after(since, self.until.timeout);
+        held_since.map_or(end, |from| end.min(after(from, self.until.hold.unwrap_or_default())))
+    }
+
     /// Judges a look. `held_since` carries a soak from one look to the next.
     pub fn judge(
         &self,
@@ -37,7 +57,7 @@ impl Watch {
         held_since: &mut Option<Timestamp>,
         now: Timestamp,
     ) -> Verdict {
-        let scope = self.scope.with_out(out.clone());
+        let scope = Scope { out: Some(out.clone()), ..self.scope.scope() };
         match self.until.condition.test(&scope) {
             Err(e) => return Verdict::Failed(expression(&e)),
             Ok(true) => {

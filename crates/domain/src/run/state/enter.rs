@@ -246,6 +246,6 @@ impl State {
         if !self.nodes.contains_key(step) {
             self.order.push(step.clone());
         }
-        self.nodes.entry(step.clone()).or_insert_with(|| Node::new(at))
+        self.nodes.get_or_begin(step, at)
     }
 }

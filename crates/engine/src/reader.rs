@@ -1,0 +1,60 @@
+//! Reads journals of runs that wake up: whoever asks at the same time shares a statement.
+
+use std::collections::HashMap;
+
+use domain::audit::Link;
+use domain::run::Record;
+use store::PgPool;
+use store::claims::journals;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::committer::Unwritten as Unread;
+
+/// How many journals one statement reads at the most: they are in memory all at once.
+const BATCH: usize = 64;
+
+type Journal = (Vec<Record>, Link);
+
+struct Order {
+    run_id: Uuid,
+    answer: oneshot::Sender<Result<Journal, Unread>>,
+}
+
+pub(crate) struct Reader(mpsc::UnboundedSender<Order>);
+
+impl Reader {
+    /// Sets the reader going; it ends with this handle.
+    pub(crate) fn start(pool: PgPool) -> Self {
+        let (orders, queue) = mpsc::unbounded_channel();
+        tokio::spawn(read(pool, queue));
+        Self(orders)
+    }
+
+    /// The journal of a run, with the link of its last entry.
+    pub(crate) async fn read(&self, run_id: Uuid) -> Result<Journal, Unread> {
+        let (answer, wait) = oneshot::channel();
+        let _ = self.0.send(Order { run_id, answer });
+        wait.await.unwrap_or_else(|_| Err(Unread { is_final: false, why: "the reader has ended".into() }))
+    }
+}
+
+async fn read(pool: PgPool, mut queue: mpsc::UnboundedReceiver<Order>) {
+    let mut orders = Vec::new();
+    while queue.recv_many(&mut orders, BATCH).await > 0 {
+        let ids: Vec<Uuid> = orders.iter().map(|order| order.run_id).collect();
+        let (mut found, failed) = match journals(&pool, &ids).await {
+            Ok(found) => (found, None),
+            Err(e) => (HashMap::new(), Some(Unread::from(&e))),
+        };
+        for order in orders.drain(..) {
+            let missing = || Unread { is_final: true, why: "it is not in the database".into() };
+            let journal = match (found.remove(&order.run_id), &failed) {
+                (Some(journal), _) => journal.map_err(|e| Unread::from(&e)),
+                (None, Some(failed)) => Err(failed.clone()),
+                (None, None) => Err(missing()),
+            };
+            let _ = order.answer.send(journal);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Finding work: what dead workers left, and what people ask.
+//!
+//! Both are asked of the database once a second, whatever the bell says; that makes it right. Neither question costs more
+//! with ten thousand runs waiting than with ten. After a crash, runs are taken over batch by batch without a pause: each
+//! batch is one claim and one read of all its journals, and its runs are being driven while the next is claimed.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use domain::audit::Link;
+use domain::run::{Record, State};
+use store::StoreError;
+use store::claims::{Claimed, claim, claim_own, journals, owned};
+use store::inbox::{self, Watermark};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use uuid::Uuid;
+
+use crate::driver::{Driver, Nudge, TakeUpError};
+use crate::{Core, Topic};
+
+/// Runs per claim: few enough that several processes share what a dead one left, and that their journals fit in memory.
+const BATCH: i64 = 64;
+
+/// Takes over what dead workers left, and what this one owns without driving it, until the lease is lost.
+pub(crate) async fn find_work(core: Arc<Core>) {
+    let mut tick = ticker();
+    // A claim whose answer was lost may have made runs ours that nobody knows of.
+    let mut unanswered = false;
+    loop {
+        tick.tick().await;
+        if let Err(e) = look_for_work(&core, &mut unanswered).await {
+            tracing::warn!("looking for work: {e}");
+        }
+    }
+}
+
+async fn look_for_work(core: &Arc<Core>, unanswered: &mut bool) -> Result<(), StoreError> {
+    let worker = core.lease.worker();
+    if *unanswered {
+        for run_id in owned(&core.pool, worker).await? {
+            if !core.drives(run_id) {
+                core.remember_stray(run_id);
+            }
+        }
+        *unanswered = false;
+    }
+    for run_id in core.strays() {
+        if !core.may_take_over() {
+            return Ok(());
+        }
+        let claimed = claim_own(&core.pool, worker, run_id).await?;
+        core.forget_stray(run_id);
+        take_up(core, claimed.into_iter().collect()).await;
+    }
+    while core.may_take_over() {
+        let claimed = claim(&core.pool, worker, BATCH).await.inspect_err(|_| *unanswered = true)?;
+        let found = claimed.len();
+        take_up(core, claimed).await;
+        if i64::try_from(found).unwrap_or(BATCH) < BATCH {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Nudges runs with unanswered wishes: at every ring, and once a second.
+pub(crate) async fn hear_wishes(core: Arc<Core>) {
+    let mut rings = core.bell.listen();
+    let mut tick = ticker();
+    let mut watermark = Watermark::default();
+    loop {
+        tokio::select! {
+            ring = rings.recv() => match ring {
+                Ok(Topic::Inbox(run_id)) => {
+                    core.nudge(run_id);
+                    continue;
+                }
+                // A ring that was missed costs a second.
+                Ok(_) | Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            },
+            _ = tick.tick() => {}
+        }
+        match inbox::waiting(&core.pool, core.lease.worker(), &mut watermark).await {
+            Ok(runs) => runs.into_iter().for_each(|run_id| core.nudge(run_id)),
+            Err(e) => tracing::warn!("looking for wishes: {e}"),
+        }
+    }
+}
+
+/// Once a second, and not in step with other processes.
+fn ticker() -> tokio::time::Interval {
+    let offset = Uuid::new_v4().as_u128() % 1000;
+    let offset = Duration::from_millis(u64::try_from(offset).unwrap_or_default());
+    let mut tick = tokio::time::interval_at(Instant::now() + offset, Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+/// Takes up runs that are ours now.
+async fn take_up(core: &Arc<Core>, claimed: Vec<Claimed>) {
+    let ids: Vec<_> = claimed.iter().map(|c| c.run_id).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let mut journals = match journals(&core.pool, &ids).await {
+        Ok(journals) => journals,
+        Err(e) => {
+            tracing::warn!("runs that were taken over cannot be read now: {e}");
+            return ids.into_iter().for_each(|run| core.remember_stray(run));
+        }
+    };
+    for claimed in claimed {
+        let run = claimed.run_id;
+        let driver = match journals.remove(&run) {
+            Some(Ok(journal)) => take_up_one(core, &claimed, journal).await,
+            Some(Err(e)) => Err(e.into()),
+            None => Err(TakeUpError::Missing),
+        };
+        match driver {
+            Ok((driver, nudges)) => {
+                tracing::info!(%run, epoch = claimed.epoch, "took a run over");
+                core.drive(driver, nudges);
+            }
+            Err(TakeUpError::Store(e)) if !e.is_final() => {
+                tracing::warn!(%run, "a run was taken over but cannot be read now: {e}");
+                core.remember_stray(run);
+            }
+            Err(e) => {
+                tracing::error!(%run, "a run was taken over but cannot be driven: {e}");
+                core.stands_still(run, claimed.epoch, &e.to_string()).await;
+            }
+        }
+    }
+}
+
+async fn take_up_one(
+    core: &Arc<Core>,
+    claimed: &Claimed,
+    (journal, link): (Vec<Record>, Link),
+) -> Result<(Driver, mpsc::UnboundedSender<Nudge>), TakeUpError> {
+    let runbook = core.texts.get(&core.pool, &core.library, &claimed.runbook, &claimed.hash).await?;
+    Driver::take_over(core, claimed, &runbook, State::replay(&journal)?, link)
+}
+
+impl Core {
+    /// Nothing is taken over without a lease, or by a process that is stopping.
+    fn may_take_over(&self) -> bool {
+        self.lease.remaining().is_some() && !self.draining.load(Ordering::SeqCst)
+    }
+
+    fn drives(&self, run_id: Uuid) -> bool {
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&run_id)
+    }
+
+    fn strays(&self) -> Vec<Uuid> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// A run that may be ours without being driven is looked at again with the next poll.
+    pub(crate) fn remember_stray(&self, run_id: Uuid) {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id);
+    }
+
+    fn forget_stray(&self, run_id: Uuid) {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
+    }
+}
