@@ -14,6 +14,7 @@
 //! - `perform`: the three kinds of work: look, change, recover.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `bell`: makes it fast; the one-second poll makes it right.
+//! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
 //! - `watch`: the login prober and the symptom charts.
 //!
@@ -21,9 +22,11 @@
 //! may follow what (`domain::run`).
 
 mod bell;
+mod brakes;
 pub mod clock;
 mod committer;
 mod driver;
+mod kill_switch;
 mod lease;
 mod library;
 mod perform;
@@ -45,6 +48,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use bell::Topic;
+pub use brakes::{BrakeError, Brakes, InForce};
 pub use library::{Library, Shelf};
 pub use plan::PlanError;
 pub use start::{StartError, StartRequest, Started};
@@ -53,6 +57,7 @@ pub use watch::WatchSettings;
 use bell::Bell;
 use committer::Committer;
 use driver::{Driver, TakeUpError};
+use kill_switch::KillSwitch;
 use lease::Lease;
 
 /// How an engine behaves.
@@ -114,6 +119,7 @@ struct Core {
     clock: Arc<dyn Clock>,
     settings: Settings,
     lease: Lease,
+    kill_switch: KillSwitch,
     bell: Bell,
     committer: Committer,
     /// Runs that this worker owns, or may own, without driving them: their creation or claim was not acknowledged.
@@ -130,6 +136,9 @@ pub enum AskError {
     /// It is not possible now.
     #[error(transparent)]
     Refused(#[from] domain::run::Refusal),
+    /// A lock of the run was released by force, and somebody holds it now.
+    #[error("a lock of this run was released by force, and it moves no further before it has it back: {0}")]
+    LockLost(Box<store::locks::Held>),
     /// The journal does not make sense to this version.
     #[error("the journal of this run cannot be read: {0}")]
     Illegal(#[from] domain::run::Illegal),
@@ -145,6 +154,7 @@ impl Engine {
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
         let committer = Committer::start(&pool, lease.worker());
+        let kill_switch = KillSwitch::look(&pool).await;
         let (strays, drivers) = (Mutex::default(), Mutex::default());
         let core = Arc::new(Core {
             pool,
@@ -154,6 +164,7 @@ impl Engine {
             clock,
             settings,
             lease,
+            kill_switch,
             bell,
             committer,
             strays,
@@ -161,6 +172,7 @@ impl Engine {
         });
         let tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),
+            tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
             tokio::spawn(find_work(core.clone())),
         ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
@@ -179,7 +191,12 @@ impl Engine {
             return Err(AskError::NoSuchRun(run_id));
         }
         domain::run::answer(&State::replay(&journal)?, ask)?;
-        store::inbox::put(&self.core.pool, run_id, id, by, ask, self.core.clock.now()).await?;
+        let now = self.core.clock.now();
+        if matches!(ask, Ask::Pause { .. }) {
+            store::inbox::put(&self.core.pool, run_id, id, by, ask, now).await?;
+        } else if let Some(held) = store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now).await? {
+            return Err(AskError::LockLost(Box::new(held)));
+        }
         self.core.nudge(run_id);
         self.core.bell.ring(Topic::Inbox(run_id));
         Ok(())
@@ -188,6 +205,11 @@ impl Engine {
     /// Tells of changes as they happen; what is missed is found by reading the store.
     pub fn listen(&self) -> tokio::sync::broadcast::Receiver<Topic> {
         self.core.bell.listen()
+    }
+
+    /// What holds everything back.
+    pub fn brakes(&self) -> Brakes {
+        Brakes::new(self.core.pool.clone(), self.core.clock.clone())
     }
 
     /// The runbooks.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::action::Registry;
+use domain::brake::{BadOverride, Brake, Limit, Overrides};
 use domain::run::{Entry, Program};
 use domain::runbook::{
     Diagnostic, InputMistake, Risk, Runbook, Template, input_values, inventory_value, resolve_inputs,
@@ -10,7 +11,6 @@ use domain::runbook::{
 use domain::{Actor, Timestamp, inventory::Inventory};
 use serde_json::{Map, Value, json};
 use store::StoreError;
-use store::journal::Switch;
 use store::runs::{Created, Holder, NewRun};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -33,6 +33,8 @@ pub struct StartRequest {
     pub idem_key: String,
     /// The plan they saw.
     pub plan: Option<domain::plan::Plan>,
+    /// What they say against the brakes in their way.
+    pub overrides: Overrides,
 }
 
 /// A start that was accepted.
@@ -80,10 +82,12 @@ pub enum StartError {
         "`{0}` is of severe risk and needs the agreement of a second person, which this version cannot take"
     )]
     SecondPerson(String),
-    /// Somebody stopped everything.
-    #[error("the kill switch for {} was thrown by {}: {}; nothing is started until it is released",
-        if .0.scope == "*" { "everything" } else { .0.scope.as_str() }, .0.by, .0.reason)]
-    Stopped(Switch),
+    /// A brake is on: the kill switch, a freeze, a limit, a target that a person has taken.
+    #[error("{0}")]
+    Held(Box<Brake>),
+    /// What was said against a brake is not taken.
+    #[error(transparent)]
+    BadOverride(#[from] BadOverride),
     /// This process may not act any more.
     #[error("this process is stopping; ask again")]
     Stopping,
@@ -98,6 +102,7 @@ pub(crate) struct Prepared {
     pub(crate) inputs: Map<String, Value>,
     pub(crate) title: String,
     pub(crate) locks: Vec<String>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) program: Program,
 }
 
@@ -120,6 +125,7 @@ impl Core {
         if prepared.runbook.risk == Risk::Severe {
             return Err(StartError::SecondPerson(prepared.runbook.name.clone()));
         }
+        request.overrides.check(&request.by, request.reason.as_deref())?;
         if core.lease.remaining().is_none() {
             return Err(StartError::Stopping);
         }
@@ -132,6 +138,7 @@ impl Core {
             reason: request.reason.clone(),
             plan_hash: request.plan.as_ref().map(|p| p.hash.clone()),
             locks: prepared.locks.clone(),
+            overrides: request.overrides.clone(),
         };
         let run = NewRun {
             id: run_id,
@@ -144,6 +151,9 @@ impl Core {
             by: request.by.clone(),
             idem_key: request.idem_key,
             locks: prepared.locks,
+            limits: prepared.limits,
+            overrides: request.overrides,
+            reason: request.reason,
             owner: core.lease.worker(),
             at,
         };
@@ -169,18 +179,16 @@ impl Core {
     ) -> Result<Started, StartError> {
         let (action, details, error) = match why {
             Created::Locked(holder) => (
-                "start refused: locked",
+                "start refused: locked".to_owned(),
                 json!({ "lock": holder.target, "held_by": holder.run_id }),
                 StartError::Locked(Box::new(holder)),
             ),
-            Created::Stopped(switch) => (
-                "start refused: kill switch",
-                json!({ "scope": switch.scope, "thrown_by": switch.by, "reason": switch.reason }),
-                StartError::Stopped(switch),
-            ),
+            Created::Held(brake) => {
+                (format!("start refused: {}", brake.code()), json!(brake), StartError::Held(brake))
+            }
             Created::New | Created::Existing(_) => return Err(StartError::Stopping),
         };
-        store::audit::add(&self.pool, at, by, action, title, details).await?;
+        store::audit::add(&self.pool, at, by, &action, title, details).await?;
         Err(error)
     }
 
@@ -207,12 +215,13 @@ impl Core {
             template.eval(&scope).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
         };
         let locks = runbook.locks.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        let limits = Limit::of(&runbook, &scope)?;
         let targets: Vec<_> = inputs.values().filter_map(Value::as_str).filter(|id| self.names(id)).collect();
         let title = match targets.as_slice() {
             [] => runbook.title.clone(),
             targets => format!("{}: {}", runbook.title, targets.join(", ")),
         };
-        Ok(Prepared { runbook, inputs, title, locks, program })
+        Ok(Prepared { runbook, inputs, title, locks, limits, program })
     }
 
     fn names(&self, id: &str) -> bool {

@@ -8,6 +8,7 @@
 //! - [`journal`]: append to many journals at once, fenced by owner and epoch.
 //! - [`workers`]: leases, on the database's clock.
 //! - [`inbox`]: what people ask of a run.
+//! - [`brakes`], [`locks`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
@@ -15,11 +16,13 @@
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
 
 pub mod audit;
+pub mod brakes;
 pub mod calls;
 mod error;
 pub mod fleets;
 pub mod inbox;
 pub mod journal;
+pub mod locks;
 pub mod pages;
 pub mod people;
 pub mod private;

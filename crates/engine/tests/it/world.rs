@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::action::{
-    ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
+    ActionError, Change, Ctx, Effect, ErrorClass, ForeignWork, ObjectChange, Observe, Registry, UndoCall,
 };
 use domain::inventory::Inventory;
 use domain::run::{Entry, Record, State};
@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) numbers: BTreeMap<String, i64>,
     /// Every call that took effect.
     pub(crate) made: Vec<(String, i64)>,
+    /// When each of them began, before the gate was asked.
+    pub(crate) begun: Vec<Instant>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
 }
@@ -49,6 +51,10 @@ impl World {
 
     pub(crate) fn put(&self, name: &str, value: i64) {
         self.0.lock().unwrap().numbers.insert(name.into(), value);
+    }
+
+    pub(crate) fn begun(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().begun.clone()
     }
 
     pub(crate) fn made(&self) -> Vec<(String, i64)> {
@@ -73,6 +79,9 @@ struct Number {
 
 struct Look(World);
 
+/// A number at which somebody else is at work.
+pub(crate) const FOREIGN: i64 = 666;
+
 impl Observe for Look {
     const NAME: &'static str = "world.look";
     const SUMMARY: &'static str = "Looks at a number";
@@ -85,6 +94,13 @@ impl Observe for Look {
             return Err(ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen"));
         }
         Ok(Number { value: self.0.get(&input.name) })
+    }
+
+    fn foreign(output: &Value) -> Vec<ForeignWork> {
+        let busy = output.get("value").and_then(Value::as_i64) == Some(FOREIGN);
+        busy.then(|| ForeignWork { object: "a number".into(), what: "somebody counts".into() })
+            .into_iter()
+            .collect()
     }
 
     fn command(&self, input: &Named) -> String {
@@ -137,6 +153,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
     }
 
     async fn apply(&self, ctx: &Ctx, input: &Target, _facts: &Number) -> Result<Number, ActionError> {
+        let begun = Instant::now();
         ctx.gate.check().map_err(|e| ActionError::new(ErrorClass::Transient, "gate", e.to_string()))?;
         let mut inner = self.0.0.lock().unwrap();
         let lost = |what| Err(ActionError::new(ErrorClass::Unknown, "lost", what));
@@ -144,12 +161,14 @@ impl<const BLIND: bool> Change for Set<BLIND> {
             Some(Trouble::Fails(class)) => return Err(ActionError::new(class, "trouble", "it did not work")),
             Some(Trouble::LosesCall) => return lost("the call was lost"),
             Some(Trouble::LosesAnswer) => {
+                inner.begun.push(begun);
                 inner.numbers.insert(input.name.clone(), input.value);
                 inner.made.push((input.name.clone(), input.value));
                 return lost("the answer was lost");
             }
             None => {}
         }
+        inner.begun.push(begun);
         inner.numbers.insert(input.name.clone(), input.value);
         inner.made.push((input.name.clone(), input.value));
         Ok(Number { value: input.value })
@@ -191,6 +210,13 @@ impl Bench {
 
     pub(crate) fn severe(mut self) -> Self {
         self.runbook = self.runbook.replace("risk: low", "risk: severe");
+        self
+    }
+
+    /// The same with something else in the text.
+    pub(crate) fn with(mut self, from: &str, to: &str) -> Self {
+        assert!(self.runbook.contains(from), "{from} is not in {}", self.runbook);
+        self.runbook = self.runbook.replace(from, to);
         self
     }
 
@@ -267,6 +293,7 @@ pub(crate) fn request(key: &str) -> StartRequest {
         reason: Some("a test".into()),
         idem_key: key.into(),
         plan: None,
+        overrides: Default::default(),
     }
 }
 
