@@ -275,6 +275,19 @@ impl fmt::Display for KillSwitch {
     }
 }
 
+/// As an addition to "asked for …".
+impl fmt::Display for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.despite_freeze {
+            f.write_str(" (despite a freeze)")?;
+        }
+        for Acknowledged { limit, reason } in &self.acknowledge {
+            write!(f, " (despite the limit \"{limit}\": {reason})")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |s: u64| humantime::format_duration(std::time::Duration::from_secs(s)).to_string();
