@@ -139,7 +139,8 @@ impl Brakes {
     /// Lifts a freeze.
     pub async fn lift(&self, freeze: Uuid, by: &Actor, reason: &str) -> Result<(), BrakeError> {
         let lifted =
-            store::brakes::lift_freeze(&self.pool, freeze, by.name(), &said(reason)?, self.clock.now()).await?;
+            store::brakes::lift_freeze(&self.pool, freeze, by.name(), &said(reason)?, self.clock.now())
+                .await?;
         self.ring().await;
         if lifted { Ok(()) } else { Err(BrakeError::NotThere("there is no such freeze (any more)".into())) }
     }
@@ -154,7 +155,8 @@ impl Brakes {
     ) -> Result<Imported, BrakeError> {
         let now = self.clock.now();
         let events = calendar::read(text, zone, now)?;
-        let imported = store::brakes::import_freezes(&self.pool, &events, &scope(runbook)?, by.name(), now).await?;
+        let imported =
+            store::brakes::import_freezes(&self.pool, &events, &scope(runbook)?, by.name(), now).await?;
         self.ring().await;
         Ok(imported)
     }
@@ -195,11 +197,18 @@ impl Brakes {
 
     /// Releases a lock of a run that waits for a person. Others may start on the target; the run takes it back before it
     /// moves again, or stays where it is.
-    pub async fn force(&self, target: &str, run_id: Uuid, by: &Actor, reason: &str) -> Result<(), BrakeError> {
+    pub async fn force(
+        &self,
+        target: &str,
+        run_id: Uuid,
+        by: &Actor,
+        reason: &str,
+    ) -> Result<(), BrakeError> {
         let target = lock_name(target)?;
         let now = self.clock.now();
         let forced =
-            store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason)?, now).await?;
+            store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason)?, now)
+                .await?;
         self.ring().await;
         match forced {
             Forced::Released => Ok(()),

@@ -1,7 +1,8 @@
 //! The kill switch, as this process last saw it.
 //!
 //! ```text
-//!   Postgres ──read, every 300 ms and at each ring──▶ the copy ──▶ driver (pauses the run) · send gate (lets nothing out)
+//!   Postgres ──read, every 300 ms and at each ring──▶ the copy ──▶ send gate: lets nothing out
+//!      └─ refuses to commit an intent ──▶ the driver pauses the run
 //! ```
 //!
 //! Every change asks the copy last thing before the socket, which costs no query. A copy that is older than a second closes the
@@ -69,11 +70,6 @@ impl KillSwitch {
             }
             _ => Err(Shut::Unreadable),
         }
-    }
-
-    /// The switch that stops this runbook, if it is known to be on.
-    pub(crate) fn on(&self, runbook: &str) -> Option<Shut> {
-        self.check(runbook).err().filter(|shut| matches!(shut, Shut::On(_)))
     }
 
     /// Waits until it can be read.

@@ -194,7 +194,9 @@ impl Engine {
         let now = self.core.clock.now();
         if matches!(ask, Ask::Pause { .. }) {
             store::inbox::put(&self.core.pool, run_id, id, by, ask, now).await?;
-        } else if let Some(held) = store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now).await? {
+        } else if let Some(held) =
+            store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now).await?
+        {
             return Err(AskError::LockLost(Box::new(held)));
         }
         self.core.nudge(run_id);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use domain::action::{Action, ActionError, CallLog, Ctx, ErrorClass, ForeignWork, Gate, GateClosed};
-use domain::run::{Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, Verdict, Watch, recover};
+use domain::run::{
+    Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, Verdict, Watch, recover,
+};
 use domain::runbook::Runbook;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -267,7 +269,11 @@ impl Job {
             return self.failed(lease_over());
         }
         if let Err(shut) = self.core.kill_switch.check(&self.runbook.name) {
-            return self.failed(ActionError::new(ErrorClass::Busy, "kill_switch", format!("not sent: {shut}")));
+            return self.failed(ActionError::new(
+                ErrorClass::Busy,
+                "kill_switch",
+                format!("not sent: {shut}"),
+            ));
         }
         let ctx = self.ctx(attempt, deadline, self.gate(closes));
         let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;

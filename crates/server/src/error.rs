@@ -162,9 +162,7 @@ impl From<StartError> for Problem {
                 .remedy(brake.remedy())
                 .with("brake", json!(brake))
                 .link("What holds it back", "/brakes"),
-            StartError::BadOverride(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_override", detail)
-            }
+            StartError::BadOverride(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_override", detail),
             StartError::SecondPerson(_) => Self::new(StatusCode::FORBIDDEN, "second_person", detail),
             StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             StartError::Store(error) => error.into(),

@@ -8,6 +8,7 @@ use domain::plan::Verdict;
 use domain::run::{Ask, Entry, Outcome, State, Status, Takeback};
 use engine::{BrakeError, Engine, StartError, StartRequest};
 use serde_json::Map;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::world::{Bench, FOREIGN, ask, request};
@@ -93,17 +94,28 @@ async fn a_switch_set_at_one_replica_stops_the_next_change_of_another_and_a_pers
 #[tokio::test]
 async fn what_cannot_be_read_is_on_and_passes_by_itself() {
     let bench = Bench::new(TWO).await;
-    let (engine, run) = bench.start().await;
+    let (_engine, run) = bench.start().await;
     bench.until(run, "waiting", |s| s.node(&"wait".into()).is_some()).await;
-    sqlx::raw_sql("ALTER TABLE kill_switch RENAME TO hidden").execute(bench.pool()).await.unwrap();
+    // The one connection that reads the switch is cut, and cannot come back; those that write the journal live on.
+    let options = bench.pool().connect_options();
+    let database = options.get_database().unwrap().to_owned();
+    let mut admin = PgConnection::connect_with(&(*options).clone().database("postgres")).await.unwrap();
+    let allow = |yes: bool| {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER DATABASE \"{database}\" ALLOW_CONNECTIONS {yes}")))
+    };
+    allow(false).execute(&mut admin).await.unwrap();
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'SELECT scope, by, reason, since FROM kill_switch%'";
+    let cut: i64 = sqlx::query_scalar(cut).bind(&database).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(cut, 1);
     // What was read before is good for a second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     bench.world.put("go", 1);
-    bench.until(run, "done waiting", |s| s.node(&"wait".into()).unwrap().status == Status::Done).await;
-    assert!(matches!(engine.start(request("other")).await, Err(StartError::Store(_))), "and nothing starts");
-    let readable = Instant::now();
+    while bench.state(run).await.node(&"wait".into()).unwrap().status != Status::Done {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(bench.world.made().len(), 1);
-    sqlx::raw_sql("ALTER TABLE hidden RENAME TO kill_switch").execute(bench.pool()).await.unwrap();
+    let readable = Instant::now();
+    allow(true).execute(&mut admin).await.unwrap();
     let state = bench.ended(run).await;
     assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
     assert!(bench.world.begun()[1] >= readable);
@@ -153,7 +165,10 @@ async fn nothing_starts_while_the_switch_is_on_and_the_plan_says_so() {
     );
     assert_eq!(audited(&bench, "start refused: kill_switch").await, 2);
     engine.brakes().allow(None, &person("eve"), "back").await.unwrap();
-    assert!(matches!(engine.brakes().allow(None, &person("eve"), "back").await, Err(BrakeError::NotThere(_))));
+    assert!(matches!(
+        engine.brakes().allow(None, &person("eve"), "back").await,
+        Err(BrakeError::NotThere(_))
+    ));
     engine.start(request("second")).await.unwrap();
 }
 
@@ -163,9 +178,14 @@ async fn a_freeze_stops_triggers_and_makes_people_confirm() {
     let engine = bench.engine(lease()).await;
     let now = bench.clock.now();
     let days = chrono::TimeDelta::days;
-    let freeze = engine.brakes().freeze(None, (now, now + days(30)), &person("bob"), "holidays").await.unwrap();
+    let freeze =
+        engine.brakes().freeze(None, (now, now + days(30)), &person("bob"), "holidays").await.unwrap();
     engine.brakes().freeze(None, (now + days(30), now + days(60)), &person("bob"), "not yet").await.unwrap();
-    engine.brakes().freeze(Some("another"), (now, now + days(60)), &person("bob"), "not this one").await.unwrap();
+    engine
+        .brakes()
+        .freeze(Some("another"), (now, now + days(60)), &person("bob"), "not this one")
+        .await
+        .unwrap();
 
     let despite = Overrides { despite_freeze: true, ..Overrides::default() };
     let alert = StartRequest { by: Actor::system("alert"), ..request("alert") };
@@ -195,12 +215,15 @@ async fn a_freeze_stops_triggers_and_makes_people_confirm() {
 }
 
 #[tokio::test]
-async fn freezes_that_cannot_be_read_stop_every_start() {
+async fn brakes_that_cannot_be_read_stop_every_start() {
     let bench = Bench::new(ONE).await;
     let engine = bench.engine(lease()).await;
-    sqlx::raw_sql("ALTER TABLE freeze_window RENAME TO hidden").execute(bench.pool()).await.unwrap();
-    assert!(matches!(engine.start(request("key")).await, Err(StartError::Store(_))));
-    sqlx::raw_sql("ALTER TABLE hidden RENAME TO freeze_window").execute(bench.pool()).await.unwrap();
+    for table in ["freeze_window", "kill_switch", "hand_lock"] {
+        let rename = |from: &str, to: &str| sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+        sqlx::raw_sql(rename(table, "hidden")).execute(bench.pool()).await.unwrap();
+        assert!(matches!(engine.start(request("key")).await, Err(StartError::Store(_))), "{table}");
+        sqlx::raw_sql(rename("hidden", table)).execute(bench.pool()).await.unwrap();
+    }
     let run = engine.start(request("key")).await.unwrap().run_id;
     bench.ended(run).await;
     assert_eq!(bench.world.made().len(), 1);
@@ -224,8 +247,10 @@ async fn a_calendar_is_imported_again_and_again_and_stays_one() {
     let freezes = engine.brakes().in_force().await.unwrap().freezes;
     assert_eq!((freezes.len(), freezes[0].reason.as_str()), (1, "Holidays"));
     assert_eq!(freezes[0].starts.to_rfc3339(), "2024-12-19T23:00:00+00:00");
-    let refused =
-        engine.brakes().import(None, &text("RRULE:FREQ=SOMETIMES\r\n"), Some("Europe/Berlin"), &person("bob")).await;
+    let refused = engine
+        .brakes()
+        .import(None, &text("RRULE:FREQ=SOMETIMES\r\n"), Some("Europe/Berlin"), &person("bob"))
+        .await;
     assert!(matches!(refused, Err(BrakeError::Calendar(_))), "{refused:?}");
     assert_eq!(engine.brakes().in_force().await.unwrap().freezes.len(), 1, "and nothing was lost");
     assert_eq!(import("STATUS:CANCELLED\r\n").await.windows, 0);

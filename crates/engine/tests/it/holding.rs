@@ -162,8 +162,14 @@ async fn a_target_taken_by_hand_is_left_alone_by_everybody_else() {
     assert!(
         matches!(brakes.take("cluster:a", &person("bob"), "me too", None).await, Err(BrakeError::Held(h)) if h.holder == "ana")
     );
-    assert!(matches!(brakes.give_back("cluster:a", &person("bob"), None).await, Err(BrakeError::NotThere(_))));
-    assert!(matches!(brakes.take("cluster", &person("bob"), "typo", None).await, Err(BrakeError::BadName(_))));
+    assert!(matches!(
+        brakes.give_back("cluster:a", &person("bob"), None).await,
+        Err(BrakeError::NotThere(_))
+    ));
+    assert!(matches!(
+        brakes.take("cluster", &person("bob"), "typo", None).await,
+        Err(BrakeError::BadName(_))
+    ));
     brakes.give_back("cluster:a", &person("bob"), Some("ana is asleep")).await.unwrap();
     // A lock with an end is over by itself.
     brakes
@@ -220,7 +226,10 @@ async fn a_lock_released_by_force_is_taken_back_before_its_run_moves_again() {
     ask(&engine, first, Ask::Pause { reason: None }).await;
     bench.until(first, "paused", |s| s.word() == "paused").await;
     brakes.force("cluster:a", first, &person("eve"), "it hangs").await.unwrap();
-    assert!(matches!(brakes.force("cluster:a", first, &person("eve"), "again").await, Err(BrakeError::NotThere(_))));
+    assert!(matches!(
+        brakes.force("cluster:a", first, &person("eve"), "again").await,
+        Err(BrakeError::NotThere(_))
+    ));
 
     let second = engine.start(by("bob", "second")).await.unwrap().run_id;
     let resume = engine.ask(first, Uuid::now_v7(), &Actor::person("ana"), &Ask::Resume).await;

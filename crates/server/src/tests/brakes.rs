@@ -18,7 +18,11 @@ async fn the_kill_switch_is_one_click_and_a_reason_and_stands_big_on_the_situati
 
     let page = bob.get("/").await;
     assert!(page.text.contains("ALL CHANGES ARE STOPPED") && page.text.contains("data-kill-switch=\"*\""));
-    assert!(page.text.contains("<b>ada</b>") && page.text.contains("it acts &#60;strange&#62;"), "{}", page.text);
+    assert!(
+        page.text.contains("<b>ada</b>") && page.text.contains("it acts &#60;strange&#62;"),
+        "{}",
+        page.text
+    );
     let plan = bob.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
     assert!(plan.text.contains("data-brake=\"kill_switch\"") && plan.text.contains("id=\"start\" disabled"));
     let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } });
@@ -53,7 +57,9 @@ async fn a_freeze_asks_for_a_confirmation_on_the_page_and_over_the_api() {
     assert_eq!(person.post("/api/v1/runs", "k", &body).await.json()["code"], "freeze");
     let mut fields = person.planned("switch-lamp").await;
     let refused = person.start("switch-lamp", &fields).await;
-    assert!(refused.text.contains("data-problem=\"freeze\"") && refused.text.contains("name=\"despite_freeze\""));
+    assert!(
+        refused.text.contains("data-problem=\"freeze\"") && refused.text.contains("name=\"despite_freeze\"")
+    );
     fields.push(("despite_freeze", "true".into()));
     let run = run_of(&person.start("switch-lamp", &fields).await);
     let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await;
@@ -61,7 +67,8 @@ async fn a_freeze_asks_for_a_confirmation_on_the_page_and_over_the_api() {
 
     let freezes = person.get("/api/v1/brakes").await.json();
     let id = freezes["freezes"][0]["id"].as_str().unwrap();
-    let lifted = person.post(&format!("/api/v1/brakes/freezes/{id}/lift"), "", &json!({ "reason": "over" })).await;
+    let lifted =
+        person.post(&format!("/api/v1/brakes/freezes/{id}/lift"), "", &json!({ "reason": "over" })).await;
     assert_eq!(lifted.status, StatusCode::OK, "{}", lifted.text);
     let calendar = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:1\nDTSTART:20340507T140000\nDURATION:PT1H\nEND:VEVENT\nEND:VCALENDAR\n";
     let homeless = person.post("/api/v1/brakes/freezes/import", "", &json!({ "calendar": calendar })).await;
@@ -87,7 +94,11 @@ async fn a_limit_is_shown_in_the_plan_and_passed_with_a_reason() {
     bench.lamp().on = false;
 
     let plan = person.form("/runbooks/switch-lamp-limited/plan", &[("input.fleet", "lamps-eu")]).await;
-    assert!(plan.text.contains("data-brake=\"limit\"") && plan.text.contains(&run.to_string()), "{}", plan.text);
+    assert!(
+        plan.text.contains("data-brake=\"limit\"") && plan.text.contains(&run.to_string()),
+        "{}",
+        plan.text
+    );
     assert!(plan.text.contains("name=\"acknowledge.switching lamps-eu\""));
     let mut fields = person.planned("switch-lamp-limited").await;
     let refused = person.start("switch-lamp-limited", &fields).await;
@@ -117,9 +128,15 @@ async fn a_target_is_taken_given_back_and_released_by_force() {
     assert!(plan.text.contains("It cannot start: ada works on `fleet:lamps-eu` by hand"), "{}", plan.text);
     let own = ada.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
     assert!(!own.text.contains("id=\"start\" disabled"), "their own runs pass");
-    let taken = bob.post("/api/v1/brakes/locks", "", &json!({ "target": "fleet:lamps-eu", "reason": "me too" })).await;
-    assert_eq!((taken.json()["code"].clone(), taken.json()["held"]["holder"].clone()), ("held".into(), "ada".into()));
-    let no_reason = bob.post("/api/v1/brakes/locks/give-back", "", &json!({ "target": "fleet:lamps-eu" })).await;
+    let taken = bob
+        .post("/api/v1/brakes/locks", "", &json!({ "target": "fleet:lamps-eu", "reason": "me too" }))
+        .await;
+    assert_eq!(
+        (taken.json()["code"].clone(), taken.json()["held"]["holder"].clone()),
+        ("held".into(), "ada".into())
+    );
+    let no_reason =
+        bob.post("/api/v1/brakes/locks/give-back", "", &json!({ "target": "fleet:lamps-eu" })).await;
     assert_eq!(no_reason.json()["code"], "not_there");
     let back = ada.form("/brakes/locks/give-back", &[("target", "fleet:lamps-eu")]).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER);
