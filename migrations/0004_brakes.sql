@@ -36,6 +36,13 @@ CREATE TABLE hand_lock (
     until  timestamptz           -- for good, when null
 );
 
+-- What was released by force, until its run has taken it back.
+CREATE TABLE lock_released (
+    run_id uuid NOT NULL REFERENCES run,
+    target text NOT NULL,
+    PRIMARY KEY (run_id, target)
+);
+
 -- No run of anybody else takes such a target, also not one that waited in line for it, or that a process of the version before
 -- starts. Told as the conflict that a held lock is.
 CREATE FUNCTION lock_not_in_hand() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -54,13 +61,13 @@ CREATE TRIGGER lock_not_in_hand BEFORE INSERT ON lock FOR EACH ROW EXECUTE FUNCT
 -- whoever sets it has waited for the starts before it.
 CREATE FUNCTION brakes_key() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 7065134928847212 $$;
 
--- One limit (`name` with `at_most` and `per_s`, or with `cooldown_s`), if it is used up. A run that a guard refused has changed
--- nothing, and uses nothing up.
+-- One limit (`name` with `at_most` and `per_s`, or with `cooldown_s`), if it is used up. A run that was refused, or never began,
+-- has changed nothing, and uses nothing up.
 CREATE FUNCTION spent(l jsonb, now timestamptz) RETURNS jsonb LANGUAGE sql STABLE AS $$
     WITH uses AS (
         SELECT u.at, r.id, r.title, r.requested_by, r.ended_at
           FROM limit_use u JOIN run r ON r.id = u.run_id
-         WHERE u.name = l->>'name' AND r.outcome IS DISTINCT FROM 'refused'
+         WHERE u.name = l->>'name' AND coalesce(r.outcome NOT IN ('refused', 'expired'), true)
            AND CASE WHEN l ? 'cooldown_s'
                     THEN r.ended_at IS NULL OR r.ended_at > now - make_interval(secs => (l->>'cooldown_s')::float8)
                     ELSE u.at > now - make_interval(secs => (l->>'per_s')::float8) END
@@ -182,6 +189,7 @@ BEGIN
         RETURN 'moving';
     END IF;
     DELETE FROM lock l WHERE l.target = name AND l.run_id = holder;
+    INSERT INTO lock_released (run_id, target) VALUES (holder, name);
     INSERT INTO audit (at, actor, action, target, details)
     VALUES (now, person, 'lock released by force', name, jsonb_build_object('run', holder, 'reason', why));
     RETURN NULL;
@@ -189,27 +197,26 @@ END $$;
 
 -- Before a run that waits for a person moves again: takes back whatever was released by force. Who stands in the way, if
 -- somebody does.
-CREATE FUNCTION retake(run uuid, person text, now timestamptz) RETURNS jsonb
+CREATE FUNCTION retake(run uuid, now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     targets text[];
     holder jsonb;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(brakes_key());
-    SELECT array_agg(t) INTO targets
-      FROM journal j CROSS JOIN LATERAL json_array_elements_text(j.entry->'locks') AS t
-     WHERE j.run_id = retake.run AND j.seq = 1 AND NOT EXISTS (SELECT FROM lock l WHERE l.target = t AND l.run_id = retake.run);
+    SELECT array_agg(r.target) INTO targets FROM lock_released r WHERE r.run_id = retake.run;
     IF targets IS NULL OR EXISTS (SELECT FROM run r WHERE r.id = retake.run AND r.ended_at IS NOT NULL) THEN
         RETURN NULL;
     END IF;
     SELECT jsonb_build_object('target', h.target, 'kind', 'person', 'run_id', null, 'title', null, 'holder', h.holder,
                               'reason', h.reason, 'since', h.since, 'until', h.until) INTO holder
-      FROM hand_lock h WHERE h.target = ANY (targets) AND h.holder <> person AND (h.until IS NULL OR h.until > now) LIMIT 1;
+      FROM hand_lock h WHERE h.target = ANY (targets) AND (h.until IS NULL OR h.until > now)
+       AND h.holder <> (SELECT r.requested_by FROM run r WHERE r.id = retake.run) LIMIT 1;
     IF holder IS NOT NULL THEN
         RETURN holder;
     END IF;
     BEGIN
-        INSERT INTO lock (target, run_id, taken_at) SELECT DISTINCT t, retake.run, now FROM unnest(targets) AS t ORDER BY t
+        INSERT INTO lock (target, run_id, taken_at) SELECT t, retake.run, now FROM unnest(targets) AS t ORDER BY t
         ON CONFLICT (target) DO NOTHING;
     EXCEPTION WHEN unique_violation THEN
         -- Others stand in line for it.
@@ -219,5 +226,6 @@ BEGIN
     SELECT jsonb_build_object('target', l.target, 'kind', 'run', 'run_id', r.id, 'title', r.title, 'holder', r.requested_by,
                               'reason', null, 'since', l.taken_at, 'until', null) INTO holder
       FROM lock l JOIN run r ON r.id = l.run_id WHERE l.target = ANY (targets) AND l.run_id <> retake.run LIMIT 1;
+    DELETE FROM lock_released r USING lock l WHERE r.run_id = retake.run AND l.run_id = r.run_id AND l.target = r.target;
     RETURN holder;
 END $$;

@@ -15,7 +15,7 @@ use crate::chart::{self, Chart};
 use crate::error::Problem;
 use crate::words;
 use domain::advice::{self, Cell, Finding, Matrix};
-use domain::brake::{Freeze, KillSwitch};
+use domain::brake::{EVERYTHING, Freeze, KillSwitch};
 use engine::InForce;
 use store::locks::Held;
 
@@ -90,6 +90,13 @@ pub(crate) struct Cluster {
     pub(crate) customers_percent: f64,
     /// The newest share of failed requests (or, where those are not known, of failed login tries), 0 to 1.
     pub(crate) error_share: Option<f64>,
+}
+
+impl Situation {
+    /// Is everything stopped, not just one runbook?
+    pub(crate) fn all_stopped(&self) -> bool {
+        self.switches.iter().any(|s| s.scope == EVERYTHING)
+    }
 }
 
 /// Reads how things are.

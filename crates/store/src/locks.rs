@@ -152,7 +152,7 @@ pub async fn put_holding(
 ) -> Result<Option<Held>, StoreError> {
     sqlx::query_scalar!(
         r#"WITH kept AS MATERIALIZED (
-               SELECT retake($2, $6, $5) AS in_the_way
+               SELECT retake($2, $5) AS in_the_way
            ), put AS (
                INSERT INTO inbox (id, run_id, by, ask, at) SELECT $1::uuid, $2, $3::jsonb, $4::jsonb, $5 FROM kept WHERE in_the_way IS NULL
                ON CONFLICT (id) DO NOTHING
@@ -163,7 +163,6 @@ pub async fn put_holding(
         json(by)?,
         json(ask)?,
         at,
-        by.name(),
     )
     .fetch_one(pool)
     .await?

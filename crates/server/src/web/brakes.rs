@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::NaiveDateTime;
 use domain::Timestamp;
-use domain::brake::EVERYTHING;
+use domain::brake::Freeze;
 use engine::InForce;
 use store::locks::Held;
 use uuid::Uuid;
@@ -34,6 +34,10 @@ struct Page {
 }
 
 impl Page {
+    fn is_on(&self, freeze: &Freeze) -> bool {
+        freeze.starts <= self.now
+    }
+
     fn is_mine(&self, lock: &Held) -> bool {
         lock.holder == self.person
     }
