@@ -1,8 +1,9 @@
 //! Kill switches, freeze windows and limits: what is on, and setting and releasing it, each with its audit row.
 //!
 //! What a brake does to a start is in the function `admit` of the migrations, which `runs::create` asks inside its statement.
-//! Whoever sets something here takes the key `brakes_key()` alone, which every start shares: so it waits for the starts before
-//! it, and every start after it sees it.
+//! Whoever enters a freeze takes the key `brakes_key()` alone, which every start shares: so it waits for the starts before it, and
+//! every start after it sees it. The kill switch waits for nobody: a start that slips through beside it is stopped at its next
+//! change, by the statement that commits intents and by the send gate.
 
 use domain::brake::calendar::Event;
 use domain::brake::{Brake, Freeze, KillSwitch, Limit};
@@ -66,10 +67,8 @@ impl SwitchReader {
 /// Switches on; `false` when it was on already, and stays as it was. Either way the wish is audited.
 pub async fn switch_on(pool: &PgPool, switch: &KillSwitch) -> Result<bool, StoreError> {
     let on = sqlx::query_scalar!(
-        r#"WITH alone AS MATERIALIZED (
-               SELECT pg_advisory_xact_lock(brakes_key())
-           ), switched AS (
-               INSERT INTO kill_switch (scope, by, reason, since) SELECT $1, $2, $3, $4 FROM alone
+        r#"WITH switched AS (
+               INSERT INTO kill_switch (scope, by, reason, since) VALUES ($1, $2, $3, $4)
                ON CONFLICT (scope) DO NOTHING RETURNING scope
            ), audited AS (
                INSERT INTO audit (at, actor, action, target, details)
