@@ -160,8 +160,8 @@ pub(super) fn refreshes(params: &Params, world: &Physics) -> Outcome {
     let spec = &world.world.fleets[g];
     Ok(Answer::looked(|x| {
         x.list("InstanceRefreshes", "member", world.groups[g].refresh, |x, (start, end)| {
-            let (done, whole) = ((world.now - start).num_seconds(), (end - start).num_seconds().max(1));
-            let over = world.now >= end;
+            let (done, whole) = ((world.now() - start).num_seconds(), (end - start).num_seconds().max(1));
+            let over = world.now() >= end;
             x.text("InstanceRefreshId", "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b")
                 .text("AutoScalingGroupName", &spec.asg)
                 .text("Status", if over { "Successful" } else { "InProgress" })
