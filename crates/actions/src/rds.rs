@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_rds::types::{DbInstance, Filter};
-use domain::action::{ActionError, Ctx, ErrorClass, Observe};
+use domain::action::{ActionError, Ctx, ErrorClass, ForeignWork, Observe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::calls::Calls;
@@ -132,6 +133,18 @@ impl Observe for DescribeCluster {
             writer: members.iter().find(|member| member.writer).map(|member| member.id.clone()),
             members,
         })
+    }
+
+    /// Whatever is not `available` is being changed: by somebody, or by RDS itself.
+    fn foreign(output: &Value) -> Vec<ForeignWork> {
+        let text = |field: &str| output.get(field).and_then(Value::as_str).unwrap_or("?");
+        match text("status") {
+            "available" => Vec::new(),
+            status => vec![ForeignWork {
+                object: format!("DB cluster {}", text("id")),
+                what: format!("its status is {status}"),
+            }],
+        }
     }
 
     fn command(&self, input: &ClusterInput) -> String {

@@ -3,11 +3,13 @@
 //! - `serve` runs the control plane on a configuration file;
 //! - `demo` runs it on embedded defaults, against a simulated AWS in which the incident of 7 May 2024 happens;
 //! - `drill` plays an incident head-less and scores it;
+//! - `stop`, `allow-changes`, `freeze`, `lock` hold it back, also while no server answers;
 //! - `sign-in` prints a link that signs a person in;
 //! - `sim` runs the simulated AWS alone;
 //! - `runbook check` finds every mistake in runbook files.
 
 mod app;
+mod brakes;
 mod config;
 mod demo;
 mod drill;
@@ -44,6 +46,16 @@ enum Command {
     Drill(drill::Args),
     /// Run the simulated AWS alone
     Sim(simulated::Args),
+    /// Stop every change on every replica within a second (the kill switch)
+    Stop(brakes::Switch),
+    /// Release the kill switch; runs that it stopped stay paused until each is resumed
+    AllowChanges(brakes::Switch),
+    /// Freeze windows: triggers start nothing, people confirm
+    #[command(subcommand)]
+    Freeze(brakes::Freeze),
+    /// Locks of runs, and targets that people take by hand
+    #[command(subcommand)]
+    Lock(brakes::Lock),
     /// Print a link that signs a person in, once
     SignIn(sign_in::Args),
     /// Work with runbook files
@@ -63,6 +75,10 @@ fn main() -> ExitCode {
                         Command::Serve(args) => serve::serve(args).await,
                         Command::Demo(args) => demo::demo(args).await,
                         Command::Drill(args) => drill::drill(args).await,
+                        Command::Stop(args) => brakes::stop(args).await,
+                        Command::AllowChanges(args) => brakes::allow(args).await,
+                        Command::Freeze(command) => brakes::freeze(command).await,
+                        Command::Lock(command) => brakes::lock(command).await,
                         Command::SignIn(args) => sign_in::sign_in(args).await,
                         Command::Sim(args) => simulated::sim(args).await,
                         Command::Runbook(command) => runbook::run(command).await,

@@ -91,6 +91,21 @@ pub struct Planned {
     pub forbidden: Option<ActionError>,
 }
 
+/// Work that a service itself, or somebody through it, has under way on an object: a lock that is not ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignWork {
+    /// What: `auto scaling group proxysql-us`, `DB cluster shard-e`.
+    pub object: String,
+    /// What is under way: `instance refresh 08b9… is InProgress, 40 % done`.
+    pub what: String,
+}
+
+impl std::fmt::Display for ForeignWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.object, self.what)
+    }
+}
+
 /// How to take a change back: another action, with its input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UndoCall {
@@ -126,6 +141,10 @@ pub trait Action: Send + Sync + 'static {
     fn undo(&self, input: &Value, facts: &Value) -> Result<Option<UndoCall>, ActionError>;
     /// Can it be undone at all? What the checker asks.
     fn undoable(&self) -> bool;
+    /// Work of others on the object, as its output tells it.
+    fn foreign(&self, _output: &Value) -> Vec<ForeignWork> {
+        Vec::new()
+    }
     /// The equivalent command line, for a person with a terminal.
     fn command(&self, input: &Value) -> Result<String, ActionError>;
 }

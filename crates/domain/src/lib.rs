@@ -9,6 +9,7 @@
 //! - [`run`]: the journal of a run, and the two pure functions over it: what the journal means, and what follows.
 //! - [`plan`]: what a run would do, told before it does it.
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
+//! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
 //!
@@ -18,6 +19,7 @@ pub mod action;
 pub mod actor;
 pub mod advice;
 pub mod audit;
+pub mod brake;
 pub mod clock;
 pub mod inventory;
 pub mod plan;

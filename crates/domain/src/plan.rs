@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
-use crate::action::ObjectChange;
+use crate::action::{ForeignWork, ObjectChange};
+use crate::brake::Brake;
 use crate::run::StepPath;
 use crate::runbook::Risk;
 
@@ -30,6 +31,12 @@ pub struct Plan {
     pub inputs: Map<String, Value>,
     /// Lock names, each with who holds it now.
     pub locks: Vec<PlannedLock>,
+    /// What holds a start back now.
+    #[serde(default)]
+    pub brakes: Vec<Brake>,
+    /// Work of the services themselves that is under way on what it would touch.
+    #[serde(default)]
+    pub foreign: Vec<ForeignWork>,
     /// Step by step.
     pub steps: Vec<PlannedStep>,
     /// Would it run?

@@ -98,6 +98,7 @@ impl Run {
             reason: None,
             plan_hash: None,
             locks: vec![],
+            overrides: Default::default(),
         };
         let first = Record { seq: 1, at: now, epoch: 1, entry };
         let registry = runbooks_support::registry();

@@ -13,6 +13,9 @@ const CHANNEL: &str = "firebreak";
 /// Payloads of NOTIFY end at 8000 bytes; a topic is at most 45.
 const TOPICS_PER_NOTIFY: usize = 150;
 
+/// No worker has this id.
+const NOBODY: i64 = 0;
+
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
@@ -22,6 +25,8 @@ pub enum Topic {
     Inbox(Uuid),
     /// The prober has seen the fleets again.
     Fleets,
+    /// A kill switch, a freeze or a hand lock was set or released.
+    Brakes,
 }
 
 impl Topic {
@@ -30,6 +35,7 @@ impl Topic {
             Self::Run(id) => format!("run:{id}"),
             Self::Inbox(id) => format!("inbox:{id}"),
             Self::Fleets => "fleets".into(),
+            Self::Brakes => "brakes".into(),
         }
     }
 
@@ -38,6 +44,7 @@ impl Topic {
             Some(("run", id)) => id.parse().ok().map(Self::Run),
             Some(("inbox", id)) => id.parse().ok().map(Self::Inbox),
             None if text == "fleets" => Some(Self::Fleets),
+            None if text == "brakes" => Some(Self::Brakes),
             _ => None,
         }
     }
@@ -66,6 +73,13 @@ impl Bell {
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Topic> {
         self.here.subscribe()
+    }
+}
+
+/// Rings for every process, from one that has no bell.
+pub(crate) async fn ring_everywhere(pool: &PgPool, topic: Topic) {
+    if let Err(e) = store::listener::notify(pool, CHANNEL, &format!("{NOBODY} {}", topic.write())).await {
+        tracing::debug!("NOTIFY: {e}");
     }
 }
 

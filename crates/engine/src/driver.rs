@@ -326,6 +326,8 @@ impl Driver {
         let job = Job {
             core: self.core.clone(),
             run_id: self.run_id,
+            runbook: self.program.runbook.clone(),
+            untouched: !self.state.has_changed_anything(),
             attempts: self.state.node(&step).map_or_else(Vec::new, |n| n.attempts.clone()),
             perform,
             reports: self.reports.0.clone(),

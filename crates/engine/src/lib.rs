@@ -16,6 +16,7 @@
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `bell`: makes it fast; the one-second poll makes it right.
+//! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
 //! - `watch`: the login prober and the symptom charts.
 //!
@@ -23,10 +24,12 @@
 //! may follow what (`domain::run`).
 
 mod bell;
+mod brakes;
 mod calls;
 pub mod clock;
 mod committer;
 mod driver;
+mod kill_switch;
 mod lease;
 mod library;
 mod look;
@@ -56,6 +59,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use bell::Topic;
+pub use brakes::{BrakeError, Brakes, InForce};
 pub use library::{Library, Shelf};
 pub use observer::{Budget, Counts};
 pub use plan::PlanError;
@@ -66,6 +70,7 @@ use bell::Bell;
 use calls::CallKeeper;
 use committer::Committer;
 use driver::Driver;
+use kill_switch::KillSwitch;
 use lease::Lease;
 use observer::Observer;
 use reader::Reader;
@@ -139,6 +144,7 @@ struct Core {
     clock: Arc<dyn Clock>,
     settings: Settings,
     lease: Lease,
+    kill_switch: KillSwitch,
     bell: Bell,
     committer: Committer,
     reader: Reader,
@@ -160,6 +166,9 @@ pub enum AskError {
     /// It is not possible now.
     #[error(transparent)]
     Refused(#[from] domain::run::Refusal),
+    /// A lock of the run was released by force, and somebody holds it now.
+    #[error("a lock of this run was released by force, and it moves no further before it has it back: {0}")]
+    LockLost(Box<store::locks::Held>),
     /// The journal does not make sense to this version.
     #[error("the journal of this run cannot be read: {0}")]
     Illegal(#[from] domain::run::Illegal),
@@ -174,6 +183,7 @@ impl Engine {
         let Parts { pool, registry, inventory, library, clock, settings } = parts;
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
+        let kill_switch = KillSwitch::look(&pool).await;
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker()),
             reader: Reader::start(pool.clone()),
@@ -191,10 +201,12 @@ impl Engine {
             clock,
             settings,
             lease,
+            kill_switch,
             bell,
         });
         let tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),
+            tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
             tokio::spawn(take_over::find_work(core.clone())),
             tokio::spawn(take_over::hear_wishes(core.clone())),
         ];
@@ -214,7 +226,14 @@ impl Engine {
             return Err(AskError::NoSuchRun(run_id));
         }
         domain::run::answer(&State::replay(&journal)?, ask)?;
-        store::inbox::put(&self.core.pool, run_id, id, by, ask, self.core.clock.now()).await?;
+        let now = self.core.clock.now();
+        if matches!(ask, Ask::Pause { .. }) {
+            store::inbox::put(&self.core.pool, run_id, id, by, ask, now).await?;
+        } else if let Some(held) =
+            store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now).await?
+        {
+            return Err(AskError::LockLost(Box::new(held)));
+        }
         self.core.nudge(run_id);
         self.core.bell.ring(Topic::Inbox(run_id));
         Ok(())
@@ -242,6 +261,11 @@ impl Engine {
     /// Tells of changes as they happen; what is missed is found by reading the store.
     pub fn listen(&self) -> tokio::sync::broadcast::Receiver<Topic> {
         self.core.bell.listen()
+    }
+
+    /// What holds everything back.
+    pub fn brakes(&self) -> Brakes {
+        Brakes::new(self.core.pool.clone(), self.core.clock.clone())
     }
 
     /// The runbooks.

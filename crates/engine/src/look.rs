@@ -23,7 +23,13 @@ impl Job {
         let look = self.core.observer.once(&action, input).await;
         self.keep_calls(attempt, &look.calls).await;
         match &look.result {
-            Ok(output) => self.done(Value::clone(output), How::Looked),
+            Ok(output) => match self.foreign(&*action, output) {
+                Some(error) => {
+                    let facts = Value::clone(output);
+                    vec![Entry::Failed { step: self.step().clone(), error, facts }]
+                }
+                None => self.done(Value::clone(output), How::Looked),
+            },
             Err(e) => self.failed(e.clone()),
         }
     }

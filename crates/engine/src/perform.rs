@@ -4,8 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Timestamp;
-use domain::action::{Action, ActionError, CallLog, CallRecord, Ctx, ErrorClass, Gate, GateClosed};
-use domain::run::{Attempt, Entry, How, Intent, Perform, Recovery, StepPath, Undo, recover};
+use domain::action::{
+    Action, ActionError, CallLog, CallRecord, Ctx, ErrorClass, ForeignWork, Gate, GateClosed,
+};
+use domain::run::{
+    Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover,
+};
+use domain::runbook::Runbook;
 use serde_json::Value;
 use store::calls::Kept;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +22,9 @@ use crate::driver::Report;
 pub(crate) struct Job {
     pub(crate) core: Arc<Core>,
     pub(crate) run_id: Uuid,
+    pub(crate) runbook: Arc<Runbook>,
+    /// Had the run not changed anything when the work began?
+    pub(crate) untouched: bool,
     /// The step's attempts when the work began.
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) perform: Perform,
@@ -122,6 +130,12 @@ impl Job {
         self.core.calls.keep(Kept { run_id, step, attempt, calls: calls.to_vec() }).await;
     }
 
+    /// Work of others on what was looked at, before this run has changed anything: a guard that every runbook has. A look that
+    /// waits (`until`) may well wait for just that to be over.
+    pub(crate) fn foreign(&self, action: &dyn Action, output: &Value) -> Option<ActionError> {
+        self.untouched.then(|| foreign_work(&action.foreign(output)))?
+    }
+
     async fn change(
         &self,
         attempt: u32,
@@ -129,6 +143,11 @@ impl Job {
         input: &Value,
         undo: Option<bool>,
     ) -> Result<Vec<Entry>, Dropped> {
+        // Unreadable counts as on; unlike a switch that is on, it passes by itself.
+        tokio::select! {
+            () = self.core.kill_switch.readable() => {}
+            () = self.core.lease.lost() => return Err(Dropped),
+        }
         match self.announce(attempt, name, input, undo).await {
             Ok((action, intent, closes)) => {
                 let (facts, effect) = (intent.facts.clone(), intent.effect);
@@ -205,6 +224,13 @@ impl Job {
         if deadline.is_zero() || self.core.lease.remaining().is_none() {
             return self.failed(lease_over());
         }
+        if let Err(shut) = self.core.kill_switch.check(&self.runbook.name) {
+            return self.failed(ActionError::new(
+                ErrorClass::Busy,
+                "kill_switch",
+                format!("not sent: {shut}"),
+            ));
+        }
         let ctx = self.ctx(attempt, deadline, self.gate(closes));
         let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;
         let calls = ctx.calls.take();
@@ -225,10 +251,12 @@ impl Job {
         vec![Entry::Unclear { step: self.step().clone(), error }]
     }
 
-    /// Open while the lease and the deadline last, both on the monotonic clock.
+    /// Open while the lease and the deadline last, both on the monotonic clock, and while the kill switch is known to be off.
     fn gate(&self, closes: Instant) -> Gate {
         let lease = self.core.lease.clone();
+        let (kill_switch, runbook) = (self.core.kill_switch.clone(), self.runbook.clone());
         Gate::new(move || {
+            kill_switch.check(&runbook.name).map_err(|shut| GateClosed(shut.to_string()))?;
             if lease.remaining().is_none() {
                 return Err(GateClosed("this process's lease has run out".into()));
             }
@@ -283,6 +311,16 @@ impl Job {
             });
         }
     }
+}
+
+/// The refusal, if somebody else is at work.
+pub(crate) fn foreign_work(found: &[ForeignWork]) -> Option<ActionError> {
+    let told: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let refused = || {
+        ActionError::refused(FOREIGN_WORK, format!("somebody else is at work there: {}", told.join("; ")))
+            .remedy("wait until it has ended, or end it, and start again")
+    };
+    (!told.is_empty()).then(refused)
 }
 
 /// A service that cannot be looked at this often in a row is left to a person.

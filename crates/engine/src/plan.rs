@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::action::{Ctx, Effect, Planned};
+use domain::action::{Ctx, Effect, ForeignWork, Planned};
+use domain::brake::Brake;
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
 use domain::run::{Program, StepPath};
 use domain::runbook::{Body, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use};
@@ -15,6 +16,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use store::StoreError;
 
+use crate::perform::foreign_work;
 use crate::start::{Prepared, nobody};
 use crate::{Core, Engine, StartError};
 
@@ -33,26 +35,35 @@ impl Engine {
     /// What a start with these inputs would do now. Changes nothing.
     pub async fn plan(&self, runbook: &str, inputs: &Map<String, Value>) -> Result<Plan, PlanError> {
         let (run_id, by) = nobody();
-        let Prepared { runbook, inputs, title, locks, program } =
+        let Prepared { runbook, inputs, title, locks, limits, program } =
             self.core.prepare(runbook, inputs, run_id, &by)?;
         let held: HashMap<_, _> =
             store::pages::locks(&self.core.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
+        let now = self.core.clock.now();
+        let brakes =
+            store::brakes::against(&self.core.pool, &runbook.name, &by, &locks, &limits, now).await?;
         let locks: Vec<_> = locks
             .into_iter()
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
-        let mut planner =
-            Planner { core: &self.core, program: &program, steps: Vec::new(), changed: None, stops: None };
+        let mut planner = Planner {
+            core: &self.core,
+            program: &program,
+            steps: Vec::new(),
+            foreign: Vec::new(),
+            changed: None,
+            stops: None,
+        };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
-        let Planner { steps, stops, .. } = planner;
+        let Planner { steps, stops, foreign, .. } = planner;
+        let switched_off = brakes.iter().find(|b| matches!(b, Brake::KillSwitch(_)));
         let locked = locks.iter().find_map(|l| Some((l, l.held_by.as_ref()?)));
-        let verdict = match (locked, stops) {
-            (Some((lock, holder)), _) => Verdict::Stops {
-                step: StepPath::top("start"),
-                message: format!("`{}` is locked by: {holder}", lock.target),
-            },
-            (None, Some((step, message))) => Verdict::Stops { step, message },
-            (None, None) => Verdict::Ready,
+        let at_start = |message| Verdict::Stops { step: StepPath::top("start"), message };
+        let verdict = match (switched_off, locked, stops) {
+            (Some(switch), _, _) => at_start(switch.to_string()),
+            (None, Some((lock, holder)), _) => at_start(format!("`{}` is locked by: {holder}", lock.target)),
+            (None, None, Some((step, message))) => Verdict::Stops { step, message },
+            (None, None, None) => Verdict::Ready,
         };
         let impact = runbook.impact.as_ref().map(|t| match t.eval(&program.scope()) {
             Ok(Value::String(text)) => text,
@@ -68,6 +79,8 @@ impl Engine {
             impact,
             inputs,
             locks,
+            brakes,
+            foreign,
             steps,
             verdict,
             customers_percent,
@@ -96,6 +109,8 @@ struct Planner<'a> {
     core: &'a Core,
     program: &'a Program,
     steps: Vec<PlannedStep>,
+    /// Work of others that was seen.
+    foreign: Vec<ForeignWork>,
     /// The first step that would really change something.
     changed: Option<String>,
     stops: Option<(StepPath, String)>,
@@ -215,6 +230,14 @@ impl Planner<'_> {
             Err(_) => return self.refused(step, path, "it could not be looked at in time".into()),
         };
         if looks {
+            if self.changed.is_none() {
+                let found = action.foreign(&facts);
+                let refusal = foreign_work(&found).filter(|_| call.until.is_none());
+                self.foreign.extend(found);
+                if let Some(refusal) = refusal {
+                    return self.refused(step, path, refusal.message);
+                }
+            }
             self.tell(step, path, PlannedOutcome::Looked);
             return Slot::Known(facts);
         }

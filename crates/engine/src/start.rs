@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use domain::brake::{BadOverride, Brake, Limit, Overrides};
 use domain::run::{Entry, Program};
 use domain::runbook::{Diagnostic, InputMistake, Risk, Runbook, Template, input_values, resolve_inputs};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
-use store::journal::Switch;
 use store::runs::{Created, Holder, NewRun};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -30,6 +30,8 @@ pub struct StartRequest {
     pub idem_key: String,
     /// The plan they saw.
     pub plan: Option<domain::plan::Plan>,
+    /// What they say against the brakes in their way.
+    pub overrides: Overrides,
 }
 
 /// A start that was accepted.
@@ -77,10 +79,12 @@ pub enum StartError {
         "`{0}` is of severe risk and needs the agreement of a second person, which this version cannot take"
     )]
     SecondPerson(String),
-    /// Somebody stopped everything.
-    #[error("the kill switch for {} was thrown by {}: {}; nothing is started until it is released",
-        if .0.scope == "*" { "everything" } else { .0.scope.as_str() }, .0.by, .0.reason)]
-    Stopped(Switch),
+    /// A brake is on: the kill switch, a freeze, a limit, a target that a person has taken.
+    #[error("{0}")]
+    Held(Box<Brake>),
+    /// What was said against a brake is not taken.
+    #[error(transparent)]
+    BadOverride(#[from] BadOverride),
     /// This process may not act any more.
     #[error("this process is stopping; ask again")]
     Stopping,
@@ -95,6 +99,7 @@ pub(crate) struct Prepared {
     pub(crate) inputs: Map<String, Value>,
     pub(crate) title: String,
     pub(crate) locks: Vec<String>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) program: Program,
 }
 
@@ -117,6 +122,7 @@ impl Core {
         if prepared.runbook.risk == Risk::Severe {
             return Err(StartError::SecondPerson(prepared.runbook.name.clone()));
         }
+        request.overrides.check(&request.by, request.reason.as_deref())?;
         if core.lease.remaining().is_none() {
             return Err(StartError::Stopping);
         }
@@ -129,6 +135,7 @@ impl Core {
             reason: request.reason.clone(),
             plan_hash: request.plan.as_ref().map(|p| p.hash.clone()),
             locks: prepared.locks.clone(),
+            overrides: request.overrides.clone(),
         };
         let run = NewRun {
             id: run_id,
@@ -141,6 +148,9 @@ impl Core {
             by: request.by.clone(),
             idem_key: request.idem_key,
             locks: prepared.locks,
+            limits: prepared.limits,
+            overrides: request.overrides,
+            reason: request.reason,
             owner: core.lease.worker(),
             at,
         };
@@ -166,18 +176,16 @@ impl Core {
     ) -> Result<Started, StartError> {
         let (action, details, error) = match why {
             Created::Locked(holder) => (
-                "start refused: locked",
+                "start refused: locked".to_owned(),
                 json!({ "lock": holder.target, "held_by": holder.run_id }),
                 StartError::Locked(Box::new(holder)),
             ),
-            Created::Stopped(switch) => (
-                "start refused: kill switch",
-                json!({ "scope": switch.scope, "thrown_by": switch.by, "reason": switch.reason }),
-                StartError::Stopped(switch),
-            ),
+            Created::Held(brake) => {
+                (format!("start refused: {}", brake.code()), json!(brake), StartError::Held(brake))
+            }
             Created::New | Created::Existing(_) => return Err(StartError::Stopping),
         };
-        store::audit::add(&self.pool, at, by, action, title, details).await?;
+        store::audit::add(&self.pool, at, by, &action, title, details).await?;
         Err(error)
     }
 
@@ -204,12 +212,13 @@ impl Core {
             template.eval(&scope).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
         };
         let locks = runbook.locks.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        let limits = Limit::of(&runbook, &scope)?;
         let targets: Vec<_> = inputs.values().filter_map(Value::as_str).filter(|id| self.names(id)).collect();
         let title = match targets.as_slice() {
             [] => runbook.title.clone(),
             targets => format!("{}: {}", runbook.title, targets.join(", ")),
         };
-        Ok(Prepared { runbook, inputs, title, locks, program })
+        Ok(Prepared { runbook, inputs, title, locks, limits, program })
     }
 
     /// What the expressions of a run may name.

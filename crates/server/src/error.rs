@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use engine::{AskError, PlanError, StartError};
+use engine::{AskError, BrakeError, PlanError, StartError};
 use serde_json::{Map, Value, json};
 use store::StoreError;
 use uuid::Uuid;
@@ -20,6 +20,8 @@ use crate::web::Frame;
 
 /// The code of a start that another run stands in the way of.
 pub(crate) const LOCKED: &str = "locked";
+/// Codes of refused starts that the engine itself has audited.
+pub(crate) const AUDITED: [&str; 5] = [LOCKED, "kill_switch", "freeze", "taken_by_hand", "limit"];
 
 /// Why a request was not done, for the person or program that made it.
 #[derive(Debug, Clone)]
@@ -156,9 +158,11 @@ impl From<StartError> for Problem {
                 .with("lock", json!(holder.target))
                 .with("held_by", json!(holder.run_id))
                 .link(format!("Open {}", holder.title), format!("/runs/{}", holder.run_id)),
-            StartError::Stopped(switch) => Self::new(StatusCode::CONFLICT, "kill_switch", detail)
-                .with("scope", json!(switch.scope))
-                .with("thrown_by", json!(switch.by)),
+            StartError::Held(brake) => Self::new(StatusCode::CONFLICT, brake.code(), detail)
+                .remedy(brake.remedy())
+                .with("brake", json!(brake))
+                .link("What holds it back", "/brakes"),
+            StartError::BadOverride(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_override", detail),
             StartError::SecondPerson(_) => Self::new(StatusCode::FORBIDDEN, "second_person", detail),
             StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             StartError::Store(error) => error.into(),
@@ -182,9 +186,31 @@ impl From<AskError> for Problem {
             AskError::NoSuchRun(_) => Self::not_found("such run"),
             AskError::Refused(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", sentence(&detail))
                 .remedy("Go back to the run: it may have moved since you looked."),
+            AskError::LockLost(held) => Self::new(StatusCode::CONFLICT, "lock_lost", sentence(&detail))
+                .remedy("Wait until it is free; then the run takes it back by itself when you ask again.")
+                .with("held", json!(held)),
             AskError::Illegal(error) => Self::internal(error),
             AskError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<BrakeError> for Problem {
+    fn from(error: BrakeError) -> Self {
+        let detail = sentence(&error.to_string());
+        let unfit = |code| Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone());
+        let not_now = |code| Self::new(StatusCode::CONFLICT, code, detail.clone());
+        let problem = match error {
+            BrakeError::NoReason => unfit("no_reason"),
+            BrakeError::BadName(_) => unfit("bad_name"),
+            BrakeError::BadTime(_) => unfit("bad_time"),
+            BrakeError::Calendar(_) => unfit("bad_calendar"),
+            BrakeError::NotThere(_) => not_now("not_there"),
+            BrakeError::Held(held) => not_now("held").with("held", json!(held)),
+            BrakeError::Moving(_) => not_now("run_is_moving"),
+            BrakeError::Store(error) => return error.into(),
+        };
+        problem.link("Brakes", "/brakes")
     }
 }
 

@@ -30,7 +30,7 @@ type Events = Sse<
 
 /// `GET /events`: fleets and runs.
 pub(crate) async fn situation(State(app): State<App>) -> Events {
-    told(&app, |topic| matches!(topic, Topic::Fleets | Topic::Run(_)))
+    told(&app, |topic| matches!(topic, Topic::Fleets | Topic::Brakes | Topic::Run(_)))
 }
 
 /// `GET /runs/{id}/events`: one run.

@@ -15,6 +15,9 @@ use crate::chart::{self, Chart};
 use crate::error::Problem;
 use crate::words;
 use domain::advice::{self, Cell, Finding, Matrix};
+use domain::brake::{EVERYTHING, Freeze, KillSwitch};
+use engine::InForce;
+use store::locks::Held;
 
 /// What is older than this (clock time) is stale.
 fn stale_after() -> TimeDelta {
@@ -36,7 +39,11 @@ pub(crate) struct Situation {
     pub(crate) clusters: Vec<Cluster>,
     /// Runs that have not ended.
     pub(crate) runs: Vec<RunRow>,
-    pub(crate) locks: Vec<Lock>,
+    /// Kill switches that are on.
+    pub(crate) switches: Vec<KillSwitch>,
+    /// Freezes that are on, or begin within a day.
+    pub(crate) freezes: Vec<Freeze>,
+    pub(crate) locks: Vec<Held>,
     #[serde(skip)]
     pub(crate) chart: Option<Chart>,
 }
@@ -85,14 +92,11 @@ pub(crate) struct Cluster {
     pub(crate) error_share: Option<f64>,
 }
 
-/// A lock and who holds it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Lock {
-    pub(crate) target: String,
-    pub(crate) run_id: uuid::Uuid,
-    pub(crate) title: String,
-    pub(crate) requested_by: String,
-    pub(crate) since: Timestamp,
+impl Situation {
+    /// Is everything stopped, not just one runbook?
+    pub(crate) fn all_stopped(&self) -> bool {
+        self.switches.iter().any(|s| s.scope == EVERYTHING)
+    }
 }
 
 /// Reads how things are.
@@ -107,7 +111,8 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         samples = store::fleets::samples(pool, "login_failures", now - window()).await?;
     }
     let runs = store::pages::runs(pool, &RunFilter { open: true, ..RunFilter::default() }, 50).await?;
-    let locks = store::pages::locks(pool).await?;
+    let InForce { switches, mut freezes, locks } = app.engine().brakes().in_force().await?;
+    freezes.retain(|f| f.starts - now < TimeDelta::days(1));
 
     let fleets: Vec<Fleet> = inventory
         .fleets
@@ -132,18 +137,8 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
             error_share: newest.iter().find(|(id, _)| *id == cluster.id).map(|(_, value)| *value),
         })
         .collect();
-    let locks = locks
-        .into_iter()
-        .map(|l| Lock {
-            target: l.target,
-            run_id: l.run_id,
-            title: l.title,
-            requested_by: l.requested_by,
-            since: l.since,
-        })
-        .collect();
     let chart = chart::draw(series, &samples, now - window(), now);
-    Ok(Situation { at: now, findings, fleets, clusters, runs, locks, chart })
+    Ok(Situation { at: now, findings, fleets, clusters, runs, switches, freezes, locks, chart })
 }
 
 /// The newest value of each subject that is not stale.

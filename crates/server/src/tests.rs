@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod brakes;
 mod pages;
 mod routes;
 mod sign_in;

@@ -62,6 +62,13 @@ pub enum FaultKind {
         /// The fleet, by the name of its group.
         fleet: String,
     },
+    /// Somebody else refreshes the instances of a group. Only the refresh is shown; it replaces no host.
+    InstanceRefresh {
+        /// The fleet, by the name of its group.
+        fleet: String,
+        /// Seconds until it is done.
+        duration_s: u32,
+    },
     /// Calls of the AWS API go wrong.
     Api(ApiFault),
     /// All API faults end.
@@ -85,7 +92,9 @@ impl FaultKind {
     #[must_use]
     pub fn fleet(&self) -> Option<&str> {
         match self {
-            Self::SickHosts { fleet, .. } | Self::NewHostsNeverListen { fleet } => Some(fleet),
+            Self::SickHosts { fleet, .. }
+            | Self::NewHostsNeverListen { fleet }
+            | Self::InstanceRefresh { fleet, .. } => Some(fleet),
             _ => None,
         }
     }

@@ -215,6 +215,12 @@ impl Physics {
             FaultKind::NewHostsNeverListen { fleet: asg } => {
                 self.stillborn.extend(fleet(&asg));
             }
+            FaultKind::InstanceRefresh { fleet: asg, duration_s } => {
+                if let Some(f) = fleet(&asg) {
+                    let end = self.now + TimeDelta::seconds(i64::from(duration_s));
+                    self.groups[f].refresh = Some((self.now, end));
+                }
+            }
             FaultKind::Api(fault) => self.dials.turn_up(fault),
             FaultKind::ApiRestored => self.dials.clear(),
         }

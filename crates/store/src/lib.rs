@@ -9,6 +9,7 @@
 //! - [`claims`]: take over what dead workers left.
 //! - [`workers`]: leases, on the database's clock.
 //! - [`inbox`]: what people ask of a run.
+//! - [`brakes`], [`locks`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
@@ -16,12 +17,14 @@
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
 
 pub mod audit;
+pub mod brakes;
 pub mod calls;
 pub mod claims;
 mod error;
 pub mod fleets;
 pub mod inbox;
 pub mod journal;
+pub mod locks;
 pub mod pages;
 pub mod people;
 pub mod private;

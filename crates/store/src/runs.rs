@@ -1,5 +1,6 @@
 //! Runs and their journals: the write side.
 
+use domain::brake::{Brake, Limit, Overrides};
 use domain::run::Record;
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value};
@@ -7,7 +8,8 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::journal::{Append, Switch};
+use crate::brakes::{self, json};
+use crate::journal::Append;
 
 /// A run to be started.
 #[derive(Debug, Clone)]
@@ -32,6 +34,12 @@ pub struct NewRun {
     pub idem_key: String,
     /// Lock names.
     pub locks: Vec<String>,
+    /// What it counts towards.
+    pub limits: Vec<Limit>,
+    /// What the person says against the brakes in its way.
+    pub overrides: Overrides,
+    /// Why, in their words.
+    pub reason: Option<String>,
     /// The worker that will drive it.
     pub owner: i64,
     /// Now.
@@ -47,8 +55,8 @@ pub enum Created {
     Existing(Uuid),
     /// Another run holds a lock. Nothing was written.
     Locked(Holder),
-    /// A kill switch is on. Nothing was written.
-    Stopped(Switch),
+    /// A brake is on. Nothing was written.
+    Held(Box<Brake>),
 }
 
 /// Who holds a lock.
@@ -73,14 +81,15 @@ pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Creat
     locks.sort();
     locks.dedup();
     let rows = || begin.rows.iter();
-    let inserted = sqlx::query_scalar!(
-        r#"WITH text AS (
+    let inserted = sqlx::query!(
+        r#"WITH admitted AS MATERIALIZED (
+               SELECT admit($1, $9, $2, $5, $22, $12, $23, $24, $25, $11) AS refused
+           ), text AS (
                INSERT INTO runbook_text (hash, name, source, first_seen) VALUES ($3, $2, $4, $11)
                ON CONFLICT (hash) DO NOTHING
            ), created AS (
                INSERT INTO run (id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
-               SELECT $1, $2, $3, $5, $6, $7, $8, $9, $13, $10, 1, $14, $11, $11
-                WHERE NOT EXISTS (SELECT FROM kill_switch WHERE scope IN ('*', $2))
+               SELECT $1, $2, $3, $5, $6, $7, $8, $9, $13, $10, 1, $14, $11, $11 FROM admitted WHERE refused IS NULL
                ON CONFLICT (idem_key) DO NOTHING RETURNING id
            ), locked AS (
                INSERT INTO lock (target, run_id, taken_at) SELECT target, created.id, $11 FROM created, unnest($12::text[]) AS target
@@ -90,7 +99,7 @@ pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Creat
                  FROM created, unnest($16::bigint[], $17::timestamptz[], $18::text[], $19::text[], $20::text[], $21::bytea[])
                           AS e(seq, at, kind, step, entry, hash)
            )
-           SELECT id FROM created"#,
+           SELECT refused, EXISTS (SELECT FROM created) AS "created!" FROM admitted"#,
         run.id,
         run.runbook,
         run.hash,
@@ -112,12 +121,22 @@ pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Creat
         &rows().map(|r| r.step.clone()).collect::<Vec<_>>() as &[Option<String>],
         &rows().map(|r| r.entry.clone()).collect::<Vec<_>>(),
         &rows().map(|r| r.link.as_bytes().to_vec()).collect::<Vec<_>>(),
+        brakes::person(&run.by),
+        json(&run.limits)?,
+        json(&run.overrides)?,
+        run.reason,
     )
-    .fetch_optional(pool)
+    .fetch_one(pool)
     .await;
     match inserted {
-        Ok(Some(_)) => Ok(Created::New),
-        Ok(None) => not_created(pool, run).await,
+        Ok(row) if row.created => Ok(Created::New),
+        Ok(row) if row.refused.is_some() => Ok(Created::Held(Box::new(brakes::read(row.refused)?))),
+        // The same key was there before.
+        Ok(_) => {
+            let existing = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key);
+            let id = existing.fetch_one(pool).await?;
+            Ok(if id == run.id { Created::New } else { Created::Existing(id) })
+        }
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("lock_pkey") => {
             match holder(pool, &locks).await? {
                 // Our own, from a try whose answer was lost.
@@ -127,23 +146,6 @@ pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Creat
             }
         }
         Err(e) => Err(e.into()),
-    }
-}
-
-/// Why a start wrote nothing.
-async fn not_created(pool: &PgPool, run: &NewRun) -> Result<Created, StoreError> {
-    let existing = sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", run.idem_key);
-    if let Some(id) = existing.fetch_optional(pool).await? {
-        return Ok(if id == run.id { Created::New } else { Created::Existing(id) });
-    }
-    let switch = sqlx::query_as!(
-        Switch,
-        "SELECT scope, by, reason FROM kill_switch WHERE scope IN ('*', $1) ORDER BY scope LIMIT 1",
-        run.runbook
-    );
-    match switch.fetch_optional(pool).await? {
-        Some(switch) => Ok(Created::Stopped(switch)),
-        None => Err(StoreError::Again("the kill switch was released in this very moment")),
     }
 }
 

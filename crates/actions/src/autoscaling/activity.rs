@@ -5,12 +5,13 @@ use std::sync::Arc;
 use aws_sdk_autoscaling::types::InstanceRefreshStatus as Refresh;
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use domain::Timestamp;
-use domain::action::{ActionError, Ctx, Observe};
+use domain::action::{ActionError, Ctx, ForeignWork, Observe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::SERVICE;
 use super::group::GroupInput;
+use super::{SERVICE, named};
 use crate::aws::Aws;
 use crate::calls::Calls;
 use crate::ec2::moment;
@@ -182,6 +183,8 @@ pub(super) struct DescribeRefreshes(pub(super) Arc<Aws>);
 /// The instance refreshes that are under way.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Refreshes {
+    /// The group.
+    group: String,
     /// Not yet ended; AWS allows one at a time.
     active: Vec<ActiveRefresh>,
 }
@@ -236,7 +239,23 @@ impl Observe for DescribeRefreshes {
                 percent: refresh.percentage_complete().unwrap_or_default(),
             })
             .collect();
-        Ok(Refreshes { active })
+        Ok(Refreshes { group: input.group.clone(), active })
+    }
+
+    /// Two replacements would fight.
+    fn foreign(output: &Value) -> Vec<ForeignWork> {
+        let list = output.get("active").and_then(Value::as_array);
+        let text = |of: &Value, field: &str| of.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
+        let work = |refresh: &Value| ForeignWork {
+            object: named(&text(output, "group")),
+            what: format!(
+                "instance refresh {} is {}, {} % done",
+                text(refresh, "id"),
+                text(refresh, "status"),
+                refresh.get("percent").and_then(Value::as_i64).unwrap_or_default()
+            ),
+        };
+        list.into_iter().flatten().map(work).collect()
     }
 
     fn command(&self, input: &GroupInput) -> String {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use domain::Timestamp;
-use domain::action::{ActionError, Ctx, Observe};
+use domain::action::{ActionError, Ctx, ForeignWork, Observe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Stage;
+use super::{Stage, named};
 use crate::aws::Aws;
 use crate::calls::Calls;
 use crate::shell::Command;
@@ -57,6 +58,8 @@ pub(super) struct Group {
     target_groups: Vec<String>,
     /// Its availability zones.
     zones: Vec<String>,
+    /// Empty, or that the group is being deleted, in the words of AWS.
+    status: String,
     /// What decides about a host's health: `EC2` (the machine only) or `ELB` (the target group's check, too).
     health_check: String,
 }
@@ -137,8 +140,18 @@ impl Observe for DescribeGroup {
             suspended: suspended(&group),
             target_groups: group.target_group_arns().to_vec(),
             zones: group.availability_zones().to_vec(),
+            status: group.status().unwrap_or_default().to_owned(),
             health_check: group.health_check_type().unwrap_or_default().to_owned(),
         })
+    }
+
+    /// A group has a status only while it is being deleted.
+    fn foreign(output: &Value) -> Vec<ForeignWork> {
+        let text = |field: &str| output.get(field).and_then(Value::as_str).unwrap_or_default();
+        match text("status") {
+            "" => Vec::new(),
+            status => vec![ForeignWork { object: named(text("group")), what: status.to_owned() }],
+        }
     }
 
     fn command(&self, input: &GroupInput) -> String {
@@ -185,6 +198,14 @@ fn spread(hosts: Vec<Host>) -> Vec<Host> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_that_is_being_deleted_belongs_to_somebody_else() {
+        let told =
+            |status: &str| DescribeGroup::foreign(&serde_json::json!({ "group": "g", "status": status }));
+        assert_eq!(told(""), []);
+        assert_eq!(told("Delete in progress")[0].to_string(), "auto scaling group g: Delete in progress");
+    }
 
     #[test]
     fn slices_are_spread_over_zones() {

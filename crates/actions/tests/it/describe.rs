@@ -47,9 +47,37 @@ async fn activities_hooks_and_refreshes_of_a_quiet_group() {
     let hooks = stage.look("autoscaling.describe_hooks", input.clone()).await.unwrap();
     assert_eq!(hooks, json!({ "launching": [], "terminating": [] }));
     let refreshes = stage.look("autoscaling.describe_refreshes", input.clone()).await.unwrap();
-    assert_eq!(refreshes, json!({ "active": [] }));
+    assert_eq!(refreshes, json!({ "group": GROUP, "active": [] }));
     let activities = stage.look("autoscaling.describe_activities", input).await.unwrap();
     assert_eq!((&activities["failed"], &activities["running"]), (&json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn pending_work_of_aws_itself_is_seen_as_somebody_elses() {
+    let stage = Stage::calm().await;
+    let foreign = async |action: &str, input: serde_json::Value| {
+        let output = stage.look(action, input).await.unwrap();
+        let found = stage.bench.registry.get(action).unwrap().foreign(&output);
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let group = json!({ "region": REGION, "group": GROUP });
+    let cluster = json!({ "region": REGION, "cluster": "shard-b" });
+    assert!(foreign("autoscaling.describe_group", group.clone()).await.is_empty());
+    assert!(foreign("autoscaling.describe_refreshes", group.clone()).await.is_empty());
+    assert!(foreign("rds.describe_cluster", cluster.clone()).await.is_empty());
+
+    stage.sim.strike(sim::FaultKind::InstanceRefresh { fleet: GROUP.into(), duration_s: 100 });
+    stage.sim.strike(sim::FaultKind::ClusterFailover { cluster: "shard-b".into(), duration_s: 60 });
+    stage.sim.clock().step(std::time::Duration::from_secs(40));
+    let refresh = foreign("autoscaling.describe_refreshes", group.clone()).await;
+    assert!(refresh[0].contains(GROUP) && refresh[0].contains("is InProgress, 40 % done"), "{refresh:?}");
+    assert_eq!(
+        foreign("rds.describe_cluster", cluster.clone()).await,
+        ["DB cluster shard-b: its status is failing-over"]
+    );
+    stage.sim.clock().step(std::time::Duration::from_secs(80));
+    assert!(foreign("autoscaling.describe_refreshes", group).await.is_empty());
+    assert!(foreign("rds.describe_cluster", cluster).await.is_empty());
 }
 
 #[tokio::test]

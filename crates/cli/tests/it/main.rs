@@ -9,6 +9,7 @@
 )]
 
 mod aborts;
+mod brakes;
 mod browser;
 mod chrome;
 mod drills;

@@ -81,6 +81,20 @@ impl Served {
         self.process = Some(process);
     }
 
+    /// Runs another command of the binary, on the same configuration and database; what it printed.
+    pub(crate) fn command(&self, args: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
+            .args(args)
+            .env("FIREBREAK_CONFIG", self.folder.path().join("firebreak.yaml"))
+            .env("DATABASE_URL", self.db.url())
+            .env("RUST_LOG", "warn")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

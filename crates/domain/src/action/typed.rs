@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Action, ActionError, Ctx, Effect, ObjectChange, Planned, Spec, UndoCall};
+use super::{Action, ActionError, Ctx, Effect, ForeignWork, ObjectChange, Planned, Spec, UndoCall};
 
 /// An action that only looks.
 pub trait Observe: Send + Sync + 'static {
@@ -30,6 +30,11 @@ pub trait Observe: Send + Sync + 'static {
         ctx: &Ctx,
         input: &Self::Input,
     ) -> impl Future<Output = Result<Self::Output, ActionError>> + Send;
+
+    /// Work of others on the object, as its output tells it. A run does not begin to change anything while there is some.
+    fn foreign(_output: &Value) -> Vec<ForeignWork> {
+        Vec::new()
+    }
 
     /// The equivalent command line.
     fn command(&self, input: &Self::Input) -> String;
@@ -144,6 +149,10 @@ impl<A: Observe> Action for Observing<A> {
 
     fn undoable(&self) -> bool {
         false
+    }
+
+    fn foreign(&self, output: &Value) -> Vec<ForeignWork> {
+        A::foreign(output)
     }
 
     fn command(&self, input: &Value) -> Result<String, ActionError> {

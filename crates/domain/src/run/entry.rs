@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Ask, StepPath};
 use crate::action::{ActionError, Effect, UndoCall};
+use crate::brake::Overrides;
 use crate::{Actor, Timestamp};
 
 /// One line of a journal.
@@ -42,6 +43,9 @@ pub enum Entry {
         plan_hash: Option<String>,
         /// The locks it holds.
         locks: Vec<String>,
+        /// What they said against the brakes that stood in the way.
+        #[serde(default, skip_serializing_if = "Overrides::is_none")]
+        overrides: Overrides,
     },
     /// Another worker took the run over, under a higher epoch.
     TakenOver {
@@ -146,7 +150,8 @@ pub enum Entry {
     },
     /// The run waits for a person.
     Paused {
-        /// The step that it waits at, if one.
+        /// The step that it waits at, if one. Without one, the kill switch has stopped the run, and nothing is taken back either
+        /// until somebody resumes it.
         step: Option<StepPath>,
         /// Why.
         why: String,

@@ -25,7 +25,7 @@ mod state;
 
 pub use ask::{Ask, Refusal, answer};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
-pub use next::{Finally, Moves, Perform, Program, Verdict, Watch, next};
+pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, next};
 pub use path::StepPath;
 pub use recover::{Recovery, recover};
 pub use state::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status};

@@ -18,6 +18,7 @@ use crate::Timestamp;
 use crate::action::{ActionError, Registry};
 use crate::runbook::{EvalError, Retry, Runbook, Scope, Slot, Template};
 
+pub use walk::FOREIGN_WORK;
 pub use watch::{Verdict, Watch};
 
 use walk::Walker;
@@ -98,6 +99,11 @@ pub enum Perform {
 pub type Finally = bool;
 
 impl Perform {
+    /// Does it change the outside?
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Change { .. })
+    }
+
     /// The step that it is about.
     pub fn step(&self) -> &StepPath {
         match self {

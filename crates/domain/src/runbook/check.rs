@@ -22,6 +22,7 @@ pub fn check(runbook: &Runbook, registry: &Registry) -> Vec<Diagnostic> {
     let mut checker = Checker { registry, mistakes: Vec::new(), first_change: None };
     let mut names = Names::new(runbook);
     runbook.impact.iter().chain(&runbook.locks).for_each(|t| checker.template(t, &names));
+    runbook.limits.iter().for_each(|limit| checker.template(&limit.name, &names));
     checker.steps(&runbook.steps, &mut names, false);
     if let Some(verify) = &runbook.verify {
         checker.call(&verify.look, verify.pos, &names);

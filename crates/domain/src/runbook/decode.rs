@@ -5,6 +5,7 @@
 
 mod field;
 mod input;
+mod limits;
 mod step;
 
 use std::path::Path;
@@ -36,7 +37,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
     }
 }
 
-const KEYS: &[&str] = &["runbook", "title", "when", "risk", "impact", "inputs", "locks", "steps", "verify"];
+const KEYS: &[&str] =
+    &["runbook", "title", "when", "risk", "impact", "inputs", "locks", "limits", "steps", "verify"];
 
 /// Collects mistakes. Its readers return `None` when they have noted one.
 struct Decoder {
@@ -78,6 +80,7 @@ impl Decoder {
         let impact = fields.get("impact").and_then(|e| self.template(&e.value));
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
         let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
+        let limits = fields.get("limits").map_or_else(Vec::new, |e| self.limits(&e.value));
         let steps =
             self.required(&fields, "steps", "`steps:` and a list of steps").map_or_else(Vec::new, |e| {
                 self.unique(&e.value, &mut Vec::new());
@@ -92,6 +95,7 @@ impl Decoder {
             impact,
             inputs,
             locks,
+            limits,
             steps,
             verify: if_given(verify)?,
             source: Arc::from(text),

@@ -50,6 +50,8 @@ pub struct Runbook {
     pub inputs: Vec<Input>,
     /// Lock names, such as `fleet:${inputs.fleet.id}`.
     pub locks: Vec<Template>,
+    /// How often it may be done, over all runbooks, people and triggers.
+    pub limits: Vec<Limit>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// How it is known that the trouble is over.
@@ -58,6 +60,29 @@ pub struct Runbook {
     pub source: Arc<str>,
     /// SHA-256 of the text, hexadecimal.
     pub hash: String,
+}
+
+/// A budget or a cool-down. The same name, once its expressions are worked out, is the same budget wherever it stands.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// What is counted, such as `failover of ${inputs.cluster.id}`.
+    pub name: Template,
+    /// How often, or after what rest.
+    pub rule: LimitRule,
+}
+
+/// How often something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitRule {
+    /// `at_most:` so many runs `per:` so long, counted from their start.
+    AtMost {
+        /// Runs.
+        runs: u32,
+        /// Within which time.
+        per: Duration,
+    },
+    /// `cooldown:` so long a rest, from the end of each run.
+    Cooldown(Duration),
 }
 
 /// How dangerous a runbook is.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod asking;
+mod braking;
+mod holding;
 mod recovering;
 mod running;
 mod waiting;

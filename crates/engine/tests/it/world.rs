@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::action::{
-    ActionError, CallRecord, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
+    ActionError, CallRecord, Change, Ctx, Effect, ErrorClass, ForeignWork, ObjectChange, Observe, Registry,
+    UndoCall,
 };
 use domain::inventory::Inventory;
 use domain::run::{Entry, Record, State};
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) numbers: BTreeMap<String, i64>,
     /// Every call that took effect.
     pub(crate) made: Vec<(String, i64)>,
+    /// When each of them began, before the gate was asked.
+    pub(crate) begun: Vec<Instant>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
     pub(crate) looks: u64,
@@ -50,6 +53,10 @@ impl World {
 
     pub(crate) fn put(&self, name: &str, value: i64) {
         self.0.lock().unwrap().numbers.insert(name.into(), value);
+    }
+
+    pub(crate) fn begun(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().begun.clone()
     }
 
     pub(crate) fn made(&self) -> Vec<(String, i64)> {
@@ -74,6 +81,9 @@ struct Number {
 
 struct Look(World);
 
+/// A number at which somebody else is at work.
+pub(crate) const FOREIGN: i64 = 666;
+
 impl Observe for Look {
     const NAME: &'static str = "world.look";
     const SUMMARY: &'static str = "Looks at a number";
@@ -97,6 +107,13 @@ impl Observe for Look {
             return Err(ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen"));
         }
         Ok(Number { value: self.0.get(&input.name) })
+    }
+
+    fn foreign(output: &Value) -> Vec<ForeignWork> {
+        let busy = output.get("value").and_then(Value::as_i64) == Some(FOREIGN);
+        busy.then(|| ForeignWork { object: "a number".into(), what: "somebody counts".into() })
+            .into_iter()
+            .collect()
     }
 
     fn command(&self, input: &Named) -> String {
@@ -149,6 +166,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
     }
 
     async fn apply(&self, ctx: &Ctx, input: &Target, _facts: &Number) -> Result<Number, ActionError> {
+        let begun = Instant::now();
         ctx.gate.check().map_err(|e| ActionError::new(ErrorClass::Transient, "gate", e.to_string()))?;
         let mut inner = self.0.0.lock().unwrap();
         let lost = |what| Err(ActionError::new(ErrorClass::Unknown, "lost", what));
@@ -156,12 +174,14 @@ impl<const BLIND: bool> Change for Set<BLIND> {
             Some(Trouble::Fails(class)) => return Err(ActionError::new(class, "trouble", "it did not work")),
             Some(Trouble::LosesCall) => return lost("the call was lost"),
             Some(Trouble::LosesAnswer) => {
+                inner.begun.push(begun);
                 inner.numbers.insert(input.name.clone(), input.value);
                 inner.made.push((input.name.clone(), input.value));
                 return lost("the answer was lost");
             }
             None => {}
         }
+        inner.begun.push(begun);
         inner.numbers.insert(input.name.clone(), input.value);
         inner.made.push((input.name.clone(), input.value));
         Ok(Number { value: input.value })
@@ -215,6 +235,13 @@ impl Bench {
     /// How often the world was looked at by `world.look`.
     pub(crate) fn looks(&self) -> u64 {
         self.world.0.lock().unwrap().looks
+    }
+
+    /// The same with something else in the text.
+    pub(crate) fn with(mut self, from: &str, to: &str) -> Self {
+        assert!(self.runbook.contains(from), "{from} is not in {}", self.runbook);
+        self.runbook = self.runbook.replace(from, to);
+        self
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -291,6 +318,7 @@ pub(crate) fn request(key: &str) -> StartRequest {
         reason: Some("a test".into()),
         idem_key: key.into(),
         plan: None,
+        overrides: Default::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::brake::{Acknowledged, Overrides};
 use domain::run::{Ask, Record};
 use engine::{StartRequest, Started};
 use serde::Deserialize;
@@ -57,6 +58,12 @@ pub(crate) struct StartBody {
     reason: Option<String>,
     /// The plan that was looked at: when it is not the plan any more, nothing is started.
     plan_hash: Option<String>,
+    /// Start although there is a freeze; needs a reason.
+    #[serde(default)]
+    despite_freeze: bool,
+    /// Limits to pass this once, each with its reason.
+    #[serde(default)]
+    acknowledge: Vec<Acknowledged>,
 }
 
 /// `POST /api/v1/runs`
@@ -89,7 +96,7 @@ pub(crate) async fn start(
 }
 
 async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Result<Started, Problem> {
-    let StartBody { runbook, inputs, reason, plan_hash } = body;
+    let StartBody { runbook, inputs, reason, plan_hash, despite_freeze, acknowledge } = body;
     let idem_key = idem_key(visitor, key)?;
     let plan = match plan_hash {
         None => None,
@@ -98,7 +105,8 @@ async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Resu
             Agreed::Changed(plan) => return Err(changed().with("plan", json!(plan))),
         },
     };
-    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan };
+    let overrides = Overrides { despite_freeze, acknowledge };
+    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan, overrides };
     Ok(app.start(request).await??)
 }
 

@@ -45,9 +45,9 @@ pub(super) fn tell(record: &Record, from: Timestamp) -> Told {
 
 fn words_of(entry: &Entry) -> (Tone, Icon, String) {
     match entry {
-        Entry::Requested { runbook, reason, .. } => {
+        Entry::Requested { runbook, reason, overrides, .. } => {
             let why = reason.as_ref().map_or_else(String::new, |r| format!(": {r}"));
-            (Tone::Busy, Icon::Play, format!("Asked for {runbook}{why}"))
+            (Tone::Busy, Icon::Play, format!("Asked for {runbook}{why}{overrides}"))
         }
         Entry::TakenOver { worker } => {
             (Tone::Wait, Icon::Alert, format!("Another process took the run over (worker {worker})"))

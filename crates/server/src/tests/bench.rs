@@ -217,10 +217,15 @@ pub(super) struct Person<'a> {
 impl Bench {
     pub(super) async fn new() -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
+        let limited = SWITCH.replace("switch-lamp", "switch-lamp-limited").replace(
+            "steps:",
+            "limits:\n  - { name: \"switching ${inputs.fleet.id}\", at_most: 1, per: 7d }\nsteps:",
+        );
         let broken = "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: []\n".to_owned();
         let files = [
             ("switch-lamp.yaml".to_owned(), SWITCH.to_owned()),
             ("switch-lamp-high.yaml".to_owned(), high),
+            ("switch-lamp-limited.yaml".to_owned(), limited),
             ("broken.yaml".to_owned(), broken),
         ];
         let db = TestDb::new().await.unwrap();
@@ -228,7 +233,7 @@ impl Bench {
         let registry = Registry::default().observing(Look(lamp.clone())).changing(Set(lamp.clone()));
         let clock = ScaledClock::set(DateTime::from_timestamp(1_715_090_400, 0).unwrap(), 100.0);
         let library = Library::open(files, &registry);
-        for name in ["switch-lamp", "switch-lamp-high"] {
+        for name in ["switch-lamp", "switch-lamp-high", "switch-lamp-limited"] {
             assert!(library.get(name).unwrap().runbook.is_ok(), "{:#?}", library.get(name).unwrap().runbook);
         }
         let engine = Engine::launch(Parts {

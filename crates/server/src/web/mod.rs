@@ -1,6 +1,7 @@
 //! Pages for people. Each is drawn from what `situation`, `run` and `plans` worked out; none decides anything.
 
 pub(crate) mod audit;
+pub(crate) mod brakes;
 pub(crate) mod form;
 pub(crate) mod runbooks;
 pub(crate) mod runs;

@@ -7,6 +7,8 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use domain::Actor;
+use domain::brake::{Acknowledged, Brake, Overrides, Way};
 use domain::plan::{Plan, PlannedOutcome, Verdict};
 use domain::runbook::{InputMistake, Risk, Runbook, render};
 use engine::{PlanError, Shelf, StartError, StartRequest, Started};
@@ -16,11 +18,14 @@ use uuid::Uuid;
 use super::form::{Field, INPUT, draw_field, field, inputs};
 use super::{Frame, html, with_status};
 use crate::app::App;
-use crate::error::{LOCKED, Problem};
+use crate::error::{AUDITED, Problem};
 use crate::plans::{self, Agreed, Confirmation};
 use crate::run::{Outline, overview};
 use crate::session::Visitor;
 use crate::words;
+
+/// A limit is acknowledged under its name, so that the page can ask for a reason for each.
+const ACKNOWLEDGE: &str = "acknowledge.";
 
 #[derive(Template)]
 #[template(path = "runbooks.html")]
@@ -88,6 +93,7 @@ struct Planned {
     confirmation: Confirmation,
     reason: String,
     idem_key: String,
+    by: Actor,
 }
 
 impl Page {
@@ -132,10 +138,10 @@ pub(crate) async fn plan(
     let mut page = draw(&app, &visitor, shelf, runbook, &given);
     match plans::make(&app, &name, &given).await {
         Ok(plan) => {
-            page.plan = Some(offered(plan, &form));
+            page.plan = Some(offered(plan, &form, &visitor));
             html(&page)
         }
-        Err(error) => refuse(page, *Box::<Refused>::from(error), &form),
+        Err(error) => refuse(page, *Box::<Refused>::from(error), &form, &visitor),
     }
 }
 
@@ -153,7 +159,7 @@ pub(crate) async fn start(
             audit_refusal(&app, &visitor, target, &refused.problem).await?;
             match ready(&app, &name) {
                 Ok((shelf, runbook)) => {
-                    refuse(draw(&app, &visitor, shelf, runbook, &inputs(&form)), *refused, &form)
+                    refuse(draw(&app, &visitor, shelf, runbook, &inputs(&form)), *refused, &form, &visitor)
                 }
                 Err(problem) => Err(problem),
             }
@@ -183,8 +189,18 @@ async fn begin(
         reason,
         idem_key: idem_key(visitor, field(form, "idem_key"))?,
         plan: Some(plan.clone()),
+        overrides: overrides(form),
     };
-    app.start(request).await?.map_err(|error| showing(error.into()))
+    app.start(request).await?.map_err(|error| {
+        let mut plan = plan.clone();
+        // A brake that came on since the plan was made is shown with its way past it, if there is one.
+        if let StartError::Held(brake) = &error
+            && !plan.brakes.contains(brake)
+        {
+            plan.brakes.push((**brake).clone());
+        }
+        Refused::showing(error.into(), plan)
+    })
 }
 
 /// Why nothing was started, with what is shown beside it.
@@ -240,14 +256,14 @@ pub(crate) fn idem_key(visitor: &Visitor, given: &str) -> Result<String, Problem
 }
 
 /// Writes down that somebody wanted to start something and was not let. When this fails, so does the request. A refusal
-/// because of a lock is written down by the engine itself.
+/// because of a lock or a brake is written down by the engine itself.
 pub(crate) async fn audit_refusal(
     app: &App,
     visitor: &Visitor,
     target: &str,
     problem: &Problem,
 ) -> Result<(), Problem> {
-    if problem.code == LOCKED {
+    if AUDITED.contains(&problem.code) {
         return Ok(());
     }
     let details = json!({ "why": problem.detail });
@@ -273,7 +289,17 @@ fn ready<'a>(app: &'a App, name: &str) -> Result<(&'a Shelf, &'a Arc<Runbook>), 
     }
 }
 
-fn offered(plan: Plan, form: &[(String, String)]) -> Planned {
+/// What a form says against brakes.
+fn overrides(form: &[(String, String)]) -> Overrides {
+    let reasons =
+        form.iter().filter_map(|(name, reason)| Some((name.strip_prefix(ACKNOWLEDGE)?, reason.trim())));
+    let acknowledge = reasons
+        .filter(|(_, reason)| !reason.is_empty())
+        .map(|(limit, reason)| Acknowledged { limit: limit.to_owned(), reason: reason.to_owned() });
+    Overrides { despite_freeze: field(form, "despite_freeze") == "true", acknowledge: acknowledge.collect() }
+}
+
+fn offered(plan: Plan, form: &[(String, String)], visitor: &Visitor) -> Planned {
     let kept = field(form, "idem_key");
     let idem_key = if kept.is_empty() { Uuid::now_v7().to_string() } else { kept.to_owned() };
     Planned {
@@ -281,11 +307,17 @@ fn offered(plan: Plan, form: &[(String, String)]) -> Planned {
         plan,
         reason: field(form, "reason").to_owned(),
         idem_key,
+        by: visitor.actor(),
     }
 }
 
 /// The same page, saying what stood in the way; what was filled in stays.
-fn refuse(mut page: Page, refused: Refused, form: &[(String, String)]) -> Result<Response, Problem> {
+fn refuse(
+    mut page: Page,
+    refused: Refused,
+    form: &[(String, String)],
+    visitor: &Visitor,
+) -> Result<Response, Problem> {
     for mistake in refused.mistakes {
         let at = page.fields.iter_mut().find(|f| f.name.strip_prefix(INPUT) == Some(&mistake.input));
         if let Some(field) = at {
@@ -293,7 +325,7 @@ fn refuse(mut page: Page, refused: Refused, form: &[(String, String)]) -> Result
         }
     }
     let status = refused.problem.status;
-    page.plan = refused.plan.map(|plan| offered(plan, form));
+    page.plan = refused.plan.map(|plan| offered(plan, form, visitor));
     page.notice = Some(refused.problem);
     with_status(status, &page)
 }
@@ -322,10 +354,29 @@ fn draw(
 
 /// How a plan is read: what changes, what was checked, and all the rest in its order.
 impl Planned {
-    fn stops(&self) -> Option<(&str, &str)> {
-        match &self.plan.verdict {
-            Verdict::Ready => None,
-            Verdict::Stops { step, message } => Some((step.as_str(), message)),
+    /// Why this person cannot start it now, if so.
+    fn stops(&self) -> Option<String> {
+        let held = self.plan.brakes.iter().find(|b| b.way(&self.by) == Way::None);
+        match (&self.plan.verdict, held) {
+            (Verdict::Stops { message, .. }, _) => Some(format!("It would stop: {message}")),
+            (Verdict::Ready, Some(brake)) => Some(format!("It cannot start: {brake}")),
+            (Verdict::Ready, None) => None,
         }
+    }
+
+    /// May it start only with a word for a freeze?
+    fn frozen(&self) -> bool {
+        self.plan.brakes.iter().any(|b| b.way(&self.by) == Way::Confirm)
+    }
+
+    /// Limits that are used up, and may be passed this once.
+    fn limits(&self) -> Vec<&str> {
+        let limits = self.plan.brakes.iter().filter_map(|b| match b {
+            Brake::Limit(spent) => Some(spent.limit.name.as_str()),
+            _ => None,
+        });
+        let mut names: Vec<_> = limits.collect();
+        names.dedup();
+        names
     }
 }

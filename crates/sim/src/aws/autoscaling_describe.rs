@@ -154,11 +154,21 @@ pub(super) fn hooks(params: &Params, world: &Physics) -> Outcome {
     }))
 }
 
-/// No refresh can be started here, so there is never one to show.
+/// At most the one that the world was told of: none can be started here.
 pub(super) fn refreshes(params: &Params, world: &Physics) -> Outcome {
-    world.group_index(params.required("AutoScalingGroupName")?)?;
+    let g = world.group_index(params.required("AutoScalingGroupName")?)?;
+    let spec = &world.world.fleets[g];
     Ok(Answer::looked(|x| {
-        x.texts("InstanceRefreshes", "member", [""; 0]);
+        x.list("InstanceRefreshes", "member", world.groups[g].refresh, |x, (start, end)| {
+            let (done, whole) = ((world.now() - start).num_seconds(), (end - start).num_seconds().max(1));
+            let over = world.now() >= end;
+            x.text("InstanceRefreshId", "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b")
+                .text("AutoScalingGroupName", &spec.asg)
+                .text("Status", if over { "Successful" } else { "InProgress" })
+                .text("StartTime", time(start))
+                .maybe("EndTime", over.then(|| time(end)))
+                .text("PercentageComplete", (done * 100 / whole).clamp(0, 100));
+        });
     }))
 }
 

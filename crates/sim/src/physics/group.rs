@@ -30,6 +30,8 @@ pub(crate) struct Group {
     /// Why the desired capacity is what it is; the first half of the next activity's cause.
     pub(crate) reason: String,
     pub(crate) created: DateTime<Utc>,
+    /// From when to when somebody else refreshes its instances.
+    pub(crate) refresh: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// One instance too many on purpose, while zones are being rebalanced.
     surplus: u32,
     next_launch: DateTime<Utc>,
@@ -62,6 +64,7 @@ impl Group {
             activities: Vec::new(),
             reason: String::new(),
             created: start - TimeDelta::days(400),
+            refresh: None,
             surplus: 0,
             next_launch: start,
             last_movement: start,

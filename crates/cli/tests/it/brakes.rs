@@ -1,0 +1,71 @@
+//! Holding it back from a terminal, and how that looks on the situation page.
+
+use serde_json::{Value, json};
+use sim::{FaultKind, Sim};
+
+use crate::chrome::Chrome;
+use crate::kills::small_world;
+use crate::served::Served;
+
+const CALENDAR: &str = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:always\nDTSTART:20240101T000000\nDTEND:20340101T000000\n\
+                        SUMMARY:Elections\nEND:VEVENT\nEND:VCALENDAR\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_held_back_from_a_terminal_and_the_page_says_so() {
+    let sim =
+        Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
+    let served = Served::on(&sim).await;
+    let person = served.person().await;
+    let plan = async || {
+        let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b" });
+        person.post("/api/v1/runbooks/replace-proxysql/plan", &inputs).await
+    };
+    let brakes = |plan: &Value| -> Vec<String> {
+        plan["brakes"].as_array().unwrap().iter().map(|b| b["brake"].as_str().unwrap().to_owned()).collect()
+    };
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("elections.ics");
+    std::fs::write(&file, CALENDAR).unwrap();
+    let said = served.command(&["stop", "--by", "ada", "--reason", "it acts on a wrong view"]);
+    assert!(said.contains("are stopped"), "{said}");
+    let file = file.display().to_string();
+    served.command(&["freeze", "import", &file, "--zone", "America/New_York", "--by", "ada"]);
+    assert!(served.command(&["freeze", "list", "--by", "ada"]).contains("Elections"));
+    served.command(&["lock", "take", "fleet:proxysql-us", "--by", "ada", "--reason", "I am on it"]);
+    assert!(served.command(&["lock", "list", "--by", "ada"]).contains("taken by ada by hand: I am on it"));
+    assert_eq!(brakes(&plan().await), ["kill_switch", "taken_by_hand", "freeze"]);
+
+    let chrome = Chrome::start().await;
+    // The first link was used up above.
+    let link = served.command(&["sign-in", "bob"]);
+    chrome.go(link.trim()).await;
+    chrome.press("#sign-in").await;
+    chrome.wait("[data-kill-switch]").await;
+    chrome.wait("[data-freeze]").await;
+    chrome.wait(r#"[data-lock="fleet:proxysql-us"]"#).await;
+    chrome.picture("held-back").await;
+    chrome.go(&format!("{}/brakes", served.url)).await;
+    chrome.wait("#locks").await;
+    chrome.picture("brakes").await;
+    chrome.type_into("#switch-\\* input[name=reason]", "understood").await;
+    chrome.press("#switch-\\* button").await;
+    chrome.wait("#kill-switch").await;
+    assert!(!brakes(&plan().await).contains(&"kill_switch".to_owned()));
+    chrome.resize(500, 900).await;
+    let overflow = chrome.script("return document.documentElement.scrollWidth - innerWidth").await;
+    assert!(overflow.as_i64().unwrap() <= 0, "{overflow} pixels stick out");
+    let complaints = chrome.console().await;
+    assert!(complaints.is_empty(), "the console says: {complaints:#?}");
+
+    served.command(&["lock", "give-back", "fleet:proxysql-us", "--by", "ada"]);
+    sim.strike(FaultKind::InstanceRefresh { fleet: "proxysql-us".into(), duration_s: 100_000 });
+    let plan = plan().await;
+    assert_eq!(brakes(&plan), ["freeze"]);
+    assert!(plan["foreign"][0]["what"].as_str().unwrap().contains("InProgress"), "{}", plan["foreign"]);
+    assert!(
+        plan["verdict"]["message"].as_str().unwrap().contains("somebody else is at work"),
+        "{}",
+        plan["verdict"]
+    );
+}

@@ -1,0 +1,255 @@
+//! The door to everything that holds Firebreak back: the kill switch, freezes, targets taken by hand, release by force.
+//!
+//! Needs no running engine, so that a person can stop everything from a terminal while no server answers. Each act names its
+//! person and a reason, and is audited in the statement that does it.
+//!
+//! There are no roles yet: whoever is signed in may do all of this, and the audit says who did.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::brake::{EVERYTHING, Freeze, KillSwitch, calendar};
+use domain::{Actor, Clock, Timestamp};
+use store::brakes::Imported;
+use store::locks::{Forced, Held};
+use store::{PgPool, StoreError};
+use uuid::Uuid;
+
+use crate::Topic;
+use crate::bell::ring_everywhere;
+
+/// So many freezes are listed.
+const LISTED: i64 = 500;
+
+/// The door.
+#[derive(Clone)]
+pub struct Brakes {
+    pool: PgPool,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a brake was not set or released.
+#[derive(Debug, thiserror::Error)]
+pub enum BrakeError {
+    /// Nobody would know why.
+    #[error("this needs a reason: it is read by whoever meets it later")]
+    NoReason,
+    /// A name that names nothing.
+    #[error("{0}")]
+    BadName(String),
+    /// A time that makes no sense.
+    #[error("{0}")]
+    BadTime(String),
+    /// The calendar is not understood; nothing of it was taken.
+    #[error("the calendar is not understood, and nothing of it was taken: {0}")]
+    Calendar(#[from] calendar::NotUnderstood),
+    /// There is nothing to release.
+    #[error("{0}")]
+    NotThere(String),
+    /// Somebody holds it.
+    #[error("{0}")]
+    Held(Box<Held>),
+    /// A run that moves keeps its locks.
+    #[error("run {0} is not waiting for a person, so its locks are not released; pause it first")]
+    Moving(Uuid),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything that is on.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct InForce {
+    /// Switches.
+    pub switches: Vec<KillSwitch>,
+    /// Freezes that are not over, those to come included.
+    pub freezes: Vec<Freeze>,
+    /// What is locked, by runs and by people.
+    pub locks: Vec<Held>,
+}
+
+impl Brakes {
+    /// On a database.
+    pub fn new(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
+        Self { pool, clock }
+    }
+
+    /// Clock time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Everything that is on now.
+    pub async fn in_force(&self) -> Result<InForce, BrakeError> {
+        let at = self.clock.now();
+        Ok(InForce {
+            switches: store::brakes::switches(&self.pool).await?,
+            freezes: store::brakes::freezes(&self.pool, at, LISTED).await?,
+            locks: store::locks::all(&self.pool, at).await?,
+        })
+    }
+
+    /// Stops all changes, or those of one runbook. `false` when that was so already.
+    pub async fn stop(&self, runbook: Option<&str>, by: &Actor, reason: &str) -> Result<bool, BrakeError> {
+        let switch = KillSwitch {
+            scope: scope(runbook)?,
+            by: by.name().to_owned(),
+            reason: said(reason)?,
+            since: self.clock.now(),
+        };
+        let on = store::brakes::switch_on(&self.pool, &switch).await?;
+        self.ring().await;
+        Ok(on)
+    }
+
+    /// Allows changes again. Runs that the switch has stopped stay paused until each is resumed.
+    pub async fn allow(&self, runbook: Option<&str>, by: &Actor, reason: &str) -> Result<(), BrakeError> {
+        let (scope, reason) = (scope(runbook)?, said(reason)?);
+        let off = store::brakes::switch_off(&self.pool, &scope, by.name(), &reason, self.clock.now()).await?;
+        self.ring().await;
+        if off { Ok(()) } else { Err(BrakeError::NotThere("that kill switch is not on".into())) }
+    }
+
+    /// Enters a freeze.
+    pub async fn freeze(
+        &self,
+        runbook: Option<&str>,
+        (starts, ends): (Timestamp, Timestamp),
+        by: &Actor,
+        reason: &str,
+    ) -> Result<Freeze, BrakeError> {
+        let now = self.clock.now();
+        if ends <= starts || ends <= now {
+            return Err(BrakeError::BadTime("a freeze must end after it begins, and not in the past".into()));
+        }
+        let freeze = Freeze {
+            id: Uuid::now_v7(),
+            scope: scope(runbook)?,
+            starts,
+            ends,
+            reason: said(reason)?,
+            by: by.name().to_owned(),
+            uid: None,
+        };
+        store::brakes::add_freeze(&self.pool, &freeze, now).await?;
+        self.ring().await;
+        Ok(freeze)
+    }
+
+    /// Lifts a freeze.
+    pub async fn lift(&self, freeze: Uuid, by: &Actor, reason: &str) -> Result<(), BrakeError> {
+        let lifted =
+            store::brakes::lift_freeze(&self.pool, freeze, by.name(), &said(reason)?, self.clock.now())
+                .await?;
+        self.ring().await;
+        if lifted { Ok(()) } else { Err(BrakeError::NotThere("there is no such freeze (any more)".into())) }
+    }
+
+    /// Imports freezes from an iCalendar file; again and again the same file changes nothing.
+    pub async fn import(
+        &self,
+        runbook: Option<&str>,
+        text: &str,
+        zone: Option<&str>,
+        by: &Actor,
+    ) -> Result<Imported, BrakeError> {
+        let now = self.clock.now();
+        let events = calendar::read(text, zone, now)?;
+        let imported =
+            store::brakes::import_freezes(&self.pool, &events, &scope(runbook)?, by.name(), now).await?;
+        self.ring().await;
+        Ok(imported)
+    }
+
+    /// "I am on it": nobody else starts a run on this target until it is given back, or until then.
+    pub async fn take(
+        &self,
+        target: &str,
+        by: &Actor,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) -> Result<(), BrakeError> {
+        let (target, now) = (lock_name(target)?, self.clock.now());
+        if until.is_some_and(|until| until <= now || until - now > TimeDelta::days(366)) {
+            return Err(BrakeError::BadTime("a lock ends in the future, and within a year".into()));
+        }
+        let held = store::locks::take(&self.pool, target, by.name(), &said(reason)?, now, until).await?;
+        self.ring().await;
+        held.map_or(Ok(()), |held| Err(BrakeError::Held(Box::new(held))))
+    }
+
+    /// Gives a target back. Releasing somebody else's needs a reason.
+    pub async fn give_back(&self, target: &str, by: &Actor, reason: Option<&str>) -> Result<(), BrakeError> {
+        let target = lock_name(target)?;
+        let reason = reason.map(str::trim).filter(|r| !r.is_empty());
+        let freed = store::locks::release(&self.pool, target, by.name(), reason, self.clock.now()).await?;
+        self.ring().await;
+        match freed {
+            Some(_) => Ok(()),
+            None if reason.is_some() => {
+                Err(BrakeError::NotThere(format!("nobody has taken `{target}` by hand")))
+            }
+            None => Err(BrakeError::NotThere(format!(
+                "you have not taken `{target}` by hand; to release somebody else's lock, give a reason"
+            ))),
+        }
+    }
+
+    /// Releases a lock of a run that waits for a person. Others may start on the target; the run takes it back before it
+    /// moves again, or stays where it is.
+    pub async fn force(
+        &self,
+        target: &str,
+        run_id: Uuid,
+        by: &Actor,
+        reason: &str,
+    ) -> Result<(), BrakeError> {
+        let target = lock_name(target)?;
+        let now = self.clock.now();
+        let forced =
+            store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason)?, now)
+                .await?;
+        self.ring().await;
+        match forced {
+            Forced::Released => Ok(()),
+            Forced::NotHeld => Err(BrakeError::NotThere(format!("run {run_id} does not hold `{target}`"))),
+            Forced::Moving => Err(BrakeError::Moving(run_id)),
+        }
+    }
+
+    async fn ring(&self) {
+        ring_everywhere(&self.pool, Topic::Brakes).await;
+    }
+}
+
+fn said(reason: &str) -> Result<String, BrakeError> {
+    match reason.trim() {
+        "" => Err(BrakeError::NoReason),
+        reason if reason.len() > 2000 => Err(BrakeError::BadName("a reason has at most 2000 bytes".into())),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
+/// A scope may name a runbook that is not on the shelf (yet): stopping it must not fail for that.
+fn scope(runbook: Option<&str>) -> Result<String, BrakeError> {
+    match runbook.map(str::trim).filter(|name| !name.is_empty()) {
+        None | Some(EVERYTHING) => Ok(EVERYTHING.to_owned()),
+        Some(name) if name.len() <= 60 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+            Ok(name.to_owned())
+        }
+        Some(name) => Err(BrakeError::BadName(format!("`{name}` is not a name of a runbook"))),
+    }
+}
+
+fn lock_name(target: &str) -> Result<&str, BrakeError> {
+    let target = target.trim();
+    let sound = target.len() <= 200
+        && target.split_once(':').is_some_and(|(kind, id)| !kind.is_empty() && !id.is_empty());
+    if sound {
+        Ok(target)
+    } else {
+        Err(BrakeError::BadName(format!(
+            "`{target}` is not the name of a lock; write it as runbooks do, such as `cluster:shard-a` or `fleet:proxysql-us`"
+        )))
+    }
+}

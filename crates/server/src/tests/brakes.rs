@@ -1,0 +1,163 @@
+//! What holds it back: shown, set and released on the pages and over the API.
+
+use axum::http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use super::bench::{Bench, run_of};
+
+#[tokio::test]
+async fn the_kill_switch_is_one_click_and_a_reason_and_stands_big_on_the_situation_page() {
+    let bench = Bench::new().await;
+    let (ada, bob) = (bench.sign_in("ada").await, bench.sign_in("bob").await);
+    let page = ada.get("/").await;
+    assert!(page.text.contains("id=\"stop-everything\"") && !page.text.contains("ALL CHANGES"));
+    let silent = ada.form("/brakes/stop", &[("reason", " "), ("from", "situation")]).await;
+    assert_eq!(silent.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let stopped = ada.form("/brakes/stop", &[("reason", "it acts <strange>"), ("from", "situation")]).await;
+    assert_eq!((stopped.status, stopped.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/"));
+
+    let page = bob.get("/").await;
+    assert!(page.text.contains("ALL CHANGES ARE STOPPED") && page.text.contains("data-kill-switch=\"*\""));
+    assert!(
+        page.text.contains("<b>ada</b>") && page.text.contains("it acts &#60;strange&#62;"),
+        "{}",
+        page.text
+    );
+    let plan = bob.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(plan.text.contains("data-brake=\"kill_switch\"") && plan.text.contains("id=\"start\" disabled"));
+    let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } });
+    let refused = bob.post("/api/v1/runs", "k", &body).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::CONFLICT, &json!("kill_switch")));
+    assert_eq!(refused.json()["brake"]["by"], "ada");
+    assert_eq!(bob.get("/api/v1/situation").await.json()["switches"][0]["reason"], "it acts <strange>");
+
+    let released = bob.form("/brakes/allow", &[("runbook", "*"), ("reason", "understood")]).await;
+    assert_eq!(released.header(header::LOCATION), "/brakes");
+    assert!(!bob.get("/").await.text.contains("ALL CHANGES"));
+    let again = bob.post("/api/v1/brakes/allow", "", &json!({ "reason": "again" })).await;
+    assert_eq!(again.json()["code"], "not_there");
+    let audit = bob.get("/audit").await.text;
+    for action in ["kill switch on", "kill switch off", "start refused: kill_switch"] {
+        assert_eq!(audit.matches(&format!("data-action=\"{action}\"")).count(), 1, "{action}");
+    }
+    assert_eq!(bob.post("/api/v1/runs", "k", &body).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_freeze_asks_for_a_confirmation_on_the_page_and_over_the_api() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let form = [("ends", "2034-05-07T14:00"), ("reason", "holidays"), ("runbook", "")];
+    assert_eq!(person.form("/brakes/freezes", &form).await.status, StatusCode::SEE_OTHER);
+    assert!(person.get("/").await.text.contains("data-freeze="));
+    let page = person.get("/brakes").await;
+    assert!(page.text.contains("holidays") && page.text.contains("7 May 2034 14:00:00"));
+
+    let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "reason": "it is dark" });
+    assert_eq!(person.post("/api/v1/runs", "k", &body).await.json()["code"], "freeze");
+    let mut fields = person.planned("switch-lamp").await;
+    let refused = person.start("switch-lamp", &fields).await;
+    assert!(
+        refused.text.contains("data-problem=\"freeze\"") && refused.text.contains("name=\"despite_freeze\"")
+    );
+    fields.push(("despite_freeze", "true".into()));
+    let run = run_of(&person.start("switch-lamp", &fields).await);
+    let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await;
+    assert!(timeline.text.contains("despite a freeze"), "{}", timeline.text);
+
+    let freezes = person.get("/api/v1/brakes").await.json();
+    let id = freezes["freezes"][0]["id"].as_str().unwrap();
+    let lifted =
+        person.post(&format!("/api/v1/brakes/freezes/{id}/lift"), "", &json!({ "reason": "over" })).await;
+    assert_eq!(lifted.status, StatusCode::OK, "{}", lifted.text);
+    let calendar = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:1\nDTSTART:20340507T140000\nDURATION:PT1H\nEND:VEVENT\nEND:VCALENDAR\n";
+    let homeless = person.post("/api/v1/brakes/freezes/import", "", &json!({ "calendar": calendar })).await;
+    assert_eq!(homeless.json()["code"], "bad_calendar");
+    assert!(homeless.json()["detail"].as_str().unwrap().contains("line 4"), "{}", homeless.text);
+    let zone = json!({ "calendar": calendar, "zone": "Europe/Berlin" });
+    let imported = person.post("/api/v1/brakes/freezes/import", "", &zone).await.json();
+    assert_eq!(imported, json!({ "events": 1, "windows": 1, "replaced": 0 }));
+    let told = person.get("/api/v1/brakes").await.json();
+    assert_eq!(told["freezes"][0]["starts"], "2034-05-07T12:00:00Z");
+    let form = [("calendar", calendar), ("zone", "Europe/Berlin")];
+    assert_eq!(person.form("/brakes/freezes/import", &form).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_limit_is_shown_in_the_plan_and_passed_with_a_reason() {
+    let bench = Bench::new().await;
+    bench.lamp().warm = true;
+    let person = bench.sign_in("ada").await;
+    let fields = person.planned("switch-lamp-limited").await;
+    let run = run_of(&person.start("switch-lamp-limited", &fields).await);
+    bench.until(run, "succeeded").await;
+    bench.lamp().on = false;
+
+    let plan = person.form("/runbooks/switch-lamp-limited/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(
+        plan.text.contains("data-brake=\"limit\"") && plan.text.contains(&run.to_string()),
+        "{}",
+        plan.text
+    );
+    assert!(plan.text.contains("name=\"acknowledge.switching lamps-eu\""));
+    let mut fields = person.planned("switch-lamp-limited").await;
+    let refused = person.start("switch-lamp-limited", &fields).await;
+    assert!(refused.text.contains("data-problem=\"limit\""), "{}", refused.text);
+    fields.push(("acknowledge.switching lamps-eu", "it went out again".into()));
+    bench.until(run_of(&person.start("switch-lamp-limited", &fields).await), "succeeded").await;
+
+    bench.lamp().on = false;
+    let mut body = json!({ "runbook": "switch-lamp-limited", "inputs": { "fleet": "lamps-eu" } });
+    let refused = person.post("/api/v1/runs", "k", &body).await.json();
+    assert_eq!((&refused["code"], &refused["brake"]["at_most"]), (&json!("limit"), &json!(1)));
+    body["acknowledge"] = json!([{ "limit": "switching lamps-eu", "reason": "" }]);
+    assert_eq!(person.post("/api/v1/runs", "k", &body).await.json()["code"], "bad_override");
+    body["acknowledge"][0]["reason"] = "once more".into();
+    assert_eq!(person.post("/api/v1/runs", "k", &body).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_target_is_taken_given_back_and_released_by_force() {
+    let bench = Bench::new().await;
+    let (ada, bob) = (bench.sign_in("ada").await, bench.sign_in("bob").await);
+    let take = [("target", "fleet:lamps-eu"), ("reason", "I am on it")];
+    assert_eq!(ada.form("/brakes/locks", &take).await.status, StatusCode::SEE_OTHER);
+    let page = bob.get("/").await;
+    assert!(page.text.contains("data-lock=\"fleet:lamps-eu\"") && page.text.contains("is on it: I am on it"));
+    let plan = bob.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(plan.text.contains("It cannot start: ada works on `fleet:lamps-eu` by hand"), "{}", plan.text);
+    let own = ada.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(!own.text.contains("id=\"start\" disabled"), "their own runs pass");
+    let taken = bob
+        .post("/api/v1/brakes/locks", "", &json!({ "target": "fleet:lamps-eu", "reason": "me too" }))
+        .await;
+    assert_eq!(
+        (taken.json()["code"].clone(), taken.json()["held"]["holder"].clone()),
+        ("held".into(), "ada".into())
+    );
+    let no_reason =
+        bob.post("/api/v1/brakes/locks/give-back", "", &json!({ "target": "fleet:lamps-eu" })).await;
+    assert_eq!(no_reason.json()["code"], "not_there");
+    let back = ada.form("/brakes/locks/give-back", &[("target", "fleet:lamps-eu")]).await;
+    assert_eq!(back.status, StatusCode::SEE_OTHER);
+
+    let run = run_of(&ada.start("switch-lamp", &ada.planned("switch-lamp").await).await);
+    bench.until(run, "running").await;
+    let force = json!({ "target": "fleet:lamps-eu", "run_id": run, "reason": "it hangs" });
+    assert_eq!(bob.post("/api/v1/brakes/locks/force", "", &force).await.json()["code"], "run_is_moving");
+    let id = uuid::Uuid::now_v7().to_string();
+    ada.form(&format!("/runs/{run}/ask"), &[("ask", "pause"), ("id", &id)]).await;
+    bench.until(run, "paused").await;
+    assert!(bob.get("/brakes").await.text.contains("does not move again before it has the lock back"));
+    assert_eq!(bob.post("/api/v1/brakes/locks/force", "", &force).await.status, StatusCode::OK);
+    assert_eq!(bob.get("/api/v1/brakes").await.json()["locks"], json!([]));
+    bob.form("/brakes/locks", &take).await;
+    let id = uuid::Uuid::now_v7().to_string();
+    let resume = ada.form(&format!("/runs/{run}/ask"), &[("ask", "resume"), ("id", &id)]).await;
+    assert_eq!(resume.status, StatusCode::CONFLICT);
+    assert!(resume.text.contains("taken by bob by hand"), "{}", resume.text);
+    let audit = bob.get("/audit").await.text;
+    assert!(audit.contains("lock released by force") && audit.contains("lock taken by hand"));
+    let told: Value = bob.get("/api/v1/situation").await.json();
+    assert_eq!(told["locks"][0]["kind"], "person");
+}

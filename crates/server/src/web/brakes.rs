@@ -1,0 +1,206 @@
+//! The page of everything that holds Firebreak back, and its forms. Each form does one thing and leads back to where it stood.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::NaiveDateTime;
+use domain::Timestamp;
+use domain::brake::Freeze;
+use engine::InForce;
+use store::locks::Held;
+use uuid::Uuid;
+
+use super::form::field;
+use super::{Frame, html, is_fragment};
+use crate::app::{App, to_the_end};
+use crate::error::Problem;
+use crate::session::Visitor;
+use crate::words;
+
+type Fields = Form<Vec<(String, String)>>;
+
+#[derive(Template)]
+#[template(path = "brakes.html", blocks = ["main"])]
+struct Page {
+    frame: Frame,
+    now: Timestamp,
+    in_force: InForce,
+    person: String,
+    runbooks: Vec<String>,
+    /// Lock names that the inventory suggests.
+    targets: Vec<String>,
+}
+
+impl Page {
+    fn is_on(&self, freeze: &Freeze) -> bool {
+        freeze.starts <= self.now
+    }
+
+    fn is_mine(&self, lock: &Held) -> bool {
+        lock.holder == self.person
+    }
+}
+
+/// `GET /brakes`
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let in_force = app.engine().brakes().in_force().await?;
+    let inventory = app.engine().inventory();
+    let fleets = inventory.fleets.iter().map(|f| format!("fleet:{}", f.id));
+    let page = Page {
+        frame: Frame::new(&app, &visitor, "brakes", "Brakes").live("/events"),
+        now: app.now(),
+        in_force,
+        person: visitor.person.clone(),
+        runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
+        targets: fleets.chain(inventory.clusters.iter().map(|c| format!("cluster:{}", c.id))).collect(),
+    };
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+/// Back to the page that the form stood on.
+fn back(form: &[(String, String)]) -> Response {
+    let to = if field(form, "from") == "situation" { "/" } else { "/brakes" };
+    Redirect::to(to).into_response()
+}
+
+fn runbook(form: &[(String, String)]) -> Option<String> {
+    Some(field(form, "runbook").to_owned()).filter(|name| !name.is_empty())
+}
+
+/// A time in a form: the pages speak UTC.
+fn moment(text: &str) -> Result<Option<Timestamp>, Problem> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let local = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    match local.map(|local| local.and_utc()).or_else(|| text.parse().ok()) {
+        Some(at) => Ok(Some(at)),
+        None => {
+            let detail = format!("`{text}` is not a time.");
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_time", detail)
+                .remedy("Write it in UTC, such as 2024-05-07 14:30.")
+                .link("Back", "/brakes"))
+        }
+    }
+}
+
+/// `POST /brakes/stop`
+pub(crate) async fn stop(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let (brakes, runbook, reason) =
+        (app.engine().brakes(), runbook(&form), field(&form, "reason").to_owned());
+    to_the_end(async move { brakes.stop(runbook.as_deref(), &visitor.actor(), &reason).await }).await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/allow`
+pub(crate) async fn allow(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let (brakes, runbook, reason) =
+        (app.engine().brakes(), runbook(&form), field(&form, "reason").to_owned());
+    to_the_end(async move { brakes.allow(runbook.as_deref(), &visitor.actor(), &reason).await }).await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/freezes`
+pub(crate) async fn freeze(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let (brakes, runbook, reason) =
+        (app.engine().brakes(), runbook(&form), field(&form, "reason").to_owned());
+    let starts = moment(field(&form, "starts"))?.unwrap_or_else(|| app.now());
+    let Some(ends) = moment(field(&form, "ends"))? else {
+        let detail = "A freeze needs an end.";
+        return Err(
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_time", detail).link("Back", "/brakes")
+        );
+    };
+    to_the_end(
+        async move { brakes.freeze(runbook.as_deref(), (starts, ends), &visitor.actor(), &reason).await },
+    )
+    .await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/freezes/{id}/lift`
+pub(crate) async fn lift(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let (brakes, reason) = (app.engine().brakes(), field(&form, "reason").to_owned());
+    to_the_end(async move { brakes.lift(id, &visitor.actor(), &reason).await }).await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/freezes/import`
+pub(crate) async fn import(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let (brakes, runbook) = (app.engine().brakes(), runbook(&form));
+    let calendar = field(&form, "calendar").to_owned();
+    let zone = Some(field(&form, "zone").trim().to_owned()).filter(|zone| !zone.is_empty());
+    to_the_end(async move {
+        brakes.import(runbook.as_deref(), &calendar, zone.as_deref(), &visitor.actor()).await
+    })
+    .await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/locks`
+pub(crate) async fn take(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let brakes = app.engine().brakes();
+    let (target, reason) = (field(&form, "target").to_owned(), field(&form, "reason").to_owned());
+    let until = moment(field(&form, "until"))?;
+    to_the_end(async move { brakes.take(&target, &visitor.actor(), &reason, until).await }).await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/locks/give-back`
+pub(crate) async fn give_back(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let brakes = app.engine().brakes();
+    let (target, reason) = (field(&form, "target").to_owned(), field(&form, "reason").to_owned());
+    to_the_end(async move { brakes.give_back(&target, &visitor.actor(), Some(&reason)).await }).await??;
+    Ok(back(&form))
+}
+
+/// `POST /brakes/locks/force`
+pub(crate) async fn force(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let brakes = app.engine().brakes();
+    let (target, reason) = (field(&form, "target").to_owned(), field(&form, "reason").to_owned());
+    let run_id = field(&form, "run_id").parse().map_err(|_| Problem::not_found("such run"))?;
+    to_the_end(async move { brakes.force(&target, run_id, &visitor.actor(), &reason).await }).await??;
+    Ok(back(&form))
+}
