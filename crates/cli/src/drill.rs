@@ -138,6 +138,8 @@ async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
         reason: Some(drill.title.clone()),
         idem_key: Uuid::now_v7().to_string(),
         plan: None,
+        confirm: None,
+        wait: false,
     };
     Ok(engine.start(request).await?.run_id)
 }

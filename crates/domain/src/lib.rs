@@ -10,6 +10,7 @@
 //! - [`plan`]: what a run would do, told before it does it.
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`audit`]: the hash chain that a journal is.
+//! - [`role`]: who may do what.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
@@ -21,8 +22,10 @@ pub mod audit;
 pub mod clock;
 pub mod inventory;
 pub mod plan;
+pub mod role;
 pub mod run;
 pub mod runbook;
 
 pub use actor::Actor;
 pub use clock::{Clock, Timestamp};
+pub use role::Role;

@@ -28,6 +28,7 @@ mod lease;
 mod library;
 mod perform;
 mod plan;
+mod review;
 mod start;
 mod watch;
 
@@ -47,6 +48,7 @@ use uuid::Uuid;
 pub use bell::Topic;
 pub use library::{Library, Shelf};
 pub use plan::PlanError;
+pub use review::ReviewError;
 pub use start::{StartError, StartRequest, Started};
 pub use watch::WatchSettings;
 
@@ -127,6 +129,9 @@ pub enum AskError {
     /// There is no such run.
     #[error("there is no run {0}")]
     NoSuchRun(Uuid),
+    /// Their role does not allow it.
+    #[error("{0}")]
+    NotAllowed(String),
     /// It is not possible now.
     #[error(transparent)]
     Refused(#[from] domain::run::Refusal),
@@ -178,7 +183,19 @@ impl Engine {
         if journal.is_empty() {
             return Err(AskError::NoSuchRun(run_id));
         }
-        domain::run::answer(&State::replay(&journal)?, ask)?;
+        let (state, now) = (State::replay(&journal)?, self.core.clock.now());
+        domain::run::answer(&state, ask)?;
+        domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
+        domain::run::answer_to(&state, by, ask)?;
+        domain::run::overdue(&state, ask, now)?;
+        if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } = ask
+            && reason.trim().is_empty()
+        {
+            return Err(domain::run::Refusal(format!("to {} takes a reason", ask.verb())).into());
+        }
+        if let Ask::BreakGlass { reason, .. } = ask {
+            review::tell(&self.core, by, run_id, reason).await?;
+        }
         store::inbox::put(&self.core.pool, run_id, id, by, ask, self.core.clock.now()).await?;
         self.core.nudge(run_id);
         self.core.bell.ring(Topic::Inbox(run_id));

@@ -77,6 +77,7 @@ pub(crate) fn table() -> Vec<Route> {
         look("/runs/{id}/events", SignedIn, Stream, get(events::run)),
         act("/runs/{id}/ask", SignedIn, Quick, post(web::runs::ask)),
         look("/audit", SignedIn, Quick, get(web::audit::page)),
+        act("/reviews/{number}/close", SignedIn, Quick, post(web::audit::close)),
         look("/sign-in", Public, Quick, get(web::sign_in::how)),
         look("/sign-in/{token}", Public, Quick, get(web::sign_in::page)),
         act("/sign-in/{token}", Public, Quick, post(web::sign_in::sign_in)),
@@ -94,6 +95,8 @@ pub(crate) fn table() -> Vec<Route> {
         look("/api/v1/runs/{id}/journal", SignedIn, Quick, get(api::runs::journal)),
         act("/api/v1/runs/{id}/ask", SignedIn, Quick, post(api::runs::ask)),
         look("/api/v1/runs/{id}/events", SignedIn, Stream, get(events::run)),
+        look("/api/v1/reviews", SignedIn, Quick, get(api::reviews::list)),
+        act("/api/v1/reviews/{number}/close", SignedIn, Quick, post(api::reviews::close)),
         // For whoever keeps this process alive.
         look("/healthz", Public, Quick, get(api::healthy)),
         look("/readyz", Public, Quick, get(api::ready)),

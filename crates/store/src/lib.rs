@@ -7,7 +7,9 @@
 //! - [`runs`]: start a run, take over what a dead worker left.
 //! - [`journal`]: append to many journals at once, fenced by owner and epoch.
 //! - [`workers`]: leases, on the database's clock.
+//! - [`gate`]: runs that have not begun: they wait for people, or stand in line for their locks.
 //! - [`inbox`]: what people ask of a run.
+//! - [`reviews`]: where somebody went on alone, until somebody else has looked at it.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
@@ -18,11 +20,13 @@ pub mod audit;
 pub mod calls;
 mod error;
 pub mod fleets;
+pub mod gate;
 pub mod inbox;
 pub mod journal;
 pub mod pages;
 pub mod people;
 pub mod private;
+pub mod reviews;
 pub mod runs;
 pub mod workers;
 

@@ -3,6 +3,7 @@
 //! Only the form is judged here: keys, words, types, expressions' syntax. Whether actions and names exist is
 //! [`super::check`]'s to say.
 
+mod approval;
 mod field;
 mod input;
 mod step;
@@ -36,7 +37,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
     }
 }
 
-const KEYS: &[&str] = &["runbook", "title", "when", "risk", "impact", "inputs", "locks", "steps", "verify"];
+const KEYS: &[&str] = &["runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "steps", "verify"];
 
 /// Collects mistakes. Its readers return `None` when they have noted one.
 struct Decoder {
@@ -76,6 +77,7 @@ impl Decoder {
                 )
             });
         let impact = fields.get("impact").and_then(|e| self.template(&e.value));
+        let approval = fields.get("approval").map(|e| self.approval(&e.value));
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
         let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
         let steps =
@@ -90,6 +92,7 @@ impl Decoder {
             when: when?,
             risk: risk?,
             impact,
+            approval: if_given(approval)?,
             inputs,
             locks,
             steps,

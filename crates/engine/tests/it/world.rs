@@ -267,6 +267,8 @@ pub(crate) fn request(key: &str) -> StartRequest {
         reason: Some("a test".into()),
         idem_key: key.into(),
         plan: None,
+        confirm: None,
+        wait: false,
     }
 }
 

@@ -29,13 +29,18 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/v1/runs/{id}`
-pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn one(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Value>, Problem> {
     let run = run::read(&app, id, run::Looks::All).await?;
-    let asks: Vec<_> = run::choices(&run.state)
+    let by = visitor.actor();
+    let asks: Vec<_> = run::choices(&run.state, &by)
         .into_iter()
         .map(|c| json!({ "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not }))
         .collect();
-    Ok(Json(json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks })))
+    Ok(Json(json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "gate": run.gate(&by) })))
 }
 
 /// `GET /api/v1/runs/{id}/journal`
@@ -57,6 +62,11 @@ pub(crate) struct StartBody {
     reason: Option<String>,
     /// The plan that was looked at: when it is not the plan any more, nothing is started.
     plan_hash: Option<String>,
+    /// What is typed to confirm, where the risk demands it.
+    confirm: Option<String>,
+    /// Stand in line for a lock that is held.
+    #[serde(default)]
+    wait: bool,
 }
 
 /// `POST /api/v1/runs`
@@ -89,7 +99,7 @@ pub(crate) async fn start(
 }
 
 async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Result<Started, Problem> {
-    let StartBody { runbook, inputs, reason, plan_hash } = body;
+    let StartBody { runbook, inputs, reason, plan_hash, confirm, wait } = body;
     let idem_key = idem_key(visitor, key)?;
     let plan = match plan_hash {
         None => None,
@@ -98,7 +108,7 @@ async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Resu
             Agreed::Changed(plan) => return Err(changed().with("plan", json!(plan))),
         },
     };
-    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan };
+    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan, confirm, wait };
     Ok(app.start(request).await??)
 }
 

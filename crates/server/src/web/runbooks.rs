@@ -86,6 +86,8 @@ struct Page {
 struct Planned {
     plan: Plan,
     confirmation: Confirmation,
+    /// Stand in line for locks that are held.
+    wait: bool,
     reason: String,
     idem_key: String,
 }
@@ -132,7 +134,7 @@ pub(crate) async fn plan(
     let mut page = draw(&app, &visitor, shelf, runbook, &given);
     match plans::make(&app, &name, &given).await {
         Ok(plan) => {
-            page.plan = Some(offered(plan, &form));
+            page.plan = Some(offered(plan, runbook, &form));
             html(&page)
         }
         Err(error) => refuse(page, *Box::<Refused>::from(error), &form),
@@ -174,7 +176,6 @@ async fn begin(
         Agreed::Changed(plan) => return Err(Refused::showing(changed(), *plan)),
     };
     let showing = |problem: Problem| Refused::showing(problem, plan.clone());
-    Confirmation::of(&plan).check(field(form, "confirm")).map_err(showing)?;
     let reason = Some(field(form, "reason").trim().to_owned()).filter(|r| !r.is_empty());
     let request = StartRequest {
         runbook: name.to_owned(),
@@ -183,6 +184,8 @@ async fn begin(
         reason,
         idem_key: idem_key(visitor, field(form, "idem_key"))?,
         plan: Some(plan.clone()),
+        confirm: Some(field(form, "confirm").to_owned()),
+        wait: !field(form, "wait").is_empty(),
     };
     app.start(request).await?.map_err(|error| showing(error.into()))
 }
@@ -273,11 +276,12 @@ fn ready<'a>(app: &'a App, name: &str) -> Result<(&'a Shelf, &'a Arc<Runbook>), 
     }
 }
 
-fn offered(plan: Plan, form: &[(String, String)]) -> Planned {
+fn offered(plan: Plan, runbook: &Runbook, form: &[(String, String)]) -> Planned {
     let kept = field(form, "idem_key");
     let idem_key = if kept.is_empty() { Uuid::now_v7().to_string() } else { kept.to_owned() };
     Planned {
-        confirmation: Confirmation::of(&plan),
+        confirmation: Confirmation::of(&plan, runbook),
+        wait: !field(form, "wait").is_empty(),
         plan,
         reason: field(form, "reason").to_owned(),
         idem_key,
@@ -293,7 +297,7 @@ fn refuse(mut page: Page, refused: Refused, form: &[(String, String)]) -> Result
         }
     }
     let status = refused.problem.status;
-    page.plan = refused.plan.map(|plan| offered(plan, form));
+    page.plan = refused.plan.map(|plan| offered(plan, &page.runbook, form));
     page.notice = Some(refused.problem);
     with_status(status, &page)
 }
@@ -322,6 +326,12 @@ fn draw(
 
 /// How a plan is read: what changes, what was checked, and all the rest in its order.
 impl Planned {
+    /// A lock is held, and that is all that stands in the way.
+    fn held(&self) -> bool {
+        matches!(&self.plan.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
+            && !self.plan.steps.iter().any(|s| matches!(s.outcome, PlannedOutcome::Stops { .. }))
+    }
+
     fn stops(&self) -> Option<(&str, &str)> {
         match &self.plan.verdict {
             Verdict::Ready => None,
