@@ -37,6 +37,8 @@ pub(crate) struct Situation {
     /// Runs that have not ended.
     pub(crate) runs: Vec<RunRow>,
     pub(crate) locks: Vec<Lock>,
+    /// Where somebody went on alone, and nobody has looked at it yet.
+    pub(crate) reviews: Vec<store::reviews::Review>,
     #[serde(skip)]
     pub(crate) chart: Option<Chart>,
 }
@@ -108,6 +110,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     }
     let runs = store::pages::runs(pool, &RunFilter { open: true, ..RunFilter::default() }, 50).await?;
     let locks = store::pages::locks(pool).await?;
+    let reviews = store::reviews::open(pool).await?;
 
     let fleets: Vec<Fleet> = inventory
         .fleets
@@ -143,7 +146,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         })
         .collect();
     let chart = chart::draw(series, &samples, now - window(), now);
-    Ok(Situation { at: now, findings, fleets, clusters, runs, locks, chart })
+    Ok(Situation { at: now, findings, fleets, clusters, runs, locks, reviews, chart })
 }
 
 /// The newest value of each subject that is not stale.

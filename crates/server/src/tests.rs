@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod gate;
 mod pages;
 mod routes;
 mod sign_in;

@@ -189,8 +189,24 @@ impl Bench {
         }
     }
 
-    pub(crate) fn severe(mut self) -> Self {
-        self.runbook = self.runbook.replace("risk: low", "risk: severe");
+    pub(crate) fn severe(self) -> Self {
+        self.risk("severe")
+    }
+
+    pub(crate) fn risk(mut self, risk: &str) -> Self {
+        self.runbook = self.runbook.replace("risk: low", &format!("risk: {risk}"));
+        self
+    }
+
+    /// With another key at the top of the runbook.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.runbook = self.runbook.replace("locks:", &format!("{line}\nlocks:"));
+        self
+    }
+
+    /// With a clock that goes as fast as the wall's: half an hour is long.
+    pub(crate) fn calm(mut self) -> Self {
+        self.clock = Arc::new(ScaledClock::set(self.clock.now(), 20.0));
         self
     }
 

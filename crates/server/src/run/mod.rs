@@ -94,8 +94,13 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
 }
 
 impl RunView {
-    /// The plan that was approved, if the requester looked at one.
+    /// The plan that is asked about, was accepted after a drift, or else the one that the requester looked at.
     pub(crate) fn plan(&self) -> Option<Plan> {
+        let newer = self.state.drift().map(|drift| &*drift.plan).or(self.state.accepted_plan());
+        newer.cloned().or_else(|| self.seen_plan())
+    }
+
+    fn seen_plan(&self) -> Option<Plan> {
         self.row.plan.clone().and_then(|plan| serde_json::from_value(plan).ok())
     }
 
