@@ -172,7 +172,7 @@ impl Core {
             inputs: prepared.inputs,
             plan: request.plan.as_ref().and_then(|p| serde_json::to_value(p).ok()),
             by: request.by.clone(),
-            idem_key: request.idem_key,
+            idem_key: request.idem_key.clone(),
             locks: if gated.is_some() { Vec::new() } else { prepared.locks },
             owner: core.lease.worker(),
             at,
