@@ -71,9 +71,6 @@ impl FromStr for Role {
     type Err = NoSuchRole;
 
     fn from_str(word: &str) -> Result<Self, NoSuchRole> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.word() == word)
-            .ok_or_else(|| NoSuchRole(word.to_owned()))
+        Self::ALL.into_iter().find(|role| role.word() == word).ok_or_else(|| NoSuchRole(word.to_owned()))
     }
 }

@@ -138,8 +138,10 @@ impl Run {
 
     fn ask(&mut self, by: Actor, ask: Ask) -> Result<(), String> {
         self.inbox += 1;
-        let refused =
-            overdue(&self.state, &ask, self.now).and_then(|()| answer_to(&self.state, &by, &ask)).err().map(|e| e.0);
+        let refused = overdue(&self.state, &ask, self.now)
+            .and_then(|()| answer_to(&self.state, &by, &ask))
+            .err()
+            .map(|e| e.0);
         self.write(Entry::Asked { inbox: self.inbox, by, ask, refused: refused.clone() });
         refused.map_or(Ok(()), Err)
     }
@@ -288,10 +290,7 @@ fn who_may_not_agree_is_told_why() {
     let mut run = waiting(2);
     let why = |run: &mut Run, by: Actor, ask: Ask| run.ask(by, ask).unwrap_err();
     let agree = approve(&run);
-    assert_eq!(
-        why(&mut run, person(1), agree.clone()),
-        "you asked for it, so somebody else must agree"
-    );
+    assert_eq!(why(&mut run, person(1), agree.clone()), "you asked for it, so somebody else must agree");
     assert_eq!(
         why(&mut run, person(4), agree.clone()),
         "to approve takes an approver, and you are a responder"

@@ -60,9 +60,8 @@ pub(crate) async fn agreed(
         return Ok(Agreed::Changed(Box::new(make(app, runbook, inputs).await?)));
     };
     let stored = resolve_inputs(text, app.engine().inventory(), inputs).map_err(StartError::BadInputs)?;
-    let known = app
-        .plans()
-        .find(|plan| plan.hash == hash && plan.runbook_hash == text.hash && plan.inputs == stored);
+    let known =
+        app.plans().find(|plan| plan.hash == hash && plan.runbook_hash == text.hash && plan.inputs == stored);
     if let Some(plan) = known {
         return Ok(Agreed::Yes(Box::new(plan)));
     }

@@ -81,12 +81,8 @@ mod tests {
     }
 
     fn changes(after: i64) -> PlannedOutcome {
-        let change = ObjectChange {
-            object: "a".into(),
-            property: "p".into(),
-            before: json!(0),
-            after: json!(after),
-        };
+        let change =
+            ObjectChange { object: "a".into(), property: "p".into(), before: json!(0), after: json!(after) };
         PlannedOutcome::Changes { changes: vec![change] }
     }
 

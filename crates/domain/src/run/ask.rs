@@ -188,9 +188,7 @@ pub fn answer(state: &State, ask: &Ask) -> Result<(), Refusal> {
         Ask::Pause { .. } => Ok(()),
         Ask::Resume => match state.paused() {
             None => no("the run is not paused"),
-            Some(_) if state.drift().is_some() => {
-                no("the plan has changed: accept the new one, or abort")
-            }
+            Some(_) if state.drift().is_some() => no("the plan has changed: accept the new one, or abort"),
             Some(_) if state.blocked().next().is_some() => {
                 no("a step has failed: retry it, skip it, mark it as done, or abort")
             }

@@ -158,7 +158,9 @@ impl Ballot {
         match ruling {
             Ruling::Approved { at } => format!("approved by {} at {}", self.names(), clock(*at)),
             Ruling::Rejected { by, at, reason } => format!("rejected by {by} at {}: {reason}", clock(*at)),
-            Ruling::Expired { at } => format!("it expired at {}, with {} missing", clock(*at), self.missing()),
+            Ruling::Expired { at } => {
+                format!("it expired at {}, with {} missing", clock(*at), self.missing())
+            }
             Ruling::GlassBroken { by, at, reason } => {
                 format!("{by} broke the glass at {}: {reason}", clock(*at))
             }

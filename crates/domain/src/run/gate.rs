@@ -129,7 +129,8 @@ impl Walker<'_> {
                     }
                     Some(_) => {}
                     None if self.now >= ballot.until => {
-                        let message = format!("{} was not given in time.", capital(&ballot.needs.to_string()));
+                        let message =
+                            format!("{} was not given in time.", capital(&ballot.needs.to_string()));
                         self.record(Entry::Ended { outcome: Outcome::Expired, message });
                     }
                     None => self.wake(ballot.until),

@@ -1,8 +1,8 @@
 //! What a journal means: the fold of its entries, and which entry may follow which.
 
 mod enter;
-mod pass;
 mod node;
+mod pass;
 
 use std::collections::BTreeMap;
 

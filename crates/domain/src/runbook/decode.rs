@@ -37,7 +37,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
     }
 }
 
-const KEYS: &[&str] = &["runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "steps", "verify"];
+const KEYS: &[&str] =
+    &["runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "steps", "verify"];
 
 /// Collects mistakes. Its readers return `None` when they have noted one.
 struct Decoder {

@@ -28,6 +28,8 @@ const COMPARE: &str = "gate:plan";
 impl Driver {
     /// Does what is to be done. `true` when something was written, and what follows must be asked anew.
     pub(super) async fn at_the_gate(&mut self, doorstep: Doorstep) -> Result<bool, Stop> {
+        // The run itself, and what was decided, comes before what follows from it.
+        self.flush().await?;
         match doorstep {
             Doorstep::TakeLocks { in_line } => self.take_locks(in_line).await,
             Doorstep::ComparePlan => {
@@ -46,8 +48,6 @@ impl Driver {
         if self.working.contains_key(&StepPath::from(IN_LINE)) {
             return Ok(false);
         }
-        // The run itself, and what was decided, comes before what follows from it.
-        self.flush().await?;
         let locks = self.state.locks().to_vec();
         if self.pass(Entry::Admitted { locks: locks.clone() }, Claim::Take(&locks)).await? {
             return Ok(true);

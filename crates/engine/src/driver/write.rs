@@ -143,7 +143,8 @@ impl Driver {
         // A run that is over already is created running, and ended by the second commit, which releases its locks. A gate is
         // never without its run, nor a run without its gate.
         let over = self.state.outcome().is_some();
-        let opening = 1 + usize::from(matches!(records.get(1), Some(r) if matches!(r.entry, Entry::Gated { .. })));
+        let opening =
+            1 + usize::from(matches!(records.get(1), Some(r) if matches!(r.entry, Entry::Gated { .. })));
         let (first, rest) = records.split_at(if over { opening } else { records.len() });
         let begin = if over {
             Append::new(run.id, first, self.link, &State::replay(first)?)

@@ -179,9 +179,14 @@ async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_rev
     assert!(matches!(engine.close_review(id, &dee, "fine").await, Err(ReviewError::NotAllowed(_))));
     assert!(matches!(engine.close_review(id, &bob(), " ").await, Err(ReviewError::NoNote)));
     engine.close_review(id, &bob(), "it was right").await.unwrap();
-    assert!(matches!(engine.close_review(id, &cy(), "too").await, Err(ReviewError::Closed(by)) if by == "bob"));
+    assert!(
+        matches!(engine.close_review(id, &cy(), "too").await, Err(ReviewError::Closed(by)) if by == "bob")
+    );
     assert_eq!(store::reviews::open(bench.pool()).await.unwrap(), []);
-    assert_eq!(store::reviews::of_run(bench.pool(), run).await.unwrap()[0].note.as_deref(), Some("it was right"));
+    assert_eq!(
+        store::reviews::of_run(bench.pool(), run).await.unwrap()[0].note.as_deref(),
+        Some("it was right")
+    );
 }
 
 /// A run that holds the lock until `go` is 1.
@@ -212,7 +217,9 @@ async fn who_comes_first_is_served_first_also_by_those_who_do_not_wait() {
     let ahead = store::gate::ahead(bench.pool(), second).await.unwrap();
     let told: Vec<_> = ahead.iter().map(|a| (a.run_id, a.holds)).collect();
     assert_eq!(told, [(holder, true), (first, false)]);
-    assert!(matches!(here.start(request("impatient")).await, Err(StartError::Locked(h)) if h.run_id == holder));
+    assert!(
+        matches!(here.start(request("impatient")).await, Err(StartError::Locked(h)) if h.run_id == holder)
+    );
     // One that is aborted in the line is out of it.
     let third = started(&here, waiting("third")).await;
     queued(&bench, third).await;
@@ -301,16 +308,17 @@ async fn a_world_that_drifted_is_shown_and_asks_for_a_new_plan() {
     let held = store::pages::locks(bench.pool()).await.unwrap();
     assert_eq!(held.len(), 1, "a run that is paused keeps its locks");
 
-    assert!(says(asks(&engine, run, &Actor::person("ana"), Ask::Resume).await.unwrap_err()).contains("accept"));
+    assert!(
+        says(asks(&engine, run, &Actor::person("ana"), Ask::Resume).await.unwrap_err()).contains("accept")
+    );
     let stale = Ask::AcceptPlan { plan_hash: "0".repeat(64) };
     assert!(asks(&engine, run, &Actor::person("ana"), stale).await.is_err());
     // It drifts again before it is accepted: the new plan is compared, too.
     let accept = Ask::AcceptPlan { plan_hash: drift.plan.hash.clone() };
     bench.world.put("a", 3);
     ask(&engine, run, accept).await;
-    let again = |s: &domain::run::State| {
-        s.drift().is_some_and(|d| d.plan.changes().next().unwrap().before == 3)
-    };
+    let again =
+        |s: &domain::run::State| s.drift().is_some_and(|d| d.plan.changes().next().unwrap().before == 3);
     let state = bench.until(run, "drifted again", again).await;
     ask(&engine, run, Ask::AcceptPlan { plan_hash: state.drift().unwrap().plan.hash.clone() }).await;
     assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
@@ -341,7 +349,8 @@ async fn a_plan_that_still_holds_starts_and_a_start_without_one_is_compared_with
     let engine = bench.engine(LONG).await;
     let run = started(&engine, planned(&engine, "key").await).await;
     bench.ended(run).await;
-    let kinds = |journal: Vec<domain::run::Record>| journal.iter().map(|r| r.entry.kind()).collect::<Vec<_>>();
+    let kinds =
+        |journal: Vec<domain::run::Record>| journal.iter().map(|r| r.entry.kind()).collect::<Vec<_>>();
     assert_eq!(kinds(bench.journal(run).await)[..3], ["requested", "plan_holds", "intent"]);
     bench.world.put("a", 0);
     let run = started(&engine, request("no plan")).await;

@@ -40,7 +40,9 @@ pub(crate) async fn one(
         .into_iter()
         .map(|c| json!({ "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not }))
         .collect();
-    Ok(Json(json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "gate": run.gate(&by) })))
+    Ok(Json(
+        json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "gate": run.gate(&by) }),
+    ))
 }
 
 /// `GET /api/v1/runs/{id}/journal`
@@ -108,7 +110,8 @@ async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Resu
             Agreed::Changed(plan) => return Err(changed().with("plan", json!(plan))),
         },
     };
-    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan, confirm, wait };
+    let request =
+        StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan, confirm, wait };
     Ok(app.start(request).await??)
 }
 

@@ -29,7 +29,13 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(super) fn new(state: &State, by: &Actor, ask: &Ask, label: &'static str, says: impl Into<String>) -> Self {
+    pub(super) fn new(
+        state: &State,
+        by: &Actor,
+        ask: &Ask,
+        label: &'static str,
+        says: impl Into<String>,
+    ) -> Self {
         let takeback = match ask {
             Ask::Abort { takeback: Takeback::All, .. } => "all",
             Ask::Abort { takeback: Takeback::Finally, .. } => "finally",
@@ -90,7 +96,13 @@ pub(crate) fn choices(state: &State, by: &Actor) -> Vec<Choice> {
             "Abort, keep changes",
             kept,
         ),
-        Choice::new(state, by, &Ask::Abort { takeback: Takeback::All, reason: reason() }, "Abort and undo", undo),
+        Choice::new(
+            state,
+            by,
+            &Ask::Abort { takeback: Takeback::All, reason: reason() },
+            "Abort and undo",
+            undo,
+        ),
     ]
 }
 
@@ -112,10 +124,7 @@ pub(crate) struct Decision {
 }
 
 /// All steps that wait for a person, with what can be decided.
-pub(super) fn decisions(
-    state: &State,
-    by: &Actor,
-    title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
+pub(super) fn decisions(state: &State, by: &Actor, title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
     let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
     let waiting =
         state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));

@@ -92,21 +92,10 @@ pub(super) fn view(run: &RunView, by: &Actor) -> GateView {
             choices: vec![Choice::new(&run.state, by, &accept, "Accept the new plan", says)],
         }
     });
-    GateView {
-        approvals: approvals.collect(),
-        drift,
-        ahead: run.ahead.clone(),
-        reviews: run.reviews.clone(),
-    }
+    GateView { approvals: approvals.collect(), drift, ahead: run.ahead.clone(), reviews: run.reviews.clone() }
 }
 
-fn approval(
-    run: &RunView,
-    by: &Actor,
-    step: Option<&StepPath>,
-    ballot: &Ballot,
-    open: bool,
-) -> ApprovalView {
+fn approval(run: &RunView, by: &Actor, step: Option<&StepPath>, ballot: &Ballot, open: bool) -> ApprovalView {
     let (plan_hash, reason) = (ballot.plan_hash.clone(), String::new);
     let at = || step.cloned();
     let choices = if open {
@@ -130,7 +119,9 @@ fn approval(
     };
     let message = step.and_then(|step| {
         run.journal.iter().rev().find_map(|record| match &record.entry {
-            domain::run::Entry::AwaitsApproval { step: of, message, .. } if of == step => Some(message.clone()),
+            domain::run::Entry::AwaitsApproval { step: of, message, .. } if of == step => {
+                Some(message.clone())
+            }
             _ => None,
         })
     });

@@ -8,9 +8,9 @@ mod timeline;
 
 use std::sync::Arc;
 
+use domain::Actor;
 use domain::Timestamp;
 use domain::plan::Plan;
-use domain::Actor;
 use domain::run::{Ask, Entry, Record, State};
 use domain::runbook::{self, Runbook};
 use store::calls::Call;

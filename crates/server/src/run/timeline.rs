@@ -52,7 +52,9 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
         Entry::Gated { approval: Some(approval) } => {
             (Tone::Warn, Icon::Question, format!("Waits for {approval}"))
         }
-        Entry::Gated { approval: None } => (Tone::Wait, Icon::Clock, "Will begin once its locks are free".into()),
+        Entry::Gated { approval: None } => {
+            (Tone::Wait, Icon::Clock, "Will begin once its locks are free".into())
+        }
         Entry::Queued { target, held_by } => {
             (Tone::Wait, Icon::Clock, format!("Stands in line for {target}, held by {held_by}"))
         }
@@ -60,7 +62,11 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
         Entry::PlanHolds { .. } => (Tone::Ok, Icon::Check, "Looked again: the plan still holds".into()),
         Entry::Drifted { differences, .. } => {
             let count = differences.len();
-            (Tone::Warn, Icon::Alert, format!("Looked again: {count} steps would do something else than was seen"))
+            (
+                Tone::Warn,
+                Icon::Alert,
+                format!("Looked again: {count} steps would do something else than was seen"),
+            )
         }
         Entry::AwaitsApproval { approval, message, .. } => {
             (Tone::Warn, Icon::Question, format!("Waits for {approval}: {message}"))

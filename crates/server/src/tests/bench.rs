@@ -218,8 +218,9 @@ pub(super) struct Person<'a> {
 impl Bench {
     pub(super) async fn new() -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
-        let severe =
-            SWITCH.replace("switch-lamp", "switch-lamp-severe").replace("risk: medium", "risk: severe\napproval: { within: 150h }");
+        let severe = SWITCH
+            .replace("switch-lamp", "switch-lamp-severe")
+            .replace("risk: medium", "risk: severe\napproval: { within: 150h }");
         let broken = "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: []\n".to_owned();
         let files = [
             ("switch-lamp.yaml".to_owned(), SWITCH.to_owned()),

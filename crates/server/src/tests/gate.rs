@@ -24,7 +24,10 @@ async fn a_severe_runbook_waits_for_another_person_who_approves_the_plan_on_its_
     let bob = bench.sign_in_as("bob", Role::Approver).await;
     let body = json!({ "runbook": "switch-lamp-severe", "inputs": { "fleet": "lamps-eu" } });
     let alone = ada.post("/api/v1/runs", "k", &body).await;
-    assert_eq!((alone.status, &alone.json()["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("plan_needed")));
+    assert_eq!(
+        (alone.status, &alone.json()["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("plan_needed"))
+    );
 
     let plan = ada.form("/runbooks/switch-lamp-severe/plan", &[("input.fleet", "lamps-eu")]).await;
     assert!(plan.text.contains("It begins after the approval of an approver"), "{}", plan.text);
@@ -153,7 +156,9 @@ async fn what_became_different_is_shown_side_by_side_and_accepted_by_a_person() 
     bench.until(run, "paused").await;
     let page = ada.get(&format!("/runs/{run}")).await;
     assert!(page.text.contains("The world has changed since the plan was made"), "{}", page.text);
-    assert!(page.text.contains("data-difference=\"switch\"") && page.text.contains("lamp lamps-eu: on no → yes"));
+    assert!(
+        page.text.contains("data-difference=\"switch\"") && page.text.contains("lamp lamps-eu: on no → yes")
+    );
     assert!(page.text.contains("would stop: The lamp is on already."));
     let told = ada.get(&format!("/api/v1/runs/{run}")).await.json();
     let hash = told["gate"]["drift"]["plan_hash"].as_str().unwrap().to_owned();

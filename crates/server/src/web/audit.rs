@@ -49,12 +49,7 @@ pub(crate) async fn close(
 }
 
 /// Closes a review, and goes on to the end of it even if the browser hangs up.
-pub(crate) async fn close_review(
-    app: &App,
-    visitor: &Visitor,
-    id: i64,
-    note: &str,
-) -> Result<(), Problem> {
+pub(crate) async fn close_review(app: &App, visitor: &Visitor, id: i64, note: &str) -> Result<(), Problem> {
     let (engine, by, note) = (app.engine().clone(), visitor.actor(), note.to_owned());
     to_the_end(async move { engine.close_review(id, &by, &note).await })
         .await?

@@ -37,8 +37,7 @@ impl Walker<'_> {
                 self.fail(path, error, Value::Null)
             }
             None if self.now >= ballot.until => {
-                let error =
-                    not_given("approval_expired", format!("{} was not given in time", ballot.needs));
+                let error = not_given("approval_expired", format!("{} was not given in time", ballot.needs));
                 self.fail(path, error, Value::Null)
             }
             None => {

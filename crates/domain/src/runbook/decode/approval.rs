@@ -34,11 +34,7 @@ impl Decoder {
         let otherwise = fields.get("otherwise").map_or(Some(OnFailure::Fail), |e| {
             self.choice(
                 &e.value,
-                &[
-                    ("fail", OnFailure::Fail),
-                    ("continue", OnFailure::Continue),
-                    ("pause", OnFailure::Pause),
-                ],
+                &[("fail", OnFailure::Fail), ("continue", OnFailure::Continue), ("pause", OnFailure::Pause)],
             )
         });
         Some(Approve { approval: approval?, message: message?, otherwise: otherwise? })

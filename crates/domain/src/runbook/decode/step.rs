@@ -157,8 +157,10 @@ impl Decoder {
     }
 
     fn body(&mut self, fields: &Fields<'_>) -> Option<(Body, Pos)> {
-        let bodies: Vec<&Entry> =
-            ["each", "use", "assert", "approve", "value"].into_iter().filter_map(|key| fields.get(key)).collect();
+        let bodies: Vec<&Entry> = ["each", "use", "assert", "approve", "value"]
+            .into_iter()
+            .filter_map(|key| fields.get(key))
+            .collect();
         match bodies.as_slice() {
             [] => {
                 let remedy = "add one of `use:` (an action), `assert:` (a guard), `approve:` (others must agree), `each:` (for every item) or `value:`";
@@ -216,7 +218,9 @@ impl Decoder {
                             .to_owned()
                     }
                     ("at_once", _) => "`at_once` belongs to `each`".to_owned(),
-                    ("message", _) => "`message` belongs to `assert` and `approve`; describe a step with `why`".to_owned(),
+                    ("message", _) => {
+                        "`message` belongs to `assert` and `approve`; describe a step with `why`".to_owned()
+                    }
                     ("undo" | "finally" | "one_way", "each … steps") => {
                         format!("put `{key}` on the step inside that makes the change")
                     }
