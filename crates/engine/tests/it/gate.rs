@@ -21,7 +21,7 @@ steps:
     use: world.look
     with: { name: go }
     until: out.value == 1
-    every: 20s
+    every: 5s
     timeout: 100h
 "#;
 
