@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use domain::Role;
 use engine::WatchSettings;
 use sim::{Sim, World};
 use store::private;
@@ -64,7 +65,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     })
     .await?;
     let public_url = format!("http://{}", args.listen);
-    let link = server::sign_in_link(&pool, &args.name, &public_url).await?;
+    let link = server::sign_in_link(&pool, &args.name, Role::Admin, &public_url).await?;
     say(format!(
         "\nThe incident of 7 May 2024 begins now, {} times as fast as it was.\n\n    {link}\n\n\
          Open the link. Within a minute logins to shard-b begin to fail; \"Replace ProxySQL hosts\" recovers it.\n\

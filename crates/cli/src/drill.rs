@@ -139,6 +139,8 @@ async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
         idem_key: Uuid::now_v7().to_string(),
         plan: None,
         overrides: domain::brake::Overrides::default(),
+        confirm: None,
+        wait: false,
     };
     Ok(engine.start(request).await?.run_id)
 }
@@ -148,7 +150,8 @@ async fn watch(engine: &Engine, run_id: Uuid, patience: Timestamp) -> anyhow::Re
     let mut rings = engine.listen();
     loop {
         let run = store::pages::run(engine.pool(), run_id).await?.context("the run is gone")?;
-        let waits_for_a_person = ["paused", "stuck", "outcome_unknown"].contains(&run.state.as_str());
+        let waits_for_a_person =
+            ["waiting_for_approval", "paused", "stuck", "outcome_unknown"].contains(&run.state.as_str());
         if run.ended_at.is_some() || waits_for_a_person || engine.clock().now() > patience {
             return Ok(run);
         }

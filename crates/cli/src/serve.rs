@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Role};
 use engine::WatchSettings;
 use engine::clock::SystemClock;
 
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// The configuration file; deploy/firebreak.yaml is a commented sample
     #[arg(long, env = "FIREBREAK_CONFIG")]
     config: PathBuf,
-    /// Print a sign-in link for this person at start
+    /// Print a sign-in link for this person at start, as an admin: whoever reads this terminal may do as much anyway
     #[arg(long, default_value = "on-call")]
     sign_in: String,
 }
@@ -51,7 +51,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         .await?;
         let listener = app::listen(config.listen).await?;
         if !greeted {
-            let link = server::sign_in_link(&pool, &args.sign_in, &public_url).await?;
+            let link = server::sign_in_link(&pool, &args.sign_in, Role::Admin, &public_url).await?;
             say(format!("Firebreak listens on {public_url}\nSign in once, within 15 minutes: {link}"));
             greeted = true;
         }

@@ -240,7 +240,7 @@ impl Brake {
     /// How this one may get past it.
     pub fn way(&self, by: &Actor) -> Way {
         match (self, by) {
-            (Self::HandLock(lock), Actor::Person { name }) if lock.holder == *name => Way::Free,
+            (Self::HandLock(lock), Actor::Person { name, .. }) if lock.holder == *name => Way::Free,
             (Self::Freeze(_), Actor::Person { .. }) => Way::Confirm,
             (Self::Limit(_), Actor::Person { .. }) => Way::Acknowledge,
             _ => Way::None,

@@ -11,6 +11,7 @@
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
+//! - [`role`]: who may do what.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
@@ -23,8 +24,10 @@ pub mod brake;
 pub mod clock;
 pub mod inventory;
 pub mod plan;
+pub mod role;
 pub mod run;
 pub mod runbook;
 
 pub use actor::Actor;
 pub use clock::{Clock, Timestamp};
+pub use role::Role;

@@ -4,6 +4,9 @@
 //! only exists later is said to be "known after" the step that makes it, never guessed. Its hash covers the runbook's
 //! text, the inputs and every change with the facts it rests on.
 
+mod confirm;
+mod drift;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -13,6 +16,9 @@ use crate::action::{ForeignWork, ObjectChange};
 use crate::brake::Brake;
 use crate::run::StepPath;
 use crate::runbook::Risk;
+
+pub use confirm::to_type;
+pub use drift::{Difference, differences};
 
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,21 +143,22 @@ pub enum PlannedOutcome {
 impl Plan {
     /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what.
     pub fn digest(&self) -> String {
-        let material: Vec<_> = self
-            .steps
-            .iter()
-            .filter(|s| {
-                matches!(
-                    s.outcome,
-                    PlannedOutcome::Changes { .. }
-                        | PlannedOutcome::AlreadySo
-                        | PlannedOutcome::Stops { .. }
-                        | PlannedOutcome::Skipped { .. }
-                )
-            })
-            .collect();
+        let material: Vec<_> = self.material().collect();
         let text = serde_json::json!([self.runbook_hash, self.inputs, material]).to_string();
         hex::encode(Sha256::digest(text))
+    }
+
+    /// The steps that the hash stands for.
+    pub fn material(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps.iter().filter(|s| {
+            matches!(
+                s.outcome,
+                PlannedOutcome::Changes { .. }
+                    | PlannedOutcome::AlreadySo
+                    | PlannedOutcome::Stops { .. }
+                    | PlannedOutcome::Skipped { .. }
+            )
+        })
     }
 
     /// All objects that would change.

@@ -3,13 +3,13 @@
 //! Needs no running engine, so that a person can stop everything from a terminal while no server answers. Each act names its
 //! person and a reason, and is audited in the statement that does it.
 //!
-//! There are no roles yet: whoever is signed in may do all of this, and the audit says who did.
+//! Responders and above may do all of this, but releasing what somebody else holds, which is an admin's.
 
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::brake::{EVERYTHING, Freeze, KillSwitch, calendar};
-use domain::{Actor, Clock, Timestamp};
+use domain::{Actor, Clock, Role, Timestamp};
 use store::brakes::Imported;
 use store::locks::{Forced, Held};
 use store::{PgPool, StoreError};
@@ -31,6 +31,14 @@ pub struct Brakes {
 /// Why a brake was not set or released.
 #[derive(Debug, thiserror::Error)]
 pub enum BrakeError {
+    /// Their role does not allow it.
+    #[error("this takes {}, and you are {}", needs.one(), is.one())]
+    NotAllowed {
+        /// The least role that may.
+        needs: Role,
+        /// Theirs.
+        is: Role,
+    },
     /// Nobody would know why.
     #[error("this needs a reason: it is read by whoever meets it later")]
     NoReason,
@@ -91,6 +99,7 @@ impl Brakes {
 
     /// Stops all changes, or those of one runbook. `false` when that was so already.
     pub async fn stop(&self, runbook: Option<&str>, by: &Actor, reason: &str) -> Result<bool, BrakeError> {
+        permit(by, Role::Responder)?;
         let switch = KillSwitch {
             scope: scope(runbook)?,
             by: by.name().to_owned(),
@@ -104,6 +113,7 @@ impl Brakes {
 
     /// Allows changes again. Runs that the switch has stopped stay paused until each is resumed.
     pub async fn allow(&self, runbook: Option<&str>, by: &Actor, reason: &str) -> Result<(), BrakeError> {
+        permit(by, Role::Responder)?;
         let (scope, reason) = (scope(runbook)?, said(reason)?);
         let off = store::brakes::switch_off(&self.pool, &scope, by.name(), &reason, self.clock.now()).await?;
         self.ring().await;
@@ -118,6 +128,7 @@ impl Brakes {
         by: &Actor,
         reason: &str,
     ) -> Result<Freeze, BrakeError> {
+        permit(by, Role::Responder)?;
         let now = self.clock.now();
         if ends <= starts || ends <= now {
             return Err(BrakeError::BadTime("a freeze must end after it begins, and not in the past".into()));
@@ -138,6 +149,7 @@ impl Brakes {
 
     /// Lifts a freeze.
     pub async fn lift(&self, freeze: Uuid, by: &Actor, reason: &str) -> Result<(), BrakeError> {
+        permit(by, Role::Responder)?;
         let lifted =
             store::brakes::lift_freeze(&self.pool, freeze, by.name(), &said(reason)?, self.clock.now())
                 .await?;
@@ -153,6 +165,7 @@ impl Brakes {
         zone: Option<&str>,
         by: &Actor,
     ) -> Result<Imported, BrakeError> {
+        permit(by, Role::Responder)?;
         let now = self.clock.now();
         let events = calendar::read(text, zone, now)?;
         let imported =
@@ -169,6 +182,7 @@ impl Brakes {
         reason: &str,
         until: Option<Timestamp>,
     ) -> Result<(), BrakeError> {
+        permit(by, Role::Responder)?;
         let (target, now) = (lock_name(target)?, self.clock.now());
         if until.is_some_and(|until| until <= now || until - now > TimeDelta::days(366)) {
             return Err(BrakeError::BadTime("a lock ends in the future, and within a year".into()));
@@ -180,12 +194,17 @@ impl Brakes {
 
     /// Gives a target back. Releasing somebody else's needs a reason.
     pub async fn give_back(&self, target: &str, by: &Actor, reason: Option<&str>) -> Result<(), BrakeError> {
+        permit(by, Role::Responder)?;
         let target = lock_name(target)?;
         let reason = reason.map(str::trim).filter(|r| !r.is_empty());
-        let freed = store::locks::release(&self.pool, target, by.name(), reason, self.clock.now()).await?;
+        let others = reason.filter(|_| by.role() >= Role::Admin);
+        let freed = store::locks::release(&self.pool, target, by.name(), others, self.clock.now()).await?;
         self.ring().await;
         match freed {
             Some(_) => Ok(()),
+            None if reason.is_some() && others.is_none() => {
+                Err(BrakeError::NotAllowed { needs: Role::Admin, is: by.role() })
+            }
             None if reason.is_some() => {
                 Err(BrakeError::NotThere(format!("nobody has taken `{target}` by hand")))
             }
@@ -204,6 +223,7 @@ impl Brakes {
         by: &Actor,
         reason: &str,
     ) -> Result<(), BrakeError> {
+        permit(by, Role::Admin)?;
         let target = lock_name(target)?;
         let now = self.clock.now();
         let forced =
@@ -220,6 +240,11 @@ impl Brakes {
     async fn ring(&self) {
         ring_everywhere(&self.pool, Topic::Brakes).await;
     }
+}
+
+fn permit(by: &Actor, needs: Role) -> Result<(), BrakeError> {
+    let is = by.role();
+    if is < needs { Err(BrakeError::NotAllowed { needs, is }) } else { Ok(()) }
 }
 
 fn said(reason: &str) -> Result<String, BrakeError> {

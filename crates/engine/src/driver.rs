@@ -11,6 +11,8 @@
 mod rest;
 mod write;
 
+mod gate;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -118,6 +120,7 @@ impl Driver {
         core: &Arc<Core>,
         program: Program,
         entry: Entry,
+        gated: Option<Entry>,
         birth: Birth,
     ) -> (Self, mpsc::UnboundedSender<Nudge>) {
         // A request is legal as the first entry by construction; should it ever not be, replaying the journal says why.
@@ -127,6 +130,8 @@ impl Driver {
         let (mut driver, nudge) = Self::new(core, run_id, 1, program, (state, link));
         driver.birth = Some(Box::new(birth));
         driver.pending.records.push(record);
+        // So is a gate as the second one.
+        driver.push(gated.into_iter().collect()).unwrap_or_else(|e| unreachable!("{e}"));
         (driver, nudge)
     }
 
@@ -231,6 +236,11 @@ impl Driver {
         if self.draining {
             self.drain().await?;
         } else {
+            if let Some(doorstep) = moves.gate
+                && self.at_the_gate(doorstep).await?
+            {
+                return Ok(());
+            }
             for perform in moves.perform {
                 self.set_going(perform);
             }
@@ -310,7 +320,10 @@ impl Driver {
             }
         };
         for wish in wishes {
-            let refused = domain::run::answer(&self.state, &wish.ask).err().map(|e| e.0);
+            let refused = domain::run::overdue(&self.state, &wish.ask, self.now())
+                .and_then(|()| domain::run::answer_to(&self.state, &wish.by, &wish.ask))
+                .err()
+                .map(|e| e.0);
             self.push(vec![Entry::Asked { inbox: wish.n, by: wish.by, ask: wish.ask, refused }])?;
         }
         Ok(())
@@ -341,6 +354,9 @@ impl Driver {
             self.working.remove(&report.step);
         } else if let Some(work) = self.working.get_mut(&report.step) {
             work.brief = false;
+        }
+        if gate::is_stale(&report, &self.state) {
+            return Ok(());
         }
         // A look that was cut short (the run is being ended) may still report: its step is over, nobody waits for it.
         if self.state.node(&report.step).is_some_and(|n| n.status.is_over()) {

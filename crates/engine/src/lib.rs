@@ -37,6 +37,7 @@ mod observer;
 mod perform;
 mod plan;
 mod reader;
+mod review;
 mod start;
 mod take_over;
 mod texts;
@@ -63,6 +64,7 @@ pub use brakes::{BrakeError, Brakes, InForce};
 pub use library::{Library, Shelf};
 pub use observer::{Budget, Counts};
 pub use plan::PlanError;
+pub use review::ReviewError;
 pub use start::{StartError, StartRequest, Started};
 pub use watch::WatchSettings;
 
@@ -163,6 +165,9 @@ pub enum AskError {
     /// There is no such run.
     #[error("there is no run {0}")]
     NoSuchRun(Uuid),
+    /// Their role does not allow it.
+    #[error("{0}")]
+    NotAllowed(String),
     /// It is not possible now.
     #[error(transparent)]
     Refused(#[from] domain::run::Refusal),
@@ -225,8 +230,19 @@ impl Engine {
         if journal.is_empty() {
             return Err(AskError::NoSuchRun(run_id));
         }
-        domain::run::answer(&State::replay(&journal)?, ask)?;
-        let now = self.core.clock.now();
+        let (state, now) = (State::replay(&journal)?, self.core.clock.now());
+        domain::run::answer(&state, ask)?;
+        domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
+        domain::run::answer_to(&state, by, ask)?;
+        domain::run::overdue(&state, ask, now)?;
+        if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } = ask
+            && reason.trim().is_empty()
+        {
+            return Err(domain::run::Refusal(format!("to {} takes a reason", ask.verb())).into());
+        }
+        if let Ask::BreakGlass { reason, .. } = ask {
+            review::tell(&self.core, by, run_id, reason).await?;
+        }
         if matches!(ask, Ask::Pause { .. }) {
             store::inbox::put(&self.core.pool, run_id, id, by, ask, now).await?;
         } else if let Some(held) =

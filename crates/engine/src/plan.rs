@@ -35,19 +35,24 @@ impl Engine {
     /// What a start with these inputs would do now. Changes nothing.
     pub async fn plan(&self, runbook: &str, inputs: &Map<String, Value>) -> Result<Plan, PlanError> {
         let (run_id, by) = nobody();
-        let Prepared { runbook, inputs, title, locks, limits, program } =
-            self.core.prepare(runbook, inputs, run_id, &by)?;
+        self.core.plan(self.core.prepare(runbook, inputs, run_id, &by)?).await
+    }
+}
+
+impl Core {
+    /// What a run that is prepared like this would do now.
+    pub(crate) async fn plan(&self, prepared: Prepared) -> Result<Plan, PlanError> {
+        let Prepared { runbook, inputs, title, locks, limits, program } = prepared;
         let held: HashMap<_, _> =
-            store::pages::locks(&self.core.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
-        let now = self.core.clock.now();
-        let brakes =
-            store::brakes::against(&self.core.pool, &runbook.name, &by, &locks, &limits, now).await?;
+            store::pages::locks(&self.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
+        let (now, (_, by)) = (self.clock.now(), nobody());
+        let brakes = store::brakes::against(&self.pool, &runbook.name, &by, &locks, &limits, now).await?;
         let locks: Vec<_> = locks
             .into_iter()
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
         let mut planner = Planner {
-            core: &self.core,
+            core: self,
             program: &program,
             steps: Vec::new(),
             foreign: Vec::new(),
@@ -70,7 +75,7 @@ impl Engine {
             Ok(other) => other.to_string(),
             Err(e) => e.to_string(),
         });
-        let customers_percent = self.core.reach(&inputs);
+        let customers_percent = self.reach(&inputs);
         let mut plan = Plan {
             runbook: runbook.name.clone(),
             runbook_hash: runbook.hash.clone(),
@@ -84,15 +89,13 @@ impl Engine {
             steps,
             verdict,
             customers_percent,
-            at: self.core.clock.now(),
+            at: self.clock.now(),
             hash: String::new(),
         };
         plan.hash = plan.digest();
         Ok(plan)
     }
-}
 
-impl Core {
     /// Share of all customers on the clusters that the inputs reach, directly or through a fleet.
     fn reach(&self, inputs: &Map<String, Value>) -> f64 {
         let ids: Vec<_> = inputs.values().filter_map(Value::as_str).collect();
@@ -170,6 +173,11 @@ impl Planner<'_> {
                 }
                 Err(e) => self.not_told(step, path, e),
             },
+            Body::Approve(approve) => {
+                let until = approve.approval.to_string();
+                self.tell(step, path, PlannedOutcome::Waits { until, timeout_s: approve.approval.within_s });
+                Slot::Later { after: step.id.clone() }
+            }
             Body::Use(call) => self.call(step, call, path, scope).await,
             Body::Each(each) => self.each(step, each, path, scope).await,
         }
@@ -267,7 +275,7 @@ impl Planner<'_> {
         let action = match &step.body {
             Body::Use(call) => Some(call.action.clone()),
             Body::Each(Each { body: EachBody::One(call), .. }) => Some(call.action.clone()),
-            Body::Each(_) | Body::Assert { .. } | Body::Value(_) => None,
+            Body::Each(_) | Body::Assert { .. } | Body::Value(_) | Body::Approve(_) => None,
         };
         let title = step.title.clone().unwrap_or_else(|| step.id.clone());
         self.steps.push(PlannedStep { path: path.clone(), title, action, one_way: step.one_way, outcome });

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use domain::brake::{BadOverride, Brake, Limit, Overrides};
+use domain::plan::{Plan, to_type};
 use domain::run::{Entry, Program};
-use domain::runbook::{Diagnostic, InputMistake, Risk, Runbook, Template, input_values, resolve_inputs};
-use domain::{Actor, Timestamp};
+use domain::runbook::{Diagnostic, InputMistake, Runbook, Template, input_values, resolve_inputs};
+use domain::{Actor, Role, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
 use store::runs::{Created, Holder, NewRun};
@@ -28,10 +29,14 @@ pub struct StartRequest {
     pub reason: Option<String>,
     /// The same key lands on the same run: fresh for each form and each intent.
     pub idem_key: String,
-    /// The plan they saw.
-    pub plan: Option<domain::plan::Plan>,
+    /// The plan they saw: compared with the world before the first step. Without one nothing is compared.
+    pub plan: Option<Plan>,
     /// What they say against the brakes in their way.
     pub overrides: Overrides,
+    /// What they typed to confirm, where the risk demands it.
+    pub confirm: Option<String>,
+    /// Stand in line for a lock that is held, instead of being refused.
+    pub wait: bool,
 }
 
 /// A start that was accepted.
@@ -74,17 +79,29 @@ pub enum StartError {
         .0.target, .0.run_id, .0.title, .0.requested_by
     )]
     Locked(Box<Holder>),
-    /// It needs a second person, and there is no way yet in which one can agree.
-    #[error(
-        "`{0}` is of severe risk and needs the agreement of a second person, which this version cannot take"
-    )]
-    SecondPerson(String),
     /// A brake is on: the kill switch, a freeze, a limit, a target that a person has taken.
     #[error("{0}")]
     Held(Box<Brake>),
     /// What was said against a brake is not taken.
     #[error(transparent)]
     BadOverride(#[from] BadOverride),
+    /// Their role does not allow it.
+    #[error("to start a run takes {}, and you are {}", Role::Responder.one(), .0.one())]
+    NotAllowed(Role),
+    /// The target must be typed.
+    #[error("`{runbook}` is of high risk: type `{target}` to start it")]
+    NotConfirmed {
+        /// Name of the runbook.
+        runbook: String,
+        /// What must be typed.
+        target: String,
+    },
+    /// Others must agree, and there is no plan to agree to.
+    #[error("`{0}` needs the agreement of others, who agree to a plan: make a plan first, and start with it")]
+    NoPlan(String),
+    /// The plan is not one of this start.
+    #[error("the plan was made for another text of `{0}`, or for other inputs; make a new one")]
+    OtherPlan(String),
     /// This process may not act any more.
     #[error("this process is stopping; ask again")]
     Stopping,
@@ -115,13 +132,24 @@ impl Engine {
 
 impl Core {
     async fn start(self: &Arc<Self>, request: StartRequest) -> Result<Started, StartError> {
+        if request.wait {
+            // Most locks are free: only a start that finds one held stands in line.
+            match self.begin(request.clone(), false).await {
+                Err(StartError::Locked(_)) => self.begin(request, true).await,
+                answer => answer,
+            }
+        } else {
+            self.begin(request, false).await
+        }
+    }
+
+    /// Has the run written and driven. One that needs the agreement of others, or is to stand `in_line`, takes no lock yet.
+    async fn begin(self: &Arc<Self>, request: StartRequest, in_line: bool) -> Result<Started, StartError> {
         let core = self;
         let run_id = Uuid::now_v7();
         let prepared = core.prepare(&request.runbook, &request.inputs, run_id, &request.by)?;
         // Checked here, not at a surface: no door may be without it.
-        if prepared.runbook.risk == Risk::Severe {
-            return Err(StartError::SecondPerson(prepared.runbook.name.clone()));
-        }
+        permit(&request, &prepared)?;
         request.overrides.check(&request.by, request.reason.as_deref())?;
         if core.lease.remaining().is_none() {
             return Err(StartError::Stopping);
@@ -137,6 +165,8 @@ impl Core {
             locks: prepared.locks.clone(),
             overrides: request.overrides.clone(),
         };
+        let approval = prepared.runbook.approval();
+        let gated = (in_line || approval.is_some()).then_some(Entry::Gated { approval });
         let run = NewRun {
             id: run_id,
             runbook: prepared.runbook.name.clone(),
@@ -146,22 +176,22 @@ impl Core {
             inputs: prepared.inputs,
             plan: request.plan.as_ref().and_then(|p| serde_json::to_value(p).ok()),
             by: request.by.clone(),
-            idem_key: request.idem_key,
-            locks: prepared.locks,
+            idem_key: request.idem_key.clone(),
+            locks: if gated.is_some() { Vec::new() } else { prepared.locks },
             limits: prepared.limits,
-            overrides: request.overrides,
-            reason: request.reason,
+            overrides: request.overrides.clone(),
+            reason: request.reason.clone(),
             owner: core.lease.worker(),
             at,
         };
         let title = run.title.clone();
         let (told, wait) = oneshot::channel();
-        let (driver, nudges) = Driver::born(core, prepared.program, entry, Birth { run, told });
+        let (driver, nudges) = Driver::born(core, prepared.program, entry, gated, Birth { run, told });
         core.drive(driver, nudges);
         match wait.await {
             Ok(Ok(started)) => Ok(started),
             Ok(Err(Unborn::Failed(e))) => Err(e),
-            Ok(Err(Unborn::Refused(why))) => core.refused(&request.by, at, &title, why).await,
+            Ok(Err(Unborn::Refused(why))) => core.refused(&request, at, &title, why).await,
             Err(_) => Err(StartError::Stopping),
         }
     }
@@ -169,12 +199,14 @@ impl Core {
     /// Keeps what was refused, and says it.
     async fn refused(
         &self,
-        by: &Actor,
+        request: &StartRequest,
         at: Timestamp,
         title: &str,
         why: Created,
     ) -> Result<Started, StartError> {
         let (action, details, error) = match why {
+            // It will stand in line instead.
+            Created::Locked(holder) if request.wait => return Err(StartError::Locked(Box::new(holder))),
             Created::Locked(holder) => (
                 "start refused: locked".to_owned(),
                 json!({ "lock": holder.target, "held_by": holder.run_id }),
@@ -185,7 +217,7 @@ impl Core {
             }
             Created::New | Created::Existing(_) => return Err(StartError::Stopping),
         };
-        store::audit::add(&self.pool, at, by, &action, title, details).await?;
+        store::audit::add(&self.pool, at, &request.by, &action, title, details).await?;
         Err(error)
     }
 
@@ -205,6 +237,17 @@ impl Core {
             .runbook
             .clone()
             .map_err(|mistakes| StartError::BrokenRunbook { name: name.to_owned(), mistakes })?;
+        self.prepare_text(runbook, given, run_id, by)
+    }
+
+    /// The same for a runbook at hand, such as the text that a run is pinned to.
+    pub(crate) fn prepare_text(
+        &self,
+        runbook: Arc<Runbook>,
+        given: &Map<String, Value>,
+        run_id: Uuid,
+        by: &Actor,
+    ) -> Result<Prepared, StartError> {
         let inputs = resolve_inputs(&runbook, &self.inventory, given).map_err(StartError::BadInputs)?;
         let program = self.program(&runbook, &inputs, run_id, by);
         let scope = program.scope();
@@ -240,6 +283,28 @@ impl Core {
 
     fn names(&self, id: &str) -> bool {
         self.inventory.cluster(id).is_some() || self.inventory.fleet(id).is_some()
+    }
+}
+
+/// May this person start this, in this way? Nothing of it depends on what else is going on.
+fn permit(request: &StartRequest, prepared: &Prepared) -> Result<(), StartError> {
+    let Prepared { runbook, inputs, title, .. } = prepared;
+    if request.by.role() < Role::Responder {
+        return Err(StartError::NotAllowed(request.by.role()));
+    }
+    if let Some(target) = to_type(runbook.risk, title, &runbook.name)
+        && request.confirm.as_deref().map(str::trim) != Some(target)
+    {
+        return Err(StartError::NotConfirmed { runbook: runbook.name.clone(), target: target.to_owned() });
+    }
+    match &request.plan {
+        None if runbook.approval().is_some() => Err(StartError::NoPlan(runbook.name.clone())),
+        Some(plan)
+            if plan.runbook_hash != runbook.hash || plan.inputs != *inputs || plan.hash != plan.digest() =>
+        {
+            Err(StartError::OtherPlan(runbook.name.clone()))
+        }
+        _ => Ok(()),
     }
 }
 

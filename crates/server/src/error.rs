@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use engine::{AskError, BrakeError, PlanError, StartError};
+use engine::{AskError, BrakeError, PlanError, ReviewError, StartError};
 use serde_json::{Map, Value, json};
 use store::StoreError;
 use uuid::Uuid;
@@ -163,7 +163,13 @@ impl From<StartError> for Problem {
                 .with("brake", json!(brake))
                 .link("What holds it back", "/brakes"),
             StartError::BadOverride(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_override", detail),
-            StartError::SecondPerson(_) => Self::new(StatusCode::FORBIDDEN, "second_person", detail),
+            StartError::NotAllowed(_) => not_allowed(detail),
+            StartError::NotConfirmed { target, .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_confirmed", detail)
+                    .with("confirm", json!(target))
+            }
+            StartError::NoPlan(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "plan_needed", detail),
+            StartError::OtherPlan(_) => Self::new(StatusCode::CONFLICT, "plan_changed", detail),
             StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             StartError::Store(error) => error.into(),
         }
@@ -184,6 +190,7 @@ impl From<AskError> for Problem {
         let detail = error.to_string();
         match error {
             AskError::NoSuchRun(_) => Self::not_found("such run"),
+            AskError::NotAllowed(_) => not_allowed(sentence(&detail)),
             AskError::Refused(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", sentence(&detail))
                 .remedy("Go back to the run: it may have moved since you looked."),
             AskError::LockLost(held) => Self::new(StatusCode::CONFLICT, "lock_lost", sentence(&detail))
@@ -201,6 +208,7 @@ impl From<BrakeError> for Problem {
         let unfit = |code| Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone());
         let not_now = |code| Self::new(StatusCode::CONFLICT, code, detail.clone());
         let problem = match error {
+            BrakeError::NotAllowed { .. } => not_allowed(detail.clone()),
             BrakeError::NoReason => unfit("no_reason"),
             BrakeError::BadName(_) => unfit("bad_name"),
             BrakeError::BadTime(_) => unfit("bad_time"),
@@ -212,6 +220,24 @@ impl From<BrakeError> for Problem {
         };
         problem.link("Brakes", "/brakes")
     }
+}
+
+impl From<ReviewError> for Problem {
+    fn from(error: ReviewError) -> Self {
+        let detail = sentence(&error.to_string());
+        match error {
+            ReviewError::NoSuchReview(_) => Self::not_found("such review"),
+            ReviewError::NotAllowed(_) | ReviewError::Own => not_allowed(detail),
+            ReviewError::NoNote => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_note", detail),
+            ReviewError::Closed(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", detail),
+            ReviewError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn not_allowed(detail: String) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail)
+        .remedy("Ask somebody who may; an admin can print a sign-in link for another role.")
 }
 
 /// With a capital at the front and a full stop at the end.

@@ -1,28 +1,21 @@
 //! The plans that people are looking at, so that a start can name one by its hash.
 //!
-//! A plan that is not here any more (another process made it, or it is old) is made anew; if the hash is another, the
-//! world has changed since the person looked, and they are shown the new plan instead of being taken at their old word.
+//! A plan that is not here any more (another process made it) is made anew; if the hash is another, the world has changed
+//! since the person looked, and they are shown the new plan instead of being taken at their old word. Whether a plan is still
+//! true when its run begins is not asked here: the engine compares it with the world, under the run's locks.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use axum::http::StatusCode;
-use chrono::TimeDelta;
-use domain::plan::Plan;
-use domain::runbook::{Risk, resolve_inputs};
+use domain::plan::{Plan, to_type};
+use domain::runbook::{Runbook, resolve_inputs};
 use engine::{PlanError, StartError};
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::error::Problem;
 
 /// So many are remembered.
 const KEPT: usize = 64;
-
-/// For so long (clock time) a plan may be started without looking anew.
-fn fresh() -> TimeDelta {
-    TimeDelta::minutes(10)
-}
 
 /// The newest plans.
 #[derive(Debug, Default)]
@@ -67,13 +60,8 @@ pub(crate) async fn agreed(
         return Ok(Agreed::Changed(Box::new(make(app, runbook, inputs).await?)));
     };
     let stored = resolve_inputs(text, app.engine().inventory(), inputs).map_err(StartError::BadInputs)?;
-    let now = app.now();
-    let known = app.plans().find(|plan| {
-        plan.hash == hash
-            && plan.runbook_hash == text.hash
-            && plan.inputs == stored
-            && now - plan.at <= fresh()
-    });
+    let known =
+        app.plans().find(|plan| plan.hash == hash && plan.runbook_hash == text.hash && plan.inputs == stored);
     if let Some(plan) = known {
         return Ok(Agreed::Yes(Box::new(plan)));
     }
@@ -81,45 +69,21 @@ pub(crate) async fn agreed(
     Ok(if plan.hash == hash { Agreed::Yes(plan) } else { Agreed::Changed(plan) })
 }
 
-/// What a person must do to start, as the risk demands.
+/// What a person must do to start, as the risk and the runbook demand. Only shown here; the engine sees to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Confirmation {
-    /// Press the button.
-    Button,
-    /// Type this name.
-    Type(String),
-    /// Find a second person, which this version cannot ask yet.
-    SecondPerson,
+pub(crate) struct Confirmation {
+    /// Type this.
+    pub(crate) target: Option<String>,
+    /// Others must agree, in words.
+    pub(crate) approval: Option<String>,
 }
 
 impl Confirmation {
-    /// For a plan. What is typed is the target, as the title names it; without one, the runbook's name.
-    pub(crate) fn of(plan: &Plan) -> Self {
-        match plan.risk {
-            Risk::Low | Risk::Medium => Self::Button,
-            Risk::High => {
-                let target = plan.title.rsplit_once(": ").map_or(plan.runbook.as_str(), |(_, target)| target);
-                Self::Type(target.to_owned())
-            }
-            Risk::Severe => Self::SecondPerson,
-        }
-    }
-
-    /// Was it done?
-    pub(crate) fn check(&self, typed: &str) -> Result<(), Problem> {
-        match self {
-            Self::Button => Ok(()),
-            Self::Type(target) if typed.trim() == target => Ok(()),
-            Self::Type(target) => Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "not_confirmed",
-                format!("This runbook is of high risk: type `{target}` to start it."),
-            )),
-            Self::SecondPerson => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "needs_approval",
-                "This runbook needs a second person's approval, which this version cannot ask for yet.",
-            )),
+    /// For a plan of this runbook.
+    pub(crate) fn of(plan: &Plan, runbook: &Runbook) -> Self {
+        Self {
+            target: to_type(plan.risk, &plan.title, &plan.runbook).map(str::to_owned),
+            approval: runbook.approval().map(|approval| approval.to_string()),
         }
     }
 }

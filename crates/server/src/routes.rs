@@ -86,6 +86,7 @@ pub(crate) fn table() -> Vec<Route> {
         act("/brakes/locks", SignedIn, Quick, post(web::brakes::take)),
         act("/brakes/locks/give-back", SignedIn, Quick, post(web::brakes::give_back)),
         act("/brakes/locks/force", SignedIn, Quick, post(web::brakes::force)),
+        act("/reviews/{number}/close", SignedIn, Quick, post(web::audit::close)),
         look("/sign-in", Public, Quick, get(web::sign_in::how)),
         look("/sign-in/{token}", Public, Quick, get(web::sign_in::page)),
         act("/sign-in/{token}", Public, Quick, post(web::sign_in::sign_in)),
@@ -112,6 +113,8 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/brakes/locks", SignedIn, Quick, post(api::brakes::take)),
         act("/api/v1/brakes/locks/give-back", SignedIn, Quick, post(api::brakes::give_back)),
         act("/api/v1/brakes/locks/force", SignedIn, Quick, post(api::brakes::force)),
+        look("/api/v1/reviews", SignedIn, Quick, get(api::reviews::list)),
+        act("/api/v1/reviews/{number}/close", SignedIn, Quick, post(api::reviews::close)),
         // For whoever keeps this process alive.
         look("/healthz", Public, Quick, get(api::healthy)),
         look("/readyz", Public, Quick, get(api::ready)),

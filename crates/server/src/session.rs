@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use domain::Actor;
+use domain::{Actor, Role};
 use sha2::{Digest, Sha256};
 use store::people::Session;
 use store::{PgPool, StoreError};
@@ -41,10 +41,15 @@ pub enum LinkError {
     Store(#[from] StoreError),
 }
 
-/// Makes a link that signs a person in, once, within [`LINK_VALID`].
-pub async fn sign_in_link(pool: &PgPool, person: &str, public_url: &str) -> Result<String, LinkError> {
+/// Makes a link that signs a person in with a role, once, within [`LINK_VALID`].
+pub async fn sign_in_link(
+    pool: &PgPool,
+    person: &str,
+    role: Role,
+    public_url: &str,
+) -> Result<String, LinkError> {
     let token = token().map_err(LinkError::Randomness)?;
-    store::people::add_link(pool, &hash(&token), person, LINK_VALID).await?;
+    store::people::add_link(pool, &hash(&token), person, role, LINK_VALID).await?;
     Ok(format!("{}/sign-in/{token}", public_url.trim_end_matches('/')))
 }
 
@@ -63,13 +68,14 @@ pub(crate) fn hash(token: &str) -> Vec<u8> {
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     pub(crate) person: String,
+    pub(crate) role: Role,
     pub(crate) csrf: String,
     session: Vec<u8>,
 }
 
 impl Visitor {
     pub(crate) fn actor(&self) -> Actor {
-        Actor::person(&self.person)
+        Actor::with_role(&self.person, self.role)
     }
 }
 
@@ -101,7 +107,7 @@ async fn admit(app: &App, request: Request) -> Result<Request, Problem> {
 pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Problem> {
     let Some(session) = cookie(headers, cookie_name(app)).map(hash) else { return Ok(None) };
     let found = store::people::session(app.pool(), &session).await?;
-    Ok(found.map(|Session { person, csrf }| Visitor { person, csrf, session }))
+    Ok(found.map(|Session { person, role, csrf }| Visitor { person, role, csrf, session }))
 }
 
 async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
@@ -134,10 +140,12 @@ async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
 
 /// Uses a link up. The cookie to be set, and who it is.
 pub(crate) async fn sign_in(app: &App, link: &str) -> Result<Option<(String, HeaderValue)>, Problem> {
-    let Some(person) = store::people::use_link(app.pool(), &hash(link)).await? else { return Ok(None) };
-    audit(app, &person, "signed in", serde_json::json!({ "by": "link" })).await?;
+    let Some((person, role)) = store::people::use_link(app.pool(), &hash(link)).await? else {
+        return Ok(None);
+    };
+    audit(app, &person, "signed in", serde_json::json!({ "by": "link", "role": role })).await?;
     let token = token().map_err(Problem::internal)?;
-    let session = Session { person: person.clone(), csrf: self::token().map_err(Problem::internal)? };
+    let session = Session { person: person.clone(), role, csrf: self::token().map_err(Problem::internal)? };
     store::people::add_session(app.pool(), &hash(&token), &session, SESSION_VALID).await?;
     let cookie = set_cookie(app, &token, SESSION_VALID.as_secs())?;
     Ok(Some((person, cookie)))

@@ -44,6 +44,8 @@ pub(crate) struct Situation {
     /// Freezes that are on, or begin within a day.
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) locks: Vec<Held>,
+    /// Where somebody went on alone, and nobody has looked at it yet.
+    pub(crate) reviews: Vec<store::reviews::Review>,
     #[serde(skip)]
     pub(crate) chart: Option<Chart>,
 }
@@ -113,6 +115,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let runs = store::pages::runs(pool, &RunFilter { open: true, ..RunFilter::default() }, 50).await?;
     let InForce { switches, mut freezes, locks } = app.engine().brakes().in_force().await?;
     freezes.retain(|f| f.starts - now < TimeDelta::days(1));
+    let reviews = store::reviews::open(pool).await?;
 
     let fleets: Vec<Fleet> = inventory
         .fleets
@@ -138,7 +141,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         })
         .collect();
     let chart = chart::draw(series, &samples, now - window(), now);
-    Ok(Situation { at: now, findings, fleets, clusters, runs, switches, freezes, locks, chart })
+    Ok(Situation { at: now, findings, fleets, clusters, runs, switches, freezes, locks, reviews, chart })
 }
 
 /// The newest value of each subject that is not stale.

@@ -3,6 +3,7 @@
 mod api;
 mod bench;
 mod brakes;
+mod gate;
 mod pages;
 mod routes;
 mod sign_in;

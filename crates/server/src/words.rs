@@ -104,6 +104,9 @@ pub(crate) fn run_badge(state: &str) -> Badge {
         "verifying" => (Tone::Wait, Icon::Clock, "Verifying"),
         "closing" => (Tone::Busy, Icon::Undo, "Cleaning up"),
         "undoing" => (Tone::Busy, Icon::Undo, "Undoing"),
+        "waiting_for_approval" => (Tone::Warn, Icon::Question, "Waits for approval"),
+        "queued" => (Tone::Wait, Icon::Clock, "In line"),
+        "expired" => (Tone::Off, Icon::Clock, "Expired"),
         "paused" => (Tone::Warn, Icon::Pause, "Paused"),
         "outcome_unknown" => (Tone::Warn, Icon::Question, "Outcome unknown"),
         "stuck" => (Tone::Bad, Icon::Alert, "Stuck"),
@@ -120,7 +123,7 @@ pub(crate) fn run_badge(state: &str) -> Badge {
 
 /// Does a run in this state wait for a person?
 pub(crate) fn needs_a_person(state: &str) -> bool {
-    matches!(state, "paused" | "outcome_unknown" | "stuck")
+    matches!(state, "waiting_for_approval" | "paused" | "outcome_unknown" | "stuck")
 }
 
 /// A moment: time of day, and the whole of it for whoever asks.

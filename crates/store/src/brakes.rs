@@ -241,7 +241,7 @@ pub async fn import_freezes(
 /// The name of a person; `None` for what acts by itself, whom no freeze lets pass and no hand lock belongs to.
 pub(crate) fn person(by: &Actor) -> Option<&str> {
     match by {
-        Actor::Person { name } => Some(name),
+        Actor::Person { name, .. } => Some(name),
         Actor::System { .. } => None,
     }
 }

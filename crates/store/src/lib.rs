@@ -8,8 +8,10 @@
 //! - [`journal`]: append to many journals at once, fenced by owner and epoch.
 //! - [`claims`]: take over what dead workers left.
 //! - [`workers`]: leases, on the database's clock.
+//! - [`gate`]: runs that have not begun: they wait for people, or stand in line for their locks.
 //! - [`inbox`]: what people ask of a run.
 //! - [`brakes`], [`locks`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
+//! - [`reviews`]: where somebody went on alone, until somebody else has looked at it.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
@@ -22,12 +24,14 @@ pub mod calls;
 pub mod claims;
 mod error;
 pub mod fleets;
+pub mod gate;
 pub mod inbox;
 pub mod journal;
 pub mod locks;
 pub mod pages;
 pub mod people;
 pub mod private;
+pub mod reviews;
 pub mod runs;
 pub mod workers;
 

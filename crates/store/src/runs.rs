@@ -149,12 +149,15 @@ pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Creat
     }
 }
 
-/// Who holds any of these locks.
+/// Who holds any of these locks; for one that is free, who stands in line for it first.
 pub async fn holder(pool: &PgPool, locks: &[String]) -> Result<Option<Holder>, StoreError> {
     Ok(sqlx::query_as!(
         Holder,
-        r#"SELECT l.target, l.run_id, r.title, r.requested_by, l.taken_at AS since
-             FROM lock l JOIN run r ON r.id = l.run_id WHERE l.target = ANY($1) ORDER BY l.target LIMIT 1"#,
+        r#"SELECT h.target AS "target!", h.run_id AS "run_id!", r.title AS "title!", r.requested_by AS "requested_by!", h.since AS "since!"
+             FROM (SELECT target, run_id, taken_at AS since, 0::bigint AS n FROM lock
+                   UNION ALL
+                   SELECT q.target, q.run_id, q.since, q.n FROM queue q JOIN run first ON first.id = q.run_id AND first.state = 'queued') AS h
+             JOIN run r ON r.id = h.run_id WHERE h.target = ANY($1) ORDER BY h.n, h.target LIMIT 1"#,
         locks,
     )
     .fetch_optional(pool)

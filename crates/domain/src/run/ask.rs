@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Phase, State, Status, StepPath, Takeback};
+use super::{Gate, Phase, State, Status, StepPath, Takeback};
+use crate::{Actor, Role, Timestamp};
 
 /// A wish of a person, put into the run's inbox and answered by the worker that owns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,36 @@ pub enum Ask {
         #[serde(default)]
         output: Value,
     },
+    /// Agree to the start, or to a step.
+    Approve {
+        /// The step; none for the start.
+        #[serde(default)]
+        step: Option<StepPath>,
+        /// The plan that was looked at; needed for the start.
+        #[serde(default)]
+        plan_hash: Option<String>,
+    },
+    /// Do not agree.
+    Reject {
+        /// The step; none for the start.
+        #[serde(default)]
+        step: Option<StepPath>,
+        /// Why.
+        reason: String,
+    },
+    /// Go on alone where others should agree. Somebody else reviews it afterwards.
+    BreakGlass {
+        /// The step; none for the start.
+        #[serde(default)]
+        step: Option<StepPath>,
+        /// Why.
+        reason: String,
+    },
+    /// Take the new plan in the place of the one that was seen before.
+    AcceptPlan {
+        /// The new plan.
+        plan_hash: String,
+    },
     /// End the run.
     Abort {
         /// How much is taken back.
@@ -57,8 +88,34 @@ impl Ask {
     pub fn step(&self) -> Option<&StepPath> {
         match self {
             Self::Retry { step } | Self::Skip { step, .. } | Self::MarkDone { step, .. } => Some(step),
-            Self::Pause { .. } | Self::Resume | Self::Abort { .. } => None,
+            Self::Approve { step, .. } | Self::Reject { step, .. } | Self::BreakGlass { step, .. } => {
+                step.as_ref()
+            }
+            Self::Pause { .. } | Self::Resume | Self::AcceptPlan { .. } | Self::Abort { .. } => None,
         }
+    }
+
+    /// Must a reason be given? It is read by whoever looks at the run later.
+    pub fn reason_needed(&self) -> bool {
+        self.reason().is_some_and(|_| !matches!(self, Self::Pause { .. }))
+    }
+
+    /// The reason that it gives, if it has one.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Pause { reason } => reason.as_deref(),
+            Self::Skip { reason, .. }
+            | Self::MarkDone { reason, .. }
+            | Self::Reject { reason, .. }
+            | Self::BreakGlass { reason, .. }
+            | Self::Abort { reason, .. } => Some(reason),
+            Self::Resume | Self::Retry { .. } | Self::Approve { .. } | Self::AcceptPlan { .. } => None,
+        }
+    }
+
+    /// Does it decide an approval?
+    fn decides(&self) -> bool {
+        matches!(self, Self::Approve { .. } | Self::Reject { .. } | Self::BreakGlass { .. })
     }
 
     /// What was asked, as a verb.
@@ -69,22 +126,69 @@ impl Ask {
             Self::Retry { .. } => "retry",
             Self::Skip { .. } => "skip",
             Self::MarkDone { .. } => "mark done",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
+            Self::BreakGlass { .. } => "break the glass",
+            Self::AcceptPlan { .. } => "accept the new plan",
             Self::Abort { .. } => "abort",
         }
+    }
+}
+
+/// Does the actor's role allow it at all?
+pub fn allowed(state: &State, by: &Actor, ask: &Ask) -> Result<(), Refusal> {
+    let ballot = state.ballot(ask.step());
+    let needs = match (ask, ballot) {
+        (Ask::Approve { .. } | Ask::Reject { .. }, Some(ballot)) => ballot.needs.by,
+        (Ask::BreakGlass { .. }, Some(ballot)) => ballot.needs.break_glass,
+        _ => Role::Responder,
+    };
+    if by.role() >= needs {
+        return Ok(());
+    }
+    Err(Refusal(format!("to {} takes {}, and you are {}", ask.verb(), needs.one(), by.role().one())))
+}
+
+/// Is it legal now, from this actor? What [`answer`] says, and besides: role, own request, own second voice.
+pub fn answer_to(state: &State, by: &Actor, ask: &Ask) -> Result<(), Refusal> {
+    // Who decided what is told first: it is what a late click wants to know.
+    answer(state, ask)?;
+    allowed(state, by, ask)?;
+    let Some(ballot) = state.ballot(ask.step()).filter(|_| ask.decides()) else { return Ok(()) };
+    match ask {
+        Ask::BreakGlass { .. } => ballot.yields_to(by),
+        _ => ballot.hears(by),
+    }
+}
+
+/// Is it too late, by the clock? Asked before a wish is written down; what is written down stands.
+pub fn overdue(state: &State, ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
+    match state.ballot(ask.step()).filter(|_| ask.decides()) {
+        Some(ballot) if ballot.ruling.is_none() && now >= ballot.until => {
+            Err(Refusal(format!("it expired at {}", ballot.until.format("%H:%M:%S UTC"))))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Is it legal now? The same question that pages ask to enable a button and that the worker asks before it obeys.
 pub fn answer(state: &State, ask: &Ask) -> Result<(), Refusal> {
     let no = |why: &str| Err(Refusal(why.to_owned()));
+    if ask.decides() {
+        return decidable(state, ask);
+    }
     if state.outcome().is_some() {
         return no("the run has ended");
     }
     match ask {
+        Ask::Pause { .. } if matches!(state.gate(), Some(Gate::Approval | Gate::Locks { .. })) => {
+            no("the run has not begun; abort it if it shall not")
+        }
         Ask::Pause { .. } if state.paused().is_some() => no("the run is paused already"),
         Ask::Pause { .. } => Ok(()),
         Ask::Resume => match state.paused() {
             None => no("the run is not paused"),
+            Some(_) if state.drift().is_some() => no("the plan has changed: accept the new one, or abort"),
             Some(_) if state.blocked().next().is_some() => {
                 no("a step has failed: retry it, skip it, mark it as done, or abort")
             }
@@ -100,11 +204,41 @@ pub fn answer(state: &State, ask: &Ask) -> Result<(), Refusal> {
             Some(_) => no("only a failed step can be skipped or marked as done"),
             None => no("there is no such step in this run"),
         },
+        Ask::AcceptPlan { plan_hash } => match state.drift() {
+            None => no("there is no new plan to accept"),
+            Some(_) if state.aborting().is_some() => no("the run is being aborted"),
+            Some(drift) if drift.plan.hash != *plan_hash => {
+                no("the plan is another one by now; look at it, then decide")
+            }
+            Some(_) => Ok(()),
+        },
+        // Answered above.
+        Ask::Approve { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } => Ok(()),
         Ask::Abort { .. } => match state.phase() {
             Phase::Forward if state.aborting().is_some() => no("the run is being aborted already"),
             Phase::Forward | Phase::Verifying => Ok(()),
             Phase::Closing { .. } => no("the run is closing already; skip the undo that fails, if one does"),
             Phase::Ended => no("the run has ended"),
         },
+    }
+}
+
+/// Can the approval be decided, by whoever may?
+fn decidable(state: &State, ask: &Ask) -> Result<(), Refusal> {
+    let Some(ballot) = state.ballot(ask.step()) else {
+        return Err(Refusal("nobody's approval is asked for here".into()));
+    };
+    if let Some(ruling) = &ballot.ruling {
+        return Err(Refusal(format!("it is decided: {}", ballot.told(ruling))));
+    }
+    if let Some((_, message)) = state.outcome() {
+        return Err(Refusal(format!("the run has ended: {message}")));
+    }
+    if !matches!(state.phase(), Phase::Forward) || state.aborting().is_some() {
+        return Err(Refusal("the run is ending".into()));
+    }
+    match ask {
+        Ask::Approve { plan_hash, .. } => ballot.is_about(plan_hash.as_deref()),
+        _ => Ok(()),
     }
 }

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use super::{Ask, StepPath};
 use crate::action::{ActionError, Effect, UndoCall};
 use crate::brake::Overrides;
+use crate::plan::{Difference, Plan};
+use crate::runbook::Approval;
 use crate::{Actor, Timestamp};
 
 /// One line of a journal.
@@ -41,11 +43,49 @@ pub enum Entry {
         reason: Option<String>,
         /// The plan that they saw.
         plan_hash: Option<String>,
-        /// The locks it holds.
+        /// The locks it holds; those that it will take, when it is [`Self::Gated`].
         locks: Vec<String>,
         /// What they said against the brakes that stood in the way.
         #[serde(default, skip_serializing_if = "Overrides::is_none")]
         overrides: Overrides,
+    },
+    /// It must not begin yet: always the second entry, written together with the first.
+    Gated {
+        /// Whose agreement is needed, if somebody's is.
+        approval: Option<Approval>,
+    },
+    /// It may go, but its locks are held: it stands in line for them.
+    Queued {
+        /// The first lock that it lacks.
+        target: String,
+        /// By whom it is held, in words.
+        held_by: String,
+    },
+    /// It has taken its locks.
+    Admitted {
+        /// Which.
+        locks: Vec<String>,
+    },
+    /// The plan was made anew under the locks, and is what people saw.
+    PlanHolds {
+        /// Its hash.
+        plan_hash: String,
+    },
+    /// The plan was made anew under the locks, and is not what people saw.
+    Drifted {
+        /// The plan now.
+        plan: Box<Plan>,
+        /// What is different.
+        differences: Vec<Difference>,
+    },
+    /// A step needs others to agree.
+    AwaitsApproval {
+        /// Which.
+        step: StepPath,
+        /// Whose agreement.
+        approval: Approval,
+        /// To what.
+        message: String,
     },
     /// Another worker took the run over, under a higher epoch.
     TakenOver {
@@ -260,8 +300,10 @@ pub enum Outcome {
     Succeeded,
     /// All steps done, and the symptom is still there.
     SymptomPersists,
-    /// A guard stopped it before anything was changed.
+    /// A guard, or a person whose agreement was needed, stopped it before anything was changed.
     Refused,
+    /// It never began: nobody agreed, or its locks did not become free, in time.
+    Expired,
     /// It ended with a failed step.
     Failed,
     /// A person ended it; what it had done stays.
@@ -277,6 +319,7 @@ impl Outcome {
             Self::Succeeded => "succeeded",
             Self::SymptomPersists => "symptom_persists",
             Self::Refused => "refused",
+            Self::Expired => "expired",
             Self::Failed => "failed",
             Self::Aborted => "aborted",
             Self::Undone => "undone",
@@ -289,6 +332,12 @@ impl Entry {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Requested { .. } => "requested",
+            Self::Gated { .. } => "gated",
+            Self::Queued { .. } => "queued",
+            Self::Admitted { .. } => "admitted",
+            Self::PlanHolds { .. } => "plan_holds",
+            Self::Drifted { .. } => "drifted",
+            Self::AwaitsApproval { .. } => "awaits_approval",
             Self::TakenOver { .. } => "taken_over",
             Self::Started { .. } => "started",
             Self::Observed { .. } => "observed",
@@ -319,12 +368,19 @@ impl Entry {
             | Self::Unclear { step, .. }
             | Self::OutcomeUnknown { step, .. }
             | Self::Failed { step, .. }
+            | Self::AwaitsApproval { step, .. }
             | Self::Skipped { step, .. } => Some(step),
             Self::Paused { step, .. } => step.as_ref(),
             Self::Asked { ask, .. } => ask.step(),
-            Self::Requested { .. } | Self::TakenOver { .. } | Self::Closing { .. } | Self::Ended { .. } => {
-                None
-            }
+            Self::Requested { .. }
+            | Self::Gated { .. }
+            | Self::Queued { .. }
+            | Self::Admitted { .. }
+            | Self::PlanHolds { .. }
+            | Self::Drifted { .. }
+            | Self::TakenOver { .. }
+            | Self::Closing { .. }
+            | Self::Ended { .. } => None,
         }
     }
 }

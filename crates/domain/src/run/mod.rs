@@ -13,18 +13,25 @@
 //!               paused ──── abort (with or without undo)┘      stuck: needs a person
 //! ```
 //!
+//! Before it runs, a run may have to pass a [`Gate`]: others must agree, its locks must become free, and its plan must still
+//! be true.
+//!
 //! A changing step lives `intent ─▶ done`, or `intent ─▶ unclear ─▶ (found done | sent again | a person says)`. Which of
 //! those is decided by [`recover`], and by nothing else.
 
 mod ask;
+mod ballot;
 mod entry;
+mod gate;
 mod next;
 mod path;
 mod recover;
 mod state;
 
-pub use ask::{Ask, Refusal, answer};
+pub use ask::{Ask, Refusal, allowed, answer, answer_to, overdue};
+pub use ballot::{Ballot, Ruling, Voice};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
+pub use gate::{Doorstep, Drift, Gate, IN_LINE};
 pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, next};
 pub use path::StepPath;
 pub use recover::{Recovery, recover};

@@ -1,6 +1,7 @@
 //! What follows: from the runbook and the state to the entries that can be written at once (guards, values, skips,
 //! pauses, the end) and the work that must be done (looks, changes, recoveries).
 
+mod approve;
 mod each;
 mod packed;
 mod retry;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use super::{Entry, Intent, Phase, State, StepPath};
+use super::{Doorstep, Entry, Intent, Phase, State, StepPath};
 use crate::Timestamp;
 use crate::action::{ActionError, Registry};
 use crate::runbook::{EvalError, Retry, Runbook, Scope, Slot, Template};
@@ -21,7 +22,7 @@ use crate::runbook::{EvalError, Retry, Runbook, Scope, Slot, Template};
 pub use walk::FOREIGN_WORK;
 pub use watch::{Verdict, Watch};
 
-use walk::Walker;
+pub(super) use walk::Walker;
 
 /// A runbook with everything its expressions may name.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct Moves {
     pub record: Vec<Entry>,
     /// Work to do, unless it is being done already.
     pub perform: Vec<Perform>,
+    /// What is to be done before the first step.
+    pub gate: Option<Doorstep>,
     /// When to ask again though nothing has happened.
     pub wake_at: Option<Timestamp>,
 }
@@ -118,7 +121,10 @@ pub fn next(program: &Program, state: &State, now: Timestamp) -> Moves {
     match state.phase() {
         Phase::Ended => {}
         _ if state.aborting().is_some() && !matches!(state.phase(), Phase::Closing { .. }) => walker.abort(),
-        Phase::Forward => walker.forward(),
+        Phase::Forward => match state.gate() {
+            Some(gate) => walker.gate(gate),
+            None => walker.forward(),
+        },
         Phase::Closing { takeback, then } => walker.closing(*takeback, then),
         Phase::Verifying => walker.verifying(),
     }

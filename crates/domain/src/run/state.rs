@@ -3,12 +3,14 @@
 mod enter;
 mod node;
 mod nodes;
+mod pass;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{After, Entry, How, Outcome, Record, StepPath, Takeback, Undo};
+use super::{After, Ballot, Entry, Gate, How, Outcome, Record, StepPath, Takeback, Undo};
+use crate::plan::Plan;
 use crate::{Actor, Timestamp};
 
 pub use node::{Attempt, Intent, Node, Status};
@@ -76,6 +78,14 @@ pub struct State {
     aborting: Option<(Takeback, Actor, String)>,
     inbox: i64,
     outcome: Option<(Outcome, String)>,
+    pub(super) gate: Option<Gate>,
+    /// Does it hold its locks?
+    pub(super) admitted: bool,
+    pub(super) locks: Vec<String>,
+    pub(super) plan_hash: Option<String>,
+    pub(super) accepted: Option<Box<Plan>>,
+    /// The start's under none, a step's under its path.
+    pub(super) ballots: BTreeMap<Option<StepPath>, Ballot>,
 }
 
 impl State {
@@ -94,7 +104,8 @@ impl State {
 
     /// The state after the first entry.
     pub fn first(record: &Record) -> Result<Self, Illegal> {
-        let Entry::Requested { runbook, hash, inputs, by, reason, .. } = &record.entry else {
+        let Entry::Requested { runbook, hash, inputs, by, reason, plan_hash, locks, .. } = &record.entry
+        else {
             return Err(illegal(record, "a journal begins with the request"));
         };
         if record.seq != 1 {
@@ -118,6 +129,12 @@ impl State {
             aborting: None,
             inbox: 0,
             outcome: None,
+            gate: plan_hash.as_ref().map(|_| Gate::Plan),
+            admitted: true,
+            locks: locks.clone(),
+            plan_hash: plan_hash.clone(),
+            accepted: None,
+            ballots: BTreeMap::new(),
         })
     }
 
@@ -278,6 +295,9 @@ impl State {
             Phase::Closing { takeback: Takeback::All, .. } => "undoing",
             Phase::Closing { .. } => "closing",
             Phase::Verifying => "verifying",
+            Phase::Forward if self.aborting.is_some() => "running",
+            Phase::Forward if matches!(self.gate, Some(Gate::Locks { .. })) => "queued",
+            Phase::Forward if self.open_ballots().next().is_some() => "waiting_for_approval",
             Phase::Forward | Phase::Ended => "running",
         }
     }

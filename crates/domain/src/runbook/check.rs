@@ -93,6 +93,10 @@ impl Checker<'_> {
                 Shape::Bool
             }
             Body::Value(value) => infer::template(value, names, &mut self.mistakes),
+            Body::Approve(approve) => {
+                self.template(&approve.message, names);
+                Shape::record([("approved_by", Shape::list(Shape::Text))])
+            }
             Body::Each(each) => self.each(step, each, names, guarded),
         }
     }

@@ -3,6 +3,7 @@
 //! Only the form is judged here: keys, words, types, expressions' syntax. Whether actions and names exist is
 //! [`super::check`]'s to say.
 
+mod approval;
 mod field;
 mod input;
 mod limits;
@@ -37,8 +38,9 @@ pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
     }
 }
 
-const KEYS: &[&str] =
-    &["runbook", "title", "when", "risk", "impact", "inputs", "locks", "limits", "steps", "verify"];
+const KEYS: &[&str] = &[
+    "runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "limits", "steps", "verify",
+];
 
 /// Collects mistakes. Its readers return `None` when they have noted one.
 struct Decoder {
@@ -78,6 +80,7 @@ impl Decoder {
                 )
             });
         let impact = fields.get("impact").and_then(|e| self.template(&e.value));
+        let approval = fields.get("approval").map(|e| self.approval(&e.value));
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
         let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
         let limits = fields.get("limits").map_or_else(Vec::new, |e| self.limits(&e.value));
@@ -93,6 +96,7 @@ impl Decoder {
             when: when?,
             risk: risk?,
             impact,
+            approval: if_given(approval)?,
             inputs,
             locks,
             limits,

@@ -9,6 +9,7 @@
 //! A runbook is data, never replayed code: a run is pinned to the hash of the exact text it started with.
 //! Deliberately absent: loops other than `each`, variables, and anything that could make a guard run for ever.
 
+mod approval;
 mod check;
 mod decode;
 mod diagnostic;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use approval::{Approval, Approve};
 pub use check::check;
 pub use decode::parse;
 pub use diagnostic::{Diagnostic, Pos, render};
@@ -48,6 +50,8 @@ pub struct Runbook {
     pub impact: Option<Template>,
     /// What the person (or trigger) fills in, in order.
     pub inputs: Vec<Input>,
+    /// `approval:` — who must agree before it begins; see [`Runbook::approval`].
+    pub approval: Option<Approval>,
     /// Lock names, such as `fleet:${inputs.fleet.id}`.
     pub locks: Vec<Template>,
     /// How often it may be done, over all runbooks, people and triggers.
@@ -184,6 +188,8 @@ pub enum Body {
     Each(Each),
     /// A value worked out from what is known, so that later steps can name it.
     Value(Template),
+    /// Others than the requester must agree before the run goes on.
+    Approve(Approve),
 }
 
 /// One action with its input.

@@ -144,12 +144,16 @@ impl Driver {
     /// The first commit: the run, its locks, and what is pending. Whoever asked for it is answered here.
     async fn be_born(&mut self, birth: Birth, records: &[Record]) -> Result<Option<Switch>, Stop> {
         let Birth { run, told } = birth;
-        // A run that is over already is created running, and ended by the second commit, which releases its locks.
+        // A run that is over already is created running, and ended by the second commit, which releases its locks. A gate is
+        // never without its run, nor a run without its gate.
         let over = self.state.outcome().is_some();
-        let (first, rest) = records.split_at(if over { 1 } else { records.len() });
-        let begin = match first {
-            [only] if over => Append::new(run.id, first, self.link, &State::first(only)?),
-            _ => Append::new(run.id, first, self.link, &self.state),
+        let opening =
+            1 + usize::from(matches!(records.get(1), Some(r) if matches!(r.entry, Entry::Gated { .. })));
+        let (first, rest) = records.split_at(if over { opening } else { records.len() });
+        let begin = if over {
+            Append::new(run.id, first, self.link, &State::replay(first)?)
+        } else {
+            Append::new(run.id, first, self.link, &self.state)
         };
         let begin = begin.map_err(|e| Stop::Broken(e.to_string()))?;
         match self.create(&run, &begin).await {

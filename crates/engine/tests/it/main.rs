@@ -4,6 +4,7 @@
 
 mod asking;
 mod braking;
+mod gate;
 mod holding;
 mod recovering;
 mod running;

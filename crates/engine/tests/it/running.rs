@@ -250,13 +250,3 @@ steps:
     bench.world.put("a", 1);
     assert_ne!(plan.hash, engine.plan("test", &serde_json::Map::new()).await.unwrap().hash);
 }
-
-#[tokio::test]
-async fn a_severe_runbook_is_not_started_by_one_person() {
-    let bench = Bench::new("steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n")
-        .await
-        .severe();
-    let engine = bench.engine(Duration::from_secs(10)).await;
-    assert!(matches!(engine.start(request("key")).await, Err(StartError::SecondPerson(_))));
-    assert_eq!(bench.world.made(), []);
-}

@@ -221,8 +221,24 @@ impl Bench {
         }
     }
 
-    pub(crate) fn severe(mut self) -> Self {
-        self.runbook = self.runbook.replace("risk: low", "risk: severe");
+    pub(crate) fn severe(self) -> Self {
+        self.risk("severe")
+    }
+
+    pub(crate) fn risk(mut self, risk: &str) -> Self {
+        self.runbook = self.runbook.replace("risk: low", &format!("risk: {risk}"));
+        self
+    }
+
+    /// With another key at the top of the runbook.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.runbook = self.runbook.replace("locks:", &format!("{line}\nlocks:"));
+        self
+    }
+
+    /// With a clock that goes hardly faster than the wall's: half an hour is longer than any test.
+    pub(crate) fn calm(mut self) -> Self {
+        self.clock = Arc::new(ScaledClock::set(self.clock.now(), 5.0));
         self
     }
 
@@ -319,6 +335,8 @@ pub(crate) fn request(key: &str) -> StartRequest {
         idem_key: key.into(),
         plan: None,
         overrides: Default::default(),
+        confirm: None,
+        wait: false,
     }
 }
 

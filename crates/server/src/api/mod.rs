@@ -4,6 +4,7 @@
 //! `Idempotency-Key` of your own; the same key again does the same once.
 
 pub(crate) mod brakes;
+pub(crate) mod reviews;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 
@@ -19,7 +20,7 @@ use crate::situation::{self, Situation};
 
 /// `GET /api/v1/session`: who this is, and the token that changes must carry.
 pub(crate) async fn session(visitor: Visitor) -> Json<Value> {
-    Json(json!({ "person": visitor.person, "csrf": visitor.csrf }))
+    Json(json!({ "person": visitor.person, "role": visitor.role, "csrf": visitor.csrf }))
 }
 
 /// `GET /api/v1/situation`

@@ -35,7 +35,7 @@ fn told(app: &App, name: &str, shelf: &Shelf) -> Value {
     match &shelf.runbook {
         Ok(runbook) => json!({
             "name": name, "title": runbook.title, "when": runbook.when, "risk": runbook.risk, "file": shelf.file,
-            "hash": runbook.hash, "inputs": inputs(app, runbook),
+            "hash": runbook.hash, "approval": runbook.approval(), "inputs": inputs(app, runbook),
         }),
         Err(mistakes) => json!({ "name": name, "file": shelf.file, "mistakes": &**mistakes }),
     }

@@ -30,13 +30,20 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/v1/runs/{id}`
-pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn one(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Value>, Problem> {
     let run = run::read(&app, id, run::Looks::All).await?;
-    let asks: Vec<_> = run::choices(&run.state)
+    let by = visitor.actor();
+    let asks: Vec<_> = run::choices(&run.state, &by)
         .into_iter()
         .map(|c| json!({ "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not }))
         .collect();
-    Ok(Json(json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks })))
+    Ok(Json(
+        json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "gate": run.gate(&by) }),
+    ))
 }
 
 /// `GET /api/v1/runs/{id}/journal`
@@ -64,6 +71,11 @@ pub(crate) struct StartBody {
     /// Limits to pass this once, each with its reason.
     #[serde(default)]
     acknowledge: Vec<Acknowledged>,
+    /// What is typed to confirm, where the risk demands it.
+    confirm: Option<String>,
+    /// Stand in line for a lock that is held.
+    #[serde(default)]
+    wait: bool,
 }
 
 /// `POST /api/v1/runs`
@@ -96,7 +108,7 @@ pub(crate) async fn start(
 }
 
 async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Result<Started, Problem> {
-    let StartBody { runbook, inputs, reason, plan_hash, despite_freeze, acknowledge } = body;
+    let StartBody { runbook, inputs, reason, plan_hash, despite_freeze, acknowledge, confirm, wait } = body;
     let idem_key = idem_key(visitor, key)?;
     let plan = match plan_hash {
         None => None,
@@ -106,7 +118,8 @@ async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Resu
         },
     };
     let overrides = Overrides { despite_freeze, acknowledge };
-    let request = StartRequest { runbook, inputs, by: visitor.actor(), reason, idem_key, plan, overrides };
+    let by = visitor.actor();
+    let request = StartRequest { runbook, inputs, by, reason, idem_key, plan, overrides, confirm, wait };
     Ok(app.start(request).await??)
 }
 

@@ -1,6 +1,7 @@
 //! What may be asked of a run now: the very question that the worker asks before it obeys, put as buttons.
 
-use domain::run::{Ask, Node, State, Status, StepPath, Takeback, answer};
+use domain::Actor;
+use domain::run::{Ask, Node, State, Status, StepPath, Takeback, answer_to};
 
 use crate::words;
 
@@ -19,6 +20,8 @@ pub(crate) struct Choice {
     pub(crate) says: String,
     /// Must a reason be given?
     pub(crate) reason: bool,
+    /// The plan that it is about.
+    pub(crate) plan_hash: String,
     /// Cannot be taken back by another click.
     pub(crate) grave: bool,
     /// Why not now.
@@ -26,7 +29,13 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    fn new(state: &State, ask: &Ask, label: &'static str, says: impl Into<String>) -> Self {
+    pub(super) fn new(
+        state: &State,
+        by: &Actor,
+        ask: &Ask,
+        label: &'static str,
+        says: impl Into<String>,
+    ) -> Self {
         let takeback = match ask {
             Ask::Abort { takeback: Takeback::All, .. } => "all",
             Ask::Abort { takeback: Takeback::Finally, .. } => "finally",
@@ -39,21 +48,30 @@ impl Choice {
                 Ask::Retry { .. } => "retry",
                 Ask::Skip { .. } => "skip",
                 Ask::MarkDone { .. } => "mark_done",
+                Ask::Approve { .. } => "approve",
+                Ask::Reject { .. } => "reject",
+                Ask::BreakGlass { .. } => "break_glass",
+                Ask::AcceptPlan { .. } => "accept_plan",
                 Ask::Abort { .. } => "abort",
             },
             label,
             step: ask.step().map(ToString::to_string),
             takeback,
             says: says.into(),
-            reason: matches!(ask, Ask::Skip { .. } | Ask::MarkDone { .. } | Ask::Abort { .. }),
-            grave: matches!(ask, Ask::Abort { .. }),
-            why_not: answer(state, ask).err().map(|refusal| refusal.0),
+            reason: ask.reason_needed(),
+            grave: matches!(ask, Ask::Abort { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. }),
+            plan_hash: match ask {
+                Ask::Approve { plan_hash, .. } => plan_hash.clone().unwrap_or_default(),
+                Ask::AcceptPlan { plan_hash } => plan_hash.clone(),
+                _ => String::new(),
+            },
+            why_not: answer_to(state, by, ask).err().map(|refusal| refusal.0),
         }
     }
 }
 
 /// What may be asked of the run as a whole; also what is not possible now, with the reason.
-pub(crate) fn choices(state: &State) -> Vec<Choice> {
+pub(crate) fn choices(state: &State, by: &Actor) -> Vec<Choice> {
     let undone: Vec<_> =
         state.takebacks(Takeback::All).into_iter().map(|(path, _)| path.to_string()).collect();
     let kept = "What was done stays done; what the runbook always takes back at its end is taken back.";
@@ -65,18 +83,26 @@ pub(crate) fn choices(state: &State) -> Vec<Choice> {
     vec![
         Choice::new(
             state,
+            by,
             &Ask::Pause { reason: None },
             "Pause",
             "What is under way ends; nothing new begins.",
         ),
-        Choice::new(state, &Ask::Resume, "Resume", "Goes on where it stopped."),
+        Choice::new(state, by, &Ask::Resume, "Resume", "Goes on where it stopped."),
         Choice::new(
             state,
+            by,
             &Ask::Abort { takeback: Takeback::Finally, reason: reason() },
             "Abort, keep changes",
             kept,
         ),
-        Choice::new(state, &Ask::Abort { takeback: Takeback::All, reason: reason() }, "Abort and undo", undo),
+        Choice::new(
+            state,
+            by,
+            &Ask::Abort { takeback: Takeback::All, reason: reason() },
+            "Abort and undo",
+            undo,
+        ),
     ]
 }
 
@@ -98,7 +124,7 @@ pub(crate) struct Decision {
 }
 
 /// All steps that wait for a person, with what can be decided.
-pub(super) fn decisions(state: &State, title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
+pub(super) fn decisions(state: &State, by: &Actor, title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
     let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
     let waiting =
         state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));
@@ -127,26 +153,28 @@ pub(super) fn decisions(state: &State, title: impl Fn(&str) -> Option<String>) -
                 unknown,
                 before,
                 facts: node.facts.as_ref().map(words::facts).unwrap_or_default(),
-                choices: of_step(state, path),
+                choices: of_step(state, by, path),
             }
         })
         .collect()
 }
 
 /// What may be asked about a step now.
-fn of_step(state: &State, path: &StepPath) -> Vec<Choice> {
+fn of_step(state: &State, by: &Actor, path: &StepPath) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
     let done = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let all = [
-        Choice::new(state, &Ask::Retry { step: step() }, "Retry", "Tries it again."),
+        Choice::new(state, by, &Ask::Retry { step: step() }, "Retry", "Tries it again."),
         Choice::new(
             state,
+            by,
             &done,
             "Mark as done",
             "It happened, or was done by hand. Later steps read no output from it.",
         ),
         Choice::new(
             state,
+            by,
             &Ask::Skip { step: step(), reason: reason() },
             "Skip",
             "Leaves it out and goes on.",

@@ -2,24 +2,29 @@
 //! them, the calls that were made, and what may be asked of it now.
 
 mod asks;
+mod gate;
 mod steps;
 mod timeline;
 
 use std::sync::Arc;
 
+use domain::Actor;
 use domain::Timestamp;
 use domain::plan::Plan;
-use domain::run::{Record, State};
+use domain::run::{Ask, Entry, Record, State};
 use domain::runbook::{self, Runbook};
 use store::calls::Call;
+use store::gate::Ahead;
 use store::inbox::Wish;
 use store::pages::RunRow;
+use store::reviews::Review;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::Problem;
 
 pub(crate) use asks::{Choice, Decision, choices};
+pub(crate) use gate::GateView;
 pub(crate) use steps::{Outline, StepView};
 pub(crate) use timeline::Told;
 
@@ -52,6 +57,10 @@ pub(crate) struct RunView {
     pub(crate) wishes: Vec<Wish>,
     /// The exact text that the run is pinned to.
     pub(crate) text: String,
+    /// What it stands in line for.
+    pub(crate) ahead: Vec<Ahead>,
+    /// Where somebody went on alone.
+    pub(crate) reviews: Vec<Review>,
     pub(crate) now: Timestamp,
 }
 
@@ -68,6 +77,9 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
         store::inbox::after(pool, id, state.inbox()).await?
     };
     let text = store::pages::runbook_text(pool, &row.hash).await?.unwrap_or_default();
+    let ahead = if row.state == "queued" { store::gate::ahead(pool, id).await? } else { Vec::new() };
+    let broken = journal.iter().any(|r| matches!(&r.entry, Entry::Asked { ask: Ask::BreakGlass { .. }, .. }));
+    let reviews = if broken { store::reviews::of_run(pool, id).await? } else { Vec::new() };
     let now = app.now();
     // A text of another version of the language may not parse; what has happened is shown all the same.
     let runbook = runbook::parse(&row.runbook, &text).ok().map(Arc::new);
@@ -78,12 +90,17 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
         calls: &calls,
         now,
     });
-    Ok(RunView { row, state, journal, calls, steps, wishes, text, now })
+    Ok(RunView { row, state, journal, calls, steps, wishes, text, ahead, reviews, now })
 }
 
 impl RunView {
-    /// The plan that was approved, if the requester looked at one.
+    /// The plan that is asked about, was accepted after a drift, or else the one that the requester looked at.
     pub(crate) fn plan(&self) -> Option<Plan> {
+        let newer = self.state.drift().map(|drift| &*drift.plan).or(self.state.accepted_plan());
+        newer.cloned().or_else(|| self.seen_plan())
+    }
+
+    fn seen_plan(&self) -> Option<Plan> {
         self.row.plan.clone().and_then(|plan| serde_json::from_value(plan).ok())
     }
 
@@ -94,8 +111,13 @@ impl RunView {
     }
 
     /// The steps that wait for a person.
-    pub(crate) fn decisions(&self) -> Vec<Decision> {
-        asks::decisions(&self.state, |path| self.steps.iter().find_map(|step| step.titled(path)))
+    pub(crate) fn decisions(&self, by: &Actor) -> Vec<Decision> {
+        asks::decisions(&self.state, by, |path| self.steps.iter().find_map(|step| step.titled(path)))
+    }
+
+    /// What stands between it and its next step: approvals, a line, a drift.
+    pub(crate) fn gate(&self, by: &Actor) -> GateView {
+        gate::view(self, by)
     }
 
     /// How long it lasted, or lasts.

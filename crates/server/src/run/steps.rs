@@ -29,7 +29,7 @@ pub(crate) struct StepView {
     pub(crate) path: String,
     pub(crate) title: String,
     pub(crate) why: Option<String>,
-    /// `look`, `wait`, `change`, `guard`, `value`, `each`, `item`, `undo`, `verify`.
+    /// `look`, `wait`, `change`, `guard`, `approval`, `value`, `each`, `item`, `undo`, `verify`.
     pub(crate) kind: &'static str,
     pub(crate) action: Option<String>,
     pub(crate) one_way: bool,
@@ -143,10 +143,20 @@ impl Tree<'_> {
             Body::Use(call) => self.leaf(kind_of(call, self.sight.registry), path, title, Some(call)),
             Body::Assert { .. } => self.leaf("guard", path, title, None),
             Body::Value(_) => self.leaf("value", path, title, None),
+            Body::Approve(_) => self.approval(path, title),
             Body::Each(each) => self.each(each, path, title),
         };
         view.why.clone_from(&step.why);
         view.one_way = step.one_way;
+        view
+    }
+
+    fn approval(&self, path: &StepPath, title: String) -> StepView {
+        let mut view = self.leaf("approval", path, title, None);
+        if let Some(ballot) = self.sight.state.ballot(Some(path)).filter(|_| view.badge.tone == Tone::Busy) {
+            view.badge = Badge { tone: Tone::Wait, icon: Icon::Question, word: "Waits for approval" };
+            view.waits_for = Some(ballot.needs.to_string());
+        }
         view
     }
 
@@ -358,6 +368,7 @@ pub(super) fn outline(steps: &[Step], depth: usize) -> Vec<Outline> {
             Body::Use(call) => (call.action.clone(), None),
             Body::Assert { that, .. } => (format!("guard: {}", that.source()), None),
             Body::Value(_) => ("value".to_owned(), None),
+            Body::Approve(approve) => (format!("waits for {}", approve.approval), None),
             Body::Each(each) => match &each.body {
                 EachBody::One(call) => (format!("{} for each of {}", call.action, each.items.source()), None),
                 EachBody::Steps(steps) => (format!("for each of {}", each.items.source()), Some(steps)),

@@ -49,6 +49,28 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
             let why = reason.as_ref().map_or_else(String::new, |r| format!(": {r}"));
             (Tone::Busy, Icon::Play, format!("Asked for {runbook}{why}{overrides}"))
         }
+        Entry::Gated { approval: Some(approval) } => {
+            (Tone::Warn, Icon::Question, format!("Waits for {approval}"))
+        }
+        Entry::Gated { approval: None } => {
+            (Tone::Wait, Icon::Clock, "Will begin once its locks are free".into())
+        }
+        Entry::Queued { target, held_by } => {
+            (Tone::Wait, Icon::Clock, format!("Stands in line for {target}, held by {held_by}"))
+        }
+        Entry::Admitted { locks } => (Tone::Ok, Icon::Check, format!("Took its locks: {}", locks.join(", "))),
+        Entry::PlanHolds { .. } => (Tone::Ok, Icon::Check, "Looked again: the plan still holds".into()),
+        Entry::Drifted { differences, .. } => {
+            let count = differences.len();
+            (
+                Tone::Warn,
+                Icon::Alert,
+                format!("Looked again: {count} steps would do something else than was seen"),
+            )
+        }
+        Entry::AwaitsApproval { approval, message, .. } => {
+            (Tone::Warn, Icon::Question, format!("Waits for {approval}: {message}"))
+        }
         Entry::TakenOver { worker } => {
             (Tone::Wait, Icon::Alert, format!("Another process took the run over (worker {worker})"))
         }
@@ -89,7 +111,7 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
                 Outcome::Succeeded => (Tone::Ok, Icon::Check),
                 Outcome::SymptomPersists | Outcome::Failed => (Tone::Bad, Icon::Cross),
                 Outcome::Refused => (Tone::Warn, Icon::Skip),
-                Outcome::Aborted | Outcome::Undone => (Tone::Off, Icon::Cross),
+                Outcome::Aborted | Outcome::Undone | Outcome::Expired => (Tone::Off, Icon::Cross),
             };
             (tone, icon, format!("{}: {message}", words::run_badge(outcome.word()).word))
         }
@@ -113,13 +135,7 @@ fn done(how: &How) -> String {
 }
 
 fn asked(ask: &Ask) -> String {
-    let reason = match ask {
-        Ask::Pause { reason } => reason.as_deref(),
-        Ask::Resume | Ask::Retry { .. } => None,
-        Ask::Skip { reason, .. } | Ask::MarkDone { reason, .. } | Ask::Abort { reason, .. } => {
-            Some(reason.as_str())
-        }
-    };
+    let reason = ask.reason();
     let undo = match ask {
         Ask::Abort { takeback: Takeback::All, .. } => " and undo",
         _ => "",

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::DateTime;
+use domain::Role;
 use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall};
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
 use engine::clock::ScaledClock;
@@ -221,11 +222,15 @@ impl Bench {
             "steps:",
             "limits:\n  - { name: \"switching ${inputs.fleet.id}\", at_most: 1, per: 7d }\nsteps:",
         );
+        let severe = SWITCH
+            .replace("switch-lamp", "switch-lamp-severe")
+            .replace("risk: medium", "risk: severe\napproval: { within: 150h }");
         let broken = "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: []\n".to_owned();
         let files = [
             ("switch-lamp.yaml".to_owned(), SWITCH.to_owned()),
             ("switch-lamp-high.yaml".to_owned(), high),
             ("switch-lamp-limited.yaml".to_owned(), limited),
+            ("switch-lamp-severe.yaml".to_owned(), severe),
             ("broken.yaml".to_owned(), broken),
         ];
         let db = TestDb::new().await.unwrap();
@@ -233,7 +238,7 @@ impl Bench {
         let registry = Registry::default().observing(Look(lamp.clone())).changing(Set(lamp.clone()));
         let clock = ScaledClock::set(DateTime::from_timestamp(1_715_090_400, 0).unwrap(), 100.0);
         let library = Library::open(files, &registry);
-        for name in ["switch-lamp", "switch-lamp-high", "switch-lamp-limited"] {
+        for name in ["switch-lamp", "switch-lamp-high", "switch-lamp-limited", "switch-lamp-severe"] {
             assert!(library.get(name).unwrap().runbook.is_ok(), "{:#?}", library.get(name).unwrap().runbook);
         }
         let engine = Engine::launch(Parts {
@@ -278,12 +283,22 @@ impl Bench {
 
     /// The path of a fresh link.
     pub(super) async fn link(&self, name: &str) -> String {
-        let link = crate::sign_in_link(self.engine.pool(), name, "http://localhost:8080/").await.unwrap();
+        self.link_as(name, Role::Responder).await
+    }
+
+    /// The same for another role.
+    pub(super) async fn link_as(&self, name: &str, role: Role) -> String {
+        let url = "http://localhost:8080/";
+        let link = crate::sign_in_link(self.engine.pool(), name, role, url).await.unwrap();
         link.strip_prefix("http://localhost:8080").unwrap().to_owned()
     }
 
     pub(super) async fn sign_in(&self, name: &str) -> Person<'_> {
-        let path = self.link(name).await;
+        self.sign_in_as(name, Role::Responder).await
+    }
+
+    pub(super) async fn sign_in_as(&self, name: &str, role: Role) -> Person<'_> {
+        let path = self.link_as(name, role).await;
         let answer = self.send(Request::post(path).body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
         let cookie = answer.header(header::SET_COOKIE).split(';').next().unwrap().to_owned();

@@ -10,6 +10,7 @@ fn filled(path: &str) -> String {
     path.replace("{name}", "switch-lamp")
         .replace("{id}", "018f0000-0000-7000-8000-000000000000")
         .replace("{token}", "none")
+        .replace("{number}", "1")
         .replace("{hash}", "none")
 }
 

@@ -49,5 +49,8 @@ async fn neither_the_link_nor_the_cookie_is_in_the_database() {
     let token = link.strip_prefix("/sign-in/").unwrap();
     assert!(store::people::use_link(bench.engine.pool(), token.as_bytes()).await.unwrap().is_none());
     let hash = crate::session::hash(token);
-    assert_eq!(store::people::use_link(bench.engine.pool(), &hash).await.unwrap().as_deref(), Some("ada"));
+    assert_eq!(
+        store::people::use_link(bench.engine.pool(), &hash).await.unwrap(),
+        Some(("ada".into(), domain::Role::Responder))
+    );
 }

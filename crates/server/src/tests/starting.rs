@@ -40,7 +40,7 @@ async fn a_target_that_another_run_holds_is_refused_with_a_way_to_it_and_the_inp
 
     let plan = person.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
     assert!(plan.text.contains("data-verdict=\"stops\""), "a plan made now says so before anybody clicks");
-    assert!(plan.text.contains("id=\"start\" disabled"));
+    assert!(plan.text.contains("id=\"why-not\"") && plan.text.contains("is locked by"));
 
     let second: Vec<_> = second.into_iter().filter(|(name, _)| *name != "input.cluster").collect();
     let answer = person.start("switch-lamp", &second).await;

@@ -91,6 +91,8 @@ struct Page {
 struct Planned {
     plan: Plan,
     confirmation: Confirmation,
+    /// Stand in line for locks that are held.
+    wait: bool,
     reason: String,
     idem_key: String,
     by: Actor,
@@ -138,7 +140,7 @@ pub(crate) async fn plan(
     let mut page = draw(&app, &visitor, shelf, runbook, &given);
     match plans::make(&app, &name, &given).await {
         Ok(plan) => {
-            page.plan = Some(offered(plan, &form, &visitor));
+            page.plan = Some(offered(plan, runbook, &form, &visitor));
             html(&page)
         }
         Err(error) => refuse(page, *Box::<Refused>::from(error), &form, &visitor),
@@ -180,7 +182,6 @@ async fn begin(
         Agreed::Changed(plan) => return Err(Refused::showing(changed(), *plan)),
     };
     let showing = |problem: Problem| Refused::showing(problem, plan.clone());
-    Confirmation::of(&plan).check(field(form, "confirm")).map_err(showing)?;
     let reason = Some(field(form, "reason").trim().to_owned()).filter(|r| !r.is_empty());
     let request = StartRequest {
         runbook: name.to_owned(),
@@ -190,6 +191,8 @@ async fn begin(
         idem_key: idem_key(visitor, field(form, "idem_key"))?,
         plan: Some(plan.clone()),
         overrides: overrides(form),
+        confirm: Some(field(form, "confirm").to_owned()),
+        wait: !field(form, "wait").is_empty(),
     };
     app.start(request).await?.map_err(|error| {
         let mut plan = plan.clone();
@@ -299,11 +302,12 @@ fn overrides(form: &[(String, String)]) -> Overrides {
     Overrides { despite_freeze: field(form, "despite_freeze") == "true", acknowledge: acknowledge.collect() }
 }
 
-fn offered(plan: Plan, form: &[(String, String)], visitor: &Visitor) -> Planned {
+fn offered(plan: Plan, runbook: &Runbook, form: &[(String, String)], visitor: &Visitor) -> Planned {
     let kept = field(form, "idem_key");
     let idem_key = if kept.is_empty() { Uuid::now_v7().to_string() } else { kept.to_owned() };
     Planned {
-        confirmation: Confirmation::of(&plan),
+        confirmation: Confirmation::of(&plan, runbook),
+        wait: !field(form, "wait").is_empty(),
         plan,
         reason: field(form, "reason").to_owned(),
         idem_key,
@@ -325,7 +329,7 @@ fn refuse(
         }
     }
     let status = refused.problem.status;
-    page.plan = refused.plan.map(|plan| offered(plan, form, visitor));
+    page.plan = refused.plan.map(|plan| offered(plan, &page.runbook, form, visitor));
     page.notice = Some(refused.problem);
     with_status(status, &page)
 }
@@ -354,6 +358,14 @@ fn draw(
 
 /// How a plan is read: what changes, what was checked, and all the rest in its order.
 impl Planned {
+    /// A lock is held, and that is all that stands in the way: then one may stand in line.
+    fn held(&self) -> bool {
+        self.plan.locks.iter().any(|l| l.held_by.is_some())
+            && matches!(&self.plan.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
+            && !self.plan.steps.iter().any(|s| matches!(s.outcome, PlannedOutcome::Stops { .. }))
+            && self.plan.brakes.iter().all(|b| b.way(&self.by) != Way::None)
+    }
+
     /// Why this person cannot start it now, if so.
     fn stops(&self) -> Option<String> {
         let held = self.plan.brakes.iter().find(|b| b.way(&self.by) == Way::None);

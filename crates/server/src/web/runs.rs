@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
-use crate::run::{self, Choice, RunView, Told};
+use crate::run::{self, Choice, Decision, GateView, RunView, Told};
 use crate::session::Visitor;
 use crate::words;
 
@@ -156,6 +156,8 @@ struct Page {
     tab: Tab,
     told: Vec<Told>,
     choices: Vec<Choice>,
+    gate: GateView,
+    decisions: Vec<Decision>,
     plan: Option<Plan>,
 }
 
@@ -197,10 +199,12 @@ pub(crate) async fn page(
         Tab::Timeline => run.timeline(if show.all.is_some() { usize::MAX } else { TOLD }),
         _ => Vec::new(),
     };
-    let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state) };
+    let by = visitor.actor();
+    let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state, &by) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
     let plan = run.plan();
-    let page = Page { frame, plan, told, choices, tab: show.tab, run };
+    let (gate, decisions) = (run.gate(&by), run.decisions(&by));
+    let page = Page { frame, plan, told, choices, gate, decisions, tab: show.tab, run };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 
@@ -215,18 +219,28 @@ pub(crate) struct AskForm {
     reason: String,
     #[serde(default)]
     takeback: String,
+    #[serde(default)]
+    plan_hash: String,
 }
 
 impl AskForm {
     fn read(self) -> Result<Ask, Problem> {
         let step = || StepPath::from(self.step.as_str());
         let reason = self.reason.trim().to_owned();
+        let at = || Some(step()).filter(|step| !step.as_str().is_empty());
         Ok(match self.ask.as_str() {
             "pause" => Ask::Pause { reason: Some(reason).filter(|r| !r.is_empty()) },
             "resume" => Ask::Resume,
             "retry" => Ask::Retry { step: step() },
             "skip" => Ask::Skip { step: step(), reason },
             "mark_done" => Ask::MarkDone { step: step(), reason, output: serde_json::Value::Null },
+            "approve" => {
+                let plan_hash = Some(self.plan_hash.clone()).filter(|hash| !hash.is_empty());
+                Ask::Approve { step: at(), plan_hash }
+            }
+            "reject" => Ask::Reject { step: at(), reason },
+            "break_glass" => Ask::BreakGlass { step: at(), reason },
+            "accept_plan" => Ask::AcceptPlan { plan_hash: self.plan_hash },
             "abort" if self.takeback == "all" => Ask::Abort { takeback: Takeback::All, reason },
             "abort" => Ask::Abort { takeback: Takeback::Finally, reason },
             other => {
@@ -239,9 +253,7 @@ impl AskForm {
 
 /// Puts a wish into the run's inbox, once a reason is given where one must be.
 pub(crate) async fn put(app: &App, visitor: &Visitor, run: Uuid, id: Uuid, ask: Ask) -> Result<(), Problem> {
-    if let Ask::Skip { reason, .. } | Ask::MarkDone { reason, .. } | Ask::Abort { reason, .. } = &ask
-        && reason.trim().is_empty()
-    {
+    if ask.reason_needed() && ask.reason().is_none_or(|reason| reason.trim().is_empty()) {
         let detail =
             format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail)

@@ -16,16 +16,16 @@ use crate::runbook::{Body, OnFailure, Retry, Scope, Slot, Step, Template, Use};
 pub const FOREIGN_WORK: &str = "foreign_work";
 
 /// Whether the run may pass a step.
-pub(super) enum Walk {
+pub(in crate::run) enum Walk {
     Complete,
     Blocked,
 }
 
-pub(super) struct Walker<'a> {
+pub(in crate::run) struct Walker<'a> {
     pub(super) program: &'a Program,
-    pub(super) state: &'a State,
-    now: Timestamp,
-    pub(super) moves: Moves,
+    pub(in crate::run) state: &'a State,
+    pub(in crate::run) now: Timestamp,
+    pub(in crate::run) moves: Moves,
 }
 
 impl<'a> Walker<'a> {
@@ -180,6 +180,7 @@ impl<'a> Walker<'a> {
                 }
                 Err(e) => self.fail(path, expression(&e), Value::Object(that.facts(scope))),
             },
+            Body::Approve(approve) => self.approve(approve, path, node, scope),
             Body::Value(template) => match template.eval(scope) {
                 Ok(value) => self.reasoned(path, value),
                 Err(e) => self.fail(path, expression(&e), Value::Null),
@@ -297,11 +298,11 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn wake(&mut self, at: Timestamp) {
+    pub(in crate::run) fn wake(&mut self, at: Timestamp) {
         self.moves.wake_at = Some(self.moves.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    pub(super) fn record(&mut self, entry: Entry) -> Walk {
+    pub(in crate::run) fn record(&mut self, entry: Entry) -> Walk {
         self.moves.record.push(entry);
         Walk::Blocked
     }

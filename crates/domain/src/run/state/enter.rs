@@ -1,15 +1,30 @@
 //! What each entry means to the state, and which may follow which.
 
 use super::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status, illegal};
-use crate::run::{After, Ask, Entry, How, Record, StepPath, answer};
+use crate::run::{After, Ask, Ballot, Entry, How, Record, StepPath, answer_to};
 use crate::{Actor, Timestamp};
 
 impl State {
     pub(super) fn enter(&mut self, record: &Record) -> Result<(), Illegal> {
         let at = record.at;
         let refuse = |why: &str| Err(illegal(record, why));
+        self.at_the_gate(&record.entry).map_err(|why| illegal(record, why))?;
         match &record.entry {
             Entry::Requested { .. } => return refuse("a run is requested once"),
+            Entry::Gated { .. }
+            | Entry::Queued { .. }
+            | Entry::Admitted { .. }
+            | Entry::PlanHolds { .. }
+            | Entry::Drifted { .. } => return self.pass(record),
+            Entry::AwaitsApproval { step, approval, .. } => {
+                if self.nodes.contains_key(step) {
+                    return refuse("the step has begun already");
+                }
+                self.node_mut(step, at);
+                let barred = vec![self.by.name().to_owned()];
+                let ballot = Ballot::open(approval.clone(), None, barred, at);
+                self.ballots.insert(Some(step.clone()), ballot);
+            }
             Entry::TakenOver { .. } => {
                 for node in self.nodes.values_mut() {
                     if node.status == Status::Running && node.intent.is_some() {
@@ -112,6 +127,7 @@ impl State {
                 node.finish(Status::Failed, at);
                 node.error = Some(error.clone());
                 node.facts = Some(facts.clone());
+                self.expire(Some(step), at);
             }
             Entry::Skipped { step, why } => {
                 if self.nodes.get(step).is_some_and(|n| n.status.is_over() || n.has_open_intent()) {
@@ -137,7 +153,7 @@ impl State {
                 }
                 self.inbox = *inbox;
                 if refused.is_none() {
-                    answer(self, ask).map_err(|e| illegal(record, &e.0))?;
+                    answer_to(self, by, ask).map_err(|e| illegal(record, &e.0))?;
                     self.obey(ask, by, at);
                 }
             }
@@ -150,6 +166,7 @@ impl State {
                 }
                 self.blocked.clear();
                 self.held = None;
+                self.gate = None;
                 self.phase = match then {
                     After::Verify if self.takebacks(*takeback).is_empty() => Phase::Verifying,
                     _ => Phase::Closing { takeback: *takeback, then: then.clone() },
@@ -159,8 +176,10 @@ impl State {
                 if self.in_flight().next().is_some() {
                     return refuse("a change is still under way");
                 }
+                self.expire(None, at);
                 self.outcome = Some((*outcome, message.clone()));
                 self.phase = Phase::Ended;
+                self.gate = None;
                 self.blocked.clear();
                 self.held = None;
             }
@@ -214,6 +233,8 @@ impl State {
                     node.how = Some(How::MarkedDone { by: by.clone(), reason: reason.clone() });
                 }
             }
+            Ask::Approve { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } => self.rule(ask, by, at),
+            Ask::AcceptPlan { .. } => self.accept(by, at),
             Ask::Abort { takeback, reason } => {
                 self.aborting = Some((*takeback, by.clone(), reason.clone()));
             }

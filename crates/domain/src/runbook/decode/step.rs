@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "give_up_if",
     "retry",
     "assert",
+    "approve",
     "message",
     "each",
     "at_once",
@@ -103,6 +104,10 @@ impl Decoder {
         let (id, pos) = id?;
         let condition = if_given(condition)?;
         let (body, body_pos) = body?;
+        let on_failure = match &body {
+            Body::Approve(approve) => Some(approve.otherwise),
+            _ => on_failure,
+        };
         Some(Step {
             id,
             title,
@@ -152,11 +157,13 @@ impl Decoder {
     }
 
     fn body(&mut self, fields: &Fields<'_>) -> Option<(Body, Pos)> {
-        let bodies: Vec<&Entry> =
-            ["each", "use", "assert", "value"].into_iter().filter_map(|key| fields.get(key)).collect();
+        let bodies: Vec<&Entry> = ["each", "use", "assert", "approve", "value"]
+            .into_iter()
+            .filter_map(|key| fields.get(key))
+            .collect();
         match bodies.as_slice() {
             [] => {
-                let remedy = "add one of `use:` (an action), `assert:` (a guard), `each:` (for every item) or `value:`";
+                let remedy = "add one of `use:` (an action), `assert:` (a guard), `approve:` (others must agree), `each:` (for every item) or `value:`";
                 self.wrong(fields.pos, "the step does nothing", remedy);
                 None
             }
@@ -188,6 +195,10 @@ impl Decoder {
                         .and_then(|e| self.template(&e.value));
                     Some((Body::Assert { that: that?, message: message? }, only.value.pos))
                 }
+                "approve" => {
+                    self.fits(fields, "approve", &["approve", "message"]);
+                    Some((Body::Approve(self.approve(fields, only)?), only.value.pos))
+                }
                 _ => {
                     self.fits(fields, "value", &["value"]);
                     Some((Body::Value(self.template(&only.value)?), only.value.pos))
@@ -207,7 +218,9 @@ impl Decoder {
                             .to_owned()
                     }
                     ("at_once", _) => "`at_once` belongs to `each`".to_owned(),
-                    ("message", _) => "`message` belongs to `assert`; describe a step with `why`".to_owned(),
+                    ("message", _) => {
+                        "`message` belongs to `assert` and `approve`; describe a step with `why`".to_owned()
+                    }
                     ("undo" | "finally" | "one_way", "each … steps") => {
                         format!("put `{key}` on the step inside that makes the change")
                     }

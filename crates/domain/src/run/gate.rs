@@ -1,0 +1,159 @@
+//! What stands between the request and the first step.
+//!
+//! ```text
+//!             ┌─▶ approval ──▶ locks ──┐
+//!  requested ─┤                        ├─▶ plan ──▶ the first step
+//!             └──── locks taken ───────┘    │ ▲
+//!                   in the start            ▼ │ accepted (and approved anew, where approval is needed)
+//!                                         drift
+//! ```
+//!
+//! Locks are *not* held while people are asked: a run that nobody has agreed to must not stand in anybody's way. Once it
+//! may go it takes all of them at once, or stands in line for them. From then on it keeps them until it has ended, also
+//! while a drifted plan waits to be accepted. The plan is made anew under the locks, so that nothing of ours can change
+//! what it rests on any more; a run that was started without a plan promised nothing, and is not compared with anything.
+
+use chrono::TimeDelta;
+
+use super::next::Walker;
+use super::{Ballot, Entry, Outcome, Phase, Ruling, State, StepPath};
+use crate::Timestamp;
+use crate::plan::{Difference, Plan};
+
+/// So long a run stands in line for its locks (clock time); what was looked at by then is old.
+pub const IN_LINE: TimeDelta = TimeDelta::minutes(30);
+
+/// Where a run is that has not begun its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gate {
+    /// Waits for people to agree.
+    Approval,
+    /// May go, as soon as it has its locks.
+    Locks {
+        /// Until when it stands in line; none before it does.
+        until: Option<Timestamp>,
+    },
+    /// Has its locks; the plan that people saw is to be compared with the world.
+    Plan,
+    /// Would do something else than people saw; waits for a person.
+    Drift(Drift),
+}
+
+/// A plan that is not what people saw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drift {
+    /// The plan now.
+    pub plan: Box<Plan>,
+    /// What is different.
+    pub differences: Vec<Difference>,
+    /// When it was found.
+    pub at: Timestamp,
+}
+
+/// What is to be done at the gate, by whoever drives the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doorstep {
+    /// Take the locks, all or none.
+    TakeLocks {
+        /// Does it stand in line already?
+        in_line: bool,
+    },
+    /// Make the plan anew, and compare.
+    ComparePlan,
+}
+
+impl State {
+    /// What stands between the run and its first step, if something does.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref().filter(|_| matches!(self.phase(), Phase::Forward))
+    }
+
+    /// The drift that waits for a person.
+    pub fn drift(&self) -> Option<&Drift> {
+        match self.gate() {
+            Some(Gate::Drift(drift)) => Some(drift),
+            _ => None,
+        }
+    }
+
+    /// The approval of the start, or of a step.
+    pub fn ballot(&self, step: Option<&StepPath>) -> Option<&Ballot> {
+        self.ballots.get(&step.cloned())
+    }
+
+    /// All approvals that were asked for: the start's first.
+    pub fn ballots(&self) -> impl Iterator<Item = (Option<&StepPath>, &Ballot)> {
+        self.ballots.iter().map(|(step, ballot)| (step.as_ref(), ballot))
+    }
+
+    /// The approvals that are still open.
+    pub fn open_ballots(&self) -> impl Iterator<Item = (Option<&StepPath>, &Ballot)> {
+        let open = matches!(self.phase(), Phase::Forward) && self.aborting().is_none();
+        self.ballots().filter(move |(_, ballot)| open && ballot.ruling.is_none())
+    }
+
+    /// The hash of the plan that people have seen last.
+    pub fn plan_hash(&self) -> Option<&str> {
+        self.plan_hash.as_deref()
+    }
+
+    /// The plan that was accepted after a drift; before one, it is the run's own.
+    pub fn accepted_plan(&self) -> Option<&Plan> {
+        self.accepted.as_deref()
+    }
+
+    /// The locks that it holds, or will take.
+    pub fn locks(&self) -> &[String] {
+        &self.locks
+    }
+
+    /// People have agreed: on to the locks, or, where they are held already, to the plan.
+    pub(super) fn agreed(&mut self) {
+        self.gate = match self.admitted {
+            false => Some(Gate::Locks { until: None }),
+            true => self.plan_hash.as_ref().map(|_| Gate::Plan),
+        };
+    }
+}
+
+impl Walker<'_> {
+    /// What follows for a run that has not begun.
+    pub(super) fn gate(&mut self, gate: &Gate) {
+        match gate {
+            Gate::Approval => {
+                let Some(ballot) = self.state.ballot(None) else { return };
+                match &ballot.ruling {
+                    Some(ruling @ Ruling::Rejected { .. }) => {
+                        let message = capital(&ballot.told(ruling));
+                        self.record(Entry::Ended { outcome: Outcome::Refused, message });
+                    }
+                    Some(_) => {}
+                    None if self.now >= ballot.until => {
+                        let message =
+                            format!("{} was not given in time.", capital(&ballot.needs.to_string()));
+                        self.record(Entry::Ended { outcome: Outcome::Expired, message });
+                    }
+                    None => self.wake(ballot.until),
+                }
+            }
+            Gate::Locks { until: Some(until) } if self.now >= *until => {
+                let message = "Its locks did not become free in time.".into();
+                self.record(Entry::Ended { outcome: Outcome::Expired, message });
+            }
+            Gate::Locks { until } => {
+                if let Some(until) = until {
+                    self.wake(*until);
+                }
+                self.moves.gate = Some(Doorstep::TakeLocks { in_line: until.is_some() });
+            }
+            Gate::Plan if self.state.paused().is_some() => {}
+            Gate::Plan => self.moves.gate = Some(Doorstep::ComparePlan),
+            Gate::Drift(_) => {}
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default() + chars.as_str()
+}

@@ -1,0 +1,49 @@
+//! A step at which others must agree.
+
+use serde_json::{Value, json};
+
+use super::text;
+use super::walk::{Walk, Walker};
+use crate::action::ActionError;
+use crate::run::{Entry, How, Node, Ruling, StepPath};
+use crate::runbook::{Approve, Scope};
+
+impl Walker<'_> {
+    pub(super) fn approve(
+        &mut self,
+        approve: &Approve,
+        path: &StepPath,
+        node: Option<&Node>,
+        scope: &Scope,
+    ) -> Walk {
+        let Some(ballot) = node.and_then(|_| self.state.ballot(Some(path))) else {
+            let (approval, message) = (approve.approval.clone(), text(&approve.message, scope));
+            return self.record(Entry::AwaitsApproval { step: path.clone(), approval, message });
+        };
+        let not_given = |code: &'static str, why: String| {
+            ActionError::refused(code, why).remedy("retry to ask anew, skip it with a reason, or abort")
+        };
+        match &ballot.ruling {
+            Some(ruling) if ruling.passes() => {
+                let names: Vec<_> = match ruling {
+                    Ruling::GlassBroken { by, .. } => vec![by.name()],
+                    _ => ballot.voices.iter().map(|voice| voice.by.name()).collect(),
+                };
+                let output = json!({ "approved_by": names });
+                self.record(Entry::Done { step: path.clone(), output, how: How::Reasoned })
+            }
+            Some(ruling) => {
+                let error = not_given("not_approved", ballot.told(ruling));
+                self.fail(path, error, Value::Null)
+            }
+            None if self.now >= ballot.until => {
+                let error = not_given("approval_expired", format!("{} was not given in time", ballot.needs));
+                self.fail(path, error, Value::Null)
+            }
+            None => {
+                self.wake(ballot.until);
+                Walk::Blocked
+            }
+        }
+    }
+}

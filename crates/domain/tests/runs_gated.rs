@@ -1,0 +1,365 @@
+//! Any run behind a gate: whoever speaks, whatever drifts, whoever takes over, in any order. Nothing begins before enough
+//! others have agreed to the very plan and the locks are held; and every run can be brought to an end.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod runbooks_support;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta};
+use domain::plan::{Plan, Verdict, differences};
+use domain::run::{
+    Ask, Doorstep, Entry, Gate, How, Outcome, Perform, Program, Record, Ruling, State, StepPath, Takeback,
+    answer_to, next, overdue,
+};
+use domain::runbook::{Approval, Risk, parse};
+use domain::{Actor, Role, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+const RUNBOOK: &str = r#"
+runbook: any
+title: Any
+when: Never
+risk: severe
+locks: [thing]
+steps:
+  - id: look
+    use: autoscaling.describe_refreshes
+    with: { region: r, group: g }
+  - id: agree
+    approve: { by: responder, count: 2, within: 1m, otherwise: pause }
+    message: "There are ${size(steps.look.active)}."
+  - id: who
+    value: "${size(steps.agree.approved_by)}"
+"#;
+
+const PEOPLE: [(&str, Role); 6] = [
+    ("ana", Role::Admin),
+    ("ana", Role::Approver),
+    ("bob", Role::Approver),
+    ("cy", Role::Approver),
+    ("dee", Role::Responder),
+    ("eve", Role::Viewer),
+];
+
+fn person(n: usize) -> Actor {
+    let (name, role) = PEOPLE[n % PEOPLE.len()];
+    Actor::with_role(name, role)
+}
+
+struct Choices(std::vec::IntoIter<u8>);
+
+impl Choices {
+    fn one_of(&mut self, n: u8) -> u8 {
+        self.0.next().map_or(0, |choice| choice % n)
+    }
+}
+
+struct Run {
+    program: Program,
+    journal: Vec<Record>,
+    state: State,
+    now: Timestamp,
+    epoch: i64,
+    inbox: i64,
+}
+
+/// The plan as the world is in its `n`-th way.
+fn plan(n: u8) -> Plan {
+    let inputs = Map::from_iter([("n".to_owned(), Value::from(n))]);
+    let mut plan = Plan {
+        runbook: "any".into(),
+        runbook_hash: "h".into(),
+        title: "Any".into(),
+        risk: Risk::Severe,
+        impact: None,
+        inputs,
+        locks: vec![],
+        steps: vec![],
+        verdict: Verdict::Ready,
+        customers_percent: 0.0,
+        at: DateTime::UNIX_EPOCH,
+        hash: String::new(),
+    };
+    plan.hash = plan.digest();
+    plan
+}
+
+impl Run {
+    fn new(approval: Option<Approval>, planned: bool) -> Self {
+        let runbook = Arc::new(parse("any.yaml", RUNBOOK).unwrap_or_else(|e| panic!("{e:?}")));
+        let now = DateTime::from_timestamp(1_715_092_200, 0).unwrap();
+        let requested = Entry::Requested {
+            runbook: "any".into(),
+            hash: runbook.hash.clone(),
+            inputs: Map::new(),
+            by: Actor::person("ana"),
+            reason: None,
+            plan_hash: planned.then(|| plan(0).hash),
+            locks: vec!["thing".into()],
+        };
+        let first = Record { seq: 1, at: now, epoch: 1, entry: requested };
+        let registry = runbooks_support::registry();
+        let program =
+            Program { runbook, registry, inputs: json!({}), inventory: json!({}), run: json!({ "id": "x" }) };
+        let state = State::first(&first).unwrap();
+        let mut run = Self { program, state, journal: vec![first], now, epoch: 1, inbox: 0 };
+        run.write(Entry::Gated { approval });
+        run
+    }
+
+    fn try_write(&mut self, entry: Entry) -> Result<(), String> {
+        let record = Record { seq: self.state.seq() + 1, at: self.now, epoch: self.epoch, entry };
+        let mut ahead = self.state.clone();
+        ahead.apply(&record).map_err(|e| e.to_string())?;
+        self.state = ahead;
+        self.journal.push(record);
+        Ok(())
+    }
+
+    fn write(&mut self, entry: Entry) {
+        self.try_write(entry).unwrap_or_else(|e| panic!("{e}\n{:#?}", self.journal));
+    }
+
+    /// Everything that follows by itself; how long nothing would happen otherwise.
+    fn settle(&mut self) -> (Vec<Perform>, Option<Doorstep>, Option<Timestamp>) {
+        loop {
+            let moves = next(&self.program, &self.state, self.now);
+            if moves.record.is_empty() {
+                return (moves.perform, moves.gate, moves.wake_at);
+            }
+            for entry in moves.record {
+                self.write(entry);
+            }
+        }
+    }
+
+    fn ask(&mut self, by: Actor, ask: Ask) -> Result<(), String> {
+        self.inbox += 1;
+        let refused = overdue(&self.state, &ask, self.now)
+            .and_then(|()| answer_to(&self.state, &by, &ask))
+            .err()
+            .map(|e| e.0);
+        self.write(Entry::Asked { inbox: self.inbox, by, ask, refused: refused.clone() });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The hash that a look at the page tells.
+    fn hash(&self) -> Option<String> {
+        self.state.ballot(None).and_then(|b| b.plan_hash.clone())
+    }
+
+    fn step(&mut self, doorstep: Doorstep, choices: &mut Choices) {
+        match doorstep {
+            Doorstep::TakeLocks { in_line } => {
+                if choices.one_of(2) == 0 {
+                    self.write(Entry::Admitted { locks: vec!["thing".into()] });
+                } else if !in_line {
+                    self.write(Entry::Queued { target: "thing".into(), held_by: "somebody".into() });
+                }
+            }
+            Doorstep::ComparePlan => {
+                let seen = self.state.accepted_plan().cloned().unwrap_or_else(|| plan(0));
+                let now = match choices.one_of(3) {
+                    0 => seen.clone(),
+                    n => plan(n),
+                };
+                if now.hash == seen.hash {
+                    self.write(Entry::PlanHolds { plan_hash: now.hash });
+                } else {
+                    let differences = differences(&seen, &now);
+                    self.write(Entry::Drifted { plan: Box::new(now), differences });
+                }
+            }
+        }
+    }
+
+    fn some_wish(&mut self, choices: &mut Choices) {
+        let by = person(usize::from(choices.one_of(6)));
+        let step = (choices.one_of(2) == 1).then(|| StepPath::top("agree"));
+        let plan_hash = if choices.one_of(3) == 2 { Some(plan(7).hash) } else { self.hash() };
+        let drifted = self.state.drift().map_or_else(|| plan(9).hash, |d| d.plan.hash.clone());
+        let reason = || "why not".to_owned();
+        let ask = match choices.one_of(9) {
+            0..=2 => Ask::Approve { step, plan_hash },
+            3 => Ask::Reject { step, reason: reason() },
+            4 => Ask::BreakGlass { step, reason: reason() },
+            5 => Ask::AcceptPlan { plan_hash: drifted },
+            6 => Ask::Pause { reason: None },
+            7 => Ask::Resume,
+            _ => Ask::Abort { takeback: Takeback::Finally, reason: reason() },
+        };
+        let _ = self.ask(by, ask);
+    }
+
+    /// Has what must come before the first step come?
+    fn may_begin(&self, needs: Option<&Approval>) -> bool {
+        let agreed = self.state.ballot(None).is_none_or(|ballot| match &ballot.ruling {
+            Some(Ruling::Approved { .. }) => {
+                let mut names: Vec<_> = ballot.voices.iter().map(|v| v.by.name()).collect();
+                names.sort_unstable();
+                names.dedup();
+                names.len() >= needs.map_or(0, |n| n.count as usize)
+                    && ballot.voices.iter().all(|v| v.by.role() >= Role::Approver && v.by.name() != "ana")
+            }
+            Some(Ruling::GlassBroken { by, .. }) => by.role() == Role::Admin,
+            _ => false,
+        });
+        let admitted = self.journal.iter().any(|r| matches!(r.entry, Entry::Admitted { .. }));
+        let holds = self.state.plan_hash().is_none_or(|hash| {
+            self.journal
+                .iter()
+                .any(|r| matches!(&r.entry, Entry::PlanHolds { plan_hash } if plan_hash == hash))
+        });
+        agreed && admitted && holds
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_begins_before_the_gate_and_every_run_ends(
+        bytes in prop::collection::vec(any::<u8>(), 0..160), count in 0..3u32, planned: bool,
+    ) {
+        let needs = (count > 0).then(|| Approval { count, ..Approval::default() });
+        let mut choices = Choices(bytes.into_iter());
+        let mut run = Run::new(needs.clone(), planned);
+        for turn in 0.. {
+            prop_assert!(turn < 1000, "it never ends: {:#?}", run.journal);
+            let (work, doorstep, wake) = run.settle();
+            if run.state.outcome().is_some() {
+                break;
+            }
+            if run.state.nodes().next().is_some() || !work.is_empty() {
+                prop_assert!(run.may_begin(needs.as_ref()), "{:#?}", run.journal);
+            }
+            // A step that is smuggled in is refused.
+            if matches!(run.state.gate(), Some(Gate::Approval | Gate::Locks { .. } | Gate::Drift(_))) {
+                let started = Entry::Done { step: "look".into(), output: Value::Null, how: How::Looked };
+                prop_assert!(run.try_write(started).is_err());
+            }
+            let exhausted = choices.0.len() == 0;
+            match choices.one_of(6) {
+                _ if exhausted && run.state.paused().is_some() => {
+                    let reason = "to an end".to_owned();
+                    run.ask(person(0), Ask::Abort { takeback: Takeback::All, reason }).unwrap();
+                }
+                4 => run.some_wish(&mut choices),
+                5 => {
+                    run.epoch += 1;
+                    let worker = run.epoch;
+                    run.write(Entry::TakenOver { worker });
+                }
+                _ => if let Some(doorstep) = doorstep {
+                    run.step(doorstep, &mut choices);
+                } else if let Some(Perform::Look { step, .. }) = work.first() {
+                    let output = json!({ "active": [] });
+                    run.write(Entry::Done { step: step.clone(), output, how: How::Looked });
+                } else if let (true, Some(at)) = (exhausted, wake) {
+                    run.now = run.now.max(at);
+                } else if exhausted {
+                    let reason = "to an end".to_owned();
+                    run.ask(person(0), Ask::Abort { takeback: Takeback::All, reason }).unwrap();
+                },
+            }
+            run.now += TimeDelta::seconds(1);
+        }
+        prop_assert_eq!(&State::replay(&run.journal).unwrap(), &run.state);
+        let through_json: Vec<Record> =
+            serde_json::from_value(serde_json::to_value(&run.journal).unwrap()).unwrap();
+        prop_assert_eq!(through_json, run.journal);
+    }
+}
+
+fn waiting(count: u32) -> Run {
+    let mut run = Run::new(Some(Approval { count, ..Approval::default() }), true);
+    run.settle();
+    assert_eq!(run.state.word(), "waiting_for_approval");
+    run
+}
+
+fn approve(run: &Run) -> Ask {
+    Ask::Approve { step: None, plan_hash: run.hash() }
+}
+
+#[test]
+fn who_may_not_agree_is_told_why() {
+    let mut run = waiting(2);
+    let why = |run: &mut Run, by: Actor, ask: Ask| run.ask(by, ask).unwrap_err();
+    let agree = approve(&run);
+    assert_eq!(why(&mut run, person(1), agree.clone()), "you asked for it, so somebody else must agree");
+    assert_eq!(
+        why(&mut run, person(4), agree.clone()),
+        "to approve takes an approver, and you are a responder"
+    );
+    let other = Ask::Approve { step: None, plan_hash: Some("another".into()) };
+    assert!(why(&mut run, person(2), other).contains("another plan"));
+    run.ask(person(2), agree.clone()).unwrap();
+    assert_eq!(run.state.word(), "waiting_for_approval", "one of two");
+    assert!(why(&mut run, person(2), agree.clone()).contains("agreed already"));
+    run.ask(person(3), agree.clone()).unwrap();
+    assert_eq!(run.state.word(), "queued");
+    let late = why(&mut run, Actor::with_role("zoe", Role::Admin), agree);
+    assert!(late.starts_with("it is decided: approved by bob and cy at 14:30:"), "{late}");
+}
+
+#[test]
+fn a_rejection_ends_it_and_a_late_click_is_told_who_decided() {
+    let mut run = waiting(1);
+    run.ask(person(2), Ask::Reject { step: None, reason: "not now".into() }).unwrap();
+    run.settle();
+    let (outcome, message) = run.state.outcome().unwrap();
+    assert_eq!(outcome, Outcome::Refused);
+    assert!(message.starts_with("Rejected by bob") && message.ends_with(": not now"), "{message}");
+    let late = answer_to(&run.state, &person(3), &approve(&run)).unwrap_err().0;
+    assert!(late.starts_with("it is decided: rejected by bob"), "{late}");
+}
+
+#[test]
+fn what_nobody_answers_expires() {
+    let mut run = waiting(1);
+    let (.., wake) = run.settle();
+    run.now = wake.unwrap();
+    let agree = approve(&run);
+    assert!(overdue(&run.state, &agree, run.now).is_err());
+    run.settle();
+    assert_eq!(run.state.outcome().unwrap().0, Outcome::Expired);
+    let late = answer_to(&run.state, &person(3), &agree).unwrap_err().0;
+    assert!(late.starts_with("it is decided: it expired at 15:00:00 UTC"), "{late}");
+}
+
+#[test]
+fn a_new_plan_needs_agreement_anew_and_not_from_who_took_it() {
+    let mut run = waiting(1);
+    let agree = approve(&run);
+    run.ask(person(2), agree.clone()).unwrap();
+    run.write(Entry::Admitted { locks: vec!["thing".into()] });
+    let now = plan(1);
+    run.write(Entry::Drifted { plan: Box::new(now.clone()), differences: vec![] });
+    assert_eq!((run.state.word(), run.state.paused().unwrap().step.clone()), ("paused", None));
+    assert!(run.ask(person(2), Ask::Resume).unwrap_err().contains("accept the new one"));
+    run.ask(person(2), Ask::AcceptPlan { plan_hash: now.hash.clone() }).unwrap();
+    assert_eq!(run.state.word(), "waiting_for_approval");
+    assert!(run.ask(person(3), agree).unwrap_err().contains("another plan"));
+    let agree = approve(&run);
+    assert!(run.ask(person(2), agree.clone()).unwrap_err().contains("you asked for it"));
+    run.ask(person(3), agree).unwrap();
+    assert_eq!(run.state.gate(), Some(&Gate::Plan), "the locks are held already");
+    run.write(Entry::PlanHolds { plan_hash: now.hash });
+    assert_eq!(run.state.gate(), None);
+}
+
+#[test]
+fn a_journal_of_a_version_that_compared_no_plan_stays_readable() {
+    let mut run = Run::new(None, true);
+    let mut first = run.journal.swap_remove(0);
+    first.seq = 1;
+    run.state = State::first(&first).unwrap();
+    run.write(Entry::Done { step: "look".into(), output: Value::Null, how: How::Looked });
+    assert_eq!(run.state.gate(), None);
+    let person: Actor = serde_json::from_value(json!({ "type": "person", "name": "ana" })).unwrap();
+    assert_eq!(person, Actor::person("ana"), "nobody had a role");
+}

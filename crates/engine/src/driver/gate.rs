@@ -1,0 +1,203 @@
+//! The driver of a run that has not begun: takes its locks or stands in line for them, and compares the plan that people saw
+//! with the world.
+//!
+//! Waiting for people needs nothing here: their voices come through the inbox. A place in the line is a row, so that it
+//! outlives the process that drives the run; whoever takes the run over goes on waiting at the same place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::plan::{Plan, differences};
+use domain::run::{Doorstep, Entry, Gate, Record, State, StepPath};
+use domain::runbook::Runbook;
+use serde_json::{Map, Value};
+use store::StoreError;
+use store::gate::{Claim, Passed};
+use store::journal::Append;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{Driver, Report, Stop, Work};
+use crate::start::nobody;
+use crate::{Core, Topic};
+
+/// Work at the gate is known under names that no step can have.
+const IN_LINE: &str = "gate:locks";
+const COMPARE: &str = "gate:plan";
+
+impl Driver {
+    /// Does what is to be done. `true` when something was written, and what follows must be asked anew.
+    pub(super) async fn at_the_gate(&mut self, doorstep: Doorstep) -> Result<bool, Stop> {
+        // The run itself, and what was decided, comes before what follows from it.
+        self.flush().await?;
+        match doorstep {
+            Doorstep::TakeLocks { in_line } => self.take_locks(in_line).await,
+            Doorstep::ComparePlan => {
+                let (core, run_id) = (self.core.clone(), self.run_id);
+                let (runbook, inputs) = (self.program.runbook.clone(), self.state.inputs().clone());
+                let accepted = self.state.accepted_plan().cloned();
+                self.set_waiting(COMPARE, async move {
+                    vec![compare(&core, run_id, runbook, inputs, accepted).await]
+                });
+                Ok(false)
+            }
+        }
+    }
+
+    async fn take_locks(&mut self, in_line: bool) -> Result<bool, Stop> {
+        if self.working.contains_key(&StepPath::from(IN_LINE)) {
+            return Ok(false);
+        }
+        let locks = self.state.locks().to_vec();
+        if self.pass(Entry::Admitted { locks: locks.clone() }, Claim::Take(&locks)).await? {
+            return Ok(true);
+        }
+        if in_line {
+            let (core, run_id) = (self.core.clone(), self.run_id);
+            self.set_waiting(IN_LINE, async move {
+                until_free(&core, run_id).await;
+                Vec::new()
+            });
+            return Ok(false);
+        }
+        let holder = store::runs::holder(&self.core.pool, &locks).await.unwrap_or_else(|e| {
+            tracing::warn!(run = %self.run_id, "who holds the locks cannot be read now: {e}");
+            None
+        });
+        let (target, held_by) = match holder {
+            Some(h) => (h.target, format!("{} (asked for by {}, run {})", h.title, h.requested_by, h.run_id)),
+            None => self.by_hand(&locks).await,
+        };
+        self.pass(Entry::Queued { target, held_by }, Claim::StandInLine(&locks)).await
+    }
+
+    /// What no run holds is in somebody's hand, or has just become free.
+    async fn by_hand(&self, locks: &[String]) -> (String, String) {
+        let all = store::locks::all(&self.core.pool, self.core.clock.now()).await.unwrap_or_else(|e| {
+            tracing::warn!(run = %self.run_id, "who holds the locks cannot be read now: {e}");
+            Vec::new()
+        });
+        match all.into_iter().find(|held| held.run_id.is_none() && locks.contains(&held.target)) {
+            Some(held) => (held.target, format!("{}, by hand", held.holder)),
+            None => (locks.first().cloned().unwrap_or_default(), "a run that has just ended".to_owned()),
+        }
+    }
+
+    /// Appends at the gate, at once and by itself; `false` when a lock is held and nothing was written. Tried again while the
+    /// lease lasts.
+    async fn pass(&mut self, entry: Entry, claim: Claim<'_>) -> Result<bool, Stop> {
+        let mut ahead = self.state.clone();
+        let record = Record { seq: ahead.seq() + 1, at: self.now(), epoch: self.epoch, entry };
+        ahead.apply(&record)?;
+        let append = Append::new(self.run_id, &[record], self.link, &ahead)
+            .map_err(|e| Stop::Broken(e.to_string()))?;
+        let owner = self.core.lease.worker();
+        loop {
+            match store::gate::pass(&self.core.pool, owner, &append, claim).await {
+                Ok(Passed::Held) => return Ok(false),
+                Ok(Passed::Fenced) => return Err(Stop::Fenced),
+                Ok(Passed::Written) => {
+                    self.state = ahead;
+                    self.link = append.link().unwrap_or(self.link);
+                    self.core.bell.ring(Topic::Run(self.run_id));
+                    return Ok(true);
+                }
+                Err(e) if e.is_final() => return Err(Stop::Broken(e.to_string())),
+                Err(e) => {
+                    tracing::warn!(run = %self.run_id, "the journal cannot be written now: {e}");
+                    if self.core.lease.remaining().is_none() {
+                        return Err(Stop::Fenced);
+                    }
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    /// Sets something going that may be dropped at any moment; its entries are written when it is over.
+    fn set_waiting(&mut self, name: &str, work: impl Future<Output = Vec<Entry>> + Send + 'static) {
+        let step = StepPath::from(name);
+        if self.working.contains_key(&step) {
+            return;
+        }
+        let (reports, of): (mpsc::UnboundedSender<Report>, _) = (self.reports.0.clone(), step.clone());
+        let handle = tokio::spawn(async move {
+            let entries = work.await;
+            let _ = reports.send(Report { step: of, entries, committed: None, finished: true });
+        });
+        self.working.insert(step, Work { handle: handle.abort_handle(), looking: true, brief: false });
+    }
+}
+
+/// A comparison that nobody waits for any more: the run is being ended.
+pub(super) fn is_stale(report: &Report, state: &State) -> bool {
+    report.step.as_str() == COMPARE && (state.gate() != Some(&Gate::Plan) || state.aborting().is_some())
+}
+
+/// Completes when nothing stands before the run any more. The bell of the runs ahead makes it fast; a second makes it right.
+async fn until_free(core: &Core, run_id: Uuid) {
+    let mut rings = core.bell.listen();
+    loop {
+        match store::gate::is_held_up(&core.pool, run_id, core.clock.now()).await {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(e) => tracing::warn!(run = %run_id, "the line cannot be read now: {e}"),
+        }
+        let ahead = store::gate::ahead(&core.pool, run_id).await.unwrap_or_default();
+        let moved = async {
+            loop {
+                match rings.recv().await {
+                    Ok(Topic::Run(id)) if ahead.iter().any(|a| a.run_id == id) => return,
+                    Ok(Topic::Brakes) => return,
+                    Ok(_) => {}
+                    // Rings were missed: look.
+                    Err(_) => return tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), moved).await;
+    }
+}
+
+/// Makes the plan anew, and tells whether it is the one that people saw. Whatever keeps it from being made is a pause, never a
+/// pass.
+async fn compare(
+    core: &Arc<Core>,
+    run_id: Uuid,
+    runbook: Arc<Runbook>,
+    inputs: Map<String, Value>,
+    accepted: Option<Plan>,
+) -> Entry {
+    let paused = |why: String| Entry::Paused { step: None, why };
+    let seen = match accepted {
+        Some(plan) => plan,
+        None => match plan_of(core, run_id).await {
+            Some(plan) => plan,
+            None => return paused("the plan that was seen cannot be read by this version".into()),
+        },
+    };
+    let (nil, by) = nobody();
+    let now = match core.prepare_text(runbook, &inputs, nil, &by) {
+        Ok(prepared) => core.plan(prepared).await,
+        Err(e) => return paused(format!("the plan could not be made anew: {e}")),
+    };
+    match now {
+        Ok(plan) if plan.hash == seen.hash => Entry::PlanHolds { plan_hash: plan.hash },
+        Ok(plan) => Entry::Drifted { differences: differences(&seen, &plan), plan: Box::new(plan) },
+        Err(e) => paused(format!("the plan could not be made anew: {e}")),
+    }
+}
+
+/// The plan that the requester saw; waits for the database while it is away.
+async fn plan_of(core: &Core, run_id: Uuid) -> Option<Plan> {
+    loop {
+        let read: Result<_, StoreError> = store::pages::run(&core.pool, run_id).await;
+        match read {
+            Ok(row) => return serde_json::from_value(row?.plan?).ok(),
+            Err(e) => {
+                tracing::warn!(run = %run_id, "the plan that was seen cannot be read now: {e}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
