@@ -1,3 +1,5 @@
+//! Who may pass which brake, and how each is told.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Reading calendars: zones, series, exceptions, and what is refused.
+
 use super::*;
 
 fn now() -> Timestamp {
