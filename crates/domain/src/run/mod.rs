@@ -22,6 +22,7 @@ mod next;
 mod path;
 mod recover;
 mod state;
+mod tail;
 
 pub use ask::{Ask, Refusal, answer};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
@@ -29,3 +30,4 @@ pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, n
 pub use path::StepPath;
 pub use recover::{Recovery, recover};
 pub use state::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status};
+pub use tail::{EPOCH_JUMP, tail_lost};

@@ -5,7 +5,9 @@
 mod asking;
 mod braking;
 mod holding;
+mod postgres;
 mod recovering;
 mod running;
 mod waiting;
+mod wire;
 mod world;
