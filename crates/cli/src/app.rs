@@ -1,8 +1,9 @@
 //! Puts the parts together: actions, runbooks, engine, web.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use domain::Clock;
@@ -44,6 +45,9 @@ pub(crate) struct Web {
     pub(crate) simulated: bool,
 }
 
+/// What callers get to finish what they ask, once the engine has stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// Serves the web page and the API until `stop` completes, then lets the engine finish what is in flight.
 pub(crate) async fn serve_until(
     engine: &Engine,
@@ -54,6 +58,7 @@ pub(crate) async fn serve_until(
 ) -> anyhow::Result<()> {
     engine.watch(watch);
     let (end, ending) = tokio::sync::watch::channel(false);
+    let mut stopping = end.subscribe();
     let settings = server::Settings {
         secure_cookies: web.public_url.starts_with("https://"),
         public_url: web.public_url,
@@ -61,15 +66,27 @@ pub(crate) async fn serve_until(
         simulated: web.simulated,
         ending,
     };
-    axum::serve(listener, server::router(engine.clone(), settings))
+    let served = axum::serve(listener, server::router(engine.clone(), settings))
         .with_graceful_shutdown(async move {
             stop.await;
             end.send_replace(true);
         })
-        .await
-        .context("the web server")?;
-    engine.shut_down().await;
-    Ok(())
+        .into_future();
+    let rests = tokio::sync::Notify::new();
+    // The web server ends once its callers have their answers; one that does not hang up must not keep the process.
+    let web = async {
+        tokio::select! {
+            served = served => served.context("the web server"),
+            () = async { rests.notified().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+        }
+    };
+    let engine = async {
+        let _ = stopping.wait_for(|ending| *ending).await;
+        engine.shut_down().await;
+        rests.notify_one();
+    };
+    let (served, ()) = tokio::join!(web, engine);
+    served
 }
 
 /// Opens the port.

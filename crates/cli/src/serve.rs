@@ -25,7 +25,8 @@ pub(crate) struct Args {
     sign_in: String,
 }
 
-/// Runs until asked to end. A process that has lost its lease starts anew under another id.
+/// Runs until asked to end. A process that has lost its lease stops everything and starts anew under another id, as soon
+/// as the database is there again. One that cannot stop, or was frozen for long, is ended: the supervisor starts another.
 pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.config)?;
     let pool = store::connect(&config.database_url()?).await?;
@@ -36,19 +37,36 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let public_url = config.public_url();
     let mut greeted = false;
     loop {
-        let engine = app::launch(Plan {
-            pool: pool.clone(),
-            inventory: config.inventory.clone(),
-            clock: clock.clone(),
-            actions: actions::Settings {
-                aws_endpoint: config.aws.endpoint.clone(),
-                prometheus: config.symptom.as_ref().map(|s| s.prometheus.clone()),
-                ..actions::Settings::default()
-            },
-            runbooks: files::runbooks(config.runbooks.as_deref())?,
-            engine: config.engine(),
-        })
-        .await?;
+        let plan = || -> anyhow::Result<Plan> {
+            Ok(Plan {
+                pool: pool.clone(),
+                inventory: config.inventory.clone(),
+                clock: clock.clone(),
+                actions: actions::Settings {
+                    aws_endpoint: config.aws.endpoint.clone(),
+                    prometheus: config.symptom.as_ref().map(|s| s.prometheus.clone()),
+                    ..actions::Settings::default()
+                },
+                runbooks: files::runbooks(config.runbooks.as_deref())?,
+                engine: config.engine(),
+            })
+        };
+        let engine = match app::launch(plan()?).await {
+            Ok(engine) => engine,
+            // At the first start somebody reads why it does not work; later it must come back by itself.
+            Err(e) if !greeted => return Err(e),
+            Err(e) => {
+                tracing::warn!("not started anew yet: {e:#}");
+                tokio::select! {
+                    () = app::asked_to_end() => return Ok(ExitCode::SUCCESS),
+                    () = tokio::time::sleep(Duration::from_secs(1)) => continue,
+                }
+            }
+        };
+        engine.guard(|| {
+            tracing::error!("this process lost its lease long ago and has not stopped: it is ended here");
+            std::process::abort();
+        })?;
         let listener = app::listen(config.listen).await?;
         if !greeted {
             let link = server::sign_in_link(&pool, &args.sign_in, Role::Admin, &public_url).await?;

@@ -1,12 +1,19 @@
 //! This process's right to act.
 //!
+//! ```text
+//!  asked ────────── may act ──────────▶│ margin │ lost: stops, starts anew │ still not stopped: aborts
+//!    0                                0.8        1 lease                   2 leases
+//! ```
+//!
 //! The lease is kept on the database's clock. The process believes in it only until the monotonic instant taken *before*
 //! it sent the renewal, plus what was granted, minus a margin: so it always stops before others may start. A missed lease
-//! is final for the incarnation.
+//! is final for the incarnation. A process that was frozen, or whose parts do not stop, is dangerous for as long as it
+//! lives: one lease after the loss a thread of its own ends it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use store::workers::LeaseLine;
 use store::{PgPool, StoreError, workers};
 use tokio::sync::watch;
 
@@ -14,29 +21,39 @@ use tokio::sync::watch;
 pub(crate) struct Lease {
     worker: i64,
     length: Duration,
-    until: Arc<Mutex<Instant>>,
+    /// When the last renewal that was granted had been asked for.
+    asked: Arc<Mutex<Instant>>,
     lost: watch::Sender<bool>,
+    /// Everything that this incarnation did has stopped.
+    over: watch::Sender<bool>,
 }
 
 impl Lease {
     pub(crate) async fn take(pool: &PgPool, name: &str, length: Duration) -> Result<Self, StoreError> {
         let asked = Instant::now();
         let worker = workers::register(pool, name, length).await?;
-        let until = Arc::new(Mutex::new(asked + length - margin(length)));
-        Ok(Self { worker, length, until, lost: watch::Sender::new(false) })
+        let asked = Arc::new(Mutex::new(asked));
+        Ok(Self { worker, length, asked, lost: watch::Sender::new(false), over: watch::Sender::new(false) })
     }
 
     pub(crate) fn worker(&self) -> i64 {
         self.worker
     }
 
+    pub(crate) fn length(&self) -> Duration {
+        self.length
+    }
+
     /// How long this process may still act; `None` when not at all.
     pub(crate) fn remaining(&self) -> Option<Duration> {
-        if *self.lost.borrow() {
+        if self.is_lost() {
             return None;
         }
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        (self.length - margin(self.length)).checked_sub(self.age()).filter(|left| !left.is_zero())
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        *self.lost.borrow()
     }
 
     /// Completes once the lease is lost for good.
@@ -45,29 +62,77 @@ impl Lease {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// Renews the lease, about three times in its length, until it is lost.
+    /// Renews the lease, about three times in its length, until it is lost. What goes wrong is tried again soon, on a new
+    /// connection: a database that restarts costs a second, not the lease.
     pub(crate) async fn keep(self, pool: PgPool) {
+        let mut line = LeaseLine::beside(&pool);
+        let patience = self.length.mul_f64(0.3);
+        let mut pause = patience;
         loop {
-            tokio::time::sleep(self.length.mul_f64(0.3)).await;
+            tokio::time::sleep(pause.min(self.length.saturating_sub(self.age()))).await;
             let asked = Instant::now();
-            match workers::renew(&pool, self.worker, self.length).await {
-                Ok(true) => {
-                    *self.until.lock().unwrap_or_else(PoisonError::into_inner) =
-                        asked + self.length - margin(self.length);
+            let why = match tokio::time::timeout(patience, line.renew(self.worker, self.length)).await {
+                Ok(Ok(true)) => {
+                    *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+                    pause = patience;
+                    continue;
                 }
-                Ok(false) => {
-                    tracing::error!(worker = self.worker, "the lease ran out; this incarnation stops");
+                Ok(Ok(false)) => {
+                    tracing::error!(
+                        worker = self.worker,
+                        "the lease was not granted any more; this incarnation stops"
+                    );
                     self.lost.send_replace(true);
                     return;
                 }
-                Err(e) => tracing::warn!(worker = self.worker, "the lease was not renewed: {e}"),
+                Ok(Err(e)) => e.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            if self.age() >= self.length {
+                tracing::error!(worker = self.worker, "the lease ran out ({why}); this incarnation stops");
+                self.lost.send_replace(true);
+                return;
             }
+            tracing::warn!(worker = self.worker, "the lease was not renewed, trying again: {why}");
+            pause = self.length.mul_f64(0.05);
         }
     }
 
-    pub(crate) async fn give_back(&self, pool: &PgPool) -> Result<(), StoreError> {
-        self.lost.send_replace(true);
-        workers::release(pool, self.worker).await
+    /// Hands the lease back, unless it is lost: then the database knows better than we do.
+    pub(crate) async fn give_back(&self, pool: &PgPool) {
+        if self.lost.send_replace(true) {
+            return;
+        }
+        match tokio::time::timeout(self.length, workers::release(pool, self.worker)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!("the lease was not handed back, it will run out by itself: {e}"),
+            Err(_) => tracing::warn!("the lease was not handed back, it will run out by itself: no answer"),
+        }
+    }
+
+    /// Everything has stopped: there is nothing to end any more.
+    pub(crate) fn is_over(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// A thread that calls `end` when this incarnation still does things a whole lease after it lost its own. A thread,
+    /// because the runtime may be what hangs.
+    pub(crate) fn guard(&self, end: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let lease = self.clone();
+        let watching = move || {
+            while !*lease.over.borrow() {
+                if lease.age() >= lease.length * 2 {
+                    return end();
+                }
+                std::thread::sleep(lease.length.mul_f64(0.1));
+            }
+        };
+        std::thread::Builder::new().name("lease guard".into()).spawn(watching).map(drop)
+    }
+
+    /// How long ago the last renewal was asked for.
+    fn age(&self) -> Duration {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 

@@ -15,6 +15,7 @@
 //! - `observer`: looks of all runs for the same thing are one look, within a budget; `look` is how a step asks it.
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
+//! - `tail`: what a failover that lost entries leaves to be waited out and asked.
 //! - `bell`: makes it fast; the one-second poll makes it right.
 //! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
@@ -39,6 +40,7 @@ mod plan;
 mod reader;
 mod review;
 mod start;
+mod tail;
 mod take_over;
 mod texts;
 mod watch;
@@ -89,8 +91,8 @@ pub struct Settings {
     pub change_deadline: Duration,
     /// How long one look may take (wall time).
     pub look_deadline: Duration,
-    /// How long after its deadline a signed request may still be accepted by the service. AWS takes signatures of about
-    /// five minutes' age.
+    /// How long after its deadline, read on anybody's clock, a signed request may still be accepted by the service: AWS
+    /// takes signatures of about five minutes' age, and machines' clocks differ by less than a minute.
     pub signature_window: Duration,
     /// How much all looks together may ask of one service in one region.
     pub look_budget: Budget,
@@ -105,7 +107,7 @@ impl Default for Settings {
             lease: Duration::from_secs(10),
             change_deadline: Duration::from_secs(15),
             look_deadline: Duration::from_secs(60),
-            signature_window: Duration::from_secs(300),
+            signature_window: Duration::from_secs(300 + 60),
             look_budget: Budget::default(),
             rest_after: Duration::from_millis(500),
         }
@@ -157,6 +159,8 @@ struct Core {
     drivers: Mutex<HashMap<Uuid, mpsc::UnboundedSender<driver::Nudge>>>,
     /// This process is stopping: it takes nothing over any more, and whatever it still begins to drive drains at once.
     draining: AtomicBool,
+    /// Runs whose newest entries a failover may have lost.
+    tails: tail::Tails,
 }
 
 /// Why a wish was not taken.
@@ -189,6 +193,11 @@ impl Engine {
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
         let kill_switch = KillSwitch::look(&pool).await;
+        if !store::workers::commits_wait_for_a_standby(&pool).await? {
+            tracing::info!(
+                "Postgres has no synchronous standby: a failover may lose what was committed last"
+            );
+        }
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker()),
             reader: Reader::start(pool.clone()),
@@ -199,6 +208,7 @@ impl Engine {
             strays: Mutex::default(),
             drivers: Mutex::default(),
             draining: AtomicBool::new(false),
+            tails: tail::Tails::default(),
             pool,
             registry,
             inventory,
@@ -314,19 +324,28 @@ impl Engine {
         self.core.lease.lost().await;
     }
 
-    /// Starts no step any more, lets calls in flight end, and hands the lease back.
+    /// Calls `end` from a thread of its own should this incarnation still do things a whole lease after it lost its own:
+    /// because it was frozen, or because something in it hangs. What may not live on is for the caller to say.
+    pub fn guard(&self, end: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.core.lease.guard(end)
+    }
+
+    /// Starts no step any more, lets calls in flight end, and hands the lease back. With a lost lease there is nothing to
+    /// wait for: drivers end by themselves, and a call in flight is no longer ours to judge.
     pub async fn shut_down(&self) {
         self.core.draining.store(true, Ordering::SeqCst);
         for driver in self.core.drivers.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let _ = driver.send(driver::Nudge::Drain);
         }
-        self.core.drained().await;
+        tokio::select! {
+            () = self.core.drained() => {}
+            () = self.core.lease.lost() => {}
+        }
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        if let Err(e) = self.core.lease.give_back(&self.core.pool).await {
-            tracing::warn!("the lease could not be handed back, it will run out by itself: {e}");
-        }
+        self.core.lease.give_back(&self.core.pool).await;
+        self.core.lease.is_over();
     }
 }
 
@@ -349,11 +368,16 @@ impl Core {
             drivers.insert(run_id, nudges.clone());
         }
         tokio::spawn(async move {
-            driver.drive().await;
+            // A driver that waits for a database which does not answer must not outlive the lease.
+            tokio::select! {
+                () = driver.drive() => {}
+                () = core.lease.lost() => {}
+            }
             let mut drivers = core.drivers.lock().unwrap_or_else(PoisonError::into_inner);
             // The run may have been taken up anew meanwhile, under a higher epoch.
             if drivers.get(&run_id).is_some_and(|driver| driver.same_channel(&nudges)) {
                 drivers.remove(&run_id);
+                core.tails.forget(run_id);
             }
         });
     }

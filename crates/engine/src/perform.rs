@@ -33,6 +33,9 @@ pub(crate) struct Job {
 ///
 /// What is short is boxed: a look that waits for hours is not to hold the space of a change.
 pub(crate) async fn perform(mut job: Job) {
+    if !matches!(job.perform, Perform::Look { .. }) {
+        job.core.tails.wait(job.run_id, &*job.core.clock).await;
+    }
     if let Perform::Look { watch: Some(watch), .. } = &mut job.perform {
         watch.pack();
     }
@@ -177,6 +180,9 @@ impl Job {
     ) -> Result<(Arc<dyn Action>, Intent, Instant), Vec<Entry>> {
         let failed = |e| self.failed(e);
         let action = self.action(name).map_err(failed)?;
+        if let Some(doubt) = self.core.tails.doubt(self.run_id, self.step(), action.spec().effect) {
+            return Err(failed(doubt));
+        }
         let facts = self.observe(&*action, attempt, input).await.map_err(failed)?;
         if let Some(output) = action.settled(input, &facts).map_err(failed)? {
             return Err(self.done(output, How::AlreadySo));

@@ -31,8 +31,14 @@ pub(crate) async fn find_work(core: Arc<Core>) {
     let mut unanswered = false;
     loop {
         tick.tick().await;
-        if let Err(e) = look_for_work(&core, &mut unanswered).await {
-            tracing::warn!("looking for work: {e}");
+        match tokio::time::timeout(core.lease.length(), look_for_work(&core, &mut unanswered)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!("looking for work: {e}"),
+            // Cut short in the middle of whatever it was: what it had claimed is found by asking what is owned.
+            Err(_) => {
+                unanswered = true;
+                tracing::warn!("looking for work: no answer");
+            }
         }
     }
 }
@@ -143,6 +149,7 @@ async fn take_up_one(
     (journal, link): (Vec<Record>, Link),
 ) -> Result<(Driver, mpsc::UnboundedSender<Nudge>), TakeUpError> {
     let runbook = core.texts.get(&core.pool, &core.library, &claimed.runbook, &claimed.hash).await?;
+    core.tails.note(claimed.run_id, &journal, claimed.epoch, core.clock.now(), &core.settings);
     Driver::take_over(core, claimed, &runbook, State::replay(&journal)?, link)
 }
 

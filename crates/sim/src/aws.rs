@@ -148,6 +148,10 @@ async fn run(shared: Arc<Shared>, call: Call) -> Response {
         Some(ApiTrouble::Throttle) => {
             Some(Refusal::new(service.throttled.0, "Rate exceeded").with_status(service.throttled.1))
         }
+        Some(ApiTrouble::Refused) => {
+            let message = format!("{} is not authorized to perform {}", entry.caller, entry.operation);
+            Some(Refusal::new("AccessDenied", message).with_status(403))
+        }
         Some(ApiTrouble::InternalError) => {
             let code = if service.dialect == Dialect::Ec2 { "InternalError" } else { "InternalFailure" };
             Some(Refusal::new(code, "An internal error has occurred.").with_status(500))

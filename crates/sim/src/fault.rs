@@ -130,6 +130,8 @@ fn always() -> f64 {
 pub enum ApiTrouble {
     /// Refused: too many calls.
     Throttle,
+    /// HTTP 403: the caller may not do that. Nothing done.
+    Refused,
     /// HTTP 500, nothing done.
     InternalError,
     /// HTTP 503, nothing done.

@@ -28,6 +28,9 @@ pub struct Claimed {
 /// Takes over up to `limit` runs whose worker is dead or gave them back, the oldest first. From then on every write of
 /// the old one finds no row. A worker that is dead itself, and does not know it yet, takes over nothing.
 ///
+/// A run whose worker lived before a failover that may have lost commits gets an epoch far ahead
+/// ([`EPOCH_JUMP`](domain::run::EPOCH_JUMP)): numbers just above the one seen here may have been given out already.
+///
 /// The owners of open runs are told apart by hopping through the index from one to the next, so that a process asks for
 /// the price of the owners there are, not of the runs that they drive.
 pub async fn claim(pool: &PgPool, worker: i64, limit: i64) -> Result<Vec<Claimed>, StoreError> {
@@ -38,11 +41,16 @@ pub async fn claim(pool: &PgPool, worker: i64, limit: i64) -> Result<Vec<Claimed
                UNION ALL
                SELECT (SELECT r.owner FROM run r WHERE r.ended_at IS NULL AND r.owner > o.id ORDER BY r.owner LIMIT 1)
                  FROM owner o WHERE o.id IS NOT NULL
+           ), me AS (
+               SELECT timeline FROM worker
+                WHERE id = $1 AND lease_until > clock_timestamp() AND timeline IS NOT DISTINCT FROM server_timeline()
            ), dead AS (
-               SELECT w.id FROM owner o JOIN worker w ON w.id = o.id WHERE w.lease_until < clock_timestamp()
+               SELECT w.id, coalesce(w.timeline <> me.timeline AND NOT w.synchronous, false) AS tail_lost
+                 FROM me, owner o JOIN worker w ON w.id = o.id WHERE w.lease_until < clock_timestamp()
            )
-           UPDATE run SET owner = $1, epoch = epoch + 1
-            WHERE EXISTS (SELECT 1 FROM worker WHERE id = $1 AND lease_until > clock_timestamp())
+           UPDATE run SET owner = $1, epoch = epoch +
+                  CASE WHEN owner IN (SELECT id FROM dead WHERE tail_lost) THEN $3::bigint ELSE 1 END
+            WHERE EXISTS (SELECT 1 FROM me)
               AND id IN (
                 SELECT r.id FROM run r
                  WHERE r.ended_at IS NULL AND (r.owner = ANY(ARRAY(SELECT id FROM dead)) OR r.owner IS NULL)
@@ -50,6 +58,7 @@ pub async fn claim(pool: &PgPool, worker: i64, limit: i64) -> Result<Vec<Claimed
            RETURNING id AS run_id, epoch, runbook, hash"#,
         worker,
         limit,
+        domain::run::EPOCH_JUMP,
     )
     .fetch_all(pool)
     .await?)

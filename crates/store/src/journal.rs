@@ -4,6 +4,8 @@
 //! that inserts the entries, so that a worker which lost a run finds no row. What did not come back is classified
 //! afterwards, by one read: our own `write_id` means that an earlier try was written and its acknowledgement lost.
 
+use std::time::Duration;
+
 use domain::Timestamp;
 use domain::audit::Link;
 use domain::run::{Entry, Record, State};
@@ -115,6 +117,9 @@ pub struct Switch {
     pub reason: String,
 }
 
+/// How long a statement may take before its connection counts as dead: no packet may ever tell.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A connection of its own for the write path: prepared once, and never part of a pool whose borrowers may be cancelled.
 #[derive(Debug)]
 pub struct Writer {
@@ -128,8 +133,15 @@ impl Writer {
         Self { pool: pool.clone(), connection: None }
     }
 
-    /// [`append`]s; a connection on which a statement failed is not used again.
+    /// [`append`]s; a connection on which a statement failed, or that falls silent, is not used again.
     pub async fn append(&mut self, owner: i64, appends: &[&Append]) -> Result<Vec<Appended>, StoreError> {
+        match tokio::time::timeout(PATIENCE, self.try_append(owner, appends)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(StoreError::Again("the database does not answer")),
+        }
+    }
+
+    async fn try_append(&mut self, owner: i64, appends: &[&Append]) -> Result<Vec<Appended>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => connect(&self.pool).await?,

@@ -30,15 +30,14 @@ pub mod journal;
 pub mod locks;
 pub mod pages;
 pub mod people;
+mod pool;
 pub mod private;
 pub mod reviews;
 pub mod runs;
 pub mod workers;
 
-use std::time::Duration;
-
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 pub use error::StoreError;
 pub use sqlx::PgPool;
@@ -46,20 +45,20 @@ pub use sqlx::PgPool;
 /// The migrations, forward only.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
+/// Longer than any statement of ours takes; a server that is stuck must not hold up what asks it.
+const STATEMENT_TIMEOUT: &str = "60s";
+
 /// Connects, and brings the schema up to date.
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;
-    // A pool would only say that it waited in vain; one connection says why.
+    let options = options.application_name("firebreak");
+    // A pool would only say that it waited in vain; one connection says why. A migration may take its time.
     let unreachable =
         |why| StoreError::Unreachable { host: options.get_host().to_owned(), port: options.get_port(), why };
-    PgConnection::connect_with(&options).await.map_err(unreachable)?.close().await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(12)
-        .acquire_timeout(Duration::from_secs(5))
-        .connect_with(options.application_name("firebreak"))
-        .await?;
-    MIGRATOR.run(&pool).await?;
-    Ok(pool)
+    let mut first = PgConnection::connect_with(&options).await.map_err(unreachable)?;
+    MIGRATOR.run(&mut first).await?;
+    first.close().await?;
+    Ok(pool::options().connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT)])).await?)
 }
 
 /// LISTEN and NOTIFY, for the engine's bell.

@@ -2,10 +2,14 @@
 //!
 //! Liveness is per process, the fence is per run: a process that misses its lease is dead to everybody else and starts
 //! anew under another id. Only the database's clock decides.
+//!
+//! An incarnation belongs to one timeline of Postgres. After a failover to another primary it renews nothing any more,
+//! whatever its lease says: what it knows may not be in this database.
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection as _, PgPool};
 
 use crate::StoreError;
 
@@ -20,23 +24,53 @@ pub async fn register(pool: &PgPool, name: &str, lease: Duration) -> Result<i64,
     .await?)
 }
 
-/// Renews the lease; `false` when it had run out, which is final for this incarnation.
-pub async fn renew(pool: &PgPool, worker: i64, lease: Duration) -> Result<bool, StoreError> {
-    let renewed = sqlx::query!(
-        "UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2)
-          WHERE id = $1 AND lease_until > clock_timestamp()",
-        worker,
-        lease.as_secs_f64(),
-    )
-    .execute(pool)
-    .await?;
-    Ok(renewed.rows_affected() == 1)
-}
-
 /// Hands the lease back: others may take this worker's runs over at once.
 pub async fn release(pool: &PgPool, worker: i64) -> Result<(), StoreError> {
     sqlx::query!("UPDATE worker SET lease_until = clock_timestamp() WHERE id = $1", worker)
         .execute(pool)
         .await?;
     Ok(())
+}
+
+/// Do commits wait for a standby? Without one, a failover may lose what was committed last.
+pub async fn commits_wait_for_a_standby(pool: &PgPool) -> Result<bool, StoreError> {
+    let waits = sqlx::query_scalar!(r#"SELECT commits_wait_for_a_standby() AS "waits!""#);
+    Ok(waits.fetch_one(pool).await?)
+}
+
+/// The line on which a lease is renewed: a connection of its own, so that a renewal waits behind nothing.
+///
+/// Any failure drops the connection, and so does whoever stops waiting for an answer: the next try begins with a new one.
+/// Nothing is ever asked twice on a line that may be dead, or that leads to a server which takes no writes any more.
+pub struct LeaseLine {
+    to: PgConnectOptions,
+    open: Option<PgConnection>,
+}
+
+impl LeaseLine {
+    /// A line to where the pool goes, opened when it is first needed.
+    pub fn beside(pool: &PgPool) -> Self {
+        let to = pool.connect_options().as_ref().clone().application_name("firebreak lease");
+        Self { to, open: None }
+    }
+
+    /// Renews the lease; `false` when it had run out, or when this is no longer the database it was taken from. Both are
+    /// final for this incarnation.
+    pub async fn renew(&mut self, worker: i64, lease: Duration) -> Result<bool, StoreError> {
+        let mut line = match self.open.take() {
+            Some(line) => line,
+            None => PgConnection::connect_with(&self.to).await?,
+        };
+        let renewed = sqlx::query!(
+            "UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
+                    synchronous = commits_wait_for_a_standby()
+              WHERE id = $1 AND lease_until > clock_timestamp() AND timeline IS NOT DISTINCT FROM server_timeline()",
+            worker,
+            lease.as_secs_f64(),
+        )
+        .execute(&mut line)
+        .await?;
+        self.open = Some(line);
+        Ok(renewed.rows_affected() == 1)
+    }
 }

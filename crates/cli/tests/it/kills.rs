@@ -1,11 +1,10 @@
-//! kill -9 before and after every single change of the runbook: the run goes on and ends well, each change made once.
-
-use std::collections::BTreeMap;
+//! kill -9 before and after every single change of every runbook: the run goes on and ends well, each change made once.
 
 use serde_json::json;
 use sim::{FaultKind, Phase, Sim, TimedFault, World};
 
-use crate::served::{PATIENCE, Served, ended};
+use crate::faults::{fast, stages};
+use crate::served::{PATIENCE, Served};
 
 /// The incident, with two hosts and three clusters, and the hosts sick from the start.
 pub(crate) fn small_world() -> World {
@@ -27,73 +26,50 @@ pub(crate) fn small_world() -> World {
     world
 }
 
-/// Every change that replacing two hosts one after the other makes, in order.
-const CHANGES: [&str; 11] = [
-    "SuspendProcesses",
-    "UpdateAutoScalingGroup",
-    "SetDesiredCapacity",
-    "SetInstanceProtection",
-    "PROXYSQL PAUSE",
-    "TerminateInstanceInAutoScalingGroup",
-    "PROXYSQL PAUSE",
-    "TerminateInstanceInAutoScalingGroup",
-    "SetInstanceProtection",
-    "UpdateAutoScalingGroup",
-    "ResumeProcesses",
-];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_change_once() {
-    let sim =
-        Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
-    let mut served = Served::on(&sim).await;
-    // Each trap is set while no server runs, or before the run begins: nothing can slip past it.
-    let mut before = sim.hold(CHANGES[0], Phase::BeforeEffect);
-    let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" });
-    let run = served.person().await.start("replace-proxysql", inputs).await;
-    for (n, change) in CHANGES.into_iter().enumerate() {
-        reached(&mut before, change, "before").await;
-        served.kill();
-        // Its intent is in the journal, and no answer will ever tell that it never arrived.
-        before.lose();
-        let mut after = sim.hold(change, Phase::AfterEffect);
-        served.start();
-        reached(&mut after, change, "after").await;
-        served.kill();
-        // It took effect, and its answer is lost.
-        before = sim.hold(CHANGES.get(n + 1).copied().unwrap_or("none"), Phase::BeforeEffect);
-        after.lose();
-        served.start();
-    }
+    for stage in stages() {
+        let clean = stage.clean().await;
+        let sim = Sim::start(stage.world.clone(), fast()).await.unwrap();
+        let mut served = Served::on(&sim).await;
+        // Each trap is set while no server runs, or before the run begins: nothing can slip past it.
+        let mut before = sim.hold(&clean[0].operation, Phase::BeforeEffect);
+        let run = served.person().await.start(&stage.runbook, stage.inputs.clone()).await;
+        for (n, change) in clean.iter().enumerate() {
+            let change = &change.operation;
+            reached(&mut before, change, "before").await;
+            served.kill();
+            // Its intent is in the journal, and no answer will ever tell that it never arrived.
+            before.lose();
+            let mut after = sim.hold(change, Phase::AfterEffect);
+            served.start();
+            reached(&mut after, change, "after").await;
+            served.kill();
+            // It took effect, and its answer is lost.
+            before = sim.hold(clean.get(n + 1).map_or("none", |c| &c.operation), Phase::BeforeEffect);
+            after.lose();
+            served.start();
+        }
+        stage.each_once(&sim, &served, run, &clean).await;
 
-    let row = ended(&served.db, run).await;
-    assert_eq!(row.state, "succeeded", "{:?}", row.message);
-    let mut made: BTreeMap<String, usize> = BTreeMap::new();
-    let changes: Vec<_> = sim.ledger().into_iter().filter(|e| e.mutating && e.effect.is_some()).collect();
-    for change in &changes {
-        *made.entry(format!("{} {:?}", change.operation, change.params)).or_default() += 1;
+        // After all the restarts the page still tells all of it: who asked, and every step.
+        let page = served.person().await.get(&format!("/api/v1/runs/{run}")).await;
+        assert_eq!(
+            (&page["run"]["state"], &page["run"]["requested_by"]),
+            (&json!("succeeded"), &json!("on-call"))
+        );
+        let steps = page["steps"].as_array().unwrap();
+        assert!(
+            steps.len() > clean.len()
+                && steps.iter().all(|s| ["done", "skipped"].contains(&s["status"].as_str().unwrap())),
+            "{steps:#?}"
+        );
+        let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
+        let taken_over =
+            journal.iter().filter(|r| matches!(r.entry, domain::run::Entry::TakenOver { .. })).count();
+        // Each kill costs one take-over; a machine that stalls past the short lease of this test may add some.
+        assert!(taken_over >= 2 * clean.len(), "{taken_over}");
     }
-    assert!(made.values().all(|n| *n == 1), "{made:#?}");
-    assert_eq!(changes.iter().map(|c| c.operation.as_str()).collect::<Vec<_>>(), CHANGES);
-    assert_eq!(sim.error_share("shard-b"), 0.0);
-
-    // After two and twenty restarts the page still tells all of it: who asked, and every step.
-    let page = served.person().await.get(&format!("/api/v1/runs/{run}")).await;
-    assert_eq!(
-        (&page["run"]["state"], &page["run"]["requested_by"]),
-        (&json!("succeeded"), &json!("on-call"))
-    );
-    let steps = page["steps"].as_array().unwrap();
-    assert!(
-        steps.len() > 20
-            && steps.iter().all(|s| ["done", "skipped"].contains(&s["status"].as_str().unwrap())),
-        "{steps:#?}"
-    );
-    let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
-    let taken_over =
-        journal.iter().filter(|r| matches!(r.entry, domain::run::Entry::TakenOver { .. })).count();
-    // Each kill costs one take-over; a machine that stalls past the short lease of this test may add some.
-    assert!(taken_over >= 2 * CHANGES.len(), "{taken_over}");
 }
 
 pub(crate) async fn reached(hold: &mut sim::Hold, change: &str, when: &str) {

@@ -13,6 +13,7 @@ mod brakes;
 mod browser;
 mod chrome;
 mod drills;
+mod faults;
 mod kills;
 mod moto;
 mod runbooks;

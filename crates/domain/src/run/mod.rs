@@ -27,6 +27,7 @@ mod next;
 mod path;
 mod recover;
 mod state;
+mod tail;
 
 pub use ask::{Ask, Refusal, allowed, answer, answer_to, overdue};
 pub use ballot::{Ballot, Ruling, Voice};
@@ -36,3 +37,4 @@ pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, n
 pub use path::StepPath;
 pub use recover::{Recovery, recover};
 pub use state::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status};
+pub use tail::{EPOCH_JUMP, tail_lost};

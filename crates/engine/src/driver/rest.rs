@@ -119,7 +119,7 @@ impl Resting {
                 Err(e) if e.is_final => return Err(Stop::Broken(e.why)),
                 Err(e) => tracing::warn!(run = %self.run_id, "the journal cannot be read now: {}", e.why),
             }
-            if self.core.lease.remaining().is_none() {
+            if self.core.lease.is_lost() {
                 return Err(Stop::Fenced);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

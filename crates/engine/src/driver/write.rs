@@ -129,10 +129,11 @@ impl Driver {
                 Ok(Appended::Fenced) => return Err(Stop::Fenced),
                 Ok(Appended::Stopped(switch)) => return Ok(Some(switch)),
                 Err(e) if e.is_final => return Err(Stop::Broken(e.why)),
-                // The write may have happened all the same: the same write_id tells, at the next try.
+                // The write may have happened all the same: the same write_id tells, at the next try. Only a lease that is
+                // lost ends this: one that may not act just now may be renewed yet, and the run would be left undriven.
                 Err(e) => {
                     tracing::warn!(run = %self.run_id, "the journal cannot be written now: {}", e.why);
-                    if self.core.lease.remaining().is_none() {
+                    if self.core.lease.is_lost() {
                         return Err(Stop::Fenced);
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -206,7 +207,7 @@ impl Driver {
                 Ok(journal) => break journal,
                 Err(e) => {
                     tracing::warn!(run = %self.run_id, "the journal cannot be read now: {e}");
-                    if self.core.lease.remaining().is_none() {
+                    if self.core.lease.is_lost() {
                         return Err(Stop::Fenced);
                     }
                     tokio::time::sleep(PAUSE).await;

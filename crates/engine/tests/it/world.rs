@@ -16,8 +16,8 @@ use engine::{Engine, Library, Parts, Settings, StartRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use store::PgPool;
 use store::private::TestDb;
+use store::{PgPool, StoreError};
 use uuid::Uuid;
 
 /// What the next call of `world.set` does instead of just working.
@@ -203,6 +203,7 @@ pub(crate) struct Bench {
     pub(crate) world: World,
     pub(crate) clock: Arc<dyn Clock>,
     runbook: String,
+    elsewhere: Option<PgPool>,
 }
 
 /// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
@@ -218,6 +219,7 @@ impl Bench {
             world: World::default(),
             clock: Arc::new(ScaledClock::set(start, SPEED)),
             runbook: format!("{header}{steps}"),
+            elsewhere: None,
         }
     }
 
@@ -242,6 +244,12 @@ impl Bench {
         self
     }
 
+    /// On another database than its own.
+    pub(crate) fn on(mut self, pool: PgPool) -> Self {
+        self.elsewhere = Some(pool);
+        self
+    }
+
     /// Many runs of it at the same time.
     pub(crate) fn unlocked(mut self) -> Self {
         self.runbook = self.runbook.replace("locks: [\"thing\"]\n", "");
@@ -261,11 +269,15 @@ impl Bench {
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
-        self.db.pool()
+        self.elsewhere.as_ref().unwrap_or_else(|| self.db.pool())
     }
 
     /// Another process, as far as the database can tell.
     pub(crate) async fn engine(&self, lease: Duration) -> Engine {
+        self.launch(lease).await.unwrap()
+    }
+
+    pub(crate) async fn launch(&self, lease: Duration) -> Result<Engine, StoreError> {
         let registry = Registry::default()
             .observing(Look(self.world.clone()))
             .changing(Set::<false>(self.world.clone()))
@@ -284,7 +296,6 @@ impl Bench {
             settings: Settings { lease, rest_after: Duration::ZERO, ..Settings::default() },
         })
         .await
-        .unwrap()
     }
 
     /// A run on an engine with a comfortable lease.

@@ -1,10 +1,12 @@
 //! A Postgres of our own, so that nobody has to set one up before the demo or the tests.
 //!
 //! `DATABASE_URL` always wins: with it, no server is started. Else one server per data folder runs as long as any
-//! process uses it (`server`), and each test has a database of its own on it ([`TestDb`]).
+//! process uses it (`server`), and each test has a database of its own on it ([`TestDb`]); a test
+//! that stops or promotes servers has some to itself ([`Alone`]).
 //!
 //! Production does not come here: it connects to the server it is given.
 
+mod alone;
 mod server;
 mod template;
 mod test_db;
@@ -18,6 +20,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::StoreError;
 
+pub use alone::{Alone, Stop};
 pub use test_db::TestDb;
 
 /// Names a server that runs; no private one is started then.
