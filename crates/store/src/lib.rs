@@ -11,9 +11,11 @@
 //! - [`inbox`]: what people ask of a run.
 //! - [`brakes`], [`locks`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
+//! - [`seals`], [`proof`]: that nothing of it was changed: made as it is written, checked from what is stored.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
 //! - [`people`]: sign-in links and sessions.
+//! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
 
 pub mod audit;
@@ -28,7 +30,10 @@ pub mod locks;
 pub mod pages;
 pub mod people;
 pub mod private;
+pub mod proof;
 pub mod runs;
+pub mod schema;
+pub mod seals;
 pub mod workers;
 
 use std::time::Duration;
@@ -42,8 +47,15 @@ pub use sqlx::PgPool;
 /// The migrations, forward only.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
-/// Connects, and brings the schema up to date.
+/// Connects, and sees to it that the schema is there: see [`schema`].
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let pool = open(url).await?;
+    schema::ready(&pool).await?;
+    Ok(pool)
+}
+
+/// Connects, whatever the schema is.
+pub async fn open(url: &str) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;
     // A pool would only say that it waited in vain; one connection says why.
     let unreachable =
@@ -54,7 +66,6 @@ pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
         .acquire_timeout(Duration::from_secs(5))
         .connect_with(options.application_name("firebreak"))
         .await?;
-    MIGRATOR.run(&pool).await?;
     Ok(pool)
 }
 

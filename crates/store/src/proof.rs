@@ -1,0 +1,273 @@
+//! Proves the whole history from what is stored: every chain, every block, every call.
+//!
+//! Everything is read in one snapshot, so that processes may go on writing meanwhile; several connections share it and
+//! divide the journal among them by run. Rows come as `COPY … BINARY`, the cheapest way out of Postgres, and are hashed as
+//! they pass. What is kept in memory: 72 bytes for each journal that a block saw move, and 72 for each block.
+
+mod copy;
+
+use std::sync::Arc;
+
+use domain::audit::check::{
+    Anchor, AuditCheck, BlockCheck, CallCheck, End, Ends, EntryRow, JournalCheck, Kind, Place, Report,
+};
+use domain::audit::{AuditRow, Block, CallRow, Link};
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::StoreError;
+use copy::Row;
+
+/// How to check.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Connections that read at the same time.
+    pub workers: usize,
+    /// A block that somebody kept elsewhere, and that must still be there.
+    pub anchor: Option<Anchor>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { workers: 2, anchor: None }
+    }
+}
+
+/// A part of the work that one connection does.
+enum Part {
+    /// The journals of the runs from one on, up to another.
+    Journals(Option<Uuid>, Option<Uuid>),
+    Calls(CallCheck),
+    Audit(AuditCheck),
+    Texts,
+}
+
+/// Checks everything.
+pub async fn verify(url: &str, options: Options) -> Result<Report, StoreError> {
+    let mut first = PgConnection::connect(url).await?;
+    let snapshot = begin(&mut first, None).await?;
+    let (mut report, ends, calls, audit) = blocks(&mut first, options.anchor).await?;
+    let ends = Arc::new(ends);
+    // From the back: the journals, which are most of it, come last and in parts that even out.
+    let mut parts: Vec<Part> = ranges(&mut first, options.workers.max(1) * 8).await?;
+    parts.extend([Part::Texts, Part::Audit(audit), Part::Calls(calls)]);
+    let parts = Arc::new(Mutex::new(parts));
+    let mut others = Vec::new();
+    for _ in 1..options.workers {
+        let mut connection = PgConnection::connect(url).await?;
+        begin(&mut connection, Some(&snapshot)).await?;
+        others.push(tokio::spawn(work(connection, parts.clone(), ends.clone())));
+    }
+    report.merge(work(first, parts, ends).await?);
+    for other in others {
+        let found = other.await.map_err(|e| StoreError::corrupt("check", "a part", e))?;
+        report.merge(found?);
+    }
+    report.breaks.sort_by_key(|b| match &b.place {
+        Place::Block { n } => (0, *n, None),
+        Place::Journal { run, seq } => (1, *seq, Some(*run)),
+        Place::Calls { block, .. } => (2, *block, None),
+        Place::Audit { seq } => (3, *seq, None),
+        Place::Runbook { .. } => (4, 0, None),
+    });
+    Ok(report)
+}
+
+/// Begins to read in a snapshot: a new one, or the one that another connection has.
+async fn begin(connection: &mut PgConnection, snapshot: Option<&str>) -> Result<String, StoreError> {
+    // Never ended: the connection is closed instead.
+    for setting in [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+        // Rows lie in the order of their index, nearly: a sort would write them all to disk and read them again.
+        "SET LOCAL enable_sort = off",
+    ] {
+        sqlx::query(setting).execute(&mut *connection).await?;
+        if let Some(snapshot) = snapshot
+            && setting.starts_with("BEGIN")
+        {
+            let set = format!("SET TRANSACTION SNAPSHOT '{snapshot}'");
+            sqlx::query(sqlx::AssertSqlSafe(set)).execute(&mut *connection).await?;
+        }
+    }
+    match snapshot {
+        Some(snapshot) => Ok(snapshot.to_owned()),
+        None => Ok(sqlx::query_scalar("SELECT pg_export_snapshot()").fetch_one(&mut *connection).await?),
+    }
+}
+
+async fn work(
+    mut connection: PgConnection,
+    parts: Arc<Mutex<Vec<Part>>>,
+    ends: Arc<Ends>,
+) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    loop {
+        let Some(part) = parts.lock().await.pop() else { break };
+        report.merge(match part {
+            Part::Journals(from, to) => journals(&mut connection, &ends, from, to).await?,
+            Part::Calls(check) => calls(&mut connection, check).await?,
+            Part::Audit(check) => audit(&mut connection, check).await?,
+            Part::Texts => texts(&mut connection).await?,
+        });
+    }
+    // Every connection must hold its snapshot until all have taken it, and each part was read by then.
+    connection.close().await?;
+    Ok(report)
+}
+
+async fn blocks(
+    connection: &mut PgConnection,
+    anchor: Option<Anchor>,
+) -> Result<(Report, Ends, CallCheck, AuditCheck), StoreError> {
+    let mut check = BlockCheck::new();
+    let ends = "SELECT block, run_id, seq, link FROM seal_stream ORDER BY block, run_id";
+    copy::rows(connection, ends, |row: &Row<'_, 4>| {
+        check.end(End { block: row.int8(0)?, run: row.uuid(1)?, seq: row.int8(2)?, link: row.link(3)? });
+        Ok(())
+    })
+    .await?;
+    let blocks = "SELECT n, at, upto, audit_seq, audit_link, calls, calls_root, streams, streams_root, hash FROM seal ORDER BY n";
+    let mut kept = None;
+    copy::rows(connection, blocks, |row: &Row<'_, 10>| {
+        let block = Block {
+            n: row.int8(0)?,
+            at: row.time(1)?,
+            upto: row.int8(2)?,
+            audit_seq: row.int8(3)?,
+            audit_link: row.link(4)?,
+            calls: row.int8(5)?,
+            calls_root: row.link(6)?,
+            streams: row.int8(7)?,
+            streams_root: row.link(8)?,
+        };
+        let hash = row.link(9)?;
+        if anchor.is_some_and(|anchor| anchor.n == block.n) {
+            kept = Some(hash);
+        }
+        check.block(&block, hash);
+        Ok(())
+    })
+    .await?;
+    if let Some(anchor) = anchor {
+        check.expect(anchor, kept);
+    }
+    Ok(check.finish())
+}
+
+/// Divides the runs into so many parts.
+async fn ranges(connection: &mut PgConnection, parts: usize) -> Result<Vec<Part>, StoreError> {
+    let parts = i32::try_from(parts).unwrap_or(i32::MAX);
+    let starts: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS nth, count(*) OVER () AS of FROM run) AS run
+          WHERE nth % greatest(of / $1, 1) = 0 ORDER BY id LIMIT $1 - 1",
+    )
+    .bind(parts)
+    .fetch_all(&mut *connection)
+    .await?;
+    let from = std::iter::once(None).chain(starts.iter().copied().map(Some));
+    let to = starts.iter().copied().map(Some).chain(std::iter::once(None));
+    Ok(from.zip(to).map(|(from, to)| Part::Journals(from, to)).collect())
+}
+
+async fn journals(
+    connection: &mut PgConnection,
+    ends: &Ends,
+    from: Option<Uuid>,
+    to: Option<Uuid>,
+) -> Result<Report, StoreError> {
+    let within = |column: &str| {
+        let from = from.map(|run| format!(" AND {column} >= '{run}'")).unwrap_or_default();
+        let to = to.map(|run| format!(" AND {column} < '{run}'")).unwrap_or_default();
+        format!("true{from}{to}")
+    };
+    let mut heads = Vec::new();
+    let sql = format!("SELECT id, seq FROM run WHERE {} ORDER BY id", within("id"));
+    copy::rows(connection, &sql, |row: &Row<'_, 2>| {
+        heads.push((row.uuid(0)?, row.int8(1)?));
+        Ok(())
+    })
+    .await?;
+    let mut check = JournalCheck::new(ends, heads, |run| {
+        from.is_none_or(|from| run >= from) && to.is_none_or(|to| run < to)
+    });
+    let sql = format!(
+        "SELECT run_id, seq, epoch, at, kind, step, entry, hash, tx FROM journal WHERE {} ORDER BY run_id, seq",
+        within("run_id")
+    );
+    copy::rows(connection, &sql, |row: &Row<'_, 9>| {
+        check.entry(&EntryRow {
+            run_id: row.uuid(0)?,
+            seq: row.int8(1)?,
+            epoch: row.int8(2)?,
+            at: row.time(3)?,
+            kind: row.text(4)?,
+            step: row.text_or_null(5)?,
+            entry: row.text(6)?,
+            link: row.get(7).and_then(Link::read),
+            tx: row.int8_or_null(8)?,
+        });
+        Ok(())
+    })
+    .await?;
+    Ok(check.finish())
+}
+
+async fn calls(connection: &mut PgConnection, mut check: CallCheck) -> Result<Report, StoreError> {
+    let sql = "SELECT id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating FROM outside_call ORDER BY id";
+    copy::rows(connection, sql, |row: &Row<'_, 13>| {
+        check.call(&CallRow {
+            id: row.int8(0)?,
+            tx: row.int8_or_null(1)?,
+            run_id: row.uuid(2)?,
+            step: row.text(3)?.to_owned(),
+            attempt: row.int4(4)?,
+            at: row.time(5)?,
+            service: row.text(6)?.to_owned(),
+            operation: row.text(7)?.to_owned(),
+            target: row.text(8)?.to_owned(),
+            request_id: row.text_or_null(9)?.map(str::to_owned),
+            status: row.text(10)?.to_owned(),
+            duration_ms: row.int8(11)?,
+            mutating: row.bool(12)?,
+        });
+        Ok(())
+    })
+    .await?;
+    Ok(check.finish())
+}
+
+async fn audit(connection: &mut PgConnection, mut check: AuditCheck) -> Result<Report, StoreError> {
+    let sql = "SELECT seq, at, actor, action, target, details::text, hash FROM audit ORDER BY seq";
+    copy::rows(connection, sql, |row: &Row<'_, 7>| {
+        check.row(&AuditRow {
+            seq: row.int8(0)?,
+            at: row.time(1)?,
+            actor: row.text(2)?.to_owned(),
+            action: row.text(3)?.to_owned(),
+            target: row.text(4)?.to_owned(),
+            details: row.text(5)?.to_owned(),
+            link: row.link(6)?,
+        });
+        Ok(())
+    })
+    .await?;
+    Ok(check.finish())
+}
+
+/// A run is pinned to the hash of a text; the text must still give it.
+async fn texts(connection: &mut PgConnection) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    let sql = "SELECT hash, source, encode(sha256(convert_to(source, 'UTF8')), 'hex') FROM runbook_text";
+    copy::rows(connection, sql, |row: &Row<'_, 3>| {
+        if row.text(0)? != row.text(2)? {
+            let place = Place::Runbook { hash: row.text(0)?.to_owned() };
+            report.add(place, Kind::Changed, "runs are pinned to this hash, and the text has another");
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(report)
+}
