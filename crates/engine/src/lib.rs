@@ -18,6 +18,7 @@
 //! - `bell`: makes it fast; the one-second poll makes it right.
 //! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
+//! - `seal`: binds what was written into blocks, for `firebreak audit verify`.
 //! - `watch`: the login prober and the symptom charts.
 //!
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
@@ -37,6 +38,7 @@ mod observer;
 mod perform;
 mod plan;
 mod reader;
+mod seal;
 mod start;
 mod take_over;
 mod texts;
@@ -94,6 +96,8 @@ pub struct Settings {
     pub look_budget: Budget,
     /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
     pub rest_after: Duration,
+    /// How long history may wait until a block binds it (wall time).
+    pub seal_every: Duration,
 }
 
 impl Default for Settings {
@@ -106,6 +110,7 @@ impl Default for Settings {
             signature_window: Duration::from_secs(300),
             look_budget: Budget::default(),
             rest_after: Duration::from_millis(500),
+            seal_every: Duration::from_secs(10),
         }
     }
 }
@@ -209,6 +214,7 @@ impl Engine {
             tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
             tokio::spawn(take_over::find_work(core.clone())),
             tokio::spawn(take_over::hear_wishes(core.clone())),
+            tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
     }

@@ -6,6 +6,7 @@ mod asking;
 mod braking;
 mod holding;
 mod recovering;
+mod role;
 mod running;
 mod waiting;
 mod world;

@@ -203,6 +203,8 @@ pub(crate) struct Bench {
     pub(crate) world: World,
     pub(crate) clock: Arc<dyn Clock>,
     runbook: String,
+    /// Connections with fewer rights than the owner's.
+    limited: Option<PgPool>,
 }
 
 /// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
@@ -218,6 +220,7 @@ impl Bench {
             world: World::default(),
             clock: Arc::new(ScaledClock::set(start, SPEED)),
             runbook: format!("{header}{steps}"),
+            limited: None,
         }
     }
 
@@ -244,8 +247,14 @@ impl Bench {
         self
     }
 
+    /// With the rights that the application has in production.
+    pub(crate) fn as_application(mut self) -> Self {
+        self.limited = Some(self.db.pool_as("firebreak_app"));
+        self
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
-        self.db.pool()
+        self.limited.as_ref().unwrap_or_else(|| self.db.pool())
     }
 
     /// Another process, as far as the database can tell.

@@ -1,0 +1,7 @@
+//! The store on a real Postgres.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod history;
+mod proof;
+mod seals;
