@@ -23,13 +23,16 @@ CREATE INDEX outside_call_tx ON outside_call USING brin (tx) WITH (pages_per_ran
 
 -- What people did to runs, among what machines did: one entry in twenty, so these indexes cost the others nothing.
 -- index: each is a pass over the table that keeps few rows.
-CREATE INDEX journal_act ON journal (at DESC, run_id, seq) WHERE kind NOT IN
+CREATE INDEX journal_act ON journal (at, run_id, seq) WHERE kind NOT IN
     ('started', 'observed', 'intent', 'done', 'expanded', 'attempt_failed', 'unclear', 'outcome_unknown', 'failed', 'skipped', 'paused', 'taken_over', 'closing', 'ended');
 -- index: as above.
-CREATE INDEX journal_act_of_actor ON journal ((entry -> 'by' ->> 'name'), at DESC) WHERE kind NOT IN
+CREATE INDEX journal_act_of_actor ON journal ((entry -> 'by' ->> 'name'), at) WHERE kind NOT IN
     ('started', 'observed', 'intent', 'done', 'expanded', 'attempt_failed', 'unclear', 'outcome_unknown', 'failed', 'skipped', 'paused', 'taken_over', 'closing', 'ended');
 -- index: as above.
-CREATE INDEX journal_act_on_step ON journal (step, at DESC) WHERE step IS NOT NULL AND kind NOT IN
+CREATE INDEX journal_act_on_step ON journal (step, at) WHERE step IS NOT NULL AND kind NOT IN
+    ('started', 'observed', 'intent', 'done', 'expanded', 'attempt_failed', 'unclear', 'outcome_unknown', 'failed', 'skipped', 'paused', 'taken_over', 'closing', 'ended');
+-- index: as above.
+CREATE INDEX journal_act_of_kind ON journal (kind, at) WHERE kind NOT IN
     ('started', 'observed', 'intent', 'done', 'expanded', 'attempt_failed', 'unclear', 'outcome_unknown', 'failed', 'skipped', 'paused', 'taken_over', 'closing', 'ended');
 -- index: as above.
 CREATE INDEX journal_act_words ON journal USING gin (json_to_tsvector('simple', entry, '["string"]')) WHERE kind NOT IN
@@ -78,10 +81,10 @@ CREATE TRIGGER audit_chain BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION 
 ALTER TABLE audit ENABLE TRIGGER audit_append_only;
 
 -- index: rows are added by people's hands, and searched by them.
-CREATE INDEX audit_newest ON audit (at DESC, seq DESC);
-CREATE INDEX audit_of_actor ON audit (actor, at DESC);
-CREATE INDEX audit_of_action ON audit (action, at DESC);
-CREATE INDEX audit_of_target ON audit (target, at DESC);
+CREATE INDEX audit_newest ON audit (at, seq);
+CREATE INDEX audit_of_actor ON audit (actor, at);
+CREATE INDEX audit_of_action ON audit (action, at);
+CREATE INDEX audit_of_target ON audit (target, at);
 CREATE FUNCTION audit_words(actor text, action text, target text, details jsonb) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT to_tsvector('simple', actor || ' ' || action || ' ' || target) || jsonb_to_tsvector('simple', details, '["string", "numeric"]')

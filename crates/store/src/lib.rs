@@ -12,6 +12,7 @@
 //! - [`brakes`], [`locks`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
 //! - [`seals`], [`proof`]: that nothing of it was changed: made as it is written, checked from what is stored.
+//! - [`search`]: who did what to what, and when.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
 //! - [`people`]: sign-in links and sessions.
@@ -34,6 +35,7 @@ pub mod proof;
 pub mod runs;
 pub mod schema;
 pub mod seals;
+pub mod search;
 pub mod workers;
 
 use std::time::Duration;
