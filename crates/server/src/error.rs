@@ -129,6 +129,7 @@ impl From<StoreError> for Problem {
             StoreError::Migration(_)
             | StoreError::Behind { .. }
             | StoreError::Restored
+            | StoreError::Output(_)
             | StoreError::Url(_)
             | StoreError::Corrupt { .. } => Self::internal(error),
         }

@@ -32,6 +32,9 @@ pub enum StoreError {
     /// The order of writes would begin anew.
     #[error("the database was restored from a dump, so that new rows would look older than sealed ones; run `firebreak migrate` as the owner of the tables")]
     Restored,
+    /// What was read could not be handed on.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
     /// The address is no Postgres URL.
     #[error("not a Postgres URL ({0}); write postgres://user:password@host:5432/database")]
     Url(String),

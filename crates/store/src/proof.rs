@@ -5,19 +5,21 @@
 //! they pass. What is kept in memory: 72 bytes for each journal that a block saw move, and 72 for each block.
 
 mod copy;
+mod export;
+mod read;
 
 use std::sync::Arc;
 
 use domain::audit::check::{
-    Anchor, AuditCheck, BlockCheck, CallCheck, End, Ends, EntryRow, JournalCheck, Kind, Place, Report,
+    Anchor, AuditCheck, BlockCheck, CallCheck, End, Ends, JournalCheck, Kind, Place, Report,
 };
-use domain::audit::{AuditRow, Block, CallRow, Link};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::StoreError;
 use copy::Row;
+pub use export::export;
 
 /// How to check.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +109,7 @@ async fn work(
     loop {
         let Some(part) = parts.lock().await.pop() else { break };
         report.merge(match part {
-            Part::Journals(from, to) => journals(&mut connection, &ends, from, to).await?,
+            Part::Journals(from, to) => journals(&mut connection, ends.clone(), from, to).await?,
             Part::Calls(check) => calls(&mut connection, check).await?,
             Part::Audit(check) => audit(&mut connection, check).await?,
             Part::Texts => texts(&mut connection).await?,
@@ -129,21 +131,10 @@ async fn blocks(
         Ok(())
     })
     .await?;
-    let blocks = "SELECT n, at, upto, audit_seq, audit_link, calls, calls_root, streams, streams_root, hash FROM seal ORDER BY n";
+    let blocks = format!("SELECT {} FROM seal ORDER BY n", read::BLOCK);
     let mut kept = None;
-    copy::rows(connection, blocks, |row: &Row<'_, 10>| {
-        let block = Block {
-            n: row.int8(0)?,
-            at: row.time(1)?,
-            upto: row.int8(2)?,
-            audit_seq: row.int8(3)?,
-            audit_link: row.link(4)?,
-            calls: row.int8(5)?,
-            calls_root: row.link(6)?,
-            streams: row.int8(7)?,
-            streams_root: row.link(8)?,
-        };
-        let hash = row.link(9)?;
+    copy::rows(connection, &blocks, |row: &Row<'_, 10>| {
+        let (block, hash) = read::block(row)?;
         if anchor.is_some_and(|anchor| anchor.n == block.n) {
             kept = Some(hash);
         }
@@ -174,7 +165,7 @@ async fn ranges(connection: &mut PgConnection, parts: usize) -> Result<Vec<Part>
 
 async fn journals(
     connection: &mut PgConnection,
-    ends: &Ends,
+    ends: Arc<Ends>,
     from: Option<Uuid>,
     to: Option<Uuid>,
 ) -> Result<Report, StoreError> {
@@ -194,21 +185,12 @@ async fn journals(
         from.is_none_or(|from| run >= from) && to.is_none_or(|to| run < to)
     });
     let sql = format!(
-        "SELECT run_id, seq, epoch, at, kind, step, entry, hash, tx FROM journal WHERE {} ORDER BY run_id, seq",
+        "SELECT {} FROM journal WHERE {} ORDER BY run_id, seq",
+        read::ENTRY,
         within("run_id")
     );
     copy::rows(connection, &sql, |row: &Row<'_, 9>| {
-        check.entry(&EntryRow {
-            run_id: row.uuid(0)?,
-            seq: row.int8(1)?,
-            epoch: row.int8(2)?,
-            at: row.time(3)?,
-            kind: row.text(4)?,
-            step: row.text_or_null(5)?,
-            entry: row.text(6)?,
-            link: row.get(7).and_then(Link::read),
-            tx: row.int8_or_null(8)?,
-        });
+        check.entry(&read::entry(row)?);
         Ok(())
     })
     .await?;
@@ -216,23 +198,9 @@ async fn journals(
 }
 
 async fn calls(connection: &mut PgConnection, mut check: CallCheck) -> Result<Report, StoreError> {
-    let sql = "SELECT id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating FROM outside_call ORDER BY id";
-    copy::rows(connection, sql, |row: &Row<'_, 13>| {
-        check.call(&CallRow {
-            id: row.int8(0)?,
-            tx: row.int8_or_null(1)?,
-            run_id: row.uuid(2)?,
-            step: row.text(3)?.to_owned(),
-            attempt: row.int4(4)?,
-            at: row.time(5)?,
-            service: row.text(6)?.to_owned(),
-            operation: row.text(7)?.to_owned(),
-            target: row.text(8)?.to_owned(),
-            request_id: row.text_or_null(9)?.map(str::to_owned),
-            status: row.text(10)?.to_owned(),
-            duration_ms: row.int8(11)?,
-            mutating: row.bool(12)?,
-        });
+    let sql = format!("SELECT {} FROM outside_call ORDER BY id", read::CALL);
+    copy::rows(connection, &sql, |row: &Row<'_, 13>| {
+        check.call(&read::call(row)?);
         Ok(())
     })
     .await?;
@@ -240,17 +208,9 @@ async fn calls(connection: &mut PgConnection, mut check: CallCheck) -> Result<Re
 }
 
 async fn audit(connection: &mut PgConnection, mut check: AuditCheck) -> Result<Report, StoreError> {
-    let sql = "SELECT seq, at, actor, action, target, details::text, hash FROM audit ORDER BY seq";
-    copy::rows(connection, sql, |row: &Row<'_, 7>| {
-        check.row(&AuditRow {
-            seq: row.int8(0)?,
-            at: row.time(1)?,
-            actor: row.text(2)?.to_owned(),
-            action: row.text(3)?.to_owned(),
-            target: row.text(4)?.to_owned(),
-            details: row.text(5)?.to_owned(),
-            link: row.link(6)?,
-        });
+    let sql = format!("SELECT {} FROM audit ORDER BY seq", read::AUDIT);
+    copy::rows(connection, &sql, |row: &Row<'_, 7>| {
+        check.row(&read::audit(row)?);
         Ok(())
     })
     .await?;

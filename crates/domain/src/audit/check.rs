@@ -4,12 +4,14 @@
 //! the chain is taken up again at the link that is stored, so that one changed row is one break.
 
 mod blocks;
+mod file;
 mod journal;
 
 use serde::Serialize;
 use uuid::Uuid;
 
 pub use blocks::{AuditCheck, BlockCheck, CallCheck, End, Ends};
+pub use file::{Call, EndLine, EntryLine, FileCheck, FileError, Line, Proof, Scope};
 pub use journal::{EntryRow, JournalCheck};
 
 use super::Link;
@@ -122,6 +124,22 @@ pub struct Anchor {
     pub n: i64,
     /// Its hash.
     pub hash: Link,
+}
+
+impl std::fmt::Display for Anchor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.n, self.hash)
+    }
+}
+
+impl std::str::FromStr for Anchor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(n, hash)| Some((n.parse().ok()?, hash.parse().ok()?)));
+        let (n, hash) = parts.ok_or("write it as NUMBER:HASH, as `audit verify` prints it")?;
+        Ok(Self { n, hash })
+    }
 }
 
 impl Report {

@@ -175,6 +175,11 @@ impl BlockCheck {
             let why = format!("it says where run {} ended, and does not exist", end.run);
             self.report.add(Place::Block { n: end.block }, Kind::Removed, why);
         }
+        self.finish_in_part()
+    }
+
+    /// The same, where ends were proven one by one.
+    pub fn finish_in_part(self) -> (Report, Ends, CallCheck, AuditCheck) {
         let mut ends = self.ends;
         ends.sort_unstable_by_key(|end| (end.run, end.seq, end.block));
         let upto = self.marks.last().map(|mark| mark.upto);

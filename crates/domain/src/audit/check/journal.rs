@@ -1,5 +1,7 @@
 //! Checks journals, which come in order of run and number.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::super::Link;
@@ -81,17 +83,17 @@ struct Unfit {
 }
 
 /// Checks the journals of a range of runs.
-pub struct JournalCheck<'a> {
+pub struct JournalCheck {
     report: Report,
-    ends: &'a Ends,
+    ends: Arc<Ends>,
     /// Runs that must be there, in order, with the number of their last entry where a row says it.
     expected: std::iter::Peekable<std::vec::IntoIter<(Uuid, Option<i64>)>>,
     open: Option<Open>,
 }
 
-impl<'a> JournalCheck<'a> {
+impl JournalCheck {
     /// `heads`: what the runs' own rows say of their last entry. `within`: the runs that will be read.
-    pub fn new(ends: &'a Ends, heads: Vec<(Uuid, i64)>, within: impl Fn(Uuid) -> bool) -> Self {
+    pub fn new(ends: Arc<Ends>, heads: Vec<(Uuid, i64)>, within: impl Fn(Uuid) -> bool) -> Self {
         let mut expected: Vec<(Uuid, Option<i64>)> =
             heads.into_iter().map(|(run, seq)| (run, Some(seq))).collect();
         expected.extend(ends.runs().filter(|run| within(*run)).map(|run| (run, None)));
@@ -188,7 +190,8 @@ impl<'a> JournalCheck<'a> {
 
     /// What the blocks say of this entry.
     fn sealed(&mut self, open: &mut Open, row: &EntryRow<'_>) {
-        let ends = self.ends.of(row.run_id);
+        let all = self.ends.clone();
+        let ends = all.of(row.run_id);
         while let Some(end) = ends.get(open.compared).filter(|end| end.seq <= row.seq) {
             open.compared += 1;
             if end.seq == row.seq && row.link != Some(end.link) {
@@ -197,7 +200,7 @@ impl<'a> JournalCheck<'a> {
             }
         }
         if ends.last().is_none_or(|end| end.seq < row.seq) {
-            if self.ends.covers(row.tx) {
+            if all.covers(row.tx) {
                 let why = "it was written before the newest block, and no block knows of it";
                 self.break_at(row.run_id, row.seq, Kind::Added, why);
             } else {
@@ -210,7 +213,8 @@ impl<'a> JournalCheck<'a> {
     fn end(&mut self) {
         let Some(open) = self.open.take() else { return };
         let head = self.expected.next_if(|(run, _)| *run == open.run_id).and_then(|(_, head)| head);
-        if let Some(end) = self.ends.of(open.run_id).last().filter(|end| end.seq > open.seq) {
+        let all = self.ends.clone();
+        if let Some(end) = all.of(open.run_id).last().filter(|end| end.seq > open.seq) {
             let why = format!("block {} saw it end with entry {}", end.block, end.seq);
             self.break_at(open.run_id, open.seq + 1, Kind::Removed, why);
         } else if let Some(head) = head.filter(|head| *head != open.seq) {
@@ -223,7 +227,8 @@ impl<'a> JournalCheck<'a> {
     }
 
     fn missing(&mut self, run: Uuid, head: Option<i64>) {
-        let why = match (self.ends.of(run).last(), head) {
+        let all = self.ends.clone();
+        let why = match (all.of(run).last(), head) {
             (Some(end), None) => {
                 format!("the whole run is gone; block {} saw {} entries of it", end.block, end.seq)
             }
