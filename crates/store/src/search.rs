@@ -13,9 +13,8 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-/// Entries that machines write by themselves. The same words as in the indexes `journal_act…`, or they are of no use.
-const NOT_BY_PEOPLE: &str = " kind NOT IN ('started', 'observed', 'intent', 'done', 'expanded', 'attempt_failed', 'unclear', \
-    'outcome_unknown', 'failed', 'skipped', 'paused', 'taken_over', 'closing', 'ended')";
+/// The entries that people write. The same words as in the indexes `journal_act…`, or they are of no use.
+const BY_PEOPLE: &str = " kind IN ('requested', 'asked')";
 
 /// What is looked for; what is absent fits.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +123,7 @@ fn in_journals(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
                 'j' || j.run_id || lpad(j.seq::text, 19, '0') COLLATE \"C\" AS key \
            FROM (SELECT * FROM journal WHERE",
     );
-    query.push(NOT_BY_PEOPLE);
+    query.push(BY_PEOPLE);
     if let Some(actor) = &search.actor {
         query.push(" AND entry -> 'by' ->> 'name' = ").push_bind(actor.clone());
     }

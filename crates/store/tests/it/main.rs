@@ -4,5 +4,6 @@
 
 mod history;
 mod indexes;
+mod migrations;
 mod proof;
 mod seals;

@@ -1,6 +1,6 @@
 //! Whoever changes history is found, at the exact place.
 
-use domain::audit::check::{Anchor, Kind, Place, Report};
+use domain::audit::check::{Anchor, FileCheck, FileError, Kind, Place, Report, Scope};
 use store::private::TestDb;
 use store::proof::{Options, verify};
 use uuid::Uuid;
@@ -317,4 +317,78 @@ async fn removed_blocks_at_the_end_show_to_whoever_kept_a_hash() {
     let wrong = Anchor { n: 1, hash: kept.hash };
     let report = verify(&db.url(), Options { anchor: Some(wrong), ..Options::default() }).await.unwrap();
     assert_eq!(report.breaks[0].place, Place::Block { n: 1 });
+}
+
+/// An export, as lines of JSON and back.
+async fn exported(db: &TestDb, scope: Scope) -> Vec<String> {
+    let mut lines = Vec::new();
+    store::proof::export(&db.url(), scope, |line| {
+        lines.push(serde_json::to_string(&line)?);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    lines
+}
+
+fn checked(lines: &[String]) -> Result<Report, FileError> {
+    let mut check = FileCheck::new(None);
+    for line in lines {
+        check.line(serde_json::from_str(line).unwrap())?;
+    }
+    check.finish()
+}
+
+#[tokio::test]
+async fn an_export_proves_itself_without_a_database() {
+    let (db, runs) = sealed().await;
+    history::run(db.pool(), 2).await;
+    let whole = exported(&db, Scope::All).await;
+    let report = checked(&whole).unwrap();
+    assert!(report.is_whole(), "{:#?}", report.breaks);
+    assert_eq!((report.entries, report.runs, report.calls, report.audit), (15, 4, 7, 5));
+    assert_eq!((report.blocks, report.unsealed), (2, 2));
+
+    let one = exported(&db, Scope::Run(runs[2])).await;
+    let report = checked(&one).unwrap();
+    assert!(report.is_whole(), "{:#?}", report.breaks);
+    assert_eq!((report.entries, report.calls, report.blocks, report.audit), (7, 4, 1, 0));
+
+    let since: domain::Timestamp =
+        sqlx::query_scalar("SELECT max(at) FROM audit").fetch_one(db.pool()).await.unwrap();
+    let moved = exported(&db, Scope::Since(since)).await;
+    let report = checked(&moved).unwrap();
+    assert!(report.is_whole() && report.audit == 3, "{report:#?}");
+}
+
+#[tokio::test]
+async fn every_line_that_is_missing_or_changed_in_an_export_shows() {
+    let (db, runs) = sealed().await;
+    for scope in [Scope::All, Scope::Run(runs[2])] {
+        let lines = exported(&db, scope).await;
+        for at in 0..lines.len() {
+            let mut without = lines.clone();
+            without.remove(at);
+            let found = checked(&without);
+            assert!(found.is_err(), "line {at} of {scope:?} is not missed: {}", lines[at]);
+        }
+        let forgeries = [
+            ("\"line\":\"entry\"", "\\\"n\\\" : 4", "\\\"n\\\" : 5"),
+            ("\"line\":\"entry\"", "\"epoch\":1", "\"epoch\":2"),
+            ("\"line\":\"call\"", "\"duration_ms\":2", "\"duration_ms\":3"),
+            ("\"line\":\"block\"", "\"streams\":1", "\"streams\":2"),
+            ("\"line\":\"end\"", "\"seq\":7", "\"seq\":6"),
+            ("\"line\":\"run\"", "\"seq\":7", "\"seq\":8"),
+        ];
+        for (kind, was, is) in forgeries {
+            let mut forged = lines.clone();
+            let line = forged
+                .iter_mut()
+                .find(|line| line.contains(kind) && line.contains(was))
+                .unwrap_or_else(|| panic!("{scope:?}: no {kind} with {was}"));
+            *line = line.replace(was, is);
+            let report = checked(&forged).unwrap();
+            assert!(!report.is_whole(), "{scope:?}: {kind} {was} → {is} is not seen");
+        }
+    }
 }
