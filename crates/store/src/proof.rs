@@ -7,6 +7,7 @@
 mod copy;
 mod export;
 mod read;
+mod run;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use crate::StoreError;
 use copy::Row;
 pub use export::export;
+pub use run::of_run;
 
 /// How to check.
 #[derive(Debug, Clone, Copy)]

@@ -10,6 +10,7 @@
 
 mod aborts;
 mod brakes;
+mod audit;
 mod browser;
 mod chrome;
 mod drills;

@@ -4,6 +4,7 @@
 //! `Idempotency-Key` of your own; the same key again does the same once.
 
 pub(crate) mod brakes;
+pub(crate) mod audit;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 

@@ -32,6 +32,12 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// These, of blocks that cover what was written before this.
+    pub fn new(mut ends: Vec<End>, upto: Option<i64>) -> Self {
+        ends.sort_unstable_by_key(|end| (end.run, end.seq, end.block));
+        Self { ends, upto }
+    }
+
     /// What the blocks say of one run, the oldest first.
     pub fn of(&self, run: Uuid) -> &[End] {
         let from = self.ends.partition_point(|end| end.run < run);
@@ -180,8 +186,6 @@ impl BlockCheck {
 
     /// The same, where ends were proven one by one.
     pub fn finish_in_part(self) -> (Report, Ends, CallCheck, AuditCheck) {
-        let mut ends = self.ends;
-        ends.sort_unstable_by_key(|end| (end.run, end.seq, end.block));
         let upto = self.marks.last().map(|mark| mark.upto);
         let calls = CallCheck { report: Report::default(), marks: self.marks, trees: BTreeMap::new() };
         let audit = AuditCheck {
@@ -190,7 +194,7 @@ impl BlockCheck {
             next: 1,
             link: Link::audit_origin(),
         };
-        (self.report, Ends { ends, upto }, calls, audit)
+        (self.report, Ends::new(self.ends, upto), calls, audit)
     }
 }
 
