@@ -1,7 +1,11 @@
 //! Who did what to what, and when: one search over `audit` and over what people did to runs.
 //!
-//! The second lies in the journals, among twenty times as much that machines did; partial indexes hold only people's
-//! part. What a step did by itself is not found here but on its run's page.
+//! The second lies in the journals, among a hundred times as much that machines did: each journal's first entry says who
+//! asked for the run, and entries of kind `asked` what people asked of it later. What a step did by itself is not found here
+//! but on its run's page.
+//!
+//! Starting a run must stay fast, so requests have no index of their words: words and targets are looked for in the newest
+//! [`READ`] requests that fit otherwise. A time, an actor or a run reaches further back.
 //!
 //! Every filter is optional, and each combination has its own best index. So the statement is put together, and planned
 //! for these very values: a prepared one with `$1 IS NULL OR …` in it would in the end be planned for all of them at once.
@@ -13,8 +17,8 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-/// The entries that people write. The same words as in the indexes `journal_act…`, or they are of no use.
-const BY_PEOPLE: &str = " kind IN ('requested', 'asked')";
+/// How many requests are read for words or a target in them.
+pub const READ: i64 = 2000;
 
 /// What is looked for; what is absent fits.
 #[derive(Debug, Clone, Default)]
@@ -81,15 +85,24 @@ fn statement(search: &Search, limit: i64) -> QueryBuilder<Postgres> {
 
 fn put(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
     query.push("SELECT * FROM (");
-    // A step is a run's, so no row of `audit` is about one.
+    let of_kind = |kind: &str| search.action.as_deref().is_none_or(|action| action == kind);
+    let mut parts: Vec<fn(&mut QueryBuilder<Postgres>, &Search, i64)> = Vec::new();
+    // A step is a run's, so no row of `audit` and no request is about one.
     if search.step.is_none() {
-        query.push("(");
-        in_audit(query, search, limit);
-        query.push(") UNION ALL ");
+        parts.push(in_audit);
+        if of_kind("requested") {
+            parts.push(in_requests);
+        }
     }
-    query.push("(");
-    in_journals(query, search, limit);
-    query.push(")) AS found ORDER BY at DESC, key DESC LIMIT ").push_bind(limit);
+    if of_kind("asked") || parts.is_empty() {
+        parts.push(in_asks);
+    }
+    for (nth, part) in parts.into_iter().enumerate() {
+        query.push(if nth == 0 { "(" } else { " UNION ALL (" });
+        part(query, search, limit);
+        query.push(")");
+    }
+    query.push(") AS found ORDER BY at DESC, key DESC LIMIT ").push_bind(limit);
 }
 
 fn in_audit(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
@@ -115,18 +128,53 @@ fn in_audit(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
     query.push(" ORDER BY at DESC, seq DESC LIMIT ").push_bind(limit);
 }
 
-fn in_journals(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
-    query.push(
-        "SELECT j.at, coalesce(j.entry -> 'by' ->> 'name', '') AS actor, j.kind AS action, \
-                (SELECT title FROM run WHERE id = j.run_id) AS target, \
-                j.entry::jsonb - '{kind,by,step,plan_hash,hash}'::text[] AS details, j.run_id, j.step, \
-                'j' || j.run_id || lpad(j.seq::text, 19, '0') COLLATE \"C\" AS key \
-           FROM (SELECT * FROM journal WHERE",
-    );
-    query.push(BY_PEOPLE);
+/// An entry of a journal, from a query that finds it and calls it `j`.
+const FROM_JOURNAL: &str = "SELECT j.at, coalesce(j.entry -> 'by' ->> 'name', '') AS actor, j.kind AS action, \
+    (SELECT title FROM run WHERE id = j.run_id) AS target, \
+    j.entry::jsonb - '{kind,by,step,plan_hash,hash}'::text[] AS details, j.run_id, j.step, \
+    'j' || j.run_id || lpad(j.seq::text, 19, '0') COLLATE \"C\" AS key FROM (";
+
+fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
+    let read = search.target.is_some() || search.text.is_some();
+    query.push(FROM_JOURNAL);
+    match &search.actor {
+        Some(actor) => {
+            query.push("SELECT * FROM journal WHERE kind = 'requested' AND entry -> 'by' ->> 'name' = ");
+            query.push_bind(actor.clone());
+            when(query, search, "'j' || run_id || lpad(seq::text, 19, '0')");
+        }
+        // A run is as old as its first entry.
+        None => {
+            query.push(
+                "SELECT first.* FROM (SELECT id, created_at AS at FROM run) AS run \
+                   JOIN journal AS first ON first.run_id = run.id AND first.seq = 1 AND first.kind = 'requested' WHERE true",
+            );
+            when_of(query, search, "run.at", "'j' || run.id || lpad('1', 19, '0')");
+        }
+    }
+    if let Some(run) = search.run {
+        query.push(" AND run_id = ").push_bind(run);
+    }
+    query.push(if search.actor.is_some() { " ORDER BY at DESC" } else { " ORDER BY run.at DESC" });
+    query.push(", run_id DESC LIMIT ").push_bind(if read { READ.max(limit) } else { limit });
+    query.push(") AS j WHERE true");
+    if let Some(target) = &search.target {
+        query.push(" AND strpos(j.entry::text, ");
+        query.push_bind(Value::from(target.as_str()).to_string()).push(") > 0");
+    }
+    if let Some(text) = &search.text {
+        query.push(" AND json_to_tsvector('simple', j.entry, '[\"string\"]') @@ websearch_to_tsquery('simple', ");
+        query.push_bind(text.clone()).push(")");
+    }
+    query.push(" ORDER BY at DESC, run_id DESC LIMIT ").push_bind(limit);
+}
+
+fn in_asks(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
+    query.push(FROM_JOURNAL).push("SELECT * FROM journal WHERE kind = 'asked'");
     if let Some(actor) = &search.actor {
         query.push(" AND entry -> 'by' ->> 'name' = ").push_bind(actor.clone());
     }
+    // With a step, any other action is one that no entry has.
     if let Some(kind) = &search.action {
         query.push(" AND kind = ").push_bind(kind.clone());
     }
@@ -147,19 +195,22 @@ fn in_journals(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
         query.push_bind(text.clone()).push(")");
     }
     when(query, search, "'j' || run_id || lpad(seq::text, 19, '0')");
-    query.push(" ORDER BY at DESC, run_id DESC, seq DESC LIMIT ").push_bind(limit);
-    query.push(") AS j");
+    query.push(" ORDER BY at DESC, run_id DESC, seq DESC LIMIT ").push_bind(limit).push(") AS j");
 }
 
 fn when(query: &mut QueryBuilder<Postgres>, search: &Search, key: &str) {
+    when_of(query, search, "at", key);
+}
+
+fn when_of(query: &mut QueryBuilder<Postgres>, search: &Search, at: &str, key: &str) {
     if let Some(since) = search.since {
-        query.push(" AND at >= ").push_bind(since);
+        query.push(format!(" AND {at} >= ")).push_bind(since);
     }
     if let Some(until) = search.until {
-        query.push(" AND at < ").push_bind(until);
+        query.push(format!(" AND {at} < ")).push_bind(until);
     }
-    if let Some((at, after)) = &search.after {
-        query.push(" AND at <= ").push_bind(*at).push(" AND (at < ").push_bind(*at);
+    if let Some((time, after)) = &search.after {
+        query.push(format!(" AND {at} <= ")).push_bind(*time).push(format!(" AND ({at} < ")).push_bind(*time);
         query.push(format!(" OR ({key}) COLLATE \"C\" < ")).push_bind(after.clone()).push(")");
     }
 }

@@ -6,6 +6,7 @@
 use domain::Timestamp;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use store::pages::{RunFilter, explain_runs};
 use store::private::TestDb;
 use store::search::{self, Search};
@@ -75,6 +76,9 @@ fn assert_by_index(what: &str, plan: &Value) {
 #[tokio::test]
 async fn the_search_of_the_audit_goes_by_index_whatever_is_looked_for() {
     let db = filled().await;
+    // So many requests are read for words that this history is too short for an index, unless scans are dear.
+    let dear: PgConnectOptions = db.url().parse().unwrap();
+    let dear = PgPoolOptions::new().connect_lazy_with(dear.options([("enable_seqscan", "off")]));
     let run: Uuid = sqlx::query_scalar("SELECT id FROM run LIMIT 1").fetch_one(db.pool()).await.unwrap();
     let text = |text: &str| Some(text.to_owned());
     let now: Timestamp = sqlx::query_scalar("SELECT now()").fetch_one(db.pool()).await.unwrap();
@@ -84,6 +88,7 @@ async fn the_search_of_the_audit_goes_by_index_whatever_is_looked_for() {
         ("an actor", Search { actor: text("p7"), ..Search::default() }),
         ("nobody", Search { actor: text("nobody"), ..Search::default() }),
         ("an action", Search { action: text("start refused: c7"), ..Search::default() }),
+        ("requests", Search { action: text("requested"), ..Search::default() }),
         ("a kind of entry", Search { action: text("asked"), ..Search::default() }),
         ("a target", Search { target: text("cluster:us/shard-7"), ..Search::default() }),
         ("a step", Search { step: text("step9"), ..Search::default() }),
@@ -94,7 +99,7 @@ async fn the_search_of_the_audit_goes_by_index_whatever_is_looked_for() {
         ("the next page", Search { after: ago(10).map(|at| (at, "j".to_owned())), ..Search::default() }),
     ];
     for (what, wanted) in searches {
-        assert_by_index(what, &search::explain(db.pool(), &wanted, 41).await.unwrap());
+        assert_by_index(what, &search::explain(&dear, &wanted, 41).await.unwrap());
         search::search(db.pool(), &wanted, 41).await.unwrap();
     }
 }
