@@ -41,14 +41,26 @@ async fn main() -> Result {
     let report = proof::verify(&url, proof::Options::default()).await?;
     let took = begun.elapsed();
     let rate = report.entries as f64 / took.as_secs_f64() / 1e6;
-    println!("verify: {} entries, {} runs, {} calls, {} audit rows, {} blocks in {:.1} s ({rate:.2} million entries/s), {} breaks",
-        report.entries, report.runs, report.calls, report.audit, report.blocks, took.as_secs_f64(), report.broken);
+    println!(
+        "verify: {} entries, {} runs, {} calls, {} audit rows, {} blocks in {:.1} s ({rate:.2} million entries/s), {} breaks",
+        report.entries,
+        report.runs,
+        report.calls,
+        report.audit,
+        report.blocks,
+        took.as_secs_f64(),
+        report.broken
+    );
     if let Some(first) = report.breaks.first() {
         println!("first break: {}: {}", first.place, first.why);
     }
     let begun = Instant::now();
     let made = seals::seal(&pool, Duration::ZERO).await?;
-    println!("seal, nothing moved: {:.1} ms ({})", millis(begun.elapsed()), if made.is_some() { "a block" } else { "no block" });
+    println!(
+        "seal, nothing moved: {:.1} ms ({})",
+        millis(begun.elapsed()),
+        if made.is_some() { "a block" } else { "no block" }
+    );
     Ok(())
 }
 
@@ -70,18 +82,23 @@ impl Run {
         let begun = Timestamp::from_timestamp(1_735_689_600 + n * 300, 0).ok_or("a time")?;
         let mut tail = [0; 10];
         tail[2..].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()).to_be_bytes());
-        let id = uuid::Builder::from_unix_timestamp_millis(begun.timestamp_millis().cast_unsigned(), &tail).into_uuid();
+        let id = uuid::Builder::from_unix_timestamp_millis(begun.timestamp_millis().cast_unsigned(), &tail)
+            .into_uuid();
         Ok(Self { n, id, begun, link: Link::origin(id) })
     }
 
     fn row(&self, out: &mut String) -> Result {
         let Self { n, id, begun, .. } = self;
-        let ended = if n % 1000 == 0 { "\\N".to_owned() } else { (*begun + TimeDelta::minutes(9)).to_rfc3339() };
+        let ended =
+            if n % 1000 == 0 { "\\N".to_owned() } else { (*begun + TimeDelta::minutes(9)).to_rfc3339() };
         let (state, outcome) = if n % 1000 == 0 { ("waiting", "\\N") } else { ("succeeded", "succeeded") };
         writeln!(
             out,
             "{id}\trunbook-{}\t{}\tReplace the hosts of fleet {}\t{{}}\tperson-{}\tbench-{n}\t{state}\t{outcome}\t1\t{PER_RUN}\t{begun}\t{begun}\t{ended}",
-            n % 40, TEXT_HASH, n % 300, n % 200,
+            n % 40,
+            TEXT_HASH,
+            n % 300,
+            n % 200,
         )?;
         Ok(())
     }
@@ -92,7 +109,10 @@ impl Run {
             writeln!(
                 out,
                 "{}\tstep-{s}\t1\t{}\tautoscaling\tDescribeAutoScalingGroups\tfleet-{}\t{:032x}\tok\t40\t{mutating}",
-                self.id, self.begun + TimeDelta::seconds(s * 5), self.n % 300, self.n * 100 + s,
+                self.id,
+                self.begun + TimeDelta::seconds(s * 5),
+                self.n % 300,
+                self.n * 100 + s,
             )?;
         }
         Ok(())
@@ -107,27 +127,39 @@ impl Run {
                 None,
                 format!(
                     r#""runbook":"runbook-{}","hash":"{TEXT_HASH}","inputs":{{}},{by},"reason":"ticket {n} of the night","plan_hash":null,"locks":["fleet:us/fleet-{}"]"#,
-                    n % 40, n % 300,
+                    n % 40,
+                    n % 300,
                 ),
             ),
             60 if n % 10 == 0 => {
                 let step = format!("step-{}", n % 5000);
-                let rest = format!(r#""inbox":{n},{by},"ask":{{"ask":"retry","step":"{step}"}},"refused":null"#);
+                let rest =
+                    format!(r#""inbox":{n},{by},"ask":{{"ask":"retry","step":"{step}"}},"refused":null"#);
                 ("asked", Some(step), rest)
             }
             _ => {
                 let facts = format!(
                     r#""output":{{"desired":4,"instances":["i-{:017x}","i-{:017x}","i-{:017x}"],"healthy":true,"target":"arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/proxysql/{n}"}}"#,
-                    n * seq, n + seq, n * 7 + seq,
+                    n * seq,
+                    n + seq,
+                    n * 7 + seq,
                 );
                 ("observed", Some(format!("step-{}", seq % 12)), facts)
             }
         };
-        let named = step.as_ref().filter(|_| kind == "observed").map(|step| format!(r#""step":"{step}","#)).unwrap_or_default();
+        let named = step
+            .as_ref()
+            .filter(|_| kind == "observed")
+            .map(|step| format!(r#""step":"{step}","#))
+            .unwrap_or_default();
         let entry = format!(r#"{{"kind":"{kind}",{named}{rest}}}"#);
         self.link = self.link.then(seq, 1, at, &entry);
         let step = step.as_deref().unwrap_or("\\N");
-        writeln!(out, "{}\t{seq}\t1\t{at}\t{kind}\t{step}\t{entry}\t{}\t\\\\x{}", self.id, self.id, self.link)?;
+        writeln!(
+            out,
+            "{}\t{seq}\t1\t{at}\t{kind}\t{step}\t{entry}\t{}\t\\\\x{}",
+            self.id, self.id, self.link
+        )?;
         Ok(())
     }
 }
@@ -160,8 +192,14 @@ async fn make(pool: &PgPool, runs: i64) -> Result {
             }
         }
         for (table, rows) in [
-            ("run (id, runbook, hash, title, inputs, requested_by, idem_key, state, outcome, epoch, seq, created_at, updated_at, ended_at)", rows),
-            ("outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)", calls),
+            (
+                "run (id, runbook, hash, title, inputs, requested_by, idem_key, state, outcome, epoch, seq, created_at, updated_at, ended_at)",
+                rows,
+            ),
+            (
+                "outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)",
+                calls,
+            ),
             ("journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)", entries),
         ] {
             let mut copy = pool.copy_in_raw(&format!("COPY {table} FROM STDIN")).await?;
@@ -194,7 +232,11 @@ async fn audit(pool: &PgPool, runs: i64) -> Result {
             seq,
             at,
             actor: format!("person-{}", seq % 2000),
-            action: if seq % 3 == 0 { format!("start refused: code-{}", seq % 50) } else { "signed in".into() },
+            action: if seq % 3 == 0 {
+                format!("start refused: code-{}", seq % 50)
+            } else {
+                "signed in".into()
+            },
             target: format!("target-{}", seq % 1000),
             details: format!(r#"{{"why": "word{seq} for nobody in particular"}}"#),
             link,
@@ -203,7 +245,9 @@ async fn audit(pool: &PgPool, runs: i64) -> Result {
         let AuditRow { actor, action, target, details, .. } = &row;
         writeln!(rows, "{at}\t{actor}\t{action}\t{target}\t{details}\t{seq}\t\\\\x{link}")?;
     }
-    let mut copy = connection.copy_in_raw("COPY audit (at, actor, action, target, details, seq, hash) FROM STDIN").await?;
+    let mut copy = connection
+        .copy_in_raw("COPY audit (at, actor, action, target, details, seq, hash) FROM STDIN")
+        .await?;
     copy.send(rows.into_bytes()).await?;
     copy.finish().await?;
     sqlx::raw_sql("RESET session_replication_role").execute(&mut *connection).await?;
@@ -233,12 +277,11 @@ async fn ask(pool: &PgPool) -> Result {
     let id = |nth: i64| Run::new(nth % runs).map(|run| run.id).unwrap_or_default();
     let at = |nth: i64| Timestamp::from_timestamp(1_735_689_600 + nth % runs * 300, 0);
 
-    time("run page: header", |n| async move { Ok(store::pages::run(pool, id(n)).await?.iter().count()) }).await?;
-    time("run page: journal", |n| async move {
-        Ok(store::runs::journal(pool, id(n)).await?.len())
-    })
-    .await?;
-    time("run page: calls", |n| async move { Ok(store::calls::of_run(pool, id(n), 200).await?.len()) }).await?;
+    time("run page: header", |n| async move { Ok(store::pages::run(pool, id(n)).await?.iter().count()) })
+        .await?;
+    time("run page: journal", |n| async move { Ok(store::runs::journal(pool, id(n)).await?.len()) }).await?;
+    time("run page: calls", |n| async move { Ok(store::calls::of_run(pool, id(n), 200).await?.len()) })
+        .await?;
     time("run page: how far it is sealed", |n| async move {
         Ok(seals::of_run(pool, id(n)).await?.iter().count())
     })
@@ -247,10 +290,15 @@ async fn ask(pool: &PgPool) -> Result {
     let list = |filter: RunFilter| async move { Ok(store::pages::runs(pool, &filter, 41).await?.len()) };
     let before = |n| at(n).map(|at| (at, id(n)));
     time("runs: newest", |_| list(RunFilter::default())).await?;
-    time("runs: a page further on", |n| list(RunFilter { before: before(n), ..RunFilter::default() })).await?;
+    time("runs: a page further on", |n| list(RunFilter { before: before(n), ..RunFilter::default() }))
+        .await?;
     time("runs: open", |_| list(RunFilter { open: true, ..RunFilter::default() })).await?;
     time("runs: of a runbook", |n| {
-        list(RunFilter { runbook: Some(format!("runbook-{}", n % 40)), before: before(n), ..RunFilter::default() })
+        list(RunFilter {
+            runbook: Some(format!("runbook-{}", n % 40)),
+            before: before(n),
+            ..RunFilter::default()
+        })
     })
     .await?;
     time("runs: open, of a runbook that never ran", |_| {
@@ -264,19 +312,33 @@ async fn ask(pool: &PgPool) -> Result {
         find(Search { after: at(n).map(|at| (at, "j".into())), ..Search::default() })
     })
     .await?;
-    time("audit: actor", |n| find(Search { actor: Some(format!("person-{}", n % 2000)), ..Search::default() })).await?;
-    time("audit: nobody", |n| find(Search { actor: Some(format!("nobody-{n}")), ..Search::default() })).await?;
+    time("audit: actor", |n| {
+        find(Search { actor: Some(format!("person-{}", n % 2000)), ..Search::default() })
+    })
+    .await?;
+    time("audit: nobody", |n| find(Search { actor: Some(format!("nobody-{n}")), ..Search::default() }))
+        .await?;
     time("audit: action", |n| {
         find(Search { action: Some(format!("start refused: code-{}", n % 50)), ..Search::default() })
     })
     .await?;
-    time("audit: kind of entry", |_| find(Search { action: Some("asked".into()), ..Search::default() })).await?;
-    time("audit: target", |n| find(Search { target: Some(format!("target-{}", n % 1000)), ..Search::default() })).await?;
-    time("audit: lock", |n| find(Search { target: Some(format!("fleet:us/fleet-{}", n % 300)), ..Search::default() })).await?;
-    time("audit: step", |n| find(Search { step: Some(format!("step-{}", n % 5000)), ..Search::default() })).await?;
+    time("audit: kind of entry", |_| find(Search { action: Some("asked".into()), ..Search::default() }))
+        .await?;
+    time("audit: target", |n| {
+        find(Search { target: Some(format!("target-{}", n % 1000)), ..Search::default() })
+    })
+    .await?;
+    time("audit: lock", |n| {
+        find(Search { target: Some(format!("fleet:us/fleet-{}", n % 300)), ..Search::default() })
+    })
+    .await?;
+    time("audit: step", |n| find(Search { step: Some(format!("step-{}", n % 5000)), ..Search::default() }))
+        .await?;
     time("audit: run", |n| find(Search { run: Some(id(n)), ..Search::default() })).await?;
-    time("audit: rare words", |n| find(Search { text: Some(format!("ticket {n}")), ..Search::default() })).await?;
-    time("audit: words in every row", |_| find(Search { text: Some("night".into()), ..Search::default() })).await?;
+    time("audit: rare words", |n| find(Search { text: Some(format!("ticket {n}")), ..Search::default() }))
+        .await?;
+    time("audit: words in every row", |_| find(Search { text: Some("night".into()), ..Search::default() }))
+        .await?;
     time("audit: a day", |n| {
         let until = at(n).map(|at| at + TimeDelta::days(1));
         find(Search { since: at(n), until, ..Search::default() })

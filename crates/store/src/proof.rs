@@ -186,11 +186,7 @@ async fn journals(
     let mut check = JournalCheck::new(ends, heads, |run| {
         from.is_none_or(|from| run >= from) && to.is_none_or(|to| run < to)
     });
-    let sql = format!(
-        "SELECT {} FROM journal WHERE {} ORDER BY run_id, seq",
-        read::ENTRY,
-        within("run_id")
-    );
+    let sql = format!("SELECT {} FROM journal WHERE {} ORDER BY run_id, seq", read::ENTRY, within("run_id"));
     copy::rows(connection, &sql, |row: &Row<'_, 9>| {
         check.entry(&read::entry(row)?);
         Ok(())

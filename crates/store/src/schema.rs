@@ -46,7 +46,8 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
 /// The migrations that this program needs and the database has not had.
 pub async fn missing(pool: &PgPool) -> Result<Vec<i64>, StoreError> {
     let done: Vec<(i64, bool, Vec<u8>)> =
-        match sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations").fetch_all(pool).await {
+        match sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations").fetch_all(pool).await
+        {
             Ok(done) => done,
             Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42P01") => Vec::new(), // no such table
             Err(e) => return Err(e.into()),

@@ -176,7 +176,8 @@ async fn calls(pool: &PgPool, since: i64, upto: i64) -> Result<Tree, StoreError>
 
 /// Where `audit` stands. Its chain grows in the order of commits, so there is nothing before its end to wait for.
 async fn audit(pool: &PgPool) -> Result<(i64, Link), StoreError> {
-    let last = sqlx::query!("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(pool).await?;
+    let last =
+        sqlx::query!("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(pool).await?;
     match last {
         None => Ok((0, Link::audit_origin())),
         Some(last) => Ok((last.seq, link(&last.hash, "audit row", last.seq)?)),

@@ -110,8 +110,7 @@ fn in_audit(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
         "SELECT at, actor, action, target, details, NULL::uuid AS run_id, NULL::text AS step, \
                 'a' || lpad(seq::text, 19, '0') COLLATE \"C\" AS key FROM audit WHERE true",
     );
-    for (column, wanted) in
-        [("actor", &search.actor), ("action", &search.action), ("target", &search.target)]
+    for (column, wanted) in [("actor", &search.actor), ("action", &search.action), ("target", &search.target)]
     {
         if let Some(wanted) = wanted {
             query.push(format!(" AND {column} = ")).push_bind(wanted.clone());
@@ -163,7 +162,9 @@ fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
         query.push_bind(Value::from(target.as_str()).to_string()).push(") > 0");
     }
     if let Some(text) = &search.text {
-        query.push(" AND json_to_tsvector('simple', j.entry, '[\"string\"]') @@ websearch_to_tsquery('simple', ");
+        query.push(
+            " AND json_to_tsvector('simple', j.entry, '[\"string\"]') @@ websearch_to_tsquery('simple', ",
+        );
         query.push_bind(text.clone()).push(")");
     }
     query.push(" ORDER BY at DESC, run_id DESC LIMIT ").push_bind(limit);
@@ -191,7 +192,9 @@ fn in_asks(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
         query.push_bind(Value::from(target.as_str()).to_string()).push(") > 0");
     }
     if let Some(text) = &search.text {
-        query.push(" AND json_to_tsvector('simple', entry, '[\"string\"]') @@ websearch_to_tsquery('simple', ");
+        query.push(
+            " AND json_to_tsvector('simple', entry, '[\"string\"]') @@ websearch_to_tsquery('simple', ",
+        );
         query.push_bind(text.clone()).push(")");
     }
     when(query, search, "'j' || run_id || lpad(seq::text, 19, '0')");

@@ -63,7 +63,11 @@ async fn the_application_needs_an_owner_to_migrate_and_nobody_afterwards() {
     assert!(refused.contains("firebreak migrate") && refused.contains("firebreak_app"), "{refused}");
     sqlx::raw_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public").execute(db.pool()).await.unwrap();
     let migrated = firebreak(&db.url(), &["migrate"]);
-    assert!(migrated.status.success() && said(&migrated).contains("Applied migrations 1, 2"), "{}", said(&migrated));
+    assert!(
+        migrated.status.success() && said(&migrated).contains("Applied migrations 1, 2"),
+        "{}",
+        said(&migrated)
+    );
     let again = firebreak(&db.url(), &["migrate"]);
     assert!(said(&again).contains("up to date"), "{}", said(&again));
     store::connect(&application).await.unwrap();

@@ -32,7 +32,11 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
     for table in ["journal", "outside_call", "audit", "seal", "seal_stream"] {
         for change in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE"), update(table)] {
             assert_eq!(refusal(bench.pool(), &change).await, "42501", "{change}: by permission");
-            assert_eq!(refusal(bench.db.pool(), &change).await, "P0001", "{change}: by trigger, its owner too");
+            assert_eq!(
+                refusal(bench.db.pool(), &change).await,
+                "P0001",
+                "{change}: by trigger, its owner too"
+            );
         }
         let disable = format!("ALTER TABLE {table} DISABLE TRIGGER ALL");
         assert_eq!(refusal(bench.pool(), &disable).await, "42501", "{disable}");

@@ -10,7 +10,8 @@ use super::bench::Bench;
 async fn what_people_did_is_found_by_who_what_when_and_words_on_the_page_and_by_programs() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;
-    let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "reason": "so dark here" });
+    let body =
+        json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "reason": "so dark here" });
     let started = person.post("/api/v1/runs", "key-1", &body).await.json();
     let run = started["run_id"].as_str().unwrap().to_owned();
     let refused = person.post("/api/v1/runs", "key-2", &body).await;

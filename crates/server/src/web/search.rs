@@ -82,9 +82,9 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<Found>, Opti
 }
 
 fn cursor(text: &str) -> Result<(Timestamp, String), Problem> {
-    let parts = text.split_once('_').and_then(|(at, key)| {
-        Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, key.to_owned()))
-    });
+    let parts = text
+        .split_once('_')
+        .and_then(|(at, key)| Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, key.to_owned())));
     parts.ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
             .remedy("Begin at the first page.")

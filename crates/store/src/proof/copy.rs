@@ -24,7 +24,9 @@ impl<const N: usize> Row<'_, N> {
     }
 
     fn sized<const S: usize>(&self, field: usize) -> Result<Option<[u8; S]>, StoreError> {
-        self.get(field).map(|bytes| bytes.try_into().map_err(|_| malformed("a field has another type"))).transpose()
+        self.get(field)
+            .map(|bytes| bytes.try_into().map_err(|_| malformed("a field has another type")))
+            .transpose()
     }
 
     fn must<T>(&self, field: usize, value: Option<T>) -> Result<T, StoreError> {

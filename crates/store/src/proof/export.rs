@@ -33,11 +33,7 @@ pub async fn export(
     Ok(())
 }
 
-async fn everything(
-    connection: &mut PgConnection,
-    scope: Scope,
-    sink: Sink<'_>,
-) -> Result<(), StoreError> {
+async fn everything(connection: &mut PgConnection, scope: Scope, sink: Sink<'_>) -> Result<(), StoreError> {
     // Rows of `run` that are in it; and rows of other tables, by the run they belong to.
     let (runs, of_runs) = match scope {
         Scope::All => ("true".to_owned(), "true".to_owned()),
@@ -85,7 +81,8 @@ async fn everything(
         Ok(sink(Line::Block { block, hash })?)
     })
     .await?;
-    let texts = format!("SELECT hash, source FROM runbook_text WHERE hash IN (SELECT hash FROM run WHERE {runs})");
+    let texts =
+        format!("SELECT hash, source FROM runbook_text WHERE hash IN (SELECT hash FROM run WHERE {runs})");
     copy::rows(connection, &texts, |row: &Row<'_, 2>| {
         Ok(sink(Line::Runbook { hash: row.text(0)?.to_owned(), source: row.text(1)?.to_owned() })?)
     })
@@ -125,7 +122,13 @@ async fn everything(
 }
 
 fn end(row: &Row<'_, 4>) -> Result<EndLine, StoreError> {
-    Ok(EndLine { block: row.int8(0)?, run_id: row.uuid(1)?, seq: row.int8(2)?, link: row.link(3)?, proof: None })
+    Ok(EndLine {
+        block: row.int8(0)?,
+        run_id: row.uuid(1)?,
+        seq: row.int8(2)?,
+        link: row.link(3)?,
+        proof: None,
+    })
 }
 
 /// Where some journals ended, each with the way to its block's root.
@@ -144,7 +147,8 @@ async fn ends_with_proof(
     let blocks: BTreeSet<i64> = wanted.iter().map(|(block, _)| *block).collect();
     for n in blocks {
         let mut all = Vec::new();
-        let sql = format!("SELECT block, run_id, seq, link FROM seal_stream WHERE block = {n} ORDER BY run_id");
+        let sql =
+            format!("SELECT block, run_id, seq, link FROM seal_stream WHERE block = {n} ORDER BY run_id");
         copy::rows(connection, &sql, |row: &Row<'_, 4>| {
             all.push(end(row)?);
             Ok(())
@@ -174,7 +178,9 @@ async fn calls_with_proof(
         Ok(())
     })
     .await?;
-    let before: i64 = number(connection, &format!("SELECT coalesce((SELECT upto FROM seal WHERE n = {}), 0)", first - 1)).await?;
+    let before: i64 =
+        number(connection, &format!("SELECT coalesce((SELECT upto FROM seal WHERE n = {}), 0)", first - 1))
+            .await?;
     let mut at_hand: Option<(usize, Vec<i64>, Vec<Hash>)> = None;
     for row in calls {
         let tx = row.tx.unwrap_or(0);

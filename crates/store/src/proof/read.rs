@@ -41,8 +41,7 @@ pub(super) fn entry<'a>(row: &'a Row<'_, 9>) -> Result<EntryRow<'a>, StoreError>
     })
 }
 
-pub(super) const CALL: &str =
-    "id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating";
+pub(super) const CALL: &str = "id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating";
 
 pub(super) fn call(row: &Row<'_, 13>) -> Result<CallRow, StoreError> {
     Ok(CallRow {

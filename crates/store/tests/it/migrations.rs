@@ -88,10 +88,14 @@ fn no_migration_stops_the_version_before() {
     let mut complaints = Vec::new();
     for migration in MIGRATOR.iter() {
         let lines: Vec<&str> = migration.sql.as_str().lines().collect();
-        let made_here = |table: &str| lines.iter().any(|line| line.starts_with(&format!("CREATE TABLE {table} ")));
+        let made_here =
+            |table: &str| lines.iter().any(|line| line.starts_with(&format!("CREATE TABLE {table} ")));
         // A reason is a comment right above, perhaps above several statements of a kind.
         let reason = |at: usize| {
-            let above = lines[..at].iter().rev().find(|line| !line.starts_with("CREATE INDEX") && !line.starts_with("    "));
+            let above = lines[..at]
+                .iter()
+                .rev()
+                .find(|line| !line.starts_with("CREATE INDEX") && !line.starts_with("    "));
             above.is_some_and(|line| line.trim_start().starts_with("--"))
         };
         let mut complain = |at: usize, what: &str| {
@@ -101,16 +105,28 @@ fn no_migration_stops_the_version_before() {
             let code = line.split("--").next().unwrap_or_default();
             let has = |words: &str| code.contains(words);
             if has("ADD COLUMN") && has("NOT NULL") && !has("DEFAULT") {
-                complain(at, "a column that must be filled, and has no default: the version before cannot insert any more");
+                complain(
+                    at,
+                    "a column that must be filled, and has no default: the version before cannot insert any more",
+                );
             }
             let contracts = ["DROP COLUMN", "DROP TABLE", "RENAME "].iter().any(|words| has(words));
             if contracts && !lines[..at].iter().rev().take(3).any(|line| line.contains("-- contract:")) {
-                complain(at, "it takes away what the version before uses; once no process does, say so: `-- contract: …`");
+                complain(
+                    at,
+                    "it takes away what the version before uses; once no process does, say so: `-- contract: …`",
+                );
             }
-            if let Some(index) = code.strip_prefix("CREATE INDEX ").or(code.strip_prefix("CREATE UNIQUE INDEX ")) {
-                let table = index.split(" ON ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+            if let Some(index) =
+                code.strip_prefix("CREATE INDEX ").or(code.strip_prefix("CREATE UNIQUE INDEX "))
+            {
+                let table =
+                    index.split(" ON ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
                 if LARGE.contains(&table) && !made_here(table) && !has("CONCURRENTLY") && !reason(at) {
-                    complain(at, "an index keeps everybody from writing while it is made: say above why that is bearable");
+                    complain(
+                        at,
+                        "an index keeps everybody from writing while it is made: say above why that is bearable",
+                    );
                 }
             }
         }

@@ -238,7 +238,12 @@ fn others() -> Vec<Case> {
         ),
         case("a removed audit row", |_| "DELETE FROM audit WHERE seq = 3".into(), row(3), Kind::Removed),
         case("audit's end removed", |_| "DELETE FROM audit WHERE seq >= 4".into(), row(4), Kind::Removed),
-        case("a changed block", |_| "UPDATE seal SET upto = upto - 1 WHERE n = 1".into(), block(1), Kind::Changed),
+        case(
+            "a changed block",
+            |_| "UPDATE seal SET upto = upto - 1 WHERE n = 1".into(),
+            block(1),
+            Kind::Changed,
+        ),
         case("a removed block", |_| "DELETE FROM seal WHERE n = 1".into(), block(1), Kind::Removed),
         case(
             "a journal's end removed from a block",

@@ -132,7 +132,8 @@ impl BlockCheck {
         self.of_next = from..from + own;
         let tree: Tree =
             self.ends[self.of_next.clone()].iter().map(|e| Block::stream(e.run, e.seq, e.link)).collect();
-        if i64::try_from(tree.leaves()) != Ok(block.streams) || Link::from(tree.root()) != block.streams_root {
+        if i64::try_from(tree.leaves()) != Ok(block.streams) || Link::from(tree.root()) != block.streams_root
+        {
             let why = format!(
                 "what it says of {} journals was changed; there are {}",
                 block.streams,
@@ -188,12 +189,8 @@ impl BlockCheck {
     pub fn finish_in_part(self) -> (Report, Ends, CallCheck, AuditCheck) {
         let upto = self.marks.last().map(|mark| mark.upto);
         let calls = CallCheck { report: Report::default(), marks: self.marks, trees: BTreeMap::new() };
-        let audit = AuditCheck {
-            report: Report::default(),
-            sealed: self.audit,
-            next: 1,
-            link: Link::audit_origin(),
-        };
+        let audit =
+            AuditCheck { report: Report::default(), sealed: self.audit, next: 1, link: Link::audit_origin() };
         (self.report, Ends::new(self.ends, upto), calls, audit)
     }
 }

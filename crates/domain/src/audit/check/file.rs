@@ -331,8 +331,7 @@ impl FileCheck {
             blocks.expect(anchor, self.kept);
         }
         let whole = self.scope == Some(Scope::All);
-        let (report, ends, calls, mut audit) =
-            if whole { blocks.finish() } else { blocks.finish_in_part() };
+        let (report, ends, calls, mut audit) = if whole { blocks.finish() } else { blocks.finish_in_part() };
         self.report.merge(report);
         self.ends = Arc::new(ends);
         self.calls = whole.then_some(calls);

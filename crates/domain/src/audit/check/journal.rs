@@ -44,9 +44,10 @@ impl EntryRow<'_> {
             None => !self.entry.contains("\"step\":"),
             Some(step) => {
                 let after = |at: usize| self.entry.get(at + 8..);
-                self.entry.find("\"step\":\"").and_then(after).is_some_and(|rest| {
-                    rest.strip_prefix(step).is_some_and(|rest| rest.starts_with('"'))
-                })
+                self.entry
+                    .find("\"step\":\"")
+                    .and_then(after)
+                    .is_some_and(|rest| rest.strip_prefix(step).is_some_and(|rest| rest.starts_with('"')))
             }
         };
         if kind.is_some_and(|rest| rest.starts_with('"')) && step {
@@ -195,7 +196,8 @@ impl JournalCheck {
         while let Some(end) = ends.get(open.compared).filter(|end| end.seq <= row.seq) {
             open.compared += 1;
             if end.seq == row.seq && row.link != Some(end.link) {
-                let why = format!("block {} has another link for it: the journal was written anew", end.block);
+                let why =
+                    format!("block {} has another link for it: the journal was written anew", end.block);
                 self.break_at(row.run_id, row.seq, Kind::Changed, why);
             }
         }
