@@ -2,7 +2,7 @@
 //! them, the calls that were made, and what may be asked of it now.
 //!
 //! The whole journal is read and folded each time: hundreds of entries for a runbook of ten steps, thousands for one that was
-//! retried all day, and no more than that, because looks that change nothing write none. How large the table is does not
+//! retried all day, and no more than that, because a look that sees nothing new writes none. How large the table is does not
 //! matter; `cargo xtask bench-audit` times it. Calls, of which a waiting run makes many, are limited.
 
 mod asks;
