@@ -11,8 +11,8 @@
 //! - `runbook check` finds every mistake in runbook files.
 
 mod app;
-mod brakes;
 mod audit;
+mod brakes;
 mod config;
 mod database;
 mod demo;

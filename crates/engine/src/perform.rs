@@ -7,9 +7,7 @@ use domain::Timestamp;
 use domain::action::{
     Action, ActionError, CallLog, CallRecord, Ctx, ErrorClass, ForeignWork, Gate, GateClosed,
 };
-use domain::run::{
-    Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover,
-};
+use domain::run::{Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover};
 use domain::runbook::Runbook;
 use serde_json::Value;
 use store::calls::Kept;

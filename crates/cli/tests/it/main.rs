@@ -9,8 +9,8 @@
 )]
 
 mod aborts;
-mod brakes;
 mod audit;
+mod brakes;
 mod browser;
 mod chrome;
 mod drills;
