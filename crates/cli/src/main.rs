@@ -6,14 +6,19 @@
 //! - `stop`, `allow-changes`, `freeze`, `lock` hold it back, also while no server answers;
 //! - `sign-in` prints a link that signs a person in;
 //! - `sim` runs the simulated AWS alone;
+//! - `migrate` brings the database up to date, as its owner;
+//! - `audit` proves that history is as it was written, and exports it;
 //! - `runbook check` finds every mistake in runbook files.
 
 mod app;
+mod audit;
 mod brakes;
 mod config;
+mod database;
 mod demo;
 mod drill;
 mod files;
+mod migrate;
 mod runbook;
 mod serve;
 mod sign_in;
@@ -58,6 +63,11 @@ enum Command {
     Lock(brakes::Lock),
     /// Print a link that signs a person in, once
     SignIn(sign_in::Args),
+    /// Bring the database's schema up to date, as its owner
+    Migrate(migrate::Args),
+    /// Prove that history is as it was written, and export it
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Work with runbook files
     #[command(subcommand)]
     Runbook(runbook::Command),
@@ -81,6 +91,8 @@ fn main() -> ExitCode {
                         Command::Lock(command) => brakes::lock(command).await,
                         Command::SignIn(args) => sign_in::sign_in(args).await,
                         Command::Sim(args) => simulated::sim(args).await,
+                        Command::Migrate(args) => migrate::migrate(args).await,
+                        Command::Audit(command) => audit::audit(command).await,
                         Command::Runbook(command) => runbook::run(command).await,
                     }
                 });

@@ -19,6 +19,7 @@
 //! - `bell`: makes it fast; the one-second poll makes it right.
 //! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
+//! - `seal`: binds what was written into blocks, for `firebreak audit verify`.
 //! - `watch`: the login prober and the symptom charts.
 //!
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
@@ -39,6 +40,7 @@ mod perform;
 mod plan;
 mod reader;
 mod review;
+mod seal;
 mod start;
 mod tail;
 mod take_over;
@@ -98,6 +100,8 @@ pub struct Settings {
     pub look_budget: Budget,
     /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
     pub rest_after: Duration,
+    /// How long history may wait until a block binds it (wall time).
+    pub seal_every: Duration,
 }
 
 impl Default for Settings {
@@ -110,6 +114,7 @@ impl Default for Settings {
             signature_window: Duration::from_secs(300 + 60),
             look_budget: Budget::default(),
             rest_after: Duration::from_millis(500),
+            seal_every: Duration::from_secs(10),
         }
     }
 }
@@ -224,6 +229,7 @@ impl Engine {
             tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
             tokio::spawn(take_over::find_work(core.clone())),
             tokio::spawn(take_over::hear_wishes(core.clone())),
+            tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
     }

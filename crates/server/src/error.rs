@@ -126,9 +126,12 @@ impl From<StoreError> for Problem {
                 problem.detail = "The database did not answer.".into();
                 problem
             }
-            StoreError::Migration(_) | StoreError::Url(_) | StoreError::Corrupt { .. } => {
-                Self::internal(error)
-            }
+            StoreError::Migration(_)
+            | StoreError::Behind { .. }
+            | StoreError::Restored
+            | StoreError::Output(_)
+            | StoreError::Url(_)
+            | StoreError::Corrupt { .. } => Self::internal(error),
         }
     }
 }

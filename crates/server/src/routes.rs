@@ -102,6 +102,8 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/runs", SignedIn, Looking, post(api::runs::start)),
         look("/api/v1/runs/{id}", SignedIn, Quick, get(api::runs::one)),
         look("/api/v1/runs/{id}/journal", SignedIn, Quick, get(api::runs::journal)),
+        look("/api/v1/runs/{id}/proof", SignedIn, Quick, get(api::audit::proof)),
+        look("/api/v1/audit", SignedIn, Quick, get(api::audit::search)),
         act("/api/v1/runs/{id}/ask", SignedIn, Quick, post(api::runs::ask)),
         look("/api/v1/runs/{id}/events", SignedIn, Stream, get(events::run)),
         look("/api/v1/brakes", SignedIn, Quick, get(api::brakes::in_force)),

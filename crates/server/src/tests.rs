@@ -1,6 +1,7 @@
 //! The real router on a real Postgres with a real engine; only the outside is a lamp.
 
 mod api;
+mod audit;
 mod bench;
 mod brakes;
 mod gate;

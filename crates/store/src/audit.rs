@@ -1,4 +1,5 @@
-//! What somebody did that no journal tells: sign-ins, refused starts, reloads.
+//! What somebody did that no journal tells: sign-ins, refused starts, reloads. The database chains the rows ([`crate::proof`]
+//! checks it), and [`crate::search`] finds them.
 
 use domain::{Actor, Timestamp};
 use serde_json::Value;
@@ -26,30 +27,4 @@ pub async fn add(
     .execute(pool)
     .await?;
     Ok(())
-}
-
-/// One entry.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Entry {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub actor: String,
-    /// Did what.
-    pub action: String,
-    /// To what.
-    pub target: String,
-    /// With which particulars.
-    pub details: Value,
-}
-
-/// The newest entries.
-pub async fn newest(pool: &PgPool, limit: i64) -> Result<Vec<Entry>, StoreError> {
-    Ok(sqlx::query_as!(
-        Entry,
-        "SELECT at, actor, action, target, details FROM audit ORDER BY id DESC LIMIT $1",
-        limit
-    )
-    .fetch_all(pool)
-    .await?)
 }

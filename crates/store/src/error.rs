@@ -21,6 +21,24 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The schema lacks something, and this user may not bring it.
+    #[error(
+        "the database lacks migrations {missing:?}, and {user} may not apply them; run `firebreak migrate` as the owner of the tables"
+    )]
+    Behind {
+        /// The numbers of the migrations.
+        missing: Vec<i64>,
+        /// Who is connected.
+        user: String,
+    },
+    /// The order of writes would begin anew.
+    #[error(
+        "the database was restored from a dump, so that new rows would look older than sealed ones; run `firebreak migrate` as the owner of the tables"
+    )]
+    Restored,
+    /// What was read could not be handed on.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
     /// The address is no Postgres URL.
     #[error("not a Postgres URL ({0}); write postgres://user:password@host:5432/database")]
     Url(String),

@@ -13,9 +13,12 @@
 //! - [`brakes`], [`locks`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`reviews`]: where somebody went on alone, until somebody else has looked at it.
 //! - [`calls`], [`audit`]: what was done, only ever added to.
+//! - [`seals`], [`proof`]: that nothing of it was changed: made as it is written, checked from what is stored.
+//! - [`search`]: who did what to what, and when.
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`fleets`]: what the prober saw, and numbers over time.
 //! - [`people`]: sign-in links and sessions.
+//! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
 
 pub mod audit;
@@ -33,7 +36,11 @@ pub mod people;
 mod pool;
 pub mod private;
 pub mod reviews;
+pub mod proof;
 pub mod runs;
+pub mod schema;
+pub mod seals;
+pub mod search;
 pub mod workers;
 
 use sqlx::Connection as _;
@@ -48,16 +55,21 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 /// Longer than any statement of ours takes; a server that is stuck must not hold up what asks it.
 const STATEMENT_TIMEOUT: &str = "60s";
 
-/// Connects, and brings the schema up to date.
+/// Connects, and sees to it that the schema is there: see [`schema`].
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let pool = open(url).await?;
+    schema::ready(&pool).await?;
+    Ok(pool)
+}
+
+/// Connects, whatever the schema is.
+pub async fn open(url: &str) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;
     let options = options.application_name("firebreak");
     // A pool would only say that it waited in vain; one connection says why. A migration may take its time.
     let unreachable =
         |why| StoreError::Unreachable { host: options.get_host().to_owned(), port: options.get_port(), why };
-    let mut first = PgConnection::connect_with(&options).await.map_err(unreachable)?;
-    MIGRATOR.run(&mut first).await?;
-    first.close().await?;
+    PgConnection::connect_with(&options).await.map_err(unreachable)?.close().await?;
     Ok(pool::options().connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT)])).await?)
 }
 

@@ -2,13 +2,13 @@
 
 use domain::Timestamp;
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::StoreError;
 
 /// A run in a list, or as a page's header.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, sqlx::FromRow)]
 pub struct RunRow {
     /// Its id.
     pub id: Uuid,
@@ -53,23 +53,35 @@ pub struct RunFilter {
 
 /// Runs, the newest first.
 pub async fn runs(pool: &PgPool, filter: &RunFilter, limit: i64) -> Result<Vec<RunRow>, StoreError> {
-    let (before_at, before_id) = filter.before.unzip();
-    Ok(sqlx::query_as!(
-        RunRow,
-        r#"SELECT id, runbook, hash, title, inputs, NULL::jsonb AS plan, requested_by, state, outcome, message, seq, created_at, updated_at, ended_at
-             FROM run
-            WHERE ($1 = false OR ended_at IS NULL)
-              AND ($2::text IS NULL OR runbook = $2)
-              AND ($3::timestamptz IS NULL OR created_at < $3 OR (created_at = $3 AND id > $4))
-            ORDER BY created_at DESC, id LIMIT $5"#,
-        filter.open,
-        filter.runbook,
-        before_at,
-        before_id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await?)
+    let mut query = QueryBuilder::new("");
+    put_runs(&mut query, filter, limit);
+    Ok(query.build_query_as().persistent(false).fetch_all(pool).await?)
+}
+
+/// The plan that Postgres makes for a list of runs, as JSON.
+pub async fn explain_runs(pool: &PgPool, filter: &RunFilter, limit: i64) -> Result<Value, StoreError> {
+    let mut query = QueryBuilder::new("EXPLAIN (FORMAT JSON) ");
+    put_runs(&mut query, filter, limit);
+    Ok(query.build_query_scalar().persistent(false).fetch_one(pool).await?)
+}
+
+/// Put together, and planned for these very values: see [`crate::search`].
+fn put_runs(query: &mut QueryBuilder<Postgres>, filter: &RunFilter, limit: i64) {
+    query.push(
+        "SELECT id, runbook, hash, title, inputs, NULL::jsonb AS plan, requested_by, state, outcome, message, seq, created_at, updated_at, ended_at \
+           FROM run WHERE true",
+    );
+    if filter.open {
+        query.push(" AND ended_at IS NULL");
+    }
+    if let Some(runbook) = &filter.runbook {
+        query.push(" AND runbook = ").push_bind(runbook.clone());
+    }
+    if let Some((at, id)) = filter.before {
+        query.push(" AND created_at <= ").push_bind(at).push(" AND (created_at < ").push_bind(at);
+        query.push(" OR id > ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY created_at DESC, id LIMIT ").push_bind(limit);
 }
 
 /// One run.

@@ -47,6 +47,14 @@ pub(crate) fn become_demo(args: &[String]) -> Result<()> {
     become_command(command)
 }
 
+/// Optimized: half of it is hashing.
+pub(crate) fn become_audit_bench(args: &[String]) -> Result<()> {
+    let mut command =
+        cargo(&["run", "--release", "--locked", "--package", "store", "--example", "audit_bench", "--"]);
+    command.args(args);
+    become_command(command)
+}
+
 pub(crate) fn test(args: &[String]) -> Command {
     let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(args);

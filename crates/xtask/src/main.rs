@@ -31,6 +31,7 @@ cargo xtask test [CARGO TEST ARGS]                         all tests, with all t
 cargo xtask bench                                          what the engine costs, as ratios to what Postgres can do
 cargo xtask lint                                           rustfmt and clippy
 cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
+cargo xtask bench-audit [ENTRIES]                          how fast a large history is searched and proven
 cargo xtask ci                                             the gate: lint, sqlx --check, generated files, test
 ";
 
@@ -69,6 +70,10 @@ fn run() -> Result<()> {
         ("lint", []) => gate::lint(),
         ("sqlx", []) => metadata::write(),
         ("sqlx", [flag]) if flag == "--check" => metadata::check(),
+        ("bench-audit", _) => {
+            setup::ensure(&[Part::Postgres])?;
+            cargo::become_audit_bench(rest)
+        }
         ("ci", []) => gate::ci(),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");

@@ -9,6 +9,7 @@
 )]
 
 mod aborts;
+mod audit;
 mod brakes;
 mod browser;
 mod chrome;

@@ -60,7 +60,12 @@ async fn resumed(bench: &Bench, engine: &Engine, run: Uuid) -> State {
 }
 
 async fn audited(bench: &Bench, action: &str) -> usize {
-    store::audit::newest(bench.pool(), 100).await.unwrap().iter().filter(|e| e.action == action).count()
+    store::search::search(bench.pool(), &store::search::Search::default(), 100)
+        .await
+        .unwrap()
+        .iter()
+        .filter(|e| e.action == action)
+        .count()
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn a_budget_is_acknowledged_by_a_person_with_a_reason_and_free_again_in_ti
     assert!(
         matches!(&journal[0].entry, Entry::Requested { overrides, .. } if overrides.acknowledge.len() == 1)
     );
-    let audit = store::audit::newest(bench.pool(), 10).await.unwrap();
+    let audit = store::search::search(bench.pool(), &store::search::Search::default(), 100).await.unwrap();
     let entry = audit.iter().find(|e| e.action == "started despite a limit").unwrap();
     assert_eq!((entry.actor.as_str(), &entry.details["reason"]), ("ana", &"the first one failed".into()));
 
@@ -181,8 +181,12 @@ async fn a_target_taken_by_hand_is_left_alone_by_everybody_else() {
     let run = engine.start(by("bob", "later")).await.unwrap().run_id;
     bench.ended(run).await;
     brakes.take("cluster:a", &person("bob"), "mine now", None).await.unwrap();
-    let actions: Vec<String> =
-        store::audit::newest(bench.pool(), 10).await.unwrap().into_iter().map(|e| e.action).collect();
+    let actions: Vec<String> = store::search::search(bench.pool(), &store::search::Search::default(), 100)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|e| e.action)
+        .collect();
     assert!(actions.contains(&"lock of another person released".to_owned()), "{actions:?}");
 }
 

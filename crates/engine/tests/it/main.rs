@@ -8,6 +8,7 @@ mod gate;
 mod holding;
 mod postgres;
 mod recovering;
+mod role;
 mod running;
 mod waiting;
 mod wire;

@@ -203,6 +203,7 @@ pub(crate) struct Bench {
     pub(crate) world: World,
     pub(crate) clock: Arc<dyn Clock>,
     runbook: String,
+    /// Another way to the database: through a wire, or with fewer rights than the owner's.
     elsewhere: Option<PgPool>,
 }
 
@@ -265,6 +266,12 @@ impl Bench {
     pub(crate) fn with(mut self, from: &str, to: &str) -> Self {
         assert!(self.runbook.contains(from), "{from} is not in {}", self.runbook);
         self.runbook = self.runbook.replace(from, to);
+        self
+    }
+
+    /// With the rights that the application has in production.
+    pub(crate) fn as_application(mut self) -> Self {
+        self.elsewhere = Some(self.db.pool_as("firebreak_app"));
         self
     }
 

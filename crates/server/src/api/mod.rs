@@ -3,6 +3,7 @@
 //! Failures are `application/problem+json`. To change something, send the session's token as `X-CSRF-Token` and an
 //! `Idempotency-Key` of your own; the same key again does the same once.
 
+pub(crate) mod audit;
 pub(crate) mod brakes;
 pub(crate) mod reviews;
 pub(crate) mod runbooks;

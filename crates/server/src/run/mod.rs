@@ -1,5 +1,9 @@
 //! One run, worked out once for the page and for the API: the journal folded, the runbook's steps beside what became of
 //! them, the calls that were made, and what may be asked of it now.
+//!
+//! The whole journal is read and folded each time: hundreds of entries for a runbook of ten steps, thousands for one that was
+//! retried all day, and no more than that, because a look that sees nothing new writes none. How large the table is does not
+//! matter; `cargo xtask bench-audit` times it. Calls, of which a waiting run makes many, are limited.
 
 mod asks;
 mod gate;

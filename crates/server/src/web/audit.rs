@@ -1,34 +1,41 @@
-//! What people did that no journal tells: sign-ins, refused starts. Before it, the reviews that wait for somebody.
+//! What people did: sign-ins, refused starts, and what they asked for and of runs; searched by who, what, when and where.
+//! Before it, the reviews that wait for somebody.
 
 use askama::Template;
 use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use store::audit::Entry;
 use store::reviews::Review;
+use store::search::Found;
 
+use super::search::{Filter, some};
 use super::{Frame, html};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
 use crate::session::Visitor;
 use crate::words;
 
-const SHOWN: i64 = 200;
-
 #[derive(Template)]
 #[template(path = "audit.html")]
 struct Page {
     frame: Frame,
     reviews: Vec<Review>,
-    entries: Vec<Entry>,
+    entries: Vec<Found>,
+    filter: Filter,
+    next: Option<String>,
 }
 
 /// `GET /audit`
-pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
-    let entries = store::audit::newest(app.pool(), SHOWN).await?;
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Problem> {
+    let (entries, next) = some(&app, &filter).await?;
+    let next = next.map(|cursor| filter.next(&cursor));
     let reviews = store::reviews::open(app.pool()).await?;
-    html(&Page { reviews, frame: Frame::new(&app, &visitor, "audit", "Audit"), entries })
+    html(&Page { reviews, frame: Frame::new(&app, &visitor, "audit", "Audit"), entries, filter, next })
 }
 
 /// What a form says.

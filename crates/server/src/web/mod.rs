@@ -5,6 +5,7 @@ pub(crate) mod brakes;
 pub(crate) mod form;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
+pub(crate) mod search;
 pub(crate) mod sign_in;
 pub(crate) mod situation;
 

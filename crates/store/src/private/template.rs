@@ -51,6 +51,7 @@ async fn build(admin: &mut PgConnection, server: &PgConnectOptions, name: &str) 
     run(admin, format!("CREATE DATABASE {quoted} TEMPLATE template0")).await?;
     let mut inside = PgConnection::connect_with(&server.clone().database(name)).await?;
     MIGRATOR.run(&mut inside).await.map_err(StoreError::from)?;
+    sqlx::query("SELECT grant_application()").execute(&mut inside).await?;
     inside.close().await?;
     // Copying needs a source that nobody is connected to.
     run(admin, format!("ALTER DATABASE {quoted} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false")).await

@@ -51,6 +51,12 @@ impl TestDb {
         &self.pool
     }
 
+    /// A pool of connections with the rights of another role.
+    pub fn pool_as(&self, role: &str) -> PgPool {
+        let options = self.server.clone().database(&self.name).options([("role", role)]);
+        PgPoolOptions::new().max_connections(12).connect_lazy_with(options)
+    }
+
     /// Its URL, for a second pool or another process.
     pub fn url(&self) -> String {
         self.server.clone().database(&self.name).to_url_lossy().to_string()

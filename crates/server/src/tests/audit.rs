@@ -1,0 +1,70 @@
+//! Searching the audit, and proving a run.
+
+use axum::http::StatusCode;
+use domain::Actor;
+use serde_json::{Value, json};
+
+use super::bench::Bench;
+
+#[tokio::test]
+async fn what_people_did_is_found_by_who_what_when_and_words_on_the_page_and_by_programs() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let body =
+        json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "reason": "so dark here" });
+    let started = person.post("/api/v1/runs", "key-1", &body).await.json();
+    let run = started["run_id"].as_str().unwrap().to_owned();
+    let refused = person.post("/api/v1/runs", "key-2", &body).await;
+    assert_eq!(refused.json()["code"], "locked");
+
+    let found = async |query: String| -> Vec<String> {
+        let answer = person.get(&format!("/api/v1/audit?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text);
+        let word = |entry: &Value| entry["action"].as_str().unwrap().to_owned();
+        answer.json()["entries"].as_array().unwrap().iter().map(word).collect()
+    };
+    assert_eq!(found(String::new()).await, ["start refused: locked", "requested", "signed in"]);
+    assert_eq!(found("actor=ada&action=requested".into()).await, ["requested"]);
+    assert_eq!(found("actor=ben".into()).await, [""; 0]);
+    assert_eq!(found(format!("run={run}")).await, ["requested"]);
+    assert_eq!(found("target=fleet:lamps-eu".into()).await, ["requested"], "by a lock that it took");
+    assert_eq!(found("target=fleet:lamps".into()).await, [""; 0], "a target is a whole name");
+    assert_eq!(found("text=dark".into()).await, ["requested"]);
+    assert_eq!(found("text=%22dark+so%22".into()).await, [""; 0]);
+    assert_eq!(found("until=2020-01-01".into()).await, [""; 0]);
+    assert_eq!(found("since=2020-01-01T10:30".into()).await.len(), 3);
+    for query in ["since=yesterday", "run=1", "after=x"] {
+        assert_eq!(person.get(&format!("/api/v1/audit?{query}")).await.status, StatusCode::BAD_REQUEST);
+    }
+    let page = person.get("/audit?text=dark").await;
+    assert!(page.text.contains("data-action=\"requested\"") && page.text.contains(&format!("/runs/{run}")));
+    assert!(!page.text.contains("signed in"), "{}", page.text);
+
+    let proof = person.get(&format!("/api/v1/runs/{run}/proof")).await.json();
+    assert_eq!(proof["whole"], true, "{proof}");
+    bench.lamp().warm = true;
+    bench.until(run.parse().unwrap(), "succeeded").await;
+}
+
+#[tokio::test]
+async fn the_list_goes_on_where_the_page_before_ended() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    // All at one time: nothing but their order in the chain tells them apart.
+    let (at, ben) = ("2024-01-01T00:00:00Z".parse().unwrap(), Actor::person("ben"));
+    for n in 1..=230 {
+        store::audit::add(bench.engine.pool(), at, &ben, &format!("n{n}"), "t", json!({})).await.unwrap();
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = person.get(&format!("/api/v1/audit?actor=ben&after={after}")).await.json();
+        let word = |entry: &Value| entry["action"].as_str().unwrap().to_owned();
+        seen.extend(page["entries"].as_array().unwrap().iter().map(word));
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    let all: Vec<String> = (1..=230).rev().map(|n| format!("n{n}")).collect();
+    assert_eq!(seen, all);
+}

@@ -1,0 +1,107 @@
+//! What the audit is asked for, as the page's form and the API's query say it.
+
+use axum::http::StatusCode;
+use chrono::{NaiveDate, NaiveDateTime};
+use domain::Timestamp;
+use serde::Deserialize;
+use store::search::{Found, Search, search};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::Problem;
+
+/// On one page.
+const PAGE: usize = 100;
+
+/// The fields of the form; an empty one fits everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Filter {
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) target: String,
+    pub(crate) step: String,
+    pub(crate) run: String,
+    pub(crate) text: String,
+    pub(crate) since: String,
+    pub(crate) until: String,
+    /// A cursor, from the page before.
+    after: String,
+}
+
+impl Filter {
+    fn read(&self) -> Result<Search, Problem> {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
+        let run = given(&self.run).map(|run| run.parse::<Uuid>());
+        Ok(Search {
+            actor: given(&self.actor),
+            action: given(&self.action),
+            target: given(&self.target),
+            step: given(&self.step),
+            run: run.transpose().map_err(|_| bad(&self.run, "the id of a run"))?,
+            text: given(&self.text),
+            since: given(&self.since).map(|text| time(&text)).transpose()?,
+            until: given(&self.until).map(|text| time(&text)).transpose()?,
+            after: given(&self.after).map(|text| cursor(&text)).transpose()?,
+        })
+    }
+
+    /// The fields that are set, by name.
+    fn set(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self { actor, action, target, step, run, text, since, until, after: _ } = self;
+        let all = [
+            ("actor", actor),
+            ("action", action),
+            ("target", target),
+            ("step", step),
+            ("run", run),
+            ("text", text),
+            ("since", since),
+            ("until", until),
+        ];
+        all.into_iter().map(|(name, value)| (name, value.trim())).filter(|(_, value)| !value.is_empty())
+    }
+
+    /// The query of the next page.
+    pub(crate) fn next(&self, cursor: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(self.set()).append_pair("after", cursor);
+        query.finish()
+    }
+}
+
+/// One page, and where the next one begins.
+pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<Found>, Option<String>), Problem> {
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let mut found = search(app.pool(), &filter.read()?, limit).await?;
+    let more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let last = found.last().filter(|_| more);
+    let next = last.map(|last| format!("{}_{}", last.at.timestamp_micros(), last.key));
+    Ok((found, next))
+}
+
+fn cursor(text: &str) -> Result<(Timestamp, String), Problem> {
+    let parts = text
+        .split_once('_')
+        .and_then(|(at, key)| Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, key.to_owned())));
+    parts.ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
+            .remedy("Begin at the first page.")
+            .link("Audit", "/audit")
+    })
+}
+
+/// A day, a minute of a day, or a time as programs write it; all in UTC.
+fn time(text: &str) -> Result<Timestamp, Problem> {
+    let day = NaiveDate::parse_from_str(text, "%F").map(|day| day.and_time(chrono::NaiveTime::MIN));
+    let minute = |form| NaiveDateTime::parse_from_str(text, form);
+    text.parse::<Timestamp>()
+        .or_else(|_| day.or_else(|_| minute("%FT%R")).or_else(|_| minute("%F %R")).map(|at| at.and_utc()))
+        .map_err(|_| bad(text, "a time, such as 2024-05-07 or 2024-05-07T14:42"))
+}
+
+fn bad(text: &str, wanted: &str) -> Problem {
+    let detail = format!("`{text}` is not {wanted}.");
+    Problem::new(StatusCode::BAD_REQUEST, "bad_filter", detail).link("Audit", "/audit")
+}

@@ -1,0 +1,9 @@
+//! The store on a real Postgres.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod history;
+mod indexes;
+mod migrations;
+mod proof;
+mod seals;

@@ -1,0 +1,135 @@
+//! Migrations are safe while old and new processes run side by side: each is applied to data that the version before wrote,
+//! loses none of it, and lets that version go on writing.
+//!
+//! `tests/migrations/NNNN.sql` has what belongs to migration NNNN, in parts: `--- before` is written to the schema without
+//! it, `--- after` is written to the schema with it, in the words of the version before, and each statement of `--- holds`
+//! must answer true.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, PgPool};
+use store::MIGRATOR;
+use store::private::TestDb;
+use store::proof::{Options, verify};
+
+use crate::history::{self, execute};
+
+fn sample(version: i64) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/migrations/{version:04}.sql"));
+    std::fs::read_to_string(&file).unwrap_or_else(|e| {
+        panic!("{}: {e}; a migration needs data that the version before would have written", file.display())
+    })
+}
+
+fn part<'a>(sample: &'a str, name: &str) -> &'a str {
+    let begin = format!("--- {name}\n");
+    // With the line's end, so that an empty part ends where it begins.
+    let from = sample.find(&begin).unwrap_or_else(|| panic!("no part `{name}`")) + begin.len() - 1;
+    let rest = &sample[from..];
+    rest.find("\n--- ").map_or(rest, |end| &rest[..end])
+}
+
+async fn counts(pool: &PgPool) -> BTreeMap<String, i64> {
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    let mut counts = BTreeMap::new();
+    for table in tables {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.unwrap();
+        counts.insert(table, rows);
+    }
+    counts
+}
+
+#[tokio::test]
+async fn each_migration_keeps_what_there_is_and_lets_the_version_before_go_on() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "DROP SCHEMA public CASCADE").await;
+    execute(pool, "CREATE SCHEMA public").await;
+    for migration in MIGRATOR.iter() {
+        let (version, sample) = (migration.version, sample(migration.version));
+        let run = async |sql: String, what: &str| {
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(pool)
+                .await
+                .unwrap_or_else(|e| panic!("migration {version}, {what}: {e}"));
+        };
+        run(part(&sample, "before").to_owned(), "before").await;
+        let before = counts(pool).await;
+        run(migration.sql.as_str().to_owned(), "itself").await;
+        let after = counts(pool).await;
+        for (table, rows) in before {
+            assert_eq!(after.get(&table), Some(&rows), "migration {version}: rows of {table}");
+        }
+        run(part(&sample, "after").to_owned(), "after").await;
+        for question in part(&sample, "holds").split(";\n").map(str::trim).filter(|q| !q.is_empty()) {
+            let holds: Option<bool> = sqlx::query_scalar(AssertSqlSafe(question.to_owned()))
+                .fetch_one(pool)
+                .await
+                .unwrap_or_else(|e| panic!("migration {version}: {question}: {e}"));
+            assert_eq!(holds, Some(true), "migration {version}: {question}");
+        }
+    }
+    history::seal(pool).await;
+    let report = verify(&db.url(), Options::default()).await.unwrap();
+    assert!(report.is_whole() && report.entries >= 6 && report.unsealed == 0, "{report:#?}");
+}
+
+/// Tables that are large in production: whatever locks or reads them whole, stops everything for a while.
+const LARGE: [&str; 5] = ["journal", "outside_call", "audit", "run", "inbox"];
+
+#[test]
+fn no_migration_stops_the_version_before() {
+    let mut complaints = Vec::new();
+    for migration in MIGRATOR.iter() {
+        let lines: Vec<&str> = migration.sql.as_str().lines().collect();
+        let made_here =
+            |table: &str| lines.iter().any(|line| line.starts_with(&format!("CREATE TABLE {table} ")));
+        // A reason is a comment right above, perhaps above several statements of a kind.
+        let reason = |at: usize| {
+            let above = lines[..at]
+                .iter()
+                .rev()
+                .find(|line| !line.starts_with("CREATE INDEX") && !line.starts_with("    "));
+            above.is_some_and(|line| line.trim_start().starts_with("--"))
+        };
+        let mut complain = |at: usize, what: &str| {
+            complaints.push(format!("migration {}, line {}: {what}", migration.version, at + 1));
+        };
+        for (at, line) in lines.iter().enumerate() {
+            let code = line.split("--").next().unwrap_or_default();
+            let has = |words: &str| code.contains(words);
+            if has("ADD COLUMN") && has("NOT NULL") && !has("DEFAULT") {
+                complain(
+                    at,
+                    "a column that must be filled, and has no default: the version before cannot insert any more",
+                );
+            }
+            let contracts = ["DROP COLUMN", "DROP TABLE", "RENAME "].iter().any(|words| has(words));
+            if contracts && !lines[..at].iter().rev().take(3).any(|line| line.contains("-- contract:")) {
+                complain(
+                    at,
+                    "it takes away what the version before uses; once no process does, say so: `-- contract: …`",
+                );
+            }
+            if let Some(index) =
+                code.strip_prefix("CREATE INDEX ").or(code.strip_prefix("CREATE UNIQUE INDEX "))
+            {
+                let table =
+                    index.split(" ON ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+                if LARGE.contains(&table) && !made_here(table) && !has("CONCURRENTLY") && !reason(at) {
+                    complain(
+                        at,
+                        "an index keeps everybody from writing while it is made: say above why that is bearable",
+                    );
+                }
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}

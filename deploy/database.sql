@@ -1,0 +1,24 @@
+-- The database of a production set-up: one role owns the tables and migrates, another runs the application. The second may
+-- add to the history (journal, audit, outside_call, seal, seal_stream) and change or remove nothing in it; nor can it drop
+-- the triggers that refuse the same to the owner.
+--
+-- 1. As an administrator, once (choose the passwords):
+--
+--      psql -v owner_password=… -v app_password=… -f database.sql
+--
+-- 2. As the owner, at each deployment, before the new version starts (old processes may go on running meanwhile):
+--
+--      DATABASE_URL=postgres://firebreak_owner:…@host/firebreak firebreak migrate
+--
+-- 3. The application:
+--
+--      DATABASE_URL=postgres://firebreak:…@host/firebreak firebreak serve --config firebreak.yaml
+--
+-- To prove history, any role that may read it will do: `firebreak audit verify`. Keep the block that it prints somewhere
+-- that the database's administrators cannot write to; whoever can write everything could forge everything anew, but not
+-- with that block still in it (`--anchor`).
+
+CREATE ROLE firebreak_app NOLOGIN;                                          -- what the application may do: `firebreak migrate` grants it
+CREATE ROLE firebreak_owner LOGIN PASSWORD :'owner_password';
+CREATE ROLE firebreak LOGIN PASSWORD :'app_password' IN ROLE firebreak_app;
+CREATE DATABASE firebreak OWNER firebreak_owner;
