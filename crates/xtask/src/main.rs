@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod cargo;
+mod chaos;
 mod environment;
 mod gate;
 mod metadata;
@@ -28,6 +29,7 @@ const HELP: &str = "\
 cargo xtask setup [--what postgres,browser,moto,mariadb]   install what is missing
 cargo xtask demo [ARGS]                                    the incident, on this machine   (also: cargo demo)
 cargo xtask test [CARGO TEST ARGS]                         all tests, with all they need
+cargo xtask chaos [--seeds N] [--from S] [--jobs J]        many seeds of the chaos test; a seed repeats its failure
 cargo xtask lint                                           rustfmt and clippy
 cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
 cargo xtask ci                                             the gate: lint, sqlx --check, generated files, test
@@ -60,6 +62,10 @@ fn run() -> Result<()> {
         ("test", _) => {
             setup::ensure(&Part::ALL)?;
             cargo::become_test(rest)
+        }
+        ("chaos", _) => {
+            setup::ensure(&[Part::Postgres])?;
+            chaos::become_chaos(rest)
         }
         ("lint", []) => gate::lint(),
         ("sqlx", []) => metadata::write(),
