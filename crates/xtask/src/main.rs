@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod cargo;
+mod chaos;
 mod environment;
 mod gate;
 mod metadata;
@@ -29,6 +30,7 @@ cargo xtask setup [--what postgres,browser,moto,mariadb]   install what is missi
 cargo xtask demo [ARGS]                                    the incident, on this machine   (also: cargo demo)
 cargo xtask test [CARGO TEST ARGS]                         all tests, with all they need
 cargo xtask bench                                          what the engine costs, as ratios to what Postgres can do
+cargo xtask chaos [--seeds N] [--from S] [--jobs J]        many seeds of the chaos test; a seed repeats its failure
 cargo xtask lint                                           rustfmt and clippy
 cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
 cargo xtask bench-audit [ENTRIES]                          how fast a large history is searched and proven
@@ -66,6 +68,10 @@ fn run() -> Result<()> {
         ("bench", _) => {
             setup::ensure(&[Part::Postgres])?;
             cargo::become_bench(rest)
+        }
+        ("chaos", _) => {
+            setup::ensure(&[Part::Postgres])?;
+            chaos::become_chaos(rest)
         }
         ("lint", []) => gate::lint(),
         ("sqlx", []) => metadata::write(),
