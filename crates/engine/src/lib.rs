@@ -59,7 +59,7 @@ use domain::runbook::inventory_value;
 use domain::{Actor, Clock};
 use serde_json::Value;
 use store::{PgPool, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -81,6 +81,9 @@ use lease::Lease;
 use observer::Observer;
 use reader::Reader;
 use texts::Texts;
+
+/// Enough to fill a group commit, few enough that what they copy is megabytes.
+const TELLING: usize = 128;
 
 /// How an engine behaves.
 #[derive(Debug, Clone)]
@@ -161,6 +164,8 @@ struct Core {
     strays: Mutex<HashSet<Uuid>>,
     observer: Observer,
     calls: CallKeeper,
+    /// How many waiting runs may write down what they see at the same time.
+    telling: Semaphore,
     drivers: Mutex<HashMap<Uuid, mpsc::UnboundedSender<driver::Nudge>>>,
     /// This process is stopping: it takes nothing over any more, and whatever it still begins to drive drains at once.
     draining: AtomicBool,
@@ -208,6 +213,7 @@ impl Engine {
             reader: Reader::start(pool.clone()),
             observer: Observer::new(clock.clone(), settings.look_budget, settings.look_deadline),
             calls: CallKeeper::start(pool.clone()),
+            telling: Semaphore::new(TELLING),
             inventory_value: Arc::new(inventory_value(&inventory)),
             texts: Texts::default(),
             strays: Mutex::default(),

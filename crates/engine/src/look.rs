@@ -85,6 +85,9 @@ impl Job {
                 && shown.as_ref() != Some(out)
             {
                 shown = Some(out.clone());
+                // What many see at the same moment is copied into their journals by a few at a time. What ends a wait
+                // does not queue here.
+                let _turn = self.core.telling.acquire().await;
                 self.commit(Entry::Observed { step: self.step().clone(), output: Value::clone(out) }).await?;
             }
         }
