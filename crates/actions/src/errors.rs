@@ -35,7 +35,7 @@ where
     }
     let what = name(operation);
     if let Some(closed) = source::<GateClosed>(&error) {
-        return ActionError::new(ErrorClass::Transient, "gate_closed", format!("{what}: {closed}."));
+        return ActionError::new(ErrorClass::Busy, "gate_closed", format!("{what}: {closed}."));
     }
     if let Some(missing) = source::<CredentialsError>(&error) {
         return no_credentials(&what, missing);

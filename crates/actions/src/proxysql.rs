@@ -135,7 +135,7 @@ impl Prober {
             let mut admin = self.admin(fleet, host).await?;
             if let Err(closed) = ctx.gate.check() {
                 return Err(ActionError::new(
-                    ErrorClass::Transient,
+                    ErrorClass::Busy,
                     "gate_closed",
                     format!("{command} on {}: {closed}.", host.id),
                 ));

@@ -51,6 +51,10 @@ impl Clock for SimClock {
         let clock = self.0.clone();
         async move { clock.sleep(duration).await }.boxed()
     }
+
+    fn of_wall(&self, wall: Duration) -> Duration {
+        wall.mul_f64(self.0.speed())
+    }
 }
 
 /// The clock of a simulator in another process, as it stands now.

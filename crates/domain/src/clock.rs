@@ -17,4 +17,8 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Completes once `duration` of clock time has passed.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+    /// How much clock time passes in so much wall time.
+    fn of_wall(&self, wall: Duration) -> Duration {
+        wall
+    }
 }

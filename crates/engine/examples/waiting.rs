@@ -254,6 +254,9 @@ async fn start(engine: &Engine, runs: std::ops::Range<usize>) {
             reason: None,
             idem_key: format!("key {n}"),
             plan: None,
+            overrides: Default::default(),
+            confirm: None,
+            wait: false,
         };
         if let Err(e) = engine.start(request).await {
             println!("run {n} was not started: {e}");

@@ -46,4 +46,8 @@ impl Clock for ScaledClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         tokio::time::sleep(duration.div_f64(self.speed)).boxed()
     }
+
+    fn of_wall(&self, wall: Duration) -> Duration {
+        wall.mul_f64(self.speed)
+    }
 }

@@ -52,6 +52,17 @@ impl Lease {
         (self.length - margin(self.length)).checked_sub(self.age()).filter(|left| !left.is_zero())
     }
 
+    /// The same, once there is enough left to announce a change and make it: a renewal that is due is waited for.
+    pub(crate) async fn comfortable(&self) -> Option<Duration> {
+        loop {
+            match self.remaining() {
+                Some(left) if left >= self.length.mul_f64(0.3) => return Some(left),
+                None if self.is_lost() => return None,
+                _ => tokio::time::sleep(self.length.mul_f64(0.02)).await,
+            }
+        }
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         *self.lost.borrow()
     }

@@ -85,10 +85,16 @@ impl Job {
                 && shown.as_ref() != Some(out)
             {
                 shown = Some(out.clone());
-                // What many see at the same moment is copied into their journals by a few at a time. What ends a wait
-                // does not queue here.
-                let _turn = self.core.telling.acquire().await;
-                self.commit(Entry::Observed { step: self.step().clone(), output: Value::clone(out) }).await?;
+                let entry = Entry::Observed { step: self.step().clone(), output: Value::clone(out) };
+                if held_since.is_some() {
+                    // A look that is missed meanwhile would break the soak.
+                    self.tell(entry);
+                } else {
+                    // What many see at the same moment is copied into their journals by a few at a time. What ends a wait
+                    // does not queue here.
+                    let _turn = self.core.telling.acquire().await;
+                    self.commit(entry).await?;
+                }
             }
         }
     }

@@ -71,6 +71,11 @@ impl Job {
         let _ = self.reports.send(Report { step, entries, committed, finished });
     }
 
+    /// Reports, and goes on.
+    pub(crate) fn tell(&self, entry: Entry) {
+        self.report(vec![entry], None, false);
+    }
+
     /// Reports, and waits until it is committed.
     pub(crate) async fn commit(&self, entry: Entry) -> Result<(), Dropped> {
         let (committed, wait) = oneshot::channel();
@@ -194,7 +199,7 @@ impl Job {
             Some(finally) => action.undo(input, &facts).map_err(failed)?.map(|call| Undo { call, finally }),
             None => None,
         };
-        let Some(deadline) = self.deadline() else {
+        let Some(deadline) = self.deadline().await else {
             return Err(failed(lease_over()));
         };
         // Taken once: however long the commit of the intent takes, the call is not sent after what the intent says.
@@ -204,15 +209,17 @@ impl Job {
             input: input.clone(),
             facts,
             effect: action.spec().effect,
-            deadline: self.now() + chrono::TimeDelta::from_std(deadline).unwrap_or_default(),
+            deadline: self.now() + from_std(self.core.clock.of_wall(deadline)),
             undo,
         };
         Ok((action, intent, closes))
     }
 
     /// How long a change may take from now: never longer than the lease lasts.
-    fn deadline(&self) -> Option<Duration> {
-        self.core.lease.remaining().map(|left| left.min(self.core.settings.change_deadline))
+    async fn deadline(&self) -> Option<Duration> {
+        // Nothing is announced with a moment left to do it in: it would only be given up, or cut short.
+        let left = self.core.lease.comfortable().await?;
+        Some(left.min(self.core.settings.change_deadline))
     }
 
     /// The one mutating call, after its intent was committed.
@@ -293,6 +300,7 @@ impl Job {
                     continue;
                 }
             };
+            unanswered = 0;
             let now = self.now();
             let window = self.core.settings.signature_window;
             return Ok(match recover(intent.effect, settled.is_some(), now, intent.deadline, window) {
@@ -308,7 +316,8 @@ impl Job {
                     retry_at: now,
                 }],
                 Recovery::LookAgainAt(at) => {
-                    self.core.clock.sleep((at - now).to_std().unwrap_or_default()).await;
+                    // Looked at meanwhile: should the old call land after all, the run goes on at once.
+                    self.core.clock.sleep((at - now).to_std().unwrap_or_default().min(LOOK_EVERY)).await;
                     continue;
                 }
                 Recovery::AskPerson => vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }],
@@ -327,15 +336,21 @@ pub(crate) fn foreign_work(found: &[ForeignWork]) -> Option<ActionError> {
     (!told.is_empty()).then(refused)
 }
 
+/// Pause between two looks while an old call may still land (clock time).
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A service that cannot be looked at this often in a row is left to a person.
 const LOOKS_BEFORE_ASKING: u32 = 60;
 
 fn lease_over() -> ActionError {
     ActionError::new(
-        ErrorClass::Transient,
+        ErrorClass::Busy, // nothing was sent: it uses up no attempt
         "lease_over",
         "not sent: the time that the intent gave, or this process's lease, has run out",
     )
+}
+
+fn from_std(duration: Duration) -> chrono::TimeDelta {
+    chrono::TimeDelta::from_std(duration).unwrap_or(chrono::TimeDelta::days(3650))
 }
 
 fn humantime(duration: Duration) -> String {

@@ -33,11 +33,12 @@ impl Tails {
         run_id: Uuid,
         journal: &[Record],
         epoch: i64,
-        now: Timestamp,
+        clock: &dyn Clock,
         settings: &Settings,
     ) {
+        let now = clock.now();
         let Some(at) = tail_lost(journal, epoch, now) else { return };
-        let safe_from = at + TimeDelta::from_std(longest_flight(settings)).unwrap_or_default();
+        let safe_from = at + TimeDelta::from_std(longest_flight(settings, clock)).unwrap_or_default();
         tracing::warn!(run = %run_id, "the database failed over and may have lost entries of this run: nothing is changed before {safe_from}");
         self.lock().insert(run_id, Tail { safe_from, asked: HashSet::new() });
     }
@@ -72,6 +73,6 @@ impl Tails {
 
 /// A call announced by a lost entry was sent within its deadline, or within the lease that ended its sender, and lands
 /// within the window of its signature.
-fn longest_flight(settings: &Settings) -> Duration {
-    settings.change_deadline.max(settings.lease) + settings.signature_window
+fn longest_flight(settings: &Settings, clock: &dyn Clock) -> Duration {
+    clock.of_wall(settings.change_deadline.max(settings.lease)) + settings.signature_window
 }

@@ -149,7 +149,7 @@ async fn take_up_one(
     (journal, link): (Vec<Record>, Link),
 ) -> Result<(Driver, mpsc::UnboundedSender<Nudge>), TakeUpError> {
     let runbook = core.texts.get(&core.pool, &core.library, &claimed.runbook, &claimed.hash).await?;
-    core.tails.note(claimed.run_id, &journal, claimed.epoch, core.clock.now(), &core.settings);
+    core.tails.note(claimed.run_id, &journal, claimed.epoch, &*core.clock, &core.settings);
     Driver::take_over(core, claimed, &runbook, State::replay(&journal)?, link)
 }
 

@@ -110,7 +110,8 @@ struct Cell {
     server_id: Option<String>,
     /// Whether that server was read-only.
     read_only: Option<bool>,
-    /// The slowest try, in milliseconds of wall time.
+    /// The slowest try took no longer than this, in milliseconds of wall time: one of 1, 2, 5, 10, 20 … so that two looks at
+    /// the same world say the same.
     ms: f64,
 }
 
@@ -230,14 +231,14 @@ impl LoginMatrix {
             ms: 0.0,
         };
         let at = ctx.clock.now();
-        let mut timeouts = 0;
+        let (mut timeouts, mut slowest) = (0, Duration::ZERO);
         while cell.tries < tries && timeouts < TIMEOUTS_IN_A_ROW {
             let account = self.0.account(&pair.cluster.probe)?;
             let _turn = self.0.turn(pair.cluster).await;
             let started = Instant::now();
             let result = login(pair, account, &self.0.limits).await;
             cell.tries += 1;
-            cell.ms = cell.ms.max(started.elapsed().as_secs_f64() * 1000.0);
+            slowest = slowest.max(started.elapsed());
             match result {
                 Ok((server_id, read_only)) => {
                     (cell.server_id, cell.read_only) = (server_id, read_only);
@@ -251,6 +252,7 @@ impl LoginMatrix {
                 }
             }
         }
+        cell.ms = coarse(slowest);
         if let Some(failure) = &cell.error {
             ctx.calls.push(CallRecord {
                 at,
@@ -259,12 +261,19 @@ impl LoginMatrix {
                 target: format!("{} via {}", cell.cluster, cell.host),
                 request_id: None,
                 status: format!("{} of {} failed: {}", cell.failed, cell.tries, failure.kind.name()),
-                duration_ms: cell.ms as u64,
+                duration_ms: u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX),
                 mutating: false,
             });
         }
         Ok(cell)
     }
+}
+
+/// The next of 1, 2, 5, 10, 20, 50 … milliseconds.
+fn coarse(duration: Duration) -> f64 {
+    let ms = duration.as_secs_f64() * 1000.0;
+    let steps = (0..7).flat_map(|n| [1.0, 2.0, 5.0].map(|step| step * 10.0_f64.powi(n)));
+    steps.into_iter().find(|step| ms <= *step).unwrap_or(ms)
 }
 
 /// All pairs: direct ones first, then host by host.

@@ -45,7 +45,7 @@ async fn a_closed_gate_sends_nothing() {
     let mut stage = Stage::calm().await;
     stage.bench.close_gate();
     let error = stage.change("autoscaling.scale_to", scale()).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "gate_closed"));
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "gate_closed"));
     assert!(error.message.contains("the lease has run out"), "{error}");
     assert_eq!(stage.changes(), [""; 0]);
     let call = stage.calls().pop().unwrap();

@@ -36,7 +36,7 @@ async fn a_closed_gate_pauses_nothing() {
     let host = stage.group().await["in_service"][0].clone();
     stage.bench.close_gate();
     let error = stage.change("proxysql.pause", json!({ "fleet": "us", "host": host })).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "gate_closed"));
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "gate_closed"));
     assert_eq!(stage.changes(), [""; 0]);
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use domain::Role;
 use domain::run::{Ask, Phase, Record, State, Status, StepPath, Takeback};
 use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ impl Person {
 
     async fn sign_in_at(&self, pool: &PgPool, server: usize) -> anyhow::Result<(String, String)> {
         let (client, url) = (&self.client, &self.urls[server]);
-        let link = server::sign_in_link(pool, "on-call", url).await?;
+        let link = server::sign_in_link(pool, "on-call", Role::Responder, url).await?;
         let form = "application/x-www-form-urlencoded";
         let answer = client.post(link).header(CONTENT_TYPE, form).send().await?;
         let cookie = answer.headers().get(SET_COOKIE).and_then(|c| c.to_str().ok()).unwrap_or_default();

@@ -21,7 +21,9 @@ pub enum Recovery {
 /// Decides from a look at the world after the call's answer was lost.
 ///
 /// `window` is how long a request that was signed before `deadline` may still be accepted by the service (AWS takes
-/// signatures of some minutes' age); only after it can no old copy land any more. A repeat that is harmless need not wait.
+/// signatures of some minutes' age); only after it can no old copy land any more. That is waited for also where a repeat would
+/// be harmless: an old copy that lands after the run has gone on would undo what came later. A token needs no waiting, because
+/// the service knows the old copy for the same.
 pub fn recover(
     effect: Effect,
     settled: bool,
@@ -33,8 +35,8 @@ pub fn recover(
         return Recovery::FoundDone;
     }
     match effect {
-        Effect::Observe | Effect::Idempotent | Effect::Token | Effect::Cas => Recovery::SendAgain,
-        Effect::Probe => {
+        Effect::Observe | Effect::Token => Recovery::SendAgain,
+        Effect::Idempotent | Effect::Cas | Effect::Probe => {
             let safe = deadline + window;
             if now >= safe { Recovery::SendAgain } else { Recovery::LookAgainAt(safe) }
         }
@@ -60,10 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_sent_again_only_after_the_old_call_can_no_longer_land() {
+    fn nothing_is_sent_again_before_the_old_call_can_no_longer_land() {
         let window = Duration::from_secs(300);
-        assert_eq!(recover(Effect::Probe, false, at(399), at(100), window), Recovery::LookAgainAt(at(400)));
-        assert_eq!(recover(Effect::Probe, false, at(400), at(100), window), Recovery::SendAgain);
+        for effect in [Effect::Probe, Effect::Idempotent, Effect::Cas] {
+            assert_eq!(recover(effect, false, at(399), at(100), window), Recovery::LookAgainAt(at(400)));
+            assert_eq!(recover(effect, false, at(400), at(100), window), Recovery::SendAgain);
+        }
+        assert_eq!(recover(Effect::Token, false, at(0), at(100), window), Recovery::SendAgain);
     }
 
     #[test]

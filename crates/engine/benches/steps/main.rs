@@ -149,6 +149,9 @@ impl Bench {
             reason: None,
             idem_key: key,
             plan: None,
+            overrides: Default::default(),
+            confirm: None,
+            wait: false,
         }
     }
 
