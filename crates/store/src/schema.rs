@@ -5,9 +5,9 @@
 //! connects, so that a demo, a test and a small installation need no second command. A schema that is newer than this
 //! program is fine: migrations only expand, so that old processes go on while new ones are rolled out.
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, PgPool};
-use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::{MIGRATOR, StoreError};
 
