@@ -181,7 +181,6 @@ async fn begin(
         Agreed::Yes(plan) => *plan,
         Agreed::Changed(plan) => return Err(Refused::showing(changed(), *plan)),
     };
-    let showing = |problem: Problem| Refused::showing(problem, plan.clone());
     let reason = Some(field(form, "reason").trim().to_owned()).filter(|r| !r.is_empty());
     let request = StartRequest {
         runbook: name.to_owned(),
