@@ -27,6 +27,25 @@ pub(crate) fn runbooks(folder: Option<&Path>) -> anyhow::Result<Vec<(String, Str
     Ok(files)
 }
 
+/// The runbook files that lie in the same folders as these, without them.
+pub(crate) fn beside(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut beside = Vec::new();
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for folder in paths.iter().map(|p| p.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."))) {
+        if seen.iter().any(|known| known == folder) {
+            continue;
+        }
+        seen.push(folder.to_owned());
+        for (file, text) in runbooks(Some(folder))? {
+            let name = Path::new(&file).file_name();
+            if !paths.iter().any(|p| p.file_name() == name) {
+                beside.push((file, text));
+            }
+        }
+    }
+    Ok(beside)
+}
+
 /// A drill: the file of that path, or the embedded one of that name (`runbooks/drills/2024-05-07.yaml`).
 pub(crate) fn drill(path: &Path) -> anyhow::Result<String> {
     if path.exists() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::inventory::Inventory;
-use domain::runbook::{check, parse, render};
+use domain::runbook::{check_all, render};
 
 use crate::files;
 use crate::terminal::{self, say};
@@ -24,24 +24,23 @@ pub(crate) enum Command {
 /// Does it.
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let Command::Check { files: paths } = command;
-    let texts = match paths.as_slice() {
-        [] => files::runbooks(None)?,
-        paths => paths
-            .iter()
-            .map(|path| {
-                let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-                Ok((path.display().to_string(), text))
-            })
-            .collect::<anyhow::Result<_>>()?,
+    let named = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        Ok((path.display().to_string(), text))
     };
+    let mut texts = match paths.as_slice() {
+        [] => files::runbooks(None)?,
+        paths => paths.iter().map(named).collect::<anyhow::Result<_>>()?,
+    };
+    let asked = texts.len();
+    // A runbook may run one that lies beside it: it is looked at, and not told about.
+    texts.extend(files::beside(&paths)?);
     // Checking needs the actions' schemas only: no inventory, no secrets, no network.
     let registry = actions::registry(Arc::new(Inventory::default()), actions::Settings::default()).await?;
     let mut failed = false;
-    for (file, text) in texts {
-        let mistakes = match parse(&file, &text) {
-            Ok(runbook) => check(&runbook, &registry),
-            Err(mistakes) => mistakes,
-        };
+    for checked in check_all(texts, &registry).into_iter().take(asked) {
+        let (file, text) = (checked.file, checked.text);
+        let mistakes = checked.runbook.err().unwrap_or_default();
         if mistakes.is_empty() {
             say(format!("{file}: ok"));
         } else {

@@ -7,7 +7,8 @@
 //! - [`action`]: the one central trait, [`action::Action`], because an action lives two lives: executed and planned.
 //! - [`runbook`]: the language: parsing with positions, checking, expressions.
 //! - [`run`]: the journal of a run, and the two pure functions over it: what the journal means, and what follows.
-//! - [`plan`]: what a run would do, told before it does it.
+//! - [`plan`]: what a run would do, told before it does it; and what it did, set beside that.
+//! - [`forecast`]: how long it takes, as past runs tell.
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
@@ -22,6 +23,7 @@ pub mod advice;
 pub mod audit;
 pub mod brake;
 pub mod clock;
+pub mod forecast;
 pub mod inventory;
 pub mod plan;
 pub mod role;

@@ -4,8 +4,11 @@
 //! only exists later is said to be "known after" the step that makes it, never guessed. Its hash covers the runbook's
 //! text, the inputs and every change with the facts it rests on.
 
+mod compare;
 mod confirm;
 mod drift;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,9 +17,11 @@ use sha2::{Digest, Sha256};
 use crate::Timestamp;
 use crate::action::{ForeignWork, ObjectChange};
 use crate::brake::Brake;
+use crate::forecast::Forecast;
 use crate::run::StepPath;
 use crate::runbook::Risk;
 
+pub use compare::{Comparison, Deviation, DeviationKind, compare};
 pub use confirm::to_type;
 pub use drift::{Difference, differences};
 
@@ -27,6 +32,9 @@ pub struct Plan {
     pub runbook: String,
     /// Hash of its text.
     pub runbook_hash: String,
+    /// The runbooks that it runs, directly or through others: the hash of each one's text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub children: BTreeMap<String, String>,
     /// What it does to what.
     pub title: String,
     /// How dangerous it is.
@@ -49,9 +57,12 @@ pub struct Plan {
     pub verdict: Verdict,
     /// Share of all customers on the clusters that it reaches, 0 to 100.
     pub customers_percent: f64,
+    /// How long it takes, as far as past runs tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
     /// When it was made.
     pub at: Timestamp,
-    /// Stands for all of it but the time: the same hash, the same plan.
+    /// Stands for all of it but the time and the forecast: the same hash, the same plan.
     pub hash: String,
 }
 
@@ -138,13 +149,28 @@ pub enum PlannedOutcome {
         /// At most this many seconds.
         timeout_s: u64,
     },
+    /// Runs another runbook, whose steps follow.
+    Runs {
+        /// Which.
+        runbook: String,
+        /// With these inputs, in stored form.
+        inputs: Map<String, Value>,
+    },
+    /// Lets time pass.
+    LetsPass {
+        /// So many seconds.
+        seconds: u64,
+    },
 }
 
 impl Plan {
     /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what.
     pub fn digest(&self) -> String {
         let material: Vec<_> = self.material().collect();
-        let text = serde_json::json!([self.runbook_hash, self.inputs, material]).to_string();
+        let mut text = serde_json::json!([self.runbook_hash, self.inputs, material]).to_string();
+        if !self.children.is_empty() {
+            text.push_str(&serde_json::json!(self.children).to_string());
+        }
         hex::encode(Sha256::digest(text))
     }
 
@@ -157,6 +183,7 @@ impl Plan {
                     | PlannedOutcome::AlreadySo
                     | PlannedOutcome::Stops { .. }
                     | PlannedOutcome::Skipped { .. }
+                    | PlannedOutcome::Runs { .. }
             )
         })
     }

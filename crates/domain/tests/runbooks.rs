@@ -5,11 +5,17 @@ mod runbooks_support;
 use std::fs;
 use std::path::Path;
 
-use domain::runbook::{self, Diagnostic};
+use domain::runbook::{self, Checked, Diagnostic, check_all};
 use runbooks_support::registry;
 
 fn drawn(file_name: &str, text: &str, mistakes: &[Diagnostic]) -> String {
     runbook::render(file_name, text, mistakes, false)
+}
+
+/// The mistakes of the first of these files, with the others at hand.
+fn mistakes_of(files: &[(&str, &str)]) -> Vec<Diagnostic> {
+    let files = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+    check_all(files, &registry()).swap_remove(0).runbook.err().unwrap_or_default()
 }
 
 #[test]
@@ -34,8 +40,7 @@ fn every_runbook_of_the_repository_can_be_read() {
 #[test]
 fn the_checker_finds_nothing_in_a_sound_runbook() {
     let text = include_str!("../../../runbooks/replace-proxysql.yaml");
-    let book = runbook::parse("replace-proxysql.yaml", text).unwrap();
-    let mistakes = runbook::check(&book, &registry());
+    let mistakes = mistakes_of(&[("replace-proxysql.yaml", text)]);
     assert!(mistakes.is_empty(), "{}", drawn("replace-proxysql.yaml", text, &mistakes));
 }
 
@@ -49,9 +54,7 @@ fn every_mistake_of_form_is_shown_at_its_place() {
 #[test]
 fn every_mistake_of_meaning_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-names.yaml");
-    let book = runbook::parse("bad-names.yaml", text)
-        .unwrap_or_else(|mistakes| panic!("{}", drawn("bad-names.yaml", text, &mistakes)));
-    let mistakes = runbook::check(&book, &registry());
+    let mistakes = mistakes_of(&[("bad-names.yaml", text)]);
     insta::assert_snapshot!(drawn("bad-names.yaml", text, &mistakes));
 }
 
@@ -89,4 +92,40 @@ fn what_is_not_a_plain_record_of_yaml_is_refused_with_a_remedy() {
     })
     .collect();
     insta::assert_snapshot!(told.join("\n"));
+}
+
+const CHILD: &str = include_str!("runbooks_support/child.yaml");
+
+#[test]
+fn every_mistake_in_the_forms_that_hold_steps_is_shown_at_its_place() {
+    let text = include_str!("runbooks_support/bad-holders.yaml");
+    let mistakes = runbook::parse("bad-holders.yaml", text).unwrap_err();
+    insta::assert_snapshot!(drawn("bad-holders.yaml", text, &mistakes));
+}
+
+#[test]
+fn every_mistake_about_another_runbook_is_shown_at_its_place() {
+    let text = include_str!("runbooks_support/bad-children.yaml");
+    let broken =
+        "runbook: broken\ntitle: B\nwhen: Never\nrisk: low\nsteps:\n  - id: a\n    value: ${steps.b}\n";
+    let around =
+        "runbook: around\ntitle: A\nwhen: Never\nrisk: low\nsteps:\n  - id: a\n    run: bad-children\n";
+    let files = [
+        ("bad-children.yaml", text),
+        ("child.yaml", CHILD),
+        ("broken.yaml", broken),
+        ("around.yaml", around),
+    ];
+    insta::assert_snapshot!(drawn("bad-children.yaml", text, &mistakes_of(&files)));
+}
+
+#[test]
+fn a_runbook_is_as_dangerous_as_the_most_dangerous_one_in_it() {
+    let parent = "runbook: parent\ntitle: P\nwhen: Never\nrisk: low\ninputs:\n  fleet: { type: proxy_fleet, description: Which }\n\
+                  steps:\n  - id: heal\n    run: child\n    with: { fleet: \"${inputs.fleet}\", wait: 90s, hosts: [a] }\n  \
+                  - id: after\n    assert: steps.heal.look.desired > 0 && steps.heal.both.left.one == 1\n    message: none\n";
+    let files = [("parent.yaml", parent), ("child.yaml", CHILD)].map(|(f, t)| (f.to_owned(), t.to_owned()));
+    let Checked { runbook, .. } = check_all(files, &registry()).swap_remove(0);
+    let runbook = runbook.unwrap_or_else(|mistakes| panic!("{}", drawn("parent.yaml", parent, &mistakes)));
+    assert_eq!(runbook.risk, runbook::Risk::High);
 }

@@ -77,6 +77,10 @@ fn plan(n: u8) -> Plan {
         impact: None,
         inputs,
         locks: vec![],
+        brakes: vec![],
+        foreign: vec![],
+        children: Default::default(),
+        forecast: None,
         steps: vec![],
         verdict: Verdict::Ready,
         customers_percent: 0.0,
@@ -99,11 +103,20 @@ impl Run {
             reason: None,
             plan_hash: planned.then(|| plan(0).hash),
             locks: vec!["thing".into()],
+            overrides: Default::default(),
+            children: Default::default(),
         };
         let first = Record { seq: 1, at: now, epoch: 1, entry: requested };
         let registry = runbooks_support::registry();
-        let program =
-            Program { runbook, registry, inputs: json!({}), inventory: json!({}), run: json!({ "id": "x" }) };
+        let program = Program {
+            runbook,
+            children: Default::default(),
+            registry,
+            inputs: json!({}),
+            inventory: json!({}).into(),
+            places: Default::default(),
+            run: json!({ "id": "x" }),
+        };
         let state = State::first(&first).unwrap();
         let mut run = Self { program, state, journal: vec![first], now, epoch: 1, inbox: 0 };
         run.write(Entry::Gated { approval });

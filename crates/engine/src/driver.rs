@@ -19,7 +19,7 @@ use std::sync::Arc;
 use domain::Timestamp;
 use domain::audit::Link;
 use domain::run::{Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
-use domain::runbook::Runbook;
+use domain::runbook::{Children, Runbook};
 use futures::FutureExt;
 use store::StoreError;
 use store::claims::Claimed;
@@ -140,10 +140,11 @@ impl Driver {
         core: &Arc<Core>,
         claimed: &Claimed,
         runbook: &Arc<Runbook>,
+        children: Children,
         state: State,
         link: Link,
     ) -> Result<(Self, mpsc::UnboundedSender<Nudge>), TakeUpError> {
-        let program = core.program(runbook, state.inputs(), claimed.run_id, state.by());
+        let program = core.program(runbook, children, state.inputs(), claimed.run_id, state.by());
         let (mut driver, nudge) = Self::new(core, claimed.run_id, claimed.epoch, program, (state, link));
         driver.wishes = true;
         driver.push(vec![Entry::TakenOver { worker: core.lease.worker() }])?;
@@ -362,9 +363,11 @@ impl Driver {
         if self.state.node(&report.step).is_some_and(|n| n.status.is_over()) {
             return Ok(());
         }
-        // A change that was still looking when the run was stopped is not announced any more; it is set going again later.
-        let stopped = self.draining || self.state.is_stopped();
-        if stopped && report.entries.iter().any(|e| matches!(e, Entry::Intent { .. })) {
+        // A change that was still looking when the run was stopped or went on without it is not announced any more; it is set
+        // going again later, if it is still to be made. What is to be made now only `next` can tell.
+        if report.entries.iter().any(|e| matches!(e, Entry::Intent { .. }))
+            && (self.draining || !self.settle()?.perform.iter().any(|perform| *perform.step() == report.step))
+        {
             return Ok(());
         }
         self.push(report.entries)?;

@@ -20,6 +20,7 @@
 //! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
 //! - `seal`: binds what was written into blocks, for `firebreak audit verify`.
+//! - `forecast`: how long it takes, from the journals of past runs.
 //! - `watch`: the login prober and the symptom charts.
 //!
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
@@ -31,6 +32,7 @@ mod calls;
 pub mod clock;
 mod committer;
 mod driver;
+mod forecast;
 mod kill_switch;
 mod lease;
 mod library;
@@ -171,6 +173,7 @@ struct Core {
     draining: AtomicBool,
     /// Runs whose newest entries a failover may have lost.
     tails: tail::Tails,
+    past: forecast::Past,
 }
 
 /// Why a wish was not taken.
@@ -229,6 +232,7 @@ impl Engine {
             lease,
             kill_switch,
             bell,
+            past: forecast::Past::default(),
         });
         let tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::action::Registry;
-use domain::runbook::{Diagnostic, Runbook, check, parse};
+use domain::runbook::{Children, Diagnostic, Runbook, check_all, descend};
 
 /// A file of the shelf.
 #[derive(Debug, Clone)]
@@ -24,16 +24,16 @@ pub struct Library(Arc<BTreeMap<String, Shelf>>);
 impl Library {
     /// Parses and checks files (name and text). A file with mistakes is kept with them, and cannot be run.
     pub fn open(files: impl IntoIterator<Item = (String, String)>, registry: &Registry) -> Self {
-        let shelves = files.into_iter().map(|(file, text)| {
-            let runbook = parse(&file, &text).and_then(|runbook| match check(&runbook, registry) {
-                mistakes if mistakes.is_empty() => Ok(Arc::new(runbook)),
-                mistakes => Err(mistakes),
-            });
-            let stem = file.rsplit('/').next().and_then(|f| f.split('.').next()).unwrap_or(&file).to_owned();
-            let name = runbook.as_ref().map_or(stem, |r| r.name.clone());
-            (name, Shelf { file, text: text.into(), runbook: runbook.map_err(Arc::from) })
+        let shelves = check_all(files, registry).into_iter().map(|checked| {
+            let runbook = checked.runbook.map_err(Arc::from);
+            (checked.name, Shelf { file: checked.file, text: checked.text.into(), runbook })
         });
         Self(Arc::new(shelves.collect()))
+    }
+
+    /// The runbooks that one runs, directly or through others.
+    pub(crate) fn children(&self, runbook: &Runbook) -> Children {
+        descend(runbook, |name| self.get(name).and_then(|shelf| shelf.runbook.clone().ok()))
     }
 
     /// The shelf of a name.

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use domain::action::{Ctx, Effect, ForeignWork, Planned};
 use domain::brake::Brake;
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
-use domain::run::{Program, StepPath};
-use domain::runbook::{Body, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use};
+use domain::run::{Program, StepPath, expand};
+use domain::runbook::{
+    Body, Branch, Child, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use, child_inputs,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -51,6 +53,7 @@ impl Core {
             .into_iter()
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
+        let forecast = self.forecast(&runbook, &program.children).await?;
         let mut planner = Planner {
             core: self,
             program: &program,
@@ -58,6 +61,8 @@ impl Core {
             foreign: Vec::new(),
             changed: None,
             stops: None,
+            caught: false,
+            fell: false,
         };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
         let Planner { steps, stops, foreign, .. } = planner;
@@ -79,6 +84,7 @@ impl Core {
         let mut plan = Plan {
             runbook: runbook.name.clone(),
             runbook_hash: runbook.hash.clone(),
+            children: program.pins(),
             title,
             risk: runbook.risk,
             impact,
@@ -89,6 +95,7 @@ impl Core {
             steps,
             verdict,
             customers_percent,
+            forecast: Some(forecast),
             at: self.clock.now(),
             hash: String::new(),
         };
@@ -117,6 +124,10 @@ struct Planner<'a> {
     /// The first step that would really change something.
     changed: Option<String>,
     stops: Option<(StepPath, String)>,
+    /// A step around goes on when one inside fails that says nothing itself,
+    caught: bool,
+    /// and one did.
+    fell: bool,
 }
 
 impl Planner<'_> {
@@ -129,7 +140,7 @@ impl Planner<'_> {
     ) -> BoxFuture<'s, ()> {
         async move {
             for step in steps {
-                if self.stops.is_some() {
+                if self.stops.is_some() || self.fell {
                     return;
                 }
                 let path = item.map_or_else(|| StepPath::top(&step.id), |item| item.child(&step.id));
@@ -180,37 +191,117 @@ impl Planner<'_> {
             }
             Body::Use(call) => self.call(step, call, path, scope).await,
             Body::Each(each) => self.each(step, each, path, scope).await,
+            Body::Together(branches) => self.branches(step, branches, path, scope).await,
+            Body::Run(child) => self.child(step, child, path, scope).await,
+            Body::Wait(time) => {
+                self.tell(step, path, PlannedOutcome::LetsPass { seconds: time.as_secs() });
+                Slot::Known(Value::from(time.as_secs()))
+            }
         }
     }
 
-    async fn each(&mut self, step: &Step, each: &Each, path: &StepPath, scope: &Scope) -> Slot {
-        let items = match each.items.eval(scope) {
-            Ok(Value::Array(items)) if items.is_empty() => {
-                let message = format!(
-                    "`{}` is empty; an empty set of targets never means \"all\"",
-                    each.items.source()
-                );
-                return self.stop(step, path, message, Map::new());
+    /// One branch after the other: a plan does not know which is faster.
+    async fn branches(&mut self, step: &Step, branches: &[Branch], path: &StepPath, scope: &Scope) -> Slot {
+        let goes_on = step.on_failure == Some(OnFailure::Continue);
+        let caught = self.caught;
+        self.caught = step.on_failure.map_or(caught, |_| goes_on);
+        let (mut outputs, mut fell) = (Map::new(), false);
+        for branch in branches {
+            let mut scope = scope.clone();
+            self.steps(&branch.steps, Some(&path.item(&branch.name)), &mut scope).await;
+            fell |= std::mem::take(&mut self.fell);
+            if let Some(output) = gathered(&branch.steps, &scope) {
+                outputs.insert(branch.name.clone(), output);
             }
-            Ok(Value::Array(items)) => items,
-            Ok(_) => {
-                let message = format!("`{}` is not a list", each.items.source());
-                return self.stop(step, path, message, Map::new());
-            }
+        }
+        self.caught = caught;
+        self.fell = fell && !goes_on;
+        match outputs.len() == branches.len() {
+            _ if fell => Slot::Known(Value::Null),
+            true => Slot::Known(Value::Object(outputs)),
+            false => Slot::Later { after: step.id.clone() },
+        }
+    }
+
+    async fn child(&mut self, step: &Step, child: &Child, path: &StepPath, scope: &Scope) -> Slot {
+        let Some(runbook) = self.program.children.get(&child.runbook).map(Arc::clone) else {
+            let message = format!("there is no runbook `{}`", child.runbook);
+            return self.stop(step, path, message, Map::new());
+        };
+        let given = match child.with.eval(scope) {
+            Ok(Value::Object(given)) => given,
+            Ok(_) => Map::new(),
             Err(e) => return self.not_told(step, path, e),
         };
-        for value in items {
-            let key =
-                value.as_str().or_else(|| value.get("id").and_then(Value::as_str)).unwrap_or("?").to_owned();
-            let at = path.item(&key);
-            let mut scope = scope.with_item(value);
+        let inputs = match child_inputs(&runbook, &self.core.inventory, &given) {
+            Ok(inputs) => inputs,
+            Err(mistakes) => {
+                let message = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                return self.refused(step, path, message);
+            }
+        };
+        let mut scope = self.program.scope_of_child(&runbook, &inputs);
+        self.tell(step, path, PlannedOutcome::Runs { runbook: runbook.name.clone(), inputs });
+        let goes_on = step.on_failure == Some(OnFailure::Continue);
+        let caught = self.caught;
+        self.caught = step.on_failure.map_or(caught, |_| goes_on);
+        self.steps(&runbook.steps, Some(path), &mut scope).await;
+        self.caught = caught;
+        if self.fell {
+            self.fell = !goes_on;
+            return Slot::Known(Value::Null);
+        }
+        if let Some(until) =
+            runbook.verify.as_ref().and_then(|v| v.look.until.as_ref()).filter(|_| self.stops.is_none())
+        {
+            self.steps.push(PlannedStep {
+                path: path.child("verify"),
+                title: "Is the symptom gone?".into(),
+                action: runbook.verify.as_ref().map(|v| v.look.action.clone()),
+                one_way: false,
+                outcome: PlannedOutcome::Waits {
+                    until: until.condition.source().to_owned(),
+                    timeout_s: until.timeout.as_secs(),
+                },
+            });
+        }
+        gathered(&runbook.steps, &scope).map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::Known)
+    }
+
+    async fn each(&mut self, step: &Step, each: &Each, path: &StepPath, scope: &Scope) -> Slot {
+        for known in [Some(&each.at_once), each.stop_after.as_ref()].into_iter().flatten() {
+            if let Err(e @ EvalError::Later { .. }) = known.eval(scope) {
+                return self.not_told(step, path, e);
+            }
+        }
+        if let Err(e @ EvalError::Later { .. }) = each.items.eval(scope) {
+            return self.not_told(step, path, e);
+        }
+        let (items, stop_after) = match expand(each, scope) {
+            Ok((items, _, stop_after)) => (items, stop_after),
+            Err(e) => return self.refused(step, path, e.message),
+        };
+        let caught = self.caught;
+        self.caught |= stop_after.is_some();
+        // With `stop_after`, `on_failure` is what becomes of the whole step, and a failed item only counts.
+        let counted = Step { on_failure: None, ..step.clone() };
+        let of_item = if stop_after.is_some() { &counted } else { step };
+        let mut failed = 0;
+        for item in items {
+            let at = path.item(&item.key);
+            let mut scope = scope.with_item(item.value);
             match &each.body {
                 EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope).await,
-                EachBody::One(call) => drop(self.call(step, call, &at, &scope).await),
+                EachBody::One(call) => drop(self.call(of_item, call, &at, &scope).await),
             }
-            if self.stops.is_some() {
+            failed += usize::from(std::mem::take(&mut self.fell));
+            if self.stops.is_some() || (failed > 0 && failed >= stop_after.unwrap_or(1)) {
                 break;
             }
+        }
+        self.caught = caught;
+        if failed > 0 && failed >= stop_after.unwrap_or(1) {
+            return self.refused(step, path, format!("{failed} items would fail"));
         }
         Slot::Later { after: step.id.clone() }
     }
@@ -275,7 +366,13 @@ impl Planner<'_> {
         let action = match &step.body {
             Body::Use(call) => Some(call.action.clone()),
             Body::Each(Each { body: EachBody::One(call), .. }) => Some(call.action.clone()),
-            Body::Each(_) | Body::Assert { .. } | Body::Value(_) | Body::Approve(_) => None,
+            Body::Each(_)
+            | Body::Assert { .. }
+            | Body::Value(_)
+            | Body::Approve(_)
+            | Body::Together(_)
+            | Body::Run(_)
+            | Body::Wait(_) => None,
         };
         let title = step.title.clone().unwrap_or_else(|| step.id.clone());
         self.steps.push(PlannedStep { path: path.clone(), title, action, one_way: step.one_way, outcome });
@@ -291,7 +388,11 @@ impl Planner<'_> {
     }
 
     fn stop(&mut self, step: &Step, path: &StepPath, message: String, facts: Map<String, Value>) -> Slot {
-        self.stops = Some((path.clone(), message.clone()));
+        if self.caught && step.on_failure.is_none() {
+            self.fell = true;
+        } else {
+            self.stops = Some((path.clone(), message.clone()));
+        }
         self.tell(step, path, PlannedOutcome::Stops { message, facts });
         Slot::Known(Value::Null)
     }
@@ -305,4 +406,13 @@ impl Planner<'_> {
             other => self.refused(step, path, other.to_string()),
         }
     }
+}
+
+/// What a branch or a child gives, when all of its steps can be told.
+fn gathered(steps: &[Step], scope: &Scope) -> Option<Value> {
+    let outputs = steps.iter().map(|step| match scope.steps.get(&step.id) {
+        Some(Slot::Known(value)) => Some((step.id.clone(), value.clone())),
+        _ => None,
+    });
+    outputs.collect::<Option<Map<_, _>>>().map(Value::Object)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::brake::{BadOverride, Brake, Limit, Overrides};
 use domain::plan::{Plan, to_type};
 use domain::run::{Entry, Program};
-use domain::runbook::{Diagnostic, InputMistake, Runbook, Template, input_values, resolve_inputs};
+use domain::runbook::{AtStart, Children, Diagnostic, InputMistake, Runbook, input_values, resolve_inputs};
 use domain::{Actor, Role, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -164,7 +164,9 @@ impl Core {
             plan_hash: request.plan.as_ref().map(|p| p.hash.clone()),
             locks: prepared.locks.clone(),
             overrides: request.overrides.clone(),
+            children: prepared.program.pins(),
         };
+        self.keep_texts(&prepared.program.children, at).await?;
         let approval = prepared.runbook.approval();
         let gated = (in_line || approval.is_some()).then_some(Entry::Gated { approval });
         let run = NewRun {
@@ -237,25 +239,22 @@ impl Core {
             .runbook
             .clone()
             .map_err(|mistakes| StartError::BrokenRunbook { name: name.to_owned(), mistakes })?;
-        self.prepare_text(runbook, given, run_id, by)
+        let children = self.library.children(&runbook);
+        self.prepare_text(runbook, children, given, run_id, by)
     }
 
     /// The same for a runbook at hand, such as the text that a run is pinned to.
     pub(crate) fn prepare_text(
         &self,
         runbook: Arc<Runbook>,
+        children: Children,
         given: &Map<String, Value>,
         run_id: Uuid,
         by: &Actor,
     ) -> Result<Prepared, StartError> {
         let inputs = resolve_inputs(&runbook, &self.inventory, given).map_err(StartError::BadInputs)?;
-        let program = self.program(&runbook, &inputs, run_id, by);
-        let scope = program.scope();
-        let text = |template: &Template| {
-            template.eval(&scope).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-        };
-        let locks = runbook.locks.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        let limits = Limit::of(&runbook, &scope)?;
+        let program = self.program(&runbook, children, &inputs, run_id, by);
+        let AtStart { locks, limits } = program.at_start()?;
         let targets: Vec<_> = inputs.values().filter_map(Value::as_str).filter(|id| self.names(id)).collect();
         let title = match targets.as_slice() {
             [] => runbook.title.clone(),
@@ -264,21 +263,32 @@ impl Core {
         Ok(Prepared { runbook, inputs, title, locks, limits, program })
     }
 
-    /// What the expressions of a run may name.
+    /// A runbook and those that it runs, with what their expressions may name.
     pub(crate) fn program(
         &self,
         runbook: &Arc<Runbook>,
+        children: Children,
         inputs: &Map<String, Value>,
         run_id: Uuid,
         by: &Actor,
     ) -> Program {
         Program {
             runbook: runbook.clone(),
+            children,
             registry: self.registry.clone(),
             inputs: input_values(runbook, &self.inventory, inputs),
             inventory: self.inventory_value.clone(),
+            places: self.inventory.clone(),
             run: json!({ "id": run_id, "requested_by": by.name() }),
         }
+    }
+
+    /// The texts of children are kept before the run that names them by hash is written: at worst a text nobody ever ran.
+    async fn keep_texts(&self, children: &Children, at: Timestamp) -> Result<(), StoreError> {
+        for child in children.values() {
+            store::runs::keep_text(&self.pool, &child.name, &child.hash, &child.source, at).await?;
+        }
+        Ok(())
     }
 
     fn names(&self, id: &str) -> bool {

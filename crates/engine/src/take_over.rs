@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::audit::Link;
 use domain::run::{Record, State};
+use domain::runbook::Children;
 use store::StoreError;
 use store::claims::{Claimed, claim, claim_own, journals, owned};
 use store::inbox::{self, Watermark};
@@ -150,7 +151,12 @@ async fn take_up_one(
 ) -> Result<(Driver, mpsc::UnboundedSender<Nudge>), TakeUpError> {
     let runbook = core.texts.get(&core.pool, &core.library, &claimed.runbook, &claimed.hash).await?;
     core.tails.note(claimed.run_id, &journal, claimed.epoch, &*core.clock, &core.settings);
-    Driver::take_over(core, claimed, &runbook, State::replay(&journal)?, link)
+    let state = State::replay(&journal)?;
+    let mut children = Children::new();
+    for (name, hash) in state.children() {
+        children.insert(name.clone(), core.texts.get(&core.pool, &core.library, name, hash).await?);
+    }
+    Driver::take_over(core, claimed, &runbook, children, state, link)
 }
 
 impl Core {

@@ -4,6 +4,8 @@ mod api;
 mod audit;
 mod bench;
 mod brakes;
+mod deciding;
+mod forms;
 mod gate;
 mod pages;
 mod routes;

@@ -187,6 +187,11 @@ pub(crate) fn seconds(seconds: &u64) -> String {
     span(TimeDelta::seconds(i64::try_from(*seconds).unwrap_or(i64::MAX / 1000)))
 }
 
+/// Is a step inside another one, so that its path says more than its title?
+pub(crate) fn is_inside(path: &domain::run::StepPath) -> bool {
+    path.as_str().contains(['[', '.'])
+}
+
 /// `+02:14`, `+1:02:14`.
 pub(crate) fn offset(delta: TimeDelta) -> String {
     let s = delta.num_seconds().max(0);

@@ -16,6 +16,7 @@
 //! - [`seals`], [`proof`]: that nothing of it was changed: made as it is written, checked from what is stored.
 //! - [`search`]: who did what to what, and when.
 //! - [`pages`]: the read side: lists and one run, for people.
+//! - [`history`]: how long past runs took.
 //! - [`fleets`]: what the prober saw, and numbers over time.
 //! - [`people`]: sign-in links and sessions.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
@@ -28,6 +29,7 @@ pub mod claims;
 mod error;
 pub mod fleets;
 pub mod gate;
+pub mod history;
 pub mod inbox;
 pub mod journal;
 pub mod locks;

@@ -149,6 +149,26 @@ pub async fn create(pool: &PgPool, run: &NewRun, begin: &Append) -> Result<Creat
     }
 }
 
+/// Keeps a text, so that a run may name it by its hash. A text that is there already is the same.
+pub async fn keep_text(
+    pool: &PgPool,
+    name: &str,
+    hash: &str,
+    source: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO runbook_text (hash, name, source, first_seen) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) DO NOTHING",
+        hash,
+        name,
+        source,
+        at,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Who holds any of these locks; for one that is free, who stands in line for it first.
 pub async fn holder(pool: &PgPool, locks: &[String]) -> Result<Option<Holder>, StoreError> {
     Ok(sqlx::query_as!(

@@ -56,11 +56,14 @@ mod tests {
         let mut plan = Plan {
             runbook: "r".into(),
             runbook_hash: "h".into(),
+            children: Default::default(),
             title: "R".into(),
             risk: Risk::Low,
             impact: None,
             inputs: Map::new(),
             locks: vec![],
+            brakes: vec![],
+            foreign: vec![],
             steps: steps
                 .iter()
                 .map(|(path, outcome)| PlannedStep {
@@ -73,6 +76,7 @@ mod tests {
                 .collect(),
             verdict: Verdict::Ready,
             customers_percent: 0.0,
+            forecast: None,
             at: DateTime::UNIX_EPOCH,
             hash: String::new(),
         };

@@ -69,6 +69,13 @@ pub enum Ask {
         /// The new plan.
         plan_hash: String,
     },
+    /// Say that a change of unknown outcome did *not* happen: it is made anew.
+    DidNotHappen {
+        /// Which step.
+        step: StepPath,
+        /// How it is known.
+        reason: String,
+    },
     /// End the run.
     Abort {
         /// How much is taken back.
@@ -87,7 +94,10 @@ impl Ask {
     /// The step that it names, if it names one.
     pub fn step(&self) -> Option<&StepPath> {
         match self {
-            Self::Retry { step } | Self::Skip { step, .. } | Self::MarkDone { step, .. } => Some(step),
+            Self::Retry { step }
+            | Self::Skip { step, .. }
+            | Self::MarkDone { step, .. }
+            | Self::DidNotHappen { step, .. } => Some(step),
             Self::Approve { step, .. } | Self::Reject { step, .. } | Self::BreakGlass { step, .. } => {
                 step.as_ref()
             }
@@ -106,6 +116,7 @@ impl Ask {
             Self::Pause { reason } => reason.as_deref(),
             Self::Skip { reason, .. }
             | Self::MarkDone { reason, .. }
+            | Self::DidNotHappen { reason, .. }
             | Self::Reject { reason, .. }
             | Self::BreakGlass { reason, .. }
             | Self::Abort { reason, .. } => Some(reason),
@@ -130,6 +141,7 @@ impl Ask {
             Self::Reject { .. } => "reject",
             Self::BreakGlass { .. } => "break the glass",
             Self::AcceptPlan { .. } => "accept the new plan",
+            Self::DidNotHappen { .. } => "say that it did not happen",
             Self::Abort { .. } => "abort",
         }
     }
@@ -214,6 +226,11 @@ pub fn answer(state: &State, ask: &Ask) -> Result<(), Refusal> {
         },
         // Answered above.
         Ask::Approve { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } => Ok(()),
+        Ask::DidNotHappen { step, .. } => match state.node(step).map(|n| n.status) {
+            Some(Status::OutcomeUnknown) => Ok(()),
+            Some(_) => no("the outcome of the step is not in question"),
+            None => no("there is no such step in this run"),
+        },
         Ask::Abort { .. } => match state.phase() {
             Phase::Forward if state.aborting().is_some() => no("the run is being aborted already"),
             Phase::Forward | Phase::Verifying => Ok(()),

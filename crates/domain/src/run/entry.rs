@@ -2,6 +2,8 @@
 //!
 //! Entries are read back after years and by newer versions: fields are added with a default, never renamed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -48,6 +50,9 @@ pub enum Entry {
         /// What they said against the brakes that stood in the way.
         #[serde(default, skip_serializing_if = "Overrides::is_none")]
         overrides: Overrides,
+        /// The runbooks that it runs, directly or through others: the hash of each one's exact text.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        children: BTreeMap<String, String>,
     },
     /// It must not begin yet: always the second entry, written together with the first.
     Gated {
@@ -138,7 +143,7 @@ pub enum Entry {
         /// How it came to be done.
         how: How,
     },
-    /// An `each` knows its items.
+    /// An `each` knows its items, or a `together` sets out on its branches.
     Expanded {
         /// Which.
         step: StepPath,
@@ -146,6 +151,34 @@ pub enum Entry {
         items: Vec<Item>,
         /// How many at the same time.
         at_once: usize,
+        /// So many failed items are too many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stop_after: Option<usize>,
+    },
+    /// A `run` begins another runbook, as a part of this run.
+    Entered {
+        /// Which step.
+        step: StepPath,
+        /// The runbook.
+        runbook: String,
+        /// Its inputs in stored form, frozen from here on.
+        inputs: Map<String, Value>,
+    },
+    /// A `wait` began.
+    Waiting {
+        /// Which step.
+        step: StepPath,
+        /// Until then (clock time).
+        until: Timestamp,
+    },
+    /// A step failed because steps inside it did, and nothing more is begun there.
+    FailedInside {
+        /// Which.
+        step: StepPath,
+        /// Those inside.
+        steps: Vec<StepPath>,
+        /// In a sentence.
+        error: ActionError,
     },
     /// One attempt failed, and another will be made.
     AttemptFailed {
@@ -238,7 +271,7 @@ pub enum How {
     FoundDone,
     /// Looking was all it was.
     Looked,
-    /// Worked out from what was known: a guard, a value, an `each` whose items are all done.
+    /// Worked out from what was known: a guard, a value, a wait that is over, a step whose steps inside are all done.
     Reasoned,
     /// A person said so.
     MarkedDone {
@@ -249,7 +282,7 @@ pub enum How {
     },
 }
 
-/// One item of an `each`.
+/// One item of an `each`, or one branch of a `together`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     /// Its key, unique among the items.
@@ -344,6 +377,9 @@ impl Entry {
             Self::Intent { .. } => "intent",
             Self::Done { .. } => "done",
             Self::Expanded { .. } => "expanded",
+            Self::Entered { .. } => "entered",
+            Self::Waiting { .. } => "waiting",
+            Self::FailedInside { .. } => "failed_inside",
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::Unclear { .. } => "unclear",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
@@ -364,6 +400,9 @@ impl Entry {
             | Self::Intent { step, .. }
             | Self::Done { step, .. }
             | Self::Expanded { step, .. }
+            | Self::Entered { step, .. }
+            | Self::Waiting { step, .. }
+            | Self::FailedInside { step, .. }
             | Self::AttemptFailed { step, .. }
             | Self::Unclear { step, .. }
             | Self::OutcomeUnknown { step, .. }

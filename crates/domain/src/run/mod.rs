@@ -19,6 +19,7 @@
 //! A changing step lives `intent ─▶ done`, or `intent ─▶ unclear ─▶ (found done | sent again | a person says)`. Which of
 //! those is decided by [`recover`], and by nothing else.
 
+mod abort;
 mod ask;
 mod ballot;
 mod entry;
@@ -29,11 +30,12 @@ mod recover;
 mod state;
 mod tail;
 
+pub use abort::{AbortPreview, TakesBack, abort_preview};
 pub use ask::{Ask, Refusal, allowed, answer, answer_to, overdue};
 pub use ballot::{Ballot, Ruling, Voice};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
 pub use gate::{Doorstep, Drift, Gate, IN_LINE};
-pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, next};
+pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, expand, next};
 pub use path::StepPath;
 pub use recover::{Recovery, recover};
 pub use state::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status};

@@ -2,23 +2,29 @@
 //! pauses, the end) and the work that must be done (looks, changes, recoveries).
 
 mod approve;
+mod around;
 mod each;
 mod packed;
 mod retry;
 mod walk;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Doorstep, Entry, Intent, Phase, State, StepPath};
 use crate::Timestamp;
 use crate::action::{ActionError, Registry};
-use crate::runbook::{EvalError, Retry, Runbook, Scope, Slot, Template};
+use crate::inventory::Inventory;
+use crate::runbook::{
+    AtStart, Children, EvalError, Retry, Runbook, Scope, Slot, Template, at_start, input_values,
+};
 
+pub use each::expand;
 pub use walk::FOREIGN_WORK;
 pub use watch::{Verdict, Watch};
 
@@ -29,12 +35,16 @@ pub(super) use walk::Walker;
 pub struct Program {
     /// The runbook, from the exact text that the run is pinned to.
     pub runbook: Arc<Runbook>,
+    /// Those that it runs, also from exact texts.
+    pub children: Children,
     /// The actions.
     pub registry: Registry,
     /// `inputs`, as expressions see them.
     pub inputs: Value,
     /// `inventory`, as expressions see it.
     pub inventory: Arc<Value>,
+    /// The same, for the inputs of children.
+    pub places: Arc<Inventory>,
     /// `run`: id and requester.
     pub run: Value,
 }
@@ -150,6 +160,21 @@ impl Program {
             run: self.run.clone(),
             ..Scope::default()
         }
+    }
+
+    /// What a child's expressions see before its first step.
+    pub fn scope_of_child(&self, child: &Runbook, inputs: &Map<String, Value>) -> Scope {
+        Scope { inputs: input_values(child, &self.places, inputs), ..self.scope() }
+    }
+
+    /// The texts of the children, by hash: what a run is pinned to.
+    pub fn pins(&self) -> BTreeMap<String, String> {
+        self.children.iter().map(|(name, child)| (name.clone(), child.hash.clone())).collect()
+    }
+
+    /// The locks that the run takes and the limits that it keeps to, its children's with them.
+    pub fn at_start(&self) -> Result<AtStart, EvalError> {
+        at_start(&self.runbook, &self.children, &self.places, &self.scope())
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// `ready`, `prove[i-0abc]`, `remove[i-0abc].drain`, `undo:quiet`.
+/// `ready`, `prove[i-0abc]`, `remove[i-0abc].drain`, `both[readers].resize` (a branch), `heal.launch` (in a child),
+/// `undo:quiet`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StepPath(String);
@@ -45,6 +46,28 @@ impl StepPath {
         self.0.starts_with(UNDO)
     }
 
+    /// Is it inside that step?
+    pub fn is_inside(&self, around: &Self) -> bool {
+        self.0.strip_prefix(&around.0).is_some_and(|rest| rest.starts_with(['[', '.']))
+    }
+
+    /// The steps around it, and its items and branches on the way: the outermost first.
+    pub fn around(&self) -> impl Iterator<Item = Self> {
+        self.0.match_indices(['.', '[']).map(|(at, _)| Self(self.0[..at].to_owned()))
+    }
+
+    /// The same for every item of an `each`, in every run: `remove[].drain`. What durations are kept by.
+    pub fn form(&self) -> String {
+        let mut form = String::with_capacity(self.0.len());
+        let mut rest = self.0.as_str();
+        while let Some((before, after)) = rest.split_once('[') {
+            form.push_str(before);
+            form.push_str("[]");
+            rest = after.split_once(']').map_or("", |(_, after)| after);
+        }
+        form + rest
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,5 +83,21 @@ impl From<&str> for StepPath {
 impl fmt::Display for StepPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_forgets_which_item_and_inside_is_not_a_prefix() {
+        assert_eq!(StepPath::from("remove[i-0abc].both[x].drain").form(), "remove[].both[].drain");
+        assert_eq!(StepPath::from("ready").form(), "ready");
+        let around: Vec<_> = StepPath::from("remove[i-0].both[x].drain").around().map(|p| p.0).collect();
+        assert_eq!(around, ["remove", "remove[i-0]", "remove[i-0].both", "remove[i-0].both[x]"]);
+        let heal = StepPath::top("heal");
+        assert!(StepPath::from("heal.quiet").is_inside(&heal) && StepPath::from("heal[a]").is_inside(&heal));
+        assert!(!StepPath::from("healed.quiet").is_inside(&heal) && !heal.is_inside(&heal));
     }
 }

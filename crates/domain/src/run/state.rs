@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{After, Ballot, Entry, Gate, How, Outcome, Record, StepPath, Takeback, Undo};
+use super::{After, Ballot, Entry, Gate, Outcome, Record, StepPath, Takeback, Undo};
 use crate::plan::Plan;
 use crate::{Actor, Timestamp};
 
@@ -67,6 +67,7 @@ pub struct State {
     phase: Phase,
     runbook: String,
     hash: String,
+    children: BTreeMap<String, String>,
     inputs: Map<String, Value>,
     by: Actor,
     reason: Option<String>,
@@ -104,7 +105,8 @@ impl State {
 
     /// The state after the first entry.
     pub fn first(record: &Record) -> Result<Self, Illegal> {
-        let Entry::Requested { runbook, hash, inputs, by, reason, plan_hash, locks, .. } = &record.entry
+        let Entry::Requested { runbook, hash, inputs, by, reason, plan_hash, locks, children, .. } =
+            &record.entry
         else {
             return Err(illegal(record, "a journal begins with the request"));
         };
@@ -118,6 +120,7 @@ impl State {
             phase: Phase::Forward,
             runbook: runbook.clone(),
             hash: hash.clone(),
+            children: children.clone(),
             inputs: inputs.clone(),
             by: by.clone(),
             reason: reason.clone(),
@@ -165,9 +168,7 @@ impl State {
             .filter_map(|path| {
                 let node = self.nodes.get(path)?;
                 let undo = node.intent.as_ref()?.undo.as_ref()?;
-                let changed =
-                    matches!(node.how, Some(How::Called { .. } | How::FoundDone | How::MarkedDone { .. }));
-                (changed && (takeback == Takeback::All || undo.finally)).then_some((path, undo))
+                (node.was_made() && (takeback == Takeback::All || undo.finally)).then_some((path, undo))
             })
             .collect()
     }
@@ -202,6 +203,11 @@ impl State {
         &self.hash
     }
 
+    /// The runbooks that it runs: the hash of each one's text.
+    pub fn children(&self) -> &BTreeMap<String, String> {
+        &self.children
+    }
+
     /// The inputs in stored form.
     pub fn inputs(&self) -> &Map<String, Value> {
         &self.inputs
@@ -225,6 +231,11 @@ impl State {
     /// A step of this run, once it has appeared.
     pub fn node(&self, step: &StepPath) -> Option<&Node> {
         self.nodes.get(step)
+    }
+
+    /// Has a step appeared, or one inside it?
+    pub fn has_begun(&self, step: &StepPath) -> bool {
+        self.nodes.has_begun(step)
     }
 
     /// The steps that have appeared, in that order.
@@ -253,6 +264,19 @@ impl State {
         self.held.is_some()
             || (!matches!(self.phase, Phase::Closing { .. })
                 && (self.paused().is_some() || self.aborting.is_some()))
+    }
+
+    /// Is the run where this step belongs, and nothing around it over?
+    fn is_due(&self, step: &StepPath) -> bool {
+        let here = match self.phase {
+            Phase::Forward => true,
+            Phase::Closing { .. } => step.is_undo(),
+            Phase::Verifying => *step == StepPath::verify(),
+            Phase::Ended => false,
+        };
+        let is_over =
+            |path: StepPath| self.nodes.get(&path).is_some_and(|n| n.is_around() && n.status.is_over());
+        here && !step.around().any(is_over)
     }
 
     /// Is a person's abort being carried out?

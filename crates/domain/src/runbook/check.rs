@@ -3,10 +3,14 @@
 //! Names are resolved as a reader does it: inside `each … steps` the inner ids first, then the steps before it, outwards.
 //! Types are inferred as far as they are sure ([`shape::Shape`]); where they are not, nothing is said.
 
+mod children;
 mod conform;
 mod infer;
 mod names;
 mod shape;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cel::common::ast::Expr as Ast;
 
@@ -17,9 +21,22 @@ use super::suggest::suggest;
 use super::{Body, Each, EachBody, Expr, Runbook, Step, Template, Use};
 use crate::action::{Action, Effect, Registry};
 
+/// The runbooks that a runbook may run, by name.
+pub(super) type Others = BTreeMap<String, Other>;
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(super) struct Other {
+    /// As far as it can be read.
+    pub(super) runbook: Option<Arc<Runbook>>,
+    /// It has mistakes.
+    pub(super) mistaken: bool,
+}
+
 /// Every mistake that can be found without running anything, in the order of the file; none, if it is sound.
-pub fn check(runbook: &Runbook, registry: &Registry) -> Vec<Diagnostic> {
-    let mut checker = Checker { registry, mistakes: Vec::new(), first_change: None };
+pub(super) fn check(runbook: &Runbook, registry: &Registry, others: &Others) -> Vec<Diagnostic> {
+    let mut checker =
+        Checker { registry, others, runbook: &runbook.name, mistakes: Vec::new(), first_change: None };
     let mut names = Names::new(runbook);
     runbook.impact.iter().chain(&runbook.locks).for_each(|t| checker.template(t, &names));
     runbook.limits.iter().for_each(|limit| checker.template(&limit.name, &names));
@@ -28,6 +45,7 @@ pub fn check(runbook: &Runbook, registry: &Registry) -> Vec<Diagnostic> {
         checker.call(&verify.look, verify.pos, &names);
         checker.template(&verify.message, &names);
     }
+    checker.locks(runbook);
     if let Some(pos) = checker.first_change.filter(|_| runbook.locks.is_empty()) {
         let what = "this changes something, and the runbook takes no lock: two runs could fight";
         checker.wrong(
@@ -44,6 +62,9 @@ pub fn check(runbook: &Runbook, registry: &Registry) -> Vec<Diagnostic> {
 
 struct Checker<'r> {
     registry: &'r Registry,
+    others: &'r Others,
+    /// The name of the one that is checked.
+    runbook: &'r str,
     mistakes: Vec<Diagnostic>,
     /// Where the first changing action stands.
     first_change: Option<Pos>,
@@ -98,12 +119,25 @@ impl Checker<'_> {
                 Shape::record([("approved_by", Shape::list(Shape::Text))])
             }
             Body::Each(each) => self.each(step, each, names, guarded),
+            Body::Together(branches) => {
+                let mut outputs = Vec::with_capacity(branches.len());
+                for branch in branches {
+                    let mut inner = names.clone();
+                    self.steps(&branch.steps, &mut inner, guarded);
+                    let steps = branch.steps.iter().map(|s| (s.id.as_str(), inner.output(&s.id)));
+                    outputs.push((branch.name.as_str(), Shape::record(steps)));
+                }
+                Shape::record(outputs)
+            }
+            Body::Run(child) => self.child(step.body_pos, child, names),
+            Body::Wait(_) => Shape::Int,
         }
     }
 
     fn each(&mut self, step: &Step, each: &Each, names: &Names, guarded: bool) -> Shape {
         let item = self.items(&each.items, names);
         self.template(&each.at_once, names);
+        each.stop_after.iter().for_each(|t| self.template(t, names));
         let mut inner = names.with_item(item);
         match &each.body {
             EachBody::One(call) => {

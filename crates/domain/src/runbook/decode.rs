@@ -5,6 +5,7 @@
 
 mod approval;
 mod field;
+mod forms;
 mod input;
 mod limits;
 mod step;

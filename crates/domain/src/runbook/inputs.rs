@@ -78,6 +78,51 @@ pub fn resolve_inputs(
     if mistakes.is_empty() { Ok(stored) } else { Err(mistakes) }
 }
 
+/// Checks what a parent's expressions gave to a runbook that it runs, and returns what is to be stored.
+pub fn child_inputs(
+    runbook: &Runbook,
+    inventory: &Inventory,
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, Vec<InputMistake>> {
+    resolve_inputs(runbook, inventory, &child_given(runbook, given)?)
+}
+
+/// What expressions see, as a person would give it: the id of a record, a duration of seconds. A list that turned out empty
+/// is a mistake: left out it would become the default, and an empty set of targets never means "all".
+pub(super) fn child_given(
+    runbook: &Runbook,
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, Vec<InputMistake>> {
+    let kind = |name: &str| runbook.inputs.iter().find(|i| i.name == name).map(|i| &i.kind);
+    let empty = given.iter().filter(|(_, value)| value.as_array().is_some_and(Vec::is_empty));
+    let mistakes: Vec<_> = empty
+        .map(|(name, _)| InputMistake {
+            input: name.clone(),
+            what: "the list is empty; an empty set of targets never means \"all\"".into(),
+            remedy: "leave the step out with `if:` when there is nothing to do".into(),
+        })
+        .collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let plain = |(name, value): (&String, &Value)| {
+        (name.clone(), kind(name).map_or_else(|| value.clone(), |kind| unseen(kind, value)))
+    };
+    Ok(given.iter().map(plain).collect())
+}
+
+/// The inverse of [`see`].
+fn unseen(kind: &InputType, value: &Value) -> Value {
+    match (kind, value) {
+        (InputType::Cluster | InputType::ProxyFleet, Value::Object(record)) => {
+            record.get("id").cloned().unwrap_or_default()
+        }
+        (InputType::Duration, Value::Number(seconds)) => Value::from(format!("{seconds}s")),
+        (InputType::List(of), Value::Array(items)) => items.iter().map(|item| unseen(of, item)).collect(),
+        _ => value.clone(),
+    }
+}
+
 /// What expressions see as `inputs`: every input of the runbook, `null` where nothing was stored. A cluster or fleet that
 /// the inventory no longer has is `null` too.
 pub fn input_values(runbook: &Runbook, inventory: &Inventory, stored: &Map<String, Value>) -> Value {

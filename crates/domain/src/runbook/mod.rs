@@ -6,16 +6,50 @@
 //!       ──▶ [`crate::run`] interprets it, step by step, and [`crate::plan`] tells what it would do
 //! ```
 //!
-//! A runbook is data, never replayed code: a run is pinned to the hash of the exact text it started with.
+//! A runbook is data, never replayed code: a run is pinned to the hash of the exact text it started with, and to those
+//! of the runbooks that it runs.
+//!
+//! A step is one of these forms:
+//!
+//! | Form | What it does | Its output, `steps.<id>` |
+//! |---|---|---|
+//! | `use` + `with` | one action; with `until`, looked at again and again until a condition on `out` holds | what the action gives |
+//! | `assert` + `message` | a guard: false stops the run, before harm | `true` |
+//! | `approve` + `message` | others than the requester must agree | who did, as `approved_by` |
+//! | `value` | a value that later steps can name | the value |
+//! | `each` + `at_once` + `stop_after` | one action or `steps` for every item of a list | a list: an action's outputs, or records with `key` and the steps' outputs |
+//! | `together` | named branches of steps, all at the same time; done when all are | a record: `steps.<id>.<branch>.<step>` |
+//! | `run` + `with` | another runbook as a part of this run, with inputs of its own | a record: `steps.<id>.<step of the child>` |
+//! | `wait` | lets time pass, on the clock: also while no process lives | the seconds |
+//!
+//! Every step has an `id`, and may have `title`, `why`, `if` and `on_failure`. What changes something may have `undo`,
+//! `finally` and `one_way`.
+//!
+//! **Failure.** A failed step does what its own `on_failure` says: `pause` (a person decides), `continue`, `undo` or `fail`.
+//! Where it says nothing, the nearest step around it that has an answer decides, by failing itself once what is under way
+//! beside it has ended: an `each` with `stop_after` (so many failed items are too many: nothing new is begun), a `together`
+//! or `run` with `on_failure: continue`, `undo` or `fail`. Where nobody has an answer, a guard that fails before anything was
+//! changed ends the run as refused, and everything else pauses it at the failed step.
+//!
+//! **Counts.** `at_once` and `stop_after` are numbers or percentages of the items. A share is rounded to at least one:
+//! `at_once` up, `stop_after` down.
+//!
+//! **Children.** A child's steps are steps of the same run (`id.step`), so that pausing, aborting, taking back and the audit
+//! come along. It sees its own inputs and steps only. Its locks are taken, and its limits asked, when the run starts, so
+//! they must not rest on what only a step can tell; what it marks `finally` is taken back when it is over; its `verify` is
+//! its last step. The run is as dangerous as the most dangerous runbook in it. A runbook that would run itself is refused.
+//!
 //! Deliberately absent: loops other than `each`, variables, and anything that could make a guard run for ever.
 
 mod approval;
 mod check;
+mod children;
 mod decode;
 mod diagnostic;
 mod expr;
 mod inputs;
 mod scope;
+mod shelf;
 mod suggest;
 mod template;
 mod yaml;
@@ -27,12 +61,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use approval::{Approval, Approve};
-pub use check::check;
+pub use children::{AtStart, Children, at_start, descend};
 pub use decode::parse;
 pub use diagnostic::{Diagnostic, Pos, render};
 pub use expr::{EvalError, Expr};
-pub use inputs::{InputMistake, input_values, inventory_value, resolve_inputs};
+pub use inputs::{InputMistake, child_inputs, input_values, inventory_value, resolve_inputs};
 pub use scope::{Scope, Slot};
+pub use shelf::{Checked, check_all};
 pub use template::Template;
 
 /// A parsed runbook.
@@ -44,7 +79,7 @@ pub struct Runbook {
     pub title: String,
     /// When to use it and when not, for the person who must decide.
     pub when: String,
-    /// How dangerous it is; sets the confirmation.
+    /// How dangerous it is; sets the confirmation. Of a checked runbook, the highest of itself and those that it runs.
     pub risk: Risk,
     /// One sentence about what will be felt, shown before the button; may name inputs.
     pub impact: Option<Template>,
@@ -190,6 +225,30 @@ pub enum Body {
     Value(Template),
     /// Others than the requester must agree before the run goes on.
     Approve(Approve),
+    /// Branches, all at the same time.
+    Together(Vec<Branch>),
+    /// Another runbook.
+    Run(Child),
+    /// Time passes.
+    Wait(Duration),
+}
+
+/// One branch of a `together`.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Its name, unique among the branches.
+    pub name: String,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// Another runbook, run as a part of this one.
+#[derive(Debug, Clone)]
+pub struct Child {
+    /// Its name.
+    pub runbook: String,
+    /// `with:` — its inputs by name: a record.
+    pub with: Template,
 }
 
 /// One action with its input.
@@ -267,6 +326,18 @@ pub struct Retry {
     pub backoff: Duration,
 }
 
+impl Step {
+    /// The lists of steps inside it, each with the name of its branch where it has one.
+    pub fn inside(&self) -> impl Iterator<Item = (Option<&str>, &[Step])> {
+        let (branches, steps): (&[Branch], _) = match &self.body {
+            Body::Together(branches) => (branches, None),
+            Body::Each(Each { body: EachBody::Steps(steps), .. }) => (&[], Some((None, steps.as_slice()))),
+            _ => (&[], None),
+        };
+        branches.iter().map(|b| (Some(b.name.as_str()), b.steps.as_slice())).chain(steps)
+    }
+}
+
 impl Default for Retry {
     /// Three attempts, two seconds apart at first: enough for a lost packet, short enough for an incident.
     fn default() -> Self {
@@ -281,6 +352,9 @@ pub struct Each {
     pub items: Expr,
     /// How many at the same time: a number, or a percentage of the items (rounded up, at least one).
     pub at_once: Template,
+    /// So many failed items are too many: a number, or a percentage of the items (rounded down, at least one). When absent, a
+    /// failed item is like any failed step.
+    pub stop_after: Option<Template>,
     /// What is done with each.
     pub body: EachBody,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::plan::{Plan, differences};
 use domain::run::{Doorstep, Entry, Gate, Record, State, StepPath};
-use domain::runbook::Runbook;
+use domain::runbook::{Children, Runbook};
 use serde_json::{Map, Value};
 use store::StoreError;
 use store::gate::{Claim, Passed};
@@ -35,9 +35,10 @@ impl Driver {
             Doorstep::ComparePlan => {
                 let (core, run_id) = (self.core.clone(), self.run_id);
                 let (runbook, inputs) = (self.program.runbook.clone(), self.state.inputs().clone());
-                let accepted = self.state.accepted_plan().cloned();
+                let (children, accepted) =
+                    (self.program.children.clone(), self.state.accepted_plan().cloned());
                 self.set_waiting(COMPARE, async move {
-                    vec![compare(&core, run_id, runbook, inputs, accepted).await]
+                    vec![compare(&core, run_id, (runbook, children), inputs, accepted).await]
                 });
                 Ok(false)
             }
@@ -164,7 +165,7 @@ async fn until_free(core: &Core, run_id: Uuid) {
 async fn compare(
     core: &Arc<Core>,
     run_id: Uuid,
-    runbook: Arc<Runbook>,
+    (runbook, children): (Arc<Runbook>, Children),
     inputs: Map<String, Value>,
     accepted: Option<Plan>,
 ) -> Entry {
@@ -177,7 +178,7 @@ async fn compare(
         },
     };
     let (nil, by) = nobody();
-    let now = match core.prepare_text(runbook, &inputs, nil, &by) {
+    let now = match core.prepare_text(runbook, children, &inputs, nil, &by) {
         Ok(prepared) => core.plan(prepared).await,
         Err(e) => return paused(format!("the plan could not be made anew: {e}")),
     };

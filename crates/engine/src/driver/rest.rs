@@ -19,7 +19,7 @@ use std::time::Duration;
 use domain::Timestamp;
 use domain::audit::Link;
 use domain::run::{State, StepPath};
-use domain::runbook::Runbook;
+use domain::runbook::{Children, Runbook};
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -36,6 +36,7 @@ pub(super) struct Resting {
     run_id: Uuid,
     epoch: i64,
     runbook: Arc<Runbook>,
+    children: Children,
     seq: i64,
     link: Link,
     working: HashMap<StepPath, Work>,
@@ -68,7 +69,8 @@ impl Driver {
     /// Forgets what is in the journal anyway.
     pub(super) fn rest(self: Box<Self>) -> Resting {
         Resting {
-            runbook: self.program.runbook.clone(),
+            runbook: self.program.runbook,
+            children: self.program.children,
             seq: self.state.seq(),
             core: self.core,
             run_id: self.run_id,
@@ -131,7 +133,13 @@ impl Resting {
         }
         let (nothing, no_reports) = (mpsc::unbounded_channel().1, mpsc::unbounded_channel());
         let mut driver = Box::new(Driver {
-            program: self.core.program(&self.runbook, state.inputs(), self.run_id, state.by()),
+            program: self.core.program(
+                &self.runbook,
+                std::mem::take(&mut self.children),
+                state.inputs(),
+                self.run_id,
+                state.by(),
+            ),
             core: self.core.clone(),
             run_id: self.run_id,
             epoch: self.epoch,

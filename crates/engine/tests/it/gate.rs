@@ -69,7 +69,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_severe_runbook_is_started_by_nobody_alone_and_runs_once_another_person_agrees_elsewhere() {
-    let bench = Bench::new(SET).await.severe().with(AMPLE);
+    let bench = Bench::new(SET).await.severe().saying(AMPLE);
     let (here, there) = (bench.engine(LONG).await, bench.engine(LONG).await);
     assert!(matches!(here.start(request("no plan")).await, Err(StartError::NoPlan(_))));
     let viewer = StartRequest { by: Actor::with_role("eve", Role::Viewer), ..planned(&here, "viewer").await };
@@ -114,7 +114,7 @@ async fn severe_risk_needs_approval_also_where_the_file_does_not_say_so() {
 
 #[tokio::test]
 async fn two_of_them_are_two_persons() {
-    let bench = Bench::new(SET).await.with("approval: { count: 2, within: 150h }");
+    let bench = Bench::new(SET).await.saying("approval: { count: 2, within: 150h }");
     let engine = bench.engine(LONG).await;
     let request = planned(&engine, "key").await;
     let hash = request.plan.as_ref().unwrap().hash.clone();
@@ -130,7 +130,7 @@ async fn two_of_them_are_two_persons() {
 
 #[tokio::test]
 async fn a_rejection_ends_it_and_nobody_in_time_does_too() {
-    let bench = Bench::new(SET).await.with(AMPLE);
+    let bench = Bench::new(SET).await.saying(AMPLE);
     let engine = bench.engine(LONG).await;
     let request = planned(&engine, "key").await;
     let run = started(&engine, request).await;
@@ -143,7 +143,7 @@ async fn a_rejection_ends_it_and_nobody_in_time_does_too() {
     assert!(message.contains("bob") && message.contains("not today"), "{message}");
 
     // Four seconds of clock time are four milliseconds of the wall.
-    let bench = Bench::new(SET).await.with("approval: { within: 4s }");
+    let bench = Bench::new(SET).await.saying("approval: { within: 4s }");
     let engine = bench.engine(LONG).await;
     let request = planned(&engine, "key").await;
     let hash = request.plan.as_ref().unwrap().hash.clone();
@@ -156,7 +156,7 @@ async fn a_rejection_ends_it_and_nobody_in_time_does_too() {
 
 #[tokio::test]
 async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_review() {
-    let bench = Bench::new(SET).await.severe().with(AMPLE);
+    let bench = Bench::new(SET).await.severe().saying(AMPLE);
     let engine = bench.engine(LONG).await;
     let run = started(&engine, StartRequest { by: admin("ana"), ..planned(&engine, "key").await }).await;
     let glass = |reason: &str| Ask::BreakGlass { step: None, reason: reason.to_owned() };
@@ -170,7 +170,7 @@ async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_rev
     let [review] = reviews.as_slice() else { panic!("{reviews:?}") };
     assert_eq!((review.run_id, review.opened_by.as_str()), (run, "ana"));
     assert_eq!(review.reason, "nobody is awake");
-    let audit = store::audit::newest(bench.pool(), 10).await.unwrap();
+    let audit = store::search::search(bench.pool(), &store::search::Search::default(), 10).await.unwrap();
     assert!(audit.iter().any(|e| e.action == "glass broken" && e.actor == "ana"));
 
     let id = review.id;
@@ -327,7 +327,7 @@ async fn a_world_that_drifted_is_shown_and_asks_for_a_new_plan() {
 
 #[tokio::test]
 async fn what_was_approved_and_then_drifted_is_approved_anew() {
-    let bench = Bench::new(SET).await.with(AMPLE);
+    let bench = Bench::new(SET).await.saying(AMPLE);
     let engine = bench.engine(LONG).await;
     let request = planned(&engine, "key").await;
     let hash = request.plan.as_ref().unwrap().hash.clone();
@@ -412,7 +412,7 @@ async fn without_agreement_a_step_does_what_the_runbook_says() {
 
 #[tokio::test]
 async fn high_risk_wants_the_target_typed_at_every_door() {
-    let bench = Bench::new(SET).await.with(AMPLE).risk("high");
+    let bench = Bench::new(SET).await.saying(AMPLE).risk("high");
     let engine = bench.engine(LONG).await;
     let request = planned(&engine, "key").await;
     match engine.start(request.clone()).await {

@@ -4,6 +4,7 @@
 
 mod asking;
 mod braking;
+mod forms;
 mod gate;
 mod holding;
 mod postgres;

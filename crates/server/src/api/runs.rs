@@ -39,11 +39,18 @@ pub(crate) async fn one(
     let by = visitor.actor();
     let asks: Vec<_> = run::choices(&run.state, &by)
         .into_iter()
-        .map(|c| json!({ "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not }))
+        .map(|c| {
+            json!({
+                "ask": c.ask, "takeback": c.takeback, "possible": c.why_not.is_none(), "why_not": c.why_not,
+                "preview": c.preview,
+            })
+        })
         .collect();
-    Ok(Json(
-        json!({ "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "gate": run.gate(&by) }),
-    ))
+    Ok(Json(json!({
+        "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
+        "forecast": run.forecast, "remaining": run.remaining, "comparison": run.comparison,
+        "gate": run.gate(&by),
+    })))
 }
 
 /// `GET /api/v1/runs/{id}/journal`

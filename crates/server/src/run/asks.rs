@@ -1,12 +1,13 @@
 //! What may be asked of a run now: the very question that the worker asks before it obeys, put as buttons.
 
 use domain::Actor;
-use domain::run::{Ask, Node, State, Status, StepPath, Takeback, answer_to};
+use domain::run::{AbortPreview, Ask, Node, State, Status, StepPath, Takeback, abort_preview, answer_to};
+use serde::Serialize;
 
 use crate::words;
 
 /// A button, with its form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Choice {
     /// The verb in the form: `pause`, `retry`, …
     pub(crate) ask: &'static str,
@@ -24,6 +25,8 @@ pub(crate) struct Choice {
     pub(crate) plan_hash: String,
     /// Cannot be taken back by another click.
     pub(crate) grave: bool,
+    /// What an abort would leave and take back.
+    pub(crate) preview: Option<AbortPreview>,
     /// Why not now.
     pub(crate) why_not: Option<String>,
 }
@@ -52,6 +55,7 @@ impl Choice {
                 Ask::Reject { .. } => "reject",
                 Ask::BreakGlass { .. } => "break_glass",
                 Ask::AcceptPlan { .. } => "accept_plan",
+                Ask::DidNotHappen { .. } => "did_not_happen",
                 Ask::Abort { .. } => "abort",
             },
             label,
@@ -65,6 +69,10 @@ impl Choice {
                 Ask::AcceptPlan { plan_hash } => plan_hash.clone(),
                 _ => String::new(),
             },
+            preview: match ask {
+                Ask::Abort { takeback, .. } => Some(abort_preview(state, *takeback)),
+                _ => None,
+            },
             why_not: answer_to(state, by, ask).err().map(|refusal| refusal.0),
         }
     }
@@ -72,13 +80,8 @@ impl Choice {
 
 /// What may be asked of the run as a whole; also what is not possible now, with the reason.
 pub(crate) fn choices(state: &State, by: &Actor) -> Vec<Choice> {
-    let undone: Vec<_> =
-        state.takebacks(Takeback::All).into_iter().map(|(path, _)| path.to_string()).collect();
     let kept = "What was done stays done; what the runbook always takes back at its end is taken back.";
-    let undo = match undone.as_slice() {
-        [] => "There is nothing that could be taken back.".to_owned(),
-        steps => format!("Takes back, the last first: {}.", steps.join(", ")),
-    };
+    let undo = "Takes back everything that can be, the last change first.";
     let reason = String::new;
     vec![
         Choice::new(
@@ -107,7 +110,7 @@ pub(crate) fn choices(state: &State, by: &Actor) -> Vec<Choice> {
 }
 
 /// A step that waits for a person.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Decision {
     pub(crate) path: String,
     pub(crate) title: String,
@@ -116,6 +119,9 @@ pub(crate) struct Decision {
     pub(crate) remedy: Option<String>,
     /// Nobody but a person can tell whether its call took effect.
     pub(crate) unknown: bool,
+    /// What was announced: the action and its input.
+    pub(crate) action: Option<String>,
+    pub(crate) input: Vec<(String, String)>,
     /// What was seen right before the call, to set beside what is seen now.
     pub(crate) before: Vec<(String, String)>,
     /// What is seen now, or what a failed guard saw.
@@ -131,29 +137,31 @@ pub(super) fn decisions(state: &State, by: &Actor, title: impl Fn(&str) -> Optio
     waiting
         .map(|(path, node)| {
             let unknown = unknown(node);
-            let why = match &node.error {
+            let paused = state.blocked().find(|(at, _)| *at == path).map(|(_, pause)| pause.why.clone());
+            let why = match paused {
                 _ if unknown => {
                     "The call got no answer, and nothing but a person can tell whether it took effect.".into()
                 }
-                Some(error) => error.message.clone(),
-                None => "It failed.".into(),
+                Some(why) => why,
+                None => node.error.as_ref().map_or_else(|| "It failed.".into(), |e| e.message.clone()),
             };
             let remedy = if unknown {
-                Some("Look for yourself. If it happened, mark it as done; if it did not, retry.".into())
+                Some("Look for yourself, then say what you found. Nothing is done before you do.".into())
             } else {
                 node.error.as_ref().and_then(|e| e.remedy.clone())
             };
-            let before =
-                node.intent.as_ref().filter(|_| unknown).map(|i| words::facts(&i.facts)).unwrap_or_default();
+            let intent = node.intent.as_ref().filter(|_| unknown);
             Decision {
                 title: title(path.as_str()).unwrap_or_else(|| path.to_string()),
                 path: path.to_string(),
                 why,
                 remedy,
                 unknown,
-                before,
+                action: intent.map(|i| i.action.clone()),
+                input: intent.map(|i| words::facts(&i.input)).unwrap_or_default(),
+                before: intent.map(|i| words::facts(&i.facts)).unwrap_or_default(),
                 facts: node.facts.as_ref().map(words::facts).unwrap_or_default(),
-                choices: of_step(state, by, path),
+                choices: if unknown { of_unknown(state, by, path) } else { of_step(state, by, path) },
             }
         })
         .collect()
@@ -181,4 +189,45 @@ fn of_step(state: &State, by: &Actor, path: &StepPath) -> Vec<Choice> {
         ),
     ];
     all.into_iter().filter(|choice| choice.why_not.is_none()).collect()
+}
+
+/// What may be said of a change of unknown outcome: that it happened, that it did not, or that nobody goes on from here.
+fn of_unknown(state: &State, by: &Actor, path: &StepPath) -> Vec<Choice> {
+    let (step, reason) = (|| path.clone(), String::new);
+    let happened = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
+    let mut abandon = Choice::new(
+        state,
+        by,
+        &Ask::Abort { takeback: Takeback::Finally, reason: reason() },
+        "Abandon",
+        "Ends the run without going on from here. What was done stays, and this call is left as it is.",
+    );
+    abandon.step = Some(path.to_string());
+    let all = [
+        Choice::new(
+            state,
+            by,
+            &happened,
+            "It happened",
+            "The step counts as done, and the run goes on. Later steps read no output from it.",
+        ),
+        Choice::new(
+            state,
+            by,
+            &Ask::DidNotHappen { step: step(), reason: reason() },
+            "It did not happen",
+            "The call is made anew: look well, or it may be made twice.",
+        ),
+        abandon,
+        // A change that takes another one back cannot be abandoned: the run is ending already. It can be left out.
+        Choice::new(
+            state,
+            by,
+            &Ask::Skip { step: step(), reason: reason() },
+            "Leave it",
+            "Leaves it as it is, and goes on.",
+        ),
+    ];
+    let closing = path.is_undo();
+    all.into_iter().filter(|c| c.why_not.is_none() && (c.ask != "skip" || closing)).collect()
 }

@@ -7,6 +7,7 @@
 
 mod asks;
 mod gate;
+mod outline;
 mod steps;
 mod timeline;
 
@@ -14,9 +15,10 @@ use std::sync::Arc;
 
 use domain::Actor;
 use domain::Timestamp;
-use domain::plan::Plan;
+use domain::forecast::{Forecast, Remaining};
+use domain::plan::{Comparison, Plan, compare};
 use domain::run::{Ask, Entry, Record, State};
-use domain::runbook::{self, Runbook};
+use domain::runbook::{self, Children, Runbook};
 use store::calls::Call;
 use store::gate::Ahead;
 use store::inbox::Wish;
@@ -29,7 +31,8 @@ use crate::error::Problem;
 
 pub(crate) use asks::{Choice, Decision, choices};
 pub(crate) use gate::GateView;
-pub(crate) use steps::{Outline, StepView};
+pub(crate) use outline::Outline;
+pub(crate) use steps::StepView;
 pub(crate) use timeline::Told;
 
 /// Which of a run's calls are read. Those that change something always are.
@@ -65,6 +68,11 @@ pub(crate) struct RunView {
     pub(crate) ahead: Vec<Ahead>,
     /// Where somebody went on alone.
     pub(crate) reviews: Vec<Review>,
+    /// How long such runs take, and what is left of this one.
+    pub(crate) forecast: Option<Forecast>,
+    pub(crate) remaining: Option<Remaining>,
+    /// The plan that the run went by, beside what was done.
+    pub(crate) comparison: Option<Comparison>,
     pub(crate) now: Timestamp,
 }
 
@@ -87,14 +95,47 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
     let now = app.now();
     // A text of another version of the language may not parse; what has happened is shown all the same.
     let runbook = runbook::parse(&row.runbook, &text).ok().map(Arc::new);
+    let mut children = Children::new();
+    for (name, hash) in state.children() {
+        let text = store::pages::runbook_text(pool, hash).await?.unwrap_or_default();
+        if let Ok(child) = runbook::parse(name, &text) {
+            children.insert(name.clone(), Arc::new(child));
+        }
+    }
+    let forecast = match &runbook {
+        Some(runbook) => Some(app.engine().forecast(runbook, &children).await?),
+        None => None,
+    };
+    let remaining = runbook
+        .as_ref()
+        .zip(forecast.as_ref())
+        .and_then(|(runbook, forecast)| forecast.remaining(runbook, &children, &state, now));
     let steps = steps::tree(&steps::Sight {
         runbook: runbook.as_deref(),
+        children: &children,
+        forecast: forecast.as_ref(),
         state: &state,
         registry: app.engine().registry(),
         calls: &calls,
         now,
     });
-    Ok(RunView { row, state, journal, calls, steps, wishes, text, ahead, reviews, now })
+    let mut run = RunView {
+        row,
+        state,
+        journal,
+        calls,
+        steps,
+        wishes,
+        text,
+        ahead,
+        reviews,
+        forecast,
+        remaining,
+        comparison: None,
+        now,
+    };
+    run.comparison = run.plan().map(|plan| compare(&plan, &run.state, app.engine().registry()));
+    Ok(run)
 }
 
 impl RunView {
@@ -132,5 +173,5 @@ impl RunView {
 
 /// The steps of a runbook as a list to read before anything is started.
 pub(crate) fn overview(runbook: &Runbook) -> Vec<Outline> {
-    steps::outline(&runbook.steps, 0)
+    outline::outline(&runbook.steps, 0)
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use askama::Template;
 use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
+use domain::forecast::{Forecast, Took};
 use domain::run::{How, Intent, Node, State, Status, StepPath};
-use domain::runbook::{Body, Each, EachBody, Runbook, Step, Until, Use};
+use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, Runbook, Step, Until, Use};
 use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
@@ -16,6 +17,9 @@ use crate::words::{self, Badge, Icon, Tone};
 /// What the tree is made from.
 pub(super) struct Sight<'a> {
     pub(super) runbook: Option<&'a Runbook>,
+    /// Those that it runs.
+    pub(super) children: &'a Children,
+    pub(super) forecast: Option<&'a Forecast>,
     pub(super) state: &'a State,
     pub(super) registry: &'a Registry,
     pub(super) calls: &'a [Call],
@@ -29,7 +33,7 @@ pub(crate) struct StepView {
     pub(crate) path: String,
     pub(crate) title: String,
     pub(crate) why: Option<String>,
-    /// `look`, `wait`, `change`, `guard`, `approval`, `value`, `each`, `item`, `undo`, `verify`.
+    /// `look`, `wait`, `change`, `guard`, `approval`, `value`, `each`, `together`, `item` (also a branch), `run`, `undo`, `verify`.
     pub(crate) kind: &'static str,
     pub(crate) action: Option<String>,
     pub(crate) one_way: bool,
@@ -40,6 +44,8 @@ pub(crate) struct StepView {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) duration_s: Option<i64>,
+    /// What it took in past runs.
+    pub(crate) forecast: Option<Took>,
     pub(crate) attempts: Vec<Try>,
     /// What it waits for, while it does.
     pub(crate) waits_for: Option<String>,
@@ -83,6 +89,12 @@ impl StepView {
         self.duration_s.map_or_else(String::new, |s| words::span(chrono::TimeDelta::seconds(s)))
     }
 
+    /// What it usually takes, while that is of interest.
+    pub(crate) fn usual(&self) -> Option<String> {
+        let took = self.forecast.filter(|took| !self.is_over() && took.p95_s > 0)?;
+        Some(format!("usually {}", words::seconds(&took.p50_s)))
+    }
+
     /// The attempts that failed.
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&Try, &ActionError)> {
         self.attempts.iter().filter_map(|a| Some((a, a.error.as_ref()?)))
@@ -121,12 +133,7 @@ pub(super) fn tree(sight: &Sight<'_>) -> Vec<StepView> {
         sight.state.nodes().filter(|(path, _)| path.is_undo()).map(|(path, node)| tree.undo(path, node)),
     );
     if let Some(verify) = sight.runbook.and_then(|r| r.verify.as_ref()) {
-        let mut view =
-            tree.leaf("verify", &StepPath::verify(), "Is the symptom gone?".into(), Some(&verify.look));
-        if view.badge.tone == Tone::Busy {
-            view.badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
-        }
-        steps.push(view);
+        steps.push(tree.verify(&verify.look, &StepPath::verify()));
     }
     steps
 }
@@ -145,6 +152,14 @@ impl Tree<'_> {
             Body::Value(_) => self.leaf("value", path, title, None),
             Body::Approve(_) => self.approval(path, title),
             Body::Each(each) => self.each(each, path, title),
+            Body::Together(branches) => {
+                let mut view = self.leaf("together", path, title, None);
+                let branch = |b: &Branch| self.item(&b.steps, &path.item(&b.name), &b.name);
+                view.steps = branches.iter().map(branch).collect();
+                counted(view)
+            }
+            Body::Run(child) => self.child(child, path, title),
+            Body::Wait(time) => self.pause(*time, path, title),
         };
         view.why.clone_from(&step.why);
         view.one_way = step.one_way;
@@ -175,16 +190,39 @@ impl Tree<'_> {
                 }
             })
             .collect();
-        if !view.steps.is_empty() {
-            let count = |of: fn(&StepView) -> bool| view.steps.iter().filter(|s| of(s)).count();
-            let done =
-                format!("{} of {} done", count(|s| matches!(s.status, "done" | "skipped")), view.steps.len());
-            let troubled = count(StepView::troubled);
-            view.progress = Some(if troubled > 0 { format!("{done}, {troubled} in trouble") } else { done });
-            // An item that waits for a person shows on the outside, too: nobody unfolds what looks busy.
-            if let Some(step) = view.steps.iter().find(|s| s.troubled()).filter(|_| !view.is_over()) {
-                (view.status, view.badge) = (step.status, step.badge);
-            }
+        counted(view)
+    }
+
+    /// Another runbook, as far as its text can be read.
+    fn child(&self, child: &Child, path: &StepPath, title: String) -> StepView {
+        let mut view = self.leaf("run", path, title, None);
+        if let Some(runbook) = self.sight.children.get(&child.runbook) {
+            view.steps = runbook.steps.iter().map(|step| self.step(step, &path.child(&step.id))).collect();
+            let verify = runbook.verify.as_ref();
+            view.steps.extend(verify.map(|v| self.verify(&v.look, &path.child("verify"))));
+        }
+        let inputs = self.sight.state.node(path).and_then(|n| n.child.clone());
+        view.input = inputs.map(Value::Object);
+        counted(view)
+    }
+
+    fn verify(&self, look: &Use, path: &StepPath) -> StepView {
+        let mut view = self.leaf("verify", path, "Is the symptom gone?".into(), Some(look));
+        if view.badge.tone == Tone::Busy {
+            view.badge = WAITING;
+        }
+        view
+    }
+
+    fn pause(&self, time: std::time::Duration, path: &StepPath, title: String) -> StepView {
+        let mut view = self.leaf("wait", path, title, None);
+        let node = self.sight.state.node(path).filter(|n| n.status == Status::Running);
+        if let Some(until) = node.and_then(|n| n.until) {
+            view.badge = WAITING;
+            view.waits_for = Some(until.format("%H:%M:%S UTC").to_string());
+        } else if node.is_none() {
+            let time = chrono::TimeDelta::from_std(time).unwrap_or_default();
+            view.waits_for = view.started_at.is_none().then(|| format!("{} have passed", words::span(time)));
         }
         view
     }
@@ -236,8 +274,9 @@ impl Tree<'_> {
         let waiting =
             call.and_then(|c| c.until.as_ref()).filter(|_| node.is_some_and(|n| n.status == Status::Running));
         let mut badge = badge(node.map(|n| n.status), ended);
+        let forecast = self.sight.forecast.and_then(|f| f.step(path)).copied();
         if waiting.is_some() {
-            badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
+            badge = WAITING;
         }
         let action = call.map(|c| c.action.clone());
         let input = node.and_then(|n| n.input.clone());
@@ -254,6 +293,7 @@ impl Tree<'_> {
             started_at: node.map(|n| n.started_at),
             ended_at: over_at,
             duration_s: node.map(|n| (over_at.unwrap_or(self.sight.now) - n.started_at).num_seconds()),
+            forecast,
             attempts: node.map(attempts).unwrap_or_default(),
             waits_for: waiting.map(waits_for),
             seen: node
@@ -288,12 +328,30 @@ impl Tree<'_> {
     }
 }
 
+const WAITING: Badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
+
+/// A step with steps inside: how many are done. One that waits for a person shows on the outside, too: nobody unfolds what
+/// looks busy.
+fn counted(mut view: StepView) -> StepView {
+    if !view.steps.is_empty() && view.started_at.is_some() {
+        let count = |of: fn(&StepView) -> bool| view.steps.iter().filter(|s| of(s)).count();
+        let done =
+            format!("{} of {} done", count(|s| matches!(s.status, "done" | "skipped")), view.steps.len());
+        let troubled = count(StepView::troubled);
+        view.progress = Some(if troubled > 0 { format!("{done}, {troubled} in trouble") } else { done });
+        if let Some(step) = view.steps.iter().find(|s| s.troubled()).filter(|_| !view.is_over()) {
+            (view.status, view.badge) = (step.status, step.badge);
+        }
+    }
+    view
+}
+
 fn attempts(node: &Node) -> Vec<Try> {
     let each = node.attempts.iter();
     each.map(|a| Try { number: a.number, at: a.at, ended_at: a.ended_at, error: a.error.clone() }).collect()
 }
 
-fn title(step: &Step) -> String {
+pub(super) fn title(step: &Step) -> String {
     step.title.clone().unwrap_or_else(|| step.id.replace('_', " "))
 }
 
@@ -326,6 +384,8 @@ fn how(how: &How) -> String {
 
 fn status_word(status: Option<Status>, ended: bool) -> &'static str {
     match status {
+        // What holds steps stays as it is when the run ends around it.
+        Some(Status::Running) if ended => "not finished",
         Some(status) => status.word(),
         None if ended => "not reached",
         None => "to come",
@@ -334,6 +394,7 @@ fn status_word(status: Option<Status>, ended: bool) -> &'static str {
 
 fn badge(status: Option<Status>, ended: bool) -> Badge {
     let (tone, icon, word) = match status {
+        Some(Status::Running) if ended => (Tone::Off, Icon::Cross, "Not finished"),
         Some(Status::Running) => (Tone::Busy, Icon::Play, "Running"),
         Some(Status::RetryLater(_)) => (Tone::Wait, Icon::Clock, "Retries soon"),
         Some(Status::Unclear) => (Tone::Wait, Icon::Question, "Checking"),
@@ -345,43 +406,4 @@ fn badge(status: Option<Status>, ended: bool) -> Badge {
         None => (Tone::Off, Icon::Dot, "To come"),
     };
     Badge { tone, icon, word }
-}
-
-/// A step as a runbook's page lists it.
-pub(crate) struct Outline {
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) why: Option<String>,
-    /// What it is, in words.
-    pub(crate) what: String,
-    pub(crate) one_way: bool,
-    pub(crate) undo: &'static str,
-    /// Inside how many `each`.
-    pub(crate) depth: usize,
-}
-
-pub(super) fn outline(steps: &[Step], depth: usize) -> Vec<Outline> {
-    let mut lines = Vec::new();
-    for step in steps {
-        let (what, inner) = match &step.body {
-            Body::Use(call) if call.until.is_some() => (format!("wait with {}", call.action), None),
-            Body::Use(call) => (call.action.clone(), None),
-            Body::Assert { that, .. } => (format!("guard: {}", that.source()), None),
-            Body::Value(_) => ("value".to_owned(), None),
-            Body::Approve(approve) => (format!("waits for {}", approve.approval), None),
-            Body::Each(each) => match &each.body {
-                EachBody::One(call) => (format!("{} for each of {}", call.action, each.items.source()), None),
-                EachBody::Steps(steps) => (format!("for each of {}", each.items.source()), Some(steps)),
-            },
-        };
-        let undo = match (step.finally, step.undo) {
-            (true, _) => "taken back at the end",
-            (false, true) => "can be taken back",
-            (false, false) => "",
-        };
-        let (id, title, why) = (step.id.clone(), title(step), step.why.clone());
-        lines.push(Outline { id, title, why, what, one_way: step.one_way, undo, depth });
-        lines.extend(inner.into_iter().flat_map(|steps| outline(steps, depth + 1)));
-    }
-    lines
 }

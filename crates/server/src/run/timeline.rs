@@ -88,6 +88,11 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
         Entry::Expanded { items, at_once, .. } => {
             (Tone::Off, Icon::Dot, format!("Found {} items, {at_once} at the same time", items.len()))
         }
+        Entry::Entered { runbook, .. } => (Tone::Busy, Icon::Play, format!("Began runbook {runbook}")),
+        Entry::Waiting { until, .. } => {
+            (Tone::Wait, Icon::Clock, format!("Waits until {}", until.format("%H:%M:%S")))
+        }
+        Entry::FailedInside { error, .. } => (Tone::Bad, Icon::Cross, format!("Failed: {}", error.message)),
         Entry::AttemptFailed { attempt, error, retry_at, .. } => {
             let at = retry_at.format("%H:%M:%S");
             (Tone::Warn, Icon::Alert, format!("Attempt {attempt} failed: {error}. Next one at {at}"))
@@ -157,6 +162,7 @@ fn closing(takeback: Takeback, then: &After) -> String {
 fn detail(entry: &Entry) -> Vec<(String, String)> {
     match entry {
         Entry::Requested { inputs, .. } => words::facts(&Value::Object(inputs.clone())),
+        Entry::Entered { inputs, .. } => words::facts(&Value::Object(inputs.clone())),
         Entry::Observed { output, .. } => words::facts(output),
         Entry::Intent { input, .. } => words::facts(input),
         Entry::OutcomeUnknown { facts, .. } | Entry::Failed { facts, .. } => words::facts(facts),

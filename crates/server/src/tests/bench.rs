@@ -63,6 +63,8 @@ pub(super) struct Lamp {
     pub(super) warm: bool,
     /// Refuses to be switched, with these words.
     pub(super) broken: Option<&'static str>,
+    /// So many calls get no answer.
+    pub(super) silent: u32,
     /// How often it was switched.
     pub(super) switched: u32,
 }
@@ -70,7 +72,8 @@ pub(super) struct Lamp {
 type Shared = Arc<Mutex<Lamp>>;
 
 struct Look(Shared);
-struct Set(Shared);
+/// `lamp.signal` is the same, only that nobody can tell afterwards whether it was seen.
+struct Set<const BLIND: bool>(Shared);
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -112,11 +115,11 @@ impl Observe for Look {
     }
 }
 
-impl Change for Set {
-    const NAME: &'static str = "lamp.set";
+impl<const BLIND: bool> Change for Set<BLIND> {
+    const NAME: &'static str = if BLIND { "lamp.signal" } else { "lamp.set" };
     const SUMMARY: &'static str = "Switch a lamp";
     const PERMISSIONS: &'static [&'static str] = &[];
-    const EFFECT: Effect = Effect::Idempotent;
+    const EFFECT: Effect = if BLIND { Effect::Blind } else { Effect::Idempotent };
     const UNDOABLE: bool = true;
     type Input = SetInput;
     type Facts = Seen;
@@ -127,7 +130,7 @@ impl Change for Set {
     }
 
     fn settled(&self, input: &SetInput, facts: &Seen) -> Option<Seen> {
-        (facts.on == input.on).then_some(Seen { on: facts.on, warm: facts.warm })
+        (!BLIND && facts.on == input.on).then_some(Seen { on: facts.on, warm: facts.warm })
     }
 
     fn plan(&self, input: &SetInput, facts: &Seen) -> Result<Vec<ObjectChange>, ActionError> {
@@ -157,6 +160,10 @@ impl Change for Set {
         let mut lamp = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(words) = lamp.broken {
             return Err(ActionError::refused("broken", words).remedy("mend it"));
+        }
+        if lamp.silent > 0 {
+            lamp.silent -= 1;
+            return Err(ActionError::new(domain::action::ErrorClass::Unknown, "lost", "there was no answer"));
         }
         lamp.on = input.on;
         lamp.switched += 1;
@@ -217,6 +224,11 @@ pub(super) struct Person<'a> {
 
 impl Bench {
     pub(super) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With other runbooks (name and text) on the shelf.
+    pub(super) async fn with(more: &[(&str, &str)]) -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
         let limited = SWITCH.replace("switch-lamp", "switch-lamp-limited").replace(
             "steps:",
@@ -233,9 +245,14 @@ impl Bench {
             ("switch-lamp-severe.yaml".to_owned(), severe),
             ("broken.yaml".to_owned(), broken),
         ];
+        let more = more.iter().map(|(name, text)| (format!("{name}.yaml"), (*text).to_owned()));
+        let files: Vec<_> = files.into_iter().chain(more).collect();
         let db = TestDb::new().await.unwrap();
         let lamp = Shared::default();
-        let registry = Registry::default().observing(Look(lamp.clone())).changing(Set(lamp.clone()));
+        let registry = Registry::default()
+            .observing(Look(lamp.clone()))
+            .changing(Set::<false>(lamp.clone()))
+            .changing(Set::<true>(lamp.clone()));
         let clock = ScaledClock::set(DateTime::from_timestamp(1_715_090_400, 0).unwrap(), 100.0);
         let library = Library::open(files, &registry);
         for name in ["switch-lamp", "switch-lamp-high", "switch-lamp-limited", "switch-lamp-severe"] {

@@ -5,7 +5,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::plan::{Plan, PlannedOutcome, Verdict};
+use domain::plan::{Comparison, DeviationKind, Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, StepPath, Takeback};
 use serde::Deserialize;
 use store::pages::{RunFilter, RunRow};
@@ -159,6 +159,7 @@ struct Page {
     gate: GateView,
     decisions: Vec<Decision>,
     plan: Option<Plan>,
+    comparison: Option<Comparison>,
 }
 
 impl Page {
@@ -202,9 +203,9 @@ pub(crate) async fn page(
     let by = visitor.actor();
     let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state, &by) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
-    let plan = run.plan();
+    let (plan, comparison) = (run.plan(), run.comparison.clone());
     let (gate, decisions) = (run.gate(&by), run.decisions(&by));
-    let page = Page { frame, plan, told, choices, gate, decisions, tab: show.tab, run };
+    let page = Page { frame, plan, comparison, told, choices, gate, decisions, tab: show.tab, run };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 
@@ -233,6 +234,7 @@ impl AskForm {
             "resume" => Ask::Resume,
             "retry" => Ask::Retry { step: step() },
             "skip" => Ask::Skip { step: step(), reason },
+            "did_not_happen" => Ask::DidNotHappen { step: step(), reason },
             "mark_done" => Ask::MarkDone { step: step(), reason, output: serde_json::Value::Null },
             "approve" => {
                 let plan_hash = Some(self.plan_hash.clone()).filter(|hash| !hash.is_empty());

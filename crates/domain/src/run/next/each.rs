@@ -1,14 +1,14 @@
-//! `each`: the items, how many at the same time, and what comes of them.
+//! `each`: the items, how many at the same time, how many may fail, and what comes of them.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
 use super::expression;
-use super::walk::{Walk, Walker, undo_of};
+use super::walk::{Otherwise, Walk, Walker, undo_of};
 use crate::action::ActionError;
-use crate::run::{Item, StepPath};
-use crate::runbook::{Each, EachBody, Scope, Step};
+use crate::run::{Item, Node, Status, StepPath};
+use crate::runbook::{Each, EachBody, Scope, Step, Template};
 
 impl Walker<'_> {
     pub(super) fn items(
@@ -16,77 +16,92 @@ impl Walker<'_> {
         step: &Step,
         each: &Each,
         path: &StepPath,
-        items: &[Item],
-        at_once: usize,
+        node: &Node,
         scope: &Scope,
+        otherwise: Otherwise,
     ) -> Walk {
-        let begun: HashSet<_> = items.iter().filter(|i| self.begun(path, i)).map(|i| &i.key).collect();
-        let mut outputs = Vec::with_capacity(items.len());
-        let (mut complete, mut active) = (0, 0);
+        let items = node.items.as_deref().unwrap_or_default();
+        let stop_after = node.stop_after.or((otherwise == Otherwise::FailAround).then_some(1));
+        let mark = self.failed.len();
+        let begun: HashSet<_> =
+            items.iter().filter(|i| self.state.has_begun(&path.item(&i.key))).map(|i| &i.key).collect();
+        let (mut complete, mut active, mut failed) = (0, 0, Vec::new());
         // Those under way first, so that free places go to the next in line, never past them.
         for item in items.iter().filter(|i| begun.contains(&i.key)) {
-            match self.item(step, each, path, item, scope) {
+            match self.item(step, each, path, item, scope, stop_after.is_some()) {
                 Walk::Complete => complete += 1,
                 Walk::Blocked => active += 1,
+                Walk::Failed => failed.push(item.key.as_str()),
             }
         }
+        let because = self.failed.split_off(mark);
+        let stopped = stop_after.is_some_and(|most| failed.len() >= most);
         for item in items.iter().filter(|i| !begun.contains(&i.key)) {
-            if active >= at_once || self.state.paused().is_some() {
+            if stopped || active >= node.at_once || self.state.paused().is_some() {
                 break;
             }
             active += 1;
-            self.item(step, each, path, item, scope);
+            self.item(step, each, path, item, scope, stop_after.is_some());
         }
-        if complete < items.len() || !self.moves.record.is_empty() {
+        if active > 0 || !self.moves.record.is_empty() {
             return Walk::Blocked;
         }
-        for item in items {
-            outputs.push(self.output(each, path, item));
+        if stopped {
+            let what = format!("{} of {} items failed", failed.len(), items.len());
+            return self.fail_inside(path, &what, because);
         }
-        self.reasoned(path, Value::Array(outputs))
+        if complete + failed.len() < items.len() {
+            return Walk::Blocked;
+        }
+        let outputs = items.iter().map(|item| self.output(each, path, item)).collect();
+        self.reasoned(path, outputs)
     }
 
-    fn item(&mut self, step: &Step, each: &Each, path: &StepPath, item: &Item, scope: &Scope) -> Walk {
+    /// `counted`: a failed item is one of those that `stop_after` counts.
+    fn item(
+        &mut self,
+        step: &Step,
+        each: &Each,
+        path: &StepPath,
+        item: &Item,
+        scope: &Scope,
+        counted: bool,
+    ) -> Walk {
         let at = path.item(&item.key);
         let mut scope = scope.with_item(item.value.clone());
+        let otherwise = if counted { Otherwise::FailAround } else { Otherwise::Pause };
         match &each.body {
-            EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope),
-            EachBody::One(call) => {
-                let node = self.state.node(&at);
-                match node {
-                    Some(node) if node.status.is_over() => self.over(step, &at, node),
-                    _ => {
-                        self.go(call, &at, node, &scope, undo_of(step));
-                        Walk::Blocked
-                    }
+            EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope, otherwise),
+            EachBody::One(call) => match self.state.node(&at) {
+                // With `stop_after`, `on_failure` is what becomes of the whole step.
+                Some(node) if node.status == Status::Failed && each.stop_after.is_some() => {
+                    self.failed.push(at);
+                    Walk::Failed
                 }
-            }
+                Some(node) if node.status.is_over() => self.over(step, &at, node, otherwise),
+                node => {
+                    self.go(call, &at, node, &scope, undo_of(step));
+                    Walk::Blocked
+                }
+            },
         }
-    }
-
-    fn begun(&self, path: &StepPath, item: &Item) -> bool {
-        let at = path.item(&item.key);
-        let inside = at.child("");
-        self.state.node(&at).is_some()
-            || self.state.nodes().any(|(p, _)| p.as_str().starts_with(inside.as_str()))
     }
 
     fn output(&self, each: &Each, path: &StepPath, item: &Item) -> Value {
         let at = path.item(&item.key);
-        let of = |path: &StepPath| self.state.node(path).map_or(Value::Null, |n| n.output.clone());
         match &each.body {
-            EachBody::One(_) => of(&at),
+            EachBody::One(_) => self.output_of(&at),
             EachBody::Steps(steps) => {
                 let mut outputs = Map::from_iter([("key".to_owned(), Value::from(item.key.clone()))]);
-                outputs.extend(steps.iter().map(|s| (s.id.clone(), of(&at.child(&s.id)))));
+                outputs.extend(steps.iter().map(|s| (s.id.clone(), self.output_of(&at.child(&s.id)))));
                 Value::Object(outputs)
             }
         }
     }
 }
 
-/// The items of an `each` with their keys, and how many at the same time.
-pub(super) fn expand(each: &Each, scope: &Scope) -> Result<(Vec<Item>, usize), ActionError> {
+/// The items of an `each` with their keys, how many at the same time, and how many failed ones are too many.
+pub fn expand(each: &Each, scope: &Scope) -> Result<(Vec<Item>, usize, Option<usize>), ActionError> {
     let Value::Array(values) = each.items.eval(scope).map_err(|e| expression(&e))? else {
         return Err(ActionError::refused("not_a_list", format!("`{}` is not a list", each.items.source())));
     };
@@ -112,18 +127,20 @@ pub(super) fn expand(each: &Each, scope: &Scope) -> Result<(Vec<Item>, usize), A
         }
         items.push(Item { key, value });
     }
-    let at_once = each.at_once.eval(scope).map_err(|e| expression(&e))?;
-    let at_once = amount(&at_once, items.len()).ok_or_else(|| {
-        ActionError::refused(
-            "at_once",
-            format!("`at_once` is {at_once}; write a number from 1, or a percentage up to 100%"),
-        )
-    })?;
-    Ok((items, at_once))
+    let count = |name: &str, template: &Template, share: fn(f64) -> f64| {
+        let value = template.eval(scope).map_err(|e| expression(&e))?;
+        amount(&value, items.len(), share).ok_or_else(|| {
+            let message = format!("`{name}` is {value}; write a number from 1, or a percentage up to 100%");
+            ActionError::refused(name, message)
+        })
+    };
+    let at_once = count("at_once", &each.at_once, f64::ceil)?;
+    let stop_after = each.stop_after.as_ref().map(|t| count("stop_after", t, f64::floor)).transpose()?;
+    Ok((items, at_once, stop_after))
 }
 
-/// A number, or a percentage of `all`, rounded up to at least one.
-fn amount(value: &Value, all: usize) -> Option<usize> {
+/// A number, or a percentage of `all`, rounded, and at least one.
+fn amount(value: &Value, all: usize, round: fn(f64) -> f64) -> Option<usize> {
     match value {
         Value::Number(n) => n.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
         Value::String(text) => {
@@ -131,7 +148,7 @@ fn amount(value: &Value, all: usize) -> Option<usize> {
             if !(percent > 0.0 && percent <= 100.0) {
                 return None;
             }
-            let share = (all as f64 * percent / 100.0).ceil();
+            let share = round(all as f64 * percent / 100.0);
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

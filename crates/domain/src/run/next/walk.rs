@@ -1,14 +1,15 @@
 //! The walk over the steps: what each of them needs now, given where it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::each::expand;
-use super::{Finally, Moves, Perform, Program, Watch, expression, scope_before_verify, text};
+use super::{Finally, Moves, Perform, Program, Watch, delta, expression, scope_before_verify, text};
 use crate::Timestamp;
 use crate::action::{ActionError, Effect};
-use crate::run::{After, Entry, How, Node, Outcome, Phase, State, Status, StepPath, Takeback};
+use crate::run::{After, Entry, How, Item, Node, Outcome, Phase, State, Status, StepPath, Takeback, Undo};
 use crate::runbook::{Body, OnFailure, Retry, Scope, Slot, Step, Template, Use};
 
 /// The code of a look that saw somebody else at work on the object, before this run had changed anything: a guard that
@@ -16,9 +17,21 @@ use crate::runbook::{Body, OnFailure, Retry, Scope, Slot, Step, Template, Use};
 pub const FOREIGN_WORK: &str = "foreign_work";
 
 /// Whether the run may pass a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum Walk {
     Complete,
     Blocked,
+    /// It failed, said nothing of what then, and the step around it has an answer.
+    Failed,
+}
+
+/// What a failed step does that says nothing itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// The run waits for a person.
+    Pause,
+    /// The step around it fails.
+    FailAround,
 }
 
 pub(in crate::run) struct Walker<'a> {
@@ -26,11 +39,15 @@ pub(in crate::run) struct Walker<'a> {
     pub(in crate::run) state: &'a State,
     pub(in crate::run) now: Timestamp,
     pub(in crate::run) moves: Moves,
+    /// The steps because of which the one around them fails.
+    pub(super) failed: Vec<StepPath>,
+    /// A failed step ends the run: how.
+    ending: Option<(Takeback, After)>,
 }
 
 impl<'a> Walker<'a> {
     pub(super) fn new(program: &'a Program, state: &'a State, now: Timestamp) -> Self {
-        Self { program, state, now, moves: Moves::default() }
+        Self { program, state, now, moves: Moves::default(), failed: Vec::new(), ending: None }
     }
 
     pub(super) fn moves(self) -> Moves {
@@ -40,7 +57,12 @@ impl<'a> Walker<'a> {
     pub(super) fn forward(&mut self) {
         let mut scope = self.program.scope();
         let runbook = Arc::clone(&self.program.runbook);
-        if let Walk::Complete = self.steps(&runbook.steps, None, &mut scope) {
+        let walk = self.steps(&runbook.steps, None, &mut scope, Otherwise::Pause);
+        if let Some((takeback, then)) = self.ending.take() {
+            // Nothing new beside it, however far the others are.
+            self.moves = Moves::default();
+            self.close(takeback, then);
+        } else if walk == Walk::Complete {
             let then = match runbook.verify {
                 Some(_) => After::Verify,
                 None => After::End { outcome: Outcome::Succeeded, message: "All steps are done.".into() },
@@ -69,7 +91,9 @@ impl<'a> Walker<'a> {
             return;
         }
         for (step, node) in self.state.nodes() {
-            if matches!(node.status, Status::Running | Status::RetryLater(_)) && node.items.is_none() {
+            let open = matches!(node.status, Status::Running | Status::RetryLater(_));
+            // What holds steps is as they are; what takes back goes on in closing.
+            if open && !node.is_around() && !step.is_undo() {
                 self.record(Entry::Skipped { step: step.clone(), why: "the run is ending".into() });
             }
         }
@@ -80,18 +104,25 @@ impl<'a> Walker<'a> {
         if self.state.held().is_some() {
             return;
         }
-        for (step, undo) in self.state.takebacks(takeback) {
+        if !self.taken_back(&self.state.takebacks(takeback)) {
+            return;
+        }
+        if let After::End { outcome, message } = then {
+            self.record(Entry::Ended { outcome: *outcome, message: message.clone() });
+        }
+    }
+
+    /// Takes back, one after the other. True when all is.
+    pub(super) fn taken_back(&mut self, takebacks: &[(&StepPath, &Undo)]) -> bool {
+        for (step, undo) in takebacks {
             let path = step.undo();
             match self.state.node(&path) {
                 // What is gone needs no taking back: a host that was paused, and then terminated.
                 Some(node) if node.status == Status::Failed && node.is_gone() => {}
                 Some(node) if node.status == Status::Failed => {
-                    if !self.state.blocked().any(|(blocked, _)| *blocked == path) {
-                        let why = node.error.as_ref().map_or_else(String::new, ToString::to_string);
-                        let why = format!("{step} could not be taken back: {why}");
-                        self.record(Entry::Paused { step: Some(path), why });
-                    }
-                    return;
+                    let why = node.error.as_ref().map_or_else(String::new, ToString::to_string);
+                    self.pause_at(&path, format!("{step} could not be taken back: {why}"));
+                    return false;
                 }
                 Some(node) if node.status.is_over() => {}
                 node => {
@@ -102,13 +133,11 @@ impl<'a> Walker<'a> {
                         retry: Retry::default(),
                     };
                     self.go(&call, &path, node, &self.program.scope(), None);
-                    return;
+                    return false;
                 }
             }
         }
-        if let After::End { outcome, message } = then {
-            self.record(Entry::Ended { outcome: *outcome, message: message.clone() });
-        }
+        true
     }
 
     pub(super) fn verifying(&mut self) {
@@ -134,25 +163,42 @@ impl<'a> Walker<'a> {
         }
     }
 
-    pub(super) fn steps(&mut self, steps: &[Step], item: Option<&StepPath>, scope: &mut Scope) -> Walk {
+    pub(super) fn steps(
+        &mut self,
+        steps: &[Step],
+        inside: Option<&StepPath>,
+        scope: &mut Scope,
+        otherwise: Otherwise,
+    ) -> Walk {
         for step in steps {
-            let path = item.map_or_else(|| StepPath::top(&step.id), |item| item.child(&step.id));
-            if let Walk::Blocked = self.step(step, &path, scope) {
-                return Walk::Blocked;
+            let path = inside.map_or_else(|| StepPath::top(&step.id), |inside| inside.child(&step.id));
+            match self.step(step, &path, scope, otherwise) {
+                Walk::Complete => {}
+                stopped => return stopped,
             }
-            let output = self.state.node(&path).map_or(Value::Null, |n| n.output.clone());
-            scope.steps.insert(step.id.clone(), Slot::Known(output));
+            scope.steps.insert(step.id.clone(), Slot::Known(self.output_of(&path)));
         }
         Walk::Complete
     }
 
-    pub(super) fn step(&mut self, step: &Step, path: &StepPath, scope: &Scope) -> Walk {
+    /// What later steps read of a step.
+    pub(super) fn output_of(&self, path: &StepPath) -> Value {
+        self.state.node(path).map_or(Value::Null, |n| n.output.clone())
+    }
+
+    fn step(&mut self, step: &Step, path: &StepPath, scope: &Scope, otherwise: Otherwise) -> Walk {
         let node = self.state.node(path);
         if let Some(node) = node.filter(|n| n.status.is_over()) {
-            return self.over(step, path, node);
+            return self.over(step, path, node, otherwise);
         }
-        if let (Body::Each(each), Some(items)) = (&step.body, node.and_then(|n| n.items.as_ref())) {
-            return self.items(step, each, path, items, node.map_or(1, |n| n.at_once), scope);
+        match (node, &step.body) {
+            (Some(node), Body::Each(each)) => return self.items(step, each, path, node, scope, otherwise),
+            (Some(_), Body::Together(branches)) => {
+                return self.branches(step, branches, path, scope, otherwise);
+            }
+            (Some(node), Body::Run(child)) => return self.child(step, child, path, node, otherwise),
+            (Some(node), Body::Wait(time)) => return self.waiting(path, node, *time),
+            _ => {}
         }
         if node.is_none() {
             if self.state.paused().is_some() {
@@ -186,38 +232,71 @@ impl<'a> Walker<'a> {
                 Err(e) => self.fail(path, expression(&e), Value::Null),
             },
             Body::Each(each) => match expand(each, scope) {
-                Ok((items, at_once)) => self.record(Entry::Expanded { step: path.clone(), items, at_once }),
+                Ok((items, at_once, stop_after)) => {
+                    self.record(Entry::Expanded { step: path.clone(), items, at_once, stop_after })
+                }
                 Err(error) => self.fail(path, error, Value::Null),
             },
+            Body::Together(branches) => {
+                let item = |name: &String| Item { key: name.clone(), value: Value::Null };
+                let items: Vec<_> = branches.iter().map(|b| item(&b.name)).collect();
+                let at_once = items.len();
+                self.record(Entry::Expanded { step: path.clone(), items, at_once, stop_after: None })
+            }
+            Body::Run(child) => self.enter(child, path, scope),
+            Body::Wait(time) => {
+                let until = self.now + delta(*time);
+                self.record(Entry::Waiting { step: path.clone(), until })
+            }
+        }
+    }
+
+    fn waiting(&mut self, path: &StepPath, node: &Node, time: Duration) -> Walk {
+        match node.until {
+            Some(until) if self.now < until => {
+                self.wake(until);
+                Walk::Blocked
+            }
+            _ => self.reasoned(path, Value::from(time.as_secs())),
         }
     }
 
     /// A step that is over: done and skipped ones let the run pass, failed ones do what the runbook says.
-    pub(super) fn over(&mut self, step: &Step, path: &StepPath, node: &Node) -> Walk {
+    pub(super) fn over(&mut self, step: &Step, path: &StepPath, node: &Node, otherwise: Otherwise) -> Walk {
         if node.status != Status::Failed {
             return Walk::Complete;
         }
         let why = node.error.as_ref().map_or_else(|| "failed".into(), |e| e.message.clone());
         let foreign = node.error.as_ref().is_some_and(|e| e.code == FOREIGN_WORK);
         let guard = foreign || matches!(step.body, Body::Assert { .. });
-        match step.on_failure {
-            Some(OnFailure::Continue) => return Walk::Complete,
-            Some(OnFailure::Fail) => {
-                self.close(Takeback::Finally, After::End { outcome: Outcome::Failed, message: why });
+        match (step.on_failure, otherwise) {
+            (Some(OnFailure::Continue), _) => return Walk::Complete,
+            (Some(OnFailure::Fail), _) => {
+                self.end(Takeback::Finally, Outcome::Failed, why);
             }
-            Some(OnFailure::Undo) => {
-                self.close(Takeback::All, After::End { outcome: Outcome::Undone, message: why });
+            (Some(OnFailure::Undo), _) => {
+                self.end(Takeback::All, Outcome::Undone, why);
             }
-            None if guard && !self.state.has_changed_anything() => {
-                self.close(Takeback::Finally, After::End { outcome: Outcome::Refused, message: why });
+            (None, Otherwise::FailAround) => {
+                self.failed.push(path.clone());
+                return Walk::Failed;
             }
-            None | Some(OnFailure::Pause) => {
-                if !self.state.blocked().any(|(blocked, _)| blocked == path) {
-                    self.record(Entry::Paused { step: Some(path.clone()), why });
-                }
+            (None, Otherwise::Pause) if guard && !self.state.has_changed_anything() => {
+                self.end(Takeback::Finally, Outcome::Refused, why);
             }
+            (None | Some(OnFailure::Pause), _) => self.pause_at(path, why),
         }
         Walk::Blocked
+    }
+
+    fn end(&mut self, takeback: Takeback, outcome: Outcome, message: String) {
+        self.ending.get_or_insert((takeback, After::End { outcome, message }));
+    }
+
+    pub(super) fn pause_at(&mut self, path: &StepPath, why: String) {
+        if !self.state.blocked().any(|(blocked, _)| blocked == path) {
+            self.record(Entry::Paused { step: Some(path.clone()), why });
+        }
     }
 
     /// Sets an action going, or on.
@@ -234,11 +313,8 @@ impl<'a> Walker<'a> {
             Some((_, Status::RetryLater(at))) if self.now < at => return self.wake(at),
             Some((node, Status::Running)) if node.intent.is_some() => return,
             Some((_, Status::OutcomeUnknown)) => {
-                if !self.state.blocked().any(|(blocked, _)| blocked == path) {
-                    let why = "nobody but a person can tell whether the call took effect".into();
-                    self.record(Entry::Paused { step: Some(path.clone()), why });
-                }
-                return;
+                return self
+                    .pause_at(path, "nobody but a person can tell whether the call took effect".into());
             }
             _ => {}
         }

@@ -55,14 +55,32 @@ impl State {
                 }
                 _ => return refuse("the step is not looking"),
             },
-            Entry::Expanded { step, items, at_once } => {
-                if self.nodes.contains_key(step) {
-                    return refuse("the step has its items already");
-                }
+            Entry::Expanded { step, .. } | Entry::Entered { step, .. } | Entry::Waiting { step, .. }
+                if self.nodes.contains_key(step) =>
+            {
+                return refuse("the step has begun already");
+            }
+            Entry::Expanded { step, items, at_once, stop_after } => {
                 let node = self.node_mut(step, at);
                 node.items = Some(items.clone());
                 node.at_once = *at_once;
+                node.stop_after = *stop_after;
             }
+            Entry::Entered { step, runbook, inputs } => {
+                if !self.children.contains_key(runbook) {
+                    return refuse("the run is not pinned to a text of that runbook");
+                }
+                self.node_mut(step, at).child = Some(inputs.clone());
+            }
+            Entry::Waiting { step, until } => self.node_mut(step, at).until = Some(*until),
+            Entry::FailedInside { step, steps, error } => match self.nodes.get_mut(step) {
+                Some(node) if !node.status.is_over() && node.is_around() => {
+                    node.finish(Status::Failed, at);
+                    node.error = Some(error.clone());
+                    node.because.clone_from(steps);
+                }
+                _ => return refuse("the step has no steps inside that are under way"),
+            },
             Entry::Done { step, output, how } => {
                 if self.nodes.get(step).is_some_and(|n| n.status.is_over()) {
                     return refuse("the step is over");
@@ -203,21 +221,7 @@ impl State {
                 self.held = Some(Pause { step: None, why: format!("paused by {by}{why}"), at });
             }
             Ask::Resume => self.held = None,
-            Ask::Retry { step } => {
-                self.blocked.remove(step);
-                if let Some(node) = self.nodes.get_mut(step) {
-                    node.ended_at = None;
-                    node.error = None;
-                    node.facts = None;
-                    if node.attempts.is_empty() && node.items.is_none() {
-                        // A guard, or an `each` whose list could not be told: it is simply worked out again.
-                        self.nodes.remove(step);
-                        self.order.retain(|p| p != step);
-                    } else {
-                        node.status = Status::RetryLater(at);
-                    }
-                }
-            }
+            Ask::Retry { step } | Ask::DidNotHappen { step, .. } => self.reopen(step, at),
             Ask::Skip { step, reason } => {
                 self.blocked.remove(step);
                 if let Some(node) = self.nodes.get_mut(step) {
@@ -241,8 +245,35 @@ impl State {
         }
     }
 
+    /// A failed step goes on where it stopped; one that failed because of steps inside it, with those.
+    fn reopen(&mut self, step: &StepPath, at: Timestamp) {
+        self.blocked.remove(step);
+        let Some(node) = self.nodes.get_mut(step) else { return };
+        node.ended_at = None;
+        node.error = None;
+        node.facts = None;
+        if node.is_around() {
+            node.status = Status::Running;
+            for inside in std::mem::take(&mut node.because) {
+                // A person may have left one of them out in the meantime.
+                if self.nodes.get(&inside).is_some_and(|n| n.status == Status::Failed) {
+                    self.reopen(&inside, at);
+                }
+            }
+        } else if node.attempts.is_empty() {
+            // A guard, or a list that could not be told: it is simply worked out again.
+            self.nodes.remove(step);
+            self.order.retain(|p| p != step);
+        } else {
+            node.status = Status::RetryLater(at);
+        }
+    }
+
     /// Opens attempt `attempt` of a step.
     fn open(&mut self, step: &StepPath, attempt: u32, at: Timestamp) -> Result<&mut Node, String> {
+        if !self.is_due(step) {
+            return Err("the run is past that step".into());
+        }
         if let Some(node) = self.nodes.get(step) {
             if node.status.is_over() {
                 return Err("the step is over".into());

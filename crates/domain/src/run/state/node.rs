@@ -1,10 +1,10 @@
 //! One step of a run: its status, its attempts, what it announced and what came of it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Timestamp;
 use crate::action::{ActionError, Effect, ErrorClass};
-use crate::run::{How, Item, Undo};
+use crate::run::{How, Item, StepPath, Undo};
 
 /// Where a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +102,18 @@ pub struct Node {
     pub skipped: Option<String>,
     /// The last announced change.
     pub intent: Option<Intent>,
-    /// Items of an `each`.
+    /// Items of an `each`, branches of a `together`.
     pub items: Option<Vec<Item>>,
     /// How many items at the same time.
     pub at_once: usize,
+    /// So many failed items are too many.
+    pub stop_after: Option<usize>,
+    /// The inputs of the runbook that a `run` began.
+    pub child: Option<Map<String, Value>>,
+    /// When a `wait` is over.
+    pub until: Option<Timestamp>,
+    /// The steps inside because of which it failed.
+    pub because: Vec<StepPath>,
 }
 
 impl Node {
@@ -125,6 +133,10 @@ impl Node {
             intent: None,
             items: None,
             at_once: 0,
+            stop_after: None,
+            child: None,
+            until: None,
+            because: Vec::new(),
         }
     }
 
@@ -138,6 +150,17 @@ impl Node {
     /// Did it find that its object is not there any more?
     pub fn is_gone(&self) -> bool {
         self.error.as_ref().is_some_and(|e| e.class == ErrorClass::Gone)
+    }
+
+    /// Was a change of it made: answered, found done, or a person says so?
+    pub fn was_made(&self) -> bool {
+        self.intent.is_some()
+            && matches!(self.how, Some(How::Called { .. } | How::FoundDone | How::MarkedDone { .. }))
+    }
+
+    /// Does it hold other steps?
+    pub fn is_around(&self) -> bool {
+        self.items.is_some() || self.child.is_some()
     }
 
     /// A change was announced and its outcome is not settled.

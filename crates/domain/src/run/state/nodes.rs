@@ -32,6 +32,16 @@ impl Nodes {
         Arc::make_mut(self.0.entry(step.clone()).or_insert_with(|| Arc::new(Node::new(at))))
     }
 
+    /// Is it there, or a step inside it?
+    pub(super) fn has_begun(&self, step: &StepPath) -> bool {
+        let mut with_it = self
+            .0
+            .range(step..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.as_str().starts_with(step.as_str()));
+        with_it.any(|path| path == step || path.is_inside(step))
+    }
+
     pub(super) fn contains_key(&self, step: &StepPath) -> bool {
         self.0.contains_key(step)
     }

@@ -6,7 +6,7 @@ use super::shape::Shape;
 use crate::runbook::expr::path::Path;
 use crate::runbook::scope::listed;
 use crate::runbook::suggest::suggest;
-use crate::runbook::{Body, EachBody, Runbook, Step};
+use crate::runbook::{Runbook, Step};
 
 /// The names at a place.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub(super) struct Names {
     steps: Vec<(String, Shape)>,
     /// Steps that are not: the one at this place, and those that come later.
     ahead: Vec<(String, Ahead)>,
-    /// Steps inside of an `each`, and which.
-    inside: BTreeMap<String, String>,
+    /// Steps inside of an `each` or `together`: of which and what that means, and how they are named from outside.
+    inside: BTreeMap<String, (String, String)>,
     /// Inside of `each`.
     item: Option<Shape>,
     /// Inside of `until` and `give_up_if`.
@@ -134,10 +134,7 @@ impl Names {
                 format!("step `{id}` comes later, so it has no output yet"),
                 format!("move `{id}` before this step"),
             ),
-            (None, Some(each)) => {
-                let remedy = format!("of all items, it is `steps.{each}.map(x, x.{id})`");
-                (format!("step `{id}` is inside of `{each}`, so there is one for each item"), remedy)
-            }
+            (None, Some((why, remedy))) => (format!("step `{id}` is inside of {why}"), remedy.clone()),
             (None, None) => {
                 let known = self.steps.iter().map(|(name, _)| name);
                 let remedy =
@@ -153,12 +150,24 @@ impl Names {
     }
 }
 
-fn collect_inside(steps: &[Step], inside: &mut BTreeMap<String, String>) {
+fn collect_inside(steps: &[Step], inside: &mut BTreeMap<String, (String, String)>) {
     for step in steps {
-        if let Body::Each(each) = &step.body
-            && let EachBody::Steps(inner) = &each.body
-        {
-            inside.extend(inner.iter().map(|s| (s.id.clone(), step.id.clone())));
+        for (branch, inner) in step.inside() {
+            let around = &step.id;
+            inside.extend(inner.iter().map(|s| {
+                let id = &s.id;
+                let told = match branch {
+                    None => (
+                        format!("`{around}`, so there is one for each item"),
+                        format!("of all items, it is `steps.{around}.map(x, x.{id})`"),
+                    ),
+                    Some(branch) => (
+                        format!("a branch of `{around}`, so it is not known by this name outside of it"),
+                        format!("once `{around}` is done, it is `steps.{around}.{branch}.{id}`"),
+                    ),
+                };
+                (id.clone(), told)
+            }));
             collect_inside(inner, inside);
         }
     }

@@ -1,15 +1,12 @@
 //! Steps: one body each, and the modifiers that fit it.
 
-use serde_json::Value;
 use std::time::Duration;
 
 use super::field::{Fields, identifier};
 use super::{Decoder, if_given};
 use crate::runbook::diagnostic::{Diagnostic, Pos};
 use crate::runbook::yaml::{Data, Entry, Node};
-use crate::runbook::{
-    Body, Each, EachBody, GiveUp, OnFailure, OnTimeout, Retry, Step, Template, Until, Use, template,
-};
+use crate::runbook::{Body, GiveUp, OnFailure, OnTimeout, Retry, Step, Template, Until, Use, template};
 
 const KEYS: &[&str] = &[
     "id",
@@ -31,15 +28,21 @@ const KEYS: &[&str] = &[
     "message",
     "each",
     "at_once",
+    "stop_after",
     "steps",
     "value",
+    "together",
+    "run",
+    "wait",
     "undo",
     "finally",
     "one_way",
     "on_failure",
 ];
+/// The keys that make a step what it is.
+const BODIES: [&str; 8] = ["each", "use", "assert", "approve", "value", "together", "run", "wait"];
 const ALWAYS: &[&str] = &["id", "title", "why", "if", "on_failure"];
-const WITH_USE: &[&str] = &[
+pub(super) const WITH_USE: &[&str] = &[
     "use",
     "with",
     "until",
@@ -131,6 +134,11 @@ impl Decoder {
             self.wrong(entry.value.pos, format!("`{id}` cannot be the id of a step"), remedy);
             return None;
         }
+        if id == "verify" {
+            let what = "`verify` cannot be the id of a step: the final check is known by it";
+            self.wrong(entry.value.pos, what, "give the step another id");
+            return None;
+        }
         Some((id, entry.value.pos))
     }
 
@@ -150,20 +158,24 @@ impl Decoder {
                 around.push((&id.text, *pos));
             }
         }
-        for inner in steps.iter().filter_map(|step| step.get("steps")) {
-            self.unique(inner, around);
+        for step in steps {
+            let branches = step.get("together").into_iter().flat_map(|branches| match &branches.data {
+                Data::Record(branches) => branches.iter().map(|b| &b.value).collect(),
+                _ => Vec::new(),
+            });
+            for inner in step.get("steps").into_iter().chain(branches) {
+                self.unique(inner, around);
+            }
         }
         around.truncate(outside);
     }
 
     fn body(&mut self, fields: &Fields<'_>) -> Option<(Body, Pos)> {
-        let bodies: Vec<&Entry> = ["each", "use", "assert", "approve", "value"]
-            .into_iter()
-            .filter_map(|key| fields.get(key))
-            .collect();
+        let bodies: Vec<&Entry> = BODIES.into_iter().filter_map(|key| fields.get(key)).collect();
         match bodies.as_slice() {
             [] => {
-                let remedy = "add one of `use:` (an action), `assert:` (a guard), `approve:` (others must agree), `each:` (for every item) or `value:`";
+                let remedy = "add one of `use:` (an action), `assert:` (a guard), `approve:` (others must agree), `each:` (for every item), `together:` (branches), \
+                              `run:` (another runbook), `wait:` (a duration) or `value:`";
                 self.wrong(fields.pos, "the step does nothing", remedy);
                 None
             }
@@ -199,6 +211,18 @@ impl Decoder {
                     self.fits(fields, "approve", &["approve", "message"]);
                     Some((Body::Approve(self.approve(fields, only)?), only.value.pos))
                 }
+                "together" => {
+                    self.fits(fields, "together", &["together"]);
+                    Some((Body::Together(self.together(&only.value)?), only.pos))
+                }
+                "run" => {
+                    self.fits(fields, "run", &["run", "with"]);
+                    Some((Body::Run(self.child(fields, only)?), only.value.pos))
+                }
+                "wait" => {
+                    self.fits(fields, "wait", &["wait"]);
+                    Some((Body::Wait(self.duration(&only.value)?), only.value.pos))
+                }
                 _ => {
                     self.fits(fields, "value", &["value"]);
                     Some((Body::Value(self.template(&only.value)?), only.value.pos))
@@ -208,7 +232,7 @@ impl Decoder {
     }
 
     /// Notes the keys that have no meaning with this body.
-    fn fits(&mut self, fields: &Fields<'_>, body: &str, allowed: &[&str]) {
+    pub(super) fn fits(&mut self, fields: &Fields<'_>, body: &str, allowed: &[&str]) {
         for entry in fields.iter() {
             let key = entry.key.as_str();
             if KEYS.contains(&key) && !ALWAYS.contains(&key) && !allowed.contains(&key) {
@@ -217,14 +241,18 @@ impl Decoder {
                         "`steps` belongs to `each`; without it, write the steps one after the other"
                             .to_owned()
                     }
-                    ("at_once", _) => "`at_once` belongs to `each`".to_owned(),
+                    ("at_once" | "stop_after", _) => format!("`{key}` belongs to `each`"),
                     ("message", _) => {
                         "`message` belongs to `assert` and `approve`; describe a step with `why`".to_owned()
                     }
-                    ("undo" | "finally" | "one_way", "each … steps") => {
+                    ("undo" | "finally" | "one_way", "each … steps" | "together") => {
                         format!("put `{key}` on the step inside that makes the change")
                     }
-                    (_, "each … steps") => format!("put `{key}` on a step inside"),
+                    ("undo" | "finally" | "one_way", "run") => {
+                        "leave it out: the steps of the other runbook say so themselves".to_owned()
+                    }
+                    ("timeout", "wait") => "leave it out: the wait itself is the time".to_owned(),
+                    (_, "each … steps" | "together") => format!("put `{key}` on a step inside"),
                     _ => format!(
                         "leave `{key}` out; with `{body}` there can be {}",
                         ALWAYS.iter().chain(allowed).copied().collect::<Vec<_>>().join(", ")
@@ -233,80 +261,6 @@ impl Decoder {
                 self.wrong(entry.pos, format!("`{key}` has no meaning with `{body}`"), remedy);
             }
         }
-    }
-
-    fn each(&mut self, fields: &Fields<'_>, each: &Entry) -> Option<(Body, Pos)> {
-        let items = match &each.value.data {
-            Data::List(items) if items.is_empty() => {
-                self.wrong(
-                    each.value.pos,
-                    "the list is empty, so nothing would be done",
-                    "name a list such as `steps.old`",
-                );
-                None
-            }
-            Data::List(_) => {
-                let remedy = "write it as an expression: `each: '[\"a\", \"b\"]'`";
-                self.wrong(each.value.pos, "`each` takes an expression", remedy);
-                None
-            }
-            _ => self.expr(&each.value),
-        };
-        let at_once = match fields.get("at_once") {
-            Some(entry) => self.at_once(&entry.value),
-            // One after the other is the only default that cannot surprise.
-            None => Some(Template::literal(Value::from(1))),
-        };
-        let (body, pos) = match (fields.get("use"), fields.get("steps")) {
-            (Some(call), Some(steps)) => {
-                let what = "`each` takes one action or `steps`, and this is both";
-                let remedy = "move the action into `steps`";
-                self.mistakes
-                    .push(Diagnostic::new(call.pos, what, remedy).see(steps.pos, "these are the steps"));
-                return None;
-            }
-            (Some(call), None) => {
-                let allowed: Vec<_> = ["each", "at_once"].iter().chain(WITH_USE).copied().collect();
-                self.fits(fields, "each", &allowed);
-                (EachBody::One(Box::new(self.call(fields, call)?)), call.value.pos)
-            }
-            (None, Some(steps)) => {
-                self.fits(fields, "each … steps", &["each", "at_once", "steps"]);
-                (EachBody::Steps(self.steps(&steps.value)), each.value.pos)
-            }
-            (None, None) => {
-                self.wrong(
-                    each.pos,
-                    "nothing is done with the items",
-                    "add `use:` (one action) or `steps:` (several)",
-                );
-                return None;
-            }
-        };
-        Some((Body::Each(Each { items: items?, at_once: at_once?, body }), pos))
-    }
-
-    fn at_once(&mut self, node: &Node) -> Option<Template> {
-        let template = self.template(node)?;
-        let sound = match &template.node {
-            template::Node::Literal(Value::Number(n)) => n.as_u64().is_some_and(|n| n > 0),
-            template::Node::Literal(Value::String(text)) => text
-                .strip_suffix('%')
-                .and_then(|n| n.trim().parse::<f64>().ok())
-                .is_some_and(|percent| percent > 0.0 && percent <= 100.0),
-            template::Node::Whole(_) | template::Node::Text(_) => true,
-            _ => false,
-        };
-        if !sound {
-            let what = "`at_once` must be a number from 1, or a percentage up to 100%";
-            self.wrong(
-                node.pos,
-                what,
-                "write `at_once: 2`, `at_once: 50%` or `at_once: \"${inputs.at_once}%\"`",
-            );
-            return None;
-        }
-        Some(template)
     }
 
     /// `use` and what belongs to it.

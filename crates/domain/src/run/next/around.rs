@@ -1,0 +1,169 @@
+//! Steps that hold others: `together` and `run`; and how a step fails because of those inside it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::text;
+use super::walk::{Otherwise, Walk, Walker};
+use crate::action::ActionError;
+use crate::run::{Entry, Node, Status, StepPath, Takeback};
+use crate::runbook::{Branch, Child, OnFailure, Runbook, Scope, Step, Verify, child_inputs};
+
+impl Walker<'_> {
+    /// All branches, each as far as it comes. One that failed does not stop the others.
+    pub(super) fn branches(
+        &mut self,
+        step: &Step,
+        branches: &[Branch],
+        path: &StepPath,
+        scope: &Scope,
+        otherwise: Otherwise,
+    ) -> Walk {
+        let otherwise = inside(step, otherwise);
+        let mark = self.failed.len();
+        let (mut blocked, mut failed) = (false, Vec::new());
+        for branch in branches {
+            match self.steps(&branch.steps, Some(&path.item(&branch.name)), &mut scope.clone(), otherwise) {
+                Walk::Complete => {}
+                Walk::Blocked => blocked = true,
+                Walk::Failed => failed.push(branch.name.as_str()),
+            }
+        }
+        let because = self.failed.split_off(mark);
+        if blocked || !self.moves.record.is_empty() {
+            return Walk::Blocked;
+        }
+        if !failed.is_empty() {
+            let what = format!("{} of {} branches failed", failed.len(), branches.len());
+            return self.fail_inside(path, &what, because);
+        }
+        let output = branches
+            .iter()
+            .map(|branch| (branch.name.clone(), self.outputs_of(&branch.steps, &path.item(&branch.name))));
+        let output = Value::Object(output.collect());
+        self.reasoned(path, output)
+    }
+
+    /// Begins another runbook.
+    pub(super) fn enter(&mut self, child: &Child, path: &StepPath, scope: &Scope) -> Walk {
+        let Some(runbook) = self.child_of(child) else { return self.missing(child, path) };
+        let given = match child.with.eval(scope) {
+            Ok(Value::Object(given)) => given,
+            Ok(_) => Map::new(),
+            Err(e) => return self.fail(path, super::expression(&e), Value::Null),
+        };
+        match child_inputs(&runbook, &self.program.places, &given) {
+            Ok(inputs) => {
+                self.record(Entry::Entered { step: path.clone(), runbook: runbook.name.clone(), inputs })
+            }
+            Err(mistakes) => {
+                let message = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                self.fail(path, ActionError::refused("bad_inputs", message), Value::Object(given))
+            }
+        }
+    }
+
+    /// A child under way: its steps, then what it takes back at its end, then whether its symptom is gone. Of a child that
+    /// failed, nothing is taken back before the run ends: it may be gone on with.
+    pub(super) fn child(
+        &mut self,
+        step: &Step,
+        child: &Child,
+        path: &StepPath,
+        node: &Node,
+        otherwise: Otherwise,
+    ) -> Walk {
+        let Some(runbook) = self.child_of(child) else { return self.missing(child, path) };
+        let otherwise = inside(step, otherwise);
+        let mark = self.failed.len();
+        let inputs = node.child.clone().unwrap_or_default();
+        let mut scope = self.program.scope_of_child(&runbook, &inputs);
+        let mut walk = self.steps(&runbook.steps, Some(path), &mut scope, otherwise);
+        if walk == Walk::Complete && self.moves.record.is_empty() {
+            let mut finally = self.state.takebacks(Takeback::Finally);
+            finally.retain(|(step, _)| step.is_inside(path));
+            walk = match &runbook.verify {
+                _ if !self.taken_back(&finally) => Walk::Blocked,
+                Some(verify) => self.child_verify(verify, &path.child("verify"), &scope, otherwise),
+                None => Walk::Complete,
+            };
+        }
+        let because = self.failed.split_off(mark);
+        match walk {
+            Walk::Blocked => Walk::Blocked,
+            _ if !self.moves.record.is_empty() => Walk::Blocked,
+            Walk::Failed => self.fail_inside(path, &format!("`{}` failed", runbook.name), because),
+            Walk::Complete => {
+                let output = self.outputs_of(&runbook.steps, path);
+                self.reasoned(path, output)
+            }
+        }
+    }
+
+    fn child_verify(
+        &mut self,
+        verify: &Verify,
+        path: &StepPath,
+        scope: &Scope,
+        otherwise: Otherwise,
+    ) -> Walk {
+        match self.state.node(path) {
+            Some(node) if node.status == Status::Failed && otherwise == Otherwise::FailAround => {
+                self.failed.push(path.clone());
+                Walk::Failed
+            }
+            Some(node) if node.status == Status::Failed => {
+                self.pause_at(path, text(&verify.message, scope));
+                Walk::Blocked
+            }
+            Some(node) if node.status.is_over() => Walk::Complete,
+            node => {
+                self.go(&verify.look, path, node, scope, None);
+                Walk::Blocked
+            }
+        }
+    }
+
+    fn child_of(&self, child: &Child) -> Option<Arc<Runbook>> {
+        self.program.children.get(&child.runbook).cloned()
+    }
+
+    fn missing(&mut self, child: &Child, path: &StepPath) -> Walk {
+        let message = format!("the run has no text of runbook `{}`", child.runbook);
+        let error = ActionError::refused("unknown_runbook", message).remedy("skip the step, or abort");
+        self.fail(path, error, Value::Null)
+    }
+
+    /// What the steps of a branch or a child gave.
+    fn outputs_of(&self, steps: &[Step], around: &StepPath) -> Value {
+        steps
+            .iter()
+            .map(|s| (s.id.clone(), self.output_of(&around.child(&s.id))))
+            .collect::<Map<_, _>>()
+            .into()
+    }
+
+    /// A step fails because of those inside it; the first few are named.
+    pub(super) fn fail_inside(&mut self, path: &StepPath, what: &str, steps: Vec<StepPath>) -> Walk {
+        let told: Vec<String> = steps
+            .iter()
+            .take(3)
+            .map(|step| {
+                let error = self.state.node(step).and_then(|n| n.error.as_ref());
+                format!("{step}: {}", error.map_or("failed", |e| e.message.as_str()))
+            })
+            .collect();
+        let error = ActionError::refused("failed_inside", format!("{what} ({})", told.join("; ")));
+        self.record(Entry::FailedInside { step: path.clone(), steps, error })
+    }
+}
+
+/// What a failed step inside this one does that says nothing itself. To pause is best done where it failed.
+fn inside(step: &Step, otherwise: Otherwise) -> Otherwise {
+    match step.on_failure {
+        Some(OnFailure::Continue | OnFailure::Undo | OnFailure::Fail) => Otherwise::FailAround,
+        Some(OnFailure::Pause) => Otherwise::Pause,
+        None => otherwise,
+    }
+}

@@ -1,0 +1,120 @@
+//! What a person sees before they decide: an unknown outcome, an abort.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::bench::{Bench, Person, run_of};
+
+const SIGNAL: &str = r#"runbook: signal
+title: Give a signal
+when: It is dark.
+risk: low
+inputs:
+  fleet: { type: proxy_fleet, description: Whose lamp }
+locks: ["fleet:${inputs.fleet.id}"]
+steps:
+  - id: switch
+    use: lamp.set
+    with: { lamp: other, on: true }
+    undo: automatic
+  - id: signal
+    use: lamp.signal
+    with: { lamp: "${inputs.fleet.id}", on: true }
+"#;
+
+async fn unknown(bench: &Bench, person: &Person<'_>) -> Uuid {
+    // The first call is answered, the signal is not.
+    bench.lamp().on = true;
+    bench.lamp().silent = 1;
+    let fields = person.planned("signal").await;
+    let run = run_of(&person.start("signal", &fields).await);
+    bench.until(run, "outcome_unknown").await;
+    run
+}
+
+#[tokio::test]
+async fn of_an_unknown_outcome_intent_and_facts_are_side_by_side_with_three_answers() {
+    let bench = Bench::with(&[("signal", SIGNAL)]).await;
+    let person = bench.sign_in("ada").await;
+    let run = unknown(&bench, &person).await;
+    let page = person.get(&format!("/runs/{run}")).await.text;
+    for shown in [
+        "Right before the call",
+        "<h3>Now</h3>",
+        "lamp.signal",
+        "It happened…",
+        "It did not happen…",
+        "Abandon…",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let told = person.get(&format!("/api/v1/runs/{run}")).await.json();
+    let decision = &told["decisions"][0];
+    assert_eq!((&decision["path"], &decision["unknown"]), (&json!("signal"), &json!(true)));
+    assert_eq!(decision["before"][0], json!(["on", "yes"]));
+    let asks: Vec<_> = decision["choices"].as_array().unwrap().iter().map(|c| &c["ask"]).collect();
+    assert_eq!(asks, ["mark_done", "did_not_happen", "abort"]);
+
+    // A word without a reason is none.
+    let key = Uuid::now_v7().to_string();
+    let answer = |reason: &'static str| {
+        let (path, key) = (format!("/runs/{run}/ask"), key.clone());
+        let person = &person;
+        async move {
+            let fields =
+                [("ask", "did_not_happen"), ("id", key.as_str()), ("step", "signal"), ("reason", reason)];
+            person.form(&path, &fields).await
+        }
+    };
+    assert_eq!(answer(" ").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer("I looked, it is dark").await.status, StatusCode::SEE_OTHER);
+    bench.until(run, "succeeded").await;
+    let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await.text;
+    assert!(timeline.contains("I looked, it is dark") && timeline.contains("by ada"), "{timeline}");
+    assert_eq!(bench.lamp().switched, 1);
+}
+
+#[tokio::test]
+async fn to_abandon_ends_the_run_and_leaves_the_call_as_it_is() {
+    let bench = Bench::with(&[("signal", SIGNAL)]).await;
+    let person = bench.sign_in("ada").await;
+    let run = unknown(&bench, &person).await;
+    let body = json!({ "ask": "abort", "takeback": "finally", "reason": "nobody knows" });
+    let answer = person.post(&format!("/api/v1/runs/{run}/ask"), &Uuid::now_v7().to_string(), &body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
+    bench.until(run, "aborted").await;
+    assert_eq!(bench.lamp().switched, 0);
+}
+
+#[tokio::test]
+async fn before_an_abort_it_is_told_what_stays_and_what_is_taken_back() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let fields = person.planned("switch-lamp").await;
+    let run = run_of(&person.start("switch-lamp", &fields).await);
+    let path = format!("/api/v1/runs/{run}");
+    let mut topics = bench.engine.listen();
+    let told = loop {
+        let told = person.get(&path).await.json();
+        if told["steps"][3]["status"] == "running" {
+            break told;
+        }
+        topics.recv().await.unwrap();
+    };
+    let preview = |takeback: &str| {
+        let asks = told["asks"].as_array().unwrap();
+        let ask = asks.iter().find(|a| a["ask"] == "abort" && a["takeback"] == takeback).unwrap();
+        ask["preview"].clone()
+    };
+    assert_eq!(preview("finally")["left"], json!(["switch"]));
+    assert_eq!(preview("all")["left"], Value::Array(vec![]));
+    let back =
+        json!([{ "step": "switch", "action": "lamp.set", "input": { "lamp": "lamps-eu", "on": false } }]);
+    assert_eq!(preview("all")["takes_back"], back);
+    let page = person.get(&format!("/runs/{run}")).await.text;
+    assert!(page.contains("Taken back, in this order: <code>switch</code>"), "{page}");
+    assert!(page.contains("Stays behind: <code>switch</code>"), "{page}");
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
+}
