@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 /// How many requests are read for words or a target in them.
-pub const READ: i64 = 2000;
+pub const READ: i64 = 400;
 
 /// What is looked for; what is absent fits.
 #[derive(Debug, Clone, Default)]
@@ -135,27 +135,34 @@ const FROM_JOURNAL: &str = "SELECT j.at, coalesce(j.entry -> 'by' ->> 'name', ''
 
 fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
     let read = search.target.is_some() || search.text.is_some();
+    let most = if read { READ.max(limit) } else { limit };
     query.push(FROM_JOURNAL);
     match &search.actor {
         Some(actor) => {
             query.push("SELECT * FROM journal WHERE kind = 'requested' AND entry -> 'by' ->> 'name' = ");
             query.push_bind(actor.clone());
+            if let Some(run) = search.run {
+                query.push(" AND run_id = ").push_bind(run);
+            }
             when(query, search, "'j' || run_id || lpad(seq::text, 19, '0')");
+            query.push(" ORDER BY at DESC, run_id DESC LIMIT ").push_bind(most);
         }
-        // A run is as old as its first entry.
+        // A run is as old as its first entry. The newest are chosen before their journals are looked into.
         None => {
             query.push(
-                "SELECT first.* FROM (SELECT id, created_at AS at FROM run) AS run \
-                   JOIN journal AS first ON first.run_id = run.id AND first.seq = 1 AND first.kind = 'requested' WHERE true",
+                "SELECT first.* FROM (SELECT id, created_at FROM (SELECT id, created_at, created_at AS at FROM run) AS run WHERE true",
             );
-            when_of(query, search, "run.at", "'j' || run.id || lpad('1', 19, '0')");
+            if let Some(run) = search.run {
+                query.push(" AND id = ").push_bind(run);
+            }
+            when(query, search, "'j' || id || lpad('1', 19, '0')");
+            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(most);
+            query.push(
+                ") AS run CROSS JOIN LATERAL (SELECT * FROM journal \
+                   WHERE run_id = run.id AND seq = 1 AND kind = 'requested' OFFSET 0) AS first",
+            );
         }
     }
-    if let Some(run) = search.run {
-        query.push(" AND run_id = ").push_bind(run);
-    }
-    query.push(if search.actor.is_some() { " ORDER BY at DESC" } else { " ORDER BY run.at DESC" });
-    query.push(", run_id DESC LIMIT ").push_bind(if read { READ.max(limit) } else { limit });
     query.push(") AS j WHERE true");
     if let Some(target) = &search.target {
         query.push(" AND strpos(j.entry::text, ");
@@ -202,18 +209,14 @@ fn in_asks(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
 }
 
 fn when(query: &mut QueryBuilder<Postgres>, search: &Search, key: &str) {
-    when_of(query, search, "at", key);
-}
-
-fn when_of(query: &mut QueryBuilder<Postgres>, search: &Search, at: &str, key: &str) {
     if let Some(since) = search.since {
-        query.push(format!(" AND {at} >= ")).push_bind(since);
+        query.push(" AND at >= ").push_bind(since);
     }
     if let Some(until) = search.until {
-        query.push(format!(" AND {at} < ")).push_bind(until);
+        query.push(" AND at < ").push_bind(until);
     }
-    if let Some((time, after)) = &search.after {
-        query.push(format!(" AND {at} <= ")).push_bind(*time).push(format!(" AND ({at} < ")).push_bind(*time);
+    if let Some((at, after)) = &search.after {
+        query.push(" AND at <= ").push_bind(*at).push(" AND (at < ").push_bind(*at);
         query.push(format!(" OR ({key}) COLLATE \"C\" < ")).push_bind(after.clone()).push(")");
     }
 }
