@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 /// How many requests are read for words or a target in them.
-pub const READ: i64 = 400;
+pub const READ: i64 = 250;
 
 /// What is looked for; what is absent fits.
 #[derive(Debug, Clone, Default)]
