@@ -63,7 +63,13 @@ fn whatever_goes_wrong_each_change_is_made_once_and_every_run_has_a_named_end() 
 /// Plays seeds, some at a time; how those that failed did.
 async fn play_all(from: u64, seeds: u64, jobs: u64) -> Vec<String> {
     let (next, began) = (Arc::new(AtomicU64::new(from)), Instant::now());
-    let jobs: Vec<_> = (0..jobs).map(|_| tokio::spawn(job(next.clone(), from + seeds))).collect();
+    // Each on a thread of its own: what a job borrows from itself over its waits cannot be moved between threads.
+    let jobs: Vec<_> = (0..jobs)
+        .map(|_| {
+            let (next, runtime) = (next.clone(), tokio::runtime::Handle::current());
+            tokio::task::spawn_blocking(move || runtime.block_on(job(next, from + seeds)))
+        })
+        .collect();
     let mut failed = Vec::new();
     for job in jobs {
         failed.extend(job.await.unwrap_or_else(|e| vec![format!("a job ended: {e}")]));
