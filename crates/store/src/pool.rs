@@ -27,11 +27,15 @@ pub(crate) fn options() -> PgPoolOptions {
         .max_connections(12)
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false) // it would wait for ever
-        .before_acquire(|connection, _| Box::pin(answers(connection)))
+        .before_acquire(|connection, meta| Box::pin(answers(connection, meta.idle_for)))
         .after_release(|connection, _| Box::pin(may_be_used_again(connection)))
 }
 
-async fn answers(connection: &mut PgConnection) -> Result<bool, Error> {
+/// One that has just been used is not asked again: that would cost every busy borrower a round trip.
+async fn answers(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, Error> {
+    if idle_for < PATIENCE {
+        return Ok(true);
+    }
     soon(connection.ping()).await.map(|()| true)
 }
 

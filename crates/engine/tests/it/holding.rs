@@ -39,6 +39,10 @@ fn person(name: &str) -> Actor {
     Actor::person(name)
 }
 
+fn admin(name: &str) -> Actor {
+    Actor::with_role(name, domain::Role::Admin)
+}
+
 fn by(name: &str, key: &str) -> StartRequest {
     StartRequest { by: Actor::person(name), ..request(key) }
 }
@@ -170,7 +174,11 @@ async fn a_target_taken_by_hand_is_left_alone_by_everybody_else() {
         brakes.take("cluster", &person("bob"), "typo", None).await,
         Err(BrakeError::BadName(_))
     ));
-    brakes.give_back("cluster:a", &person("bob"), Some("ana is asleep")).await.unwrap();
+    assert!(matches!(
+        brakes.give_back("cluster:a", &person("bob"), Some("ana is asleep")).await,
+        Err(BrakeError::NotAllowed { .. })
+    ));
+    brakes.give_back("cluster:a", &admin("bob"), Some("ana is asleep")).await.unwrap();
     // A lock with an end is over by itself.
     brakes
         .take("cluster:a", &person("ana"), "again", Some(bench.clock.now() + chrono::TimeDelta::seconds(60)))
@@ -225,13 +233,15 @@ async fn a_lock_released_by_force_is_taken_back_before_its_run_moves_again() {
     let engine = bench.engine(lease()).await;
     let brakes = engine.brakes();
     let first = engine.start(by("ana", "first")).await.unwrap().run_id;
-    let moving = brakes.force("cluster:a", first, &person("eve"), "it hangs").await;
+    let moving = brakes.force("cluster:a", first, &admin("eve"), "it hangs").await;
     assert!(matches!(moving, Err(BrakeError::Moving(run)) if run == first), "{moving:?}");
     ask(&engine, first, Ask::Pause { reason: None }).await;
     bench.until(first, "paused", |s| s.word() == "paused").await;
-    brakes.force("cluster:a", first, &person("eve"), "it hangs").await.unwrap();
+    let refused = brakes.force("cluster:a", first, &person("bob"), "it hangs").await;
+    assert!(matches!(refused, Err(BrakeError::NotAllowed { .. })), "{refused:?}");
+    brakes.force("cluster:a", first, &admin("eve"), "it hangs").await.unwrap();
     assert!(matches!(
-        brakes.force("cluster:a", first, &person("eve"), "again").await,
+        brakes.force("cluster:a", first, &admin("eve"), "again").await,
         Err(BrakeError::NotThere(_))
     ));
 
@@ -241,10 +251,10 @@ async fn a_lock_released_by_force_is_taken_back_before_its_run_moves_again() {
     assert_eq!(bench.state(first).await.word(), "paused");
     bench.world.put("go", 1);
     bench.ended(second).await;
-    brakes.take("cluster:a", &person("eve"), "by hand", None).await.unwrap();
+    brakes.take("cluster:a", &admin("eve"), "by hand", None).await.unwrap();
     let resume = engine.ask(first, Uuid::now_v7(), &Actor::person("ana"), &Ask::Resume).await;
     assert!(matches!(&resume, Err(AskError::LockLost(held)) if held.holder == "eve"), "{resume:?}");
-    brakes.give_back("cluster:a", &person("eve"), None).await.unwrap();
+    brakes.give_back("cluster:a", &admin("eve"), None).await.unwrap();
     ask(&engine, first, Ask::Resume).await;
     assert_eq!(bench.ended(first).await.outcome().unwrap().0, Outcome::Succeeded);
     assert!(brakes.in_force().await.unwrap().locks.is_empty());

@@ -119,7 +119,7 @@ async fn a_limit_is_shown_in_the_plan_and_passed_with_a_reason() {
 #[tokio::test]
 async fn a_target_is_taken_given_back_and_released_by_force() {
     let bench = Bench::new().await;
-    let (ada, bob) = (bench.sign_in("ada").await, bench.sign_in("bob").await);
+    let (ada, bob) = (bench.sign_in("ada").await, bench.sign_in_as("bob", domain::Role::Admin).await);
     let take = [("target", "fleet:lamps-eu"), ("reason", "I am on it")];
     assert_eq!(ada.form("/brakes/locks", &take).await.status, StatusCode::SEE_OTHER);
     let page = bob.get("/").await;
@@ -144,6 +144,7 @@ async fn a_target_is_taken_given_back_and_released_by_force() {
     let run = run_of(&ada.start("switch-lamp", &ada.planned("switch-lamp").await).await);
     bench.until(run, "running").await;
     let force = json!({ "target": "fleet:lamps-eu", "run_id": run, "reason": "it hangs" });
+    assert_eq!(ada.post("/api/v1/brakes/locks/force", "", &force).await.status, StatusCode::FORBIDDEN);
     assert_eq!(bob.post("/api/v1/brakes/locks/force", "", &force).await.json()["code"], "run_is_moving");
     let id = uuid::Uuid::now_v7().to_string();
     ada.form(&format!("/runs/{run}/ask"), &[("ask", "pause"), ("id", &id)]).await;
