@@ -66,12 +66,19 @@ impl Subscription {
         seen.last.filter(broken).or_else(|| seen.standing.filter(new))
     }
 
-    /// A look that begins from now on, whatever it says.
+    /// A look that begins from now on, whatever it says; or what one that is under way tells that is new, so that nothing is
+    /// passed over.
     pub(crate) async fn fresh(&mut self) -> News {
         let asked = Instant::now();
         self.subject.want(Wanted::Now);
-        let look = self.since(asked).await;
-        self.tell(look)
+        loop {
+            let seen = self.looked.borrow_and_update().clone();
+            let fresh = seen.last.clone().filter(|look| look.began >= asked);
+            if let Some(look) = fresh.or_else(|| self.pick(seen)) {
+                return self.tell(look);
+            }
+            let _ = self.looked.changed().await;
+        }
     }
 
     /// The first look that began after this subscription.

@@ -20,7 +20,7 @@ steps:
 
 #[tokio::test]
 async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
-    let bench = Bench::new(STEPS).await.as_application();
+    let bench = Bench::new(STEPS).await.with_application_rights();
     bench.world.trouble(Trouble::Fails(domain::action::ErrorClass::Refused));
     let (engine, run) = bench.start().await;
     bench.until(run, "paused", |s| s.word() == "paused").await;

@@ -279,7 +279,7 @@ impl Bench {
     }
 
     /// With the rights that the application has in production.
-    pub(crate) fn as_application(mut self) -> Self {
+    pub(crate) fn with_application_rights(mut self) -> Self {
         self.elsewhere = Some(self.db.pool_as("firebreak_app"));
         self
     }
