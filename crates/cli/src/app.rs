@@ -96,19 +96,29 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; is it in use? Choose another with --listen"))
 }
 
-/// Completes when the process is asked to end.
-pub(crate) async fn asked_to_end() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
+/// Ctrl-C or SIGTERM, remembered from the first moment on: also what comes while a server is still being started is heard.
+#[derive(Clone)]
+pub(crate) struct End(tokio::sync::watch::Receiver<bool>);
+
+impl End {
+    /// Listens from now on.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        let (tell, told) = tokio::sync::watch::channel(false);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::spawn(async move {
             tokio::select! {
-                _ = interrupt => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            return;
-        }
+            tell.send_replace(true);
+        });
+        Ok(Self(told))
     }
-    let _ = interrupt.await;
+
+    /// Completes when the process is asked to end, or was.
+    pub(crate) async fn asked(mut self) {
+        let _ = self.0.wait_for(|asked| *asked).await;
+    }
 }

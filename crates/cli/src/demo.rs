@@ -79,7 +79,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         error_share_query: Some("cluster:request_error_share".into()),
         keep: Duration::from_secs(3 * 60 * 60),
     };
-    app::serve_until(&engine, listener, web, watch, app::asked_to_end()).await?;
+    app::serve_until(&engine, listener, web, watch, app::End::listen()?.asked()).await?;
     sim.stop().await;
     pool.close().await;
     drop(database);

@@ -28,6 +28,7 @@ pub(crate) struct Args {
 /// Runs until asked to end. A process that has lost its lease stops everything and starts anew under another id, as soon
 /// as the database is there again. One that cannot stop, or was frozen for long, is ended: the supervisor starts another.
 pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let end = app::End::listen()?;
     let config = Config::read(&args.config)?;
     let pool = store::connect(&config.database_url()?).await?;
     let clock: Arc<dyn Clock> = match &config.simulation {
@@ -58,7 +59,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             Err(e) => {
                 tracing::warn!("not started anew yet: {e:#}");
                 tokio::select! {
-                    () = app::asked_to_end() => return Ok(ExitCode::SUCCESS),
+                    () = end.clone().asked() => return Ok(ExitCode::SUCCESS),
                     () = tokio::time::sleep(Duration::from_secs(1)) => continue,
                 }
             }
@@ -86,9 +87,10 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         };
         let (lost, ended) = tokio::sync::oneshot::channel();
         let watched = engine.clone();
+        let asked_to_end = end.clone().asked();
         let stop = async move {
             let asked = tokio::select! {
-                () = app::asked_to_end() => true,
+                () = asked_to_end => true,
                 () = watched.lost() => false,
             };
             let _ = lost.send(asked);

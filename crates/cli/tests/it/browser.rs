@@ -43,7 +43,7 @@ async fn one_click_recovers_the_incident_while_one_watches() {
     );
     chrome.go(&format!("{run}?tab=calls&all=1")).await;
     let all = chrome.script("return document.querySelectorAll('#calls tbody tr').length").await;
-    assert!(all.as_i64().unwrap() > 200, "{all} calls: each look is there, too");
+    assert!(all.as_i64().unwrap() > 60, "{all} calls: the looks that told it something are there, too");
     chrome.go(&format!("{run}?tab=timeline")).await;
     let timeline = chrome.text("#timeline").await;
     assert!(timeline.contains("on-call"), "the click has its person: {timeline}");

@@ -233,7 +233,8 @@ async fn nobody_is_given_a_look_that_began_before_they_asked() {
     assert_eq!(told(&mut second), Some((1, false)));
     assert_eq!(value(&once.now_or_never().unwrap()), 1);
     assert_eq!(bench.looks(), 2, "one look for both");
-    // What is due is looked at anew, even when somebody else's look has just come back.
+    // Nothing is passed over; then what is due is looked at anew, even when somebody else's look has just come back.
+    assert_eq!(told(&mut first), Some((1, false)));
     let fresh = first.fresh();
     tokio::pin!(fresh);
     assert!(fresh.as_mut().now_or_never().is_none());
