@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgPoolOptions};
-use sqlx::{Connection as _, Error};
+use sqlx::{Connection as _, Error, Row as _};
 
 /// How long a connection may take to answer something trivial. A borrower can thus try a few in its time.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,12 +39,12 @@ async fn answers(connection: &mut PgConnection, idle_for: Duration) -> Result<bo
     soon(connection.ping()).await.map(|()| true)
 }
 
-/// Outside of a transaction both times are the same. `ROLLBACK` would do too, and fill the server's log with warnings.
+/// Outside of a transaction both times are the same. (`ROLLBACK` would do too, and fill the server's log with warnings.) Asked
+/// in one message: with separate ones for binding and executing, the second has a time of its own.
 async fn may_be_used_again(connection: &mut PgConnection) -> Result<bool, Error> {
-    let asked = sqlx::query_scalar!(
-        r#"SELECT NOT pg_is_in_recovery() AND transaction_timestamp() = statement_timestamp() AS "fine!""#
-    );
-    soon(asked.fetch_one(connection)).await
+    let asked =
+        sqlx::raw_sql("SELECT NOT pg_is_in_recovery() AND transaction_timestamp() = statement_timestamp()");
+    soon(asked.fetch_one(connection)).await?.try_get(0)
 }
 
 async fn soon<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
