@@ -1,6 +1,7 @@
 //! `firebreak serve`, several times, each started again whenever it ends, as a container platform would.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as StdCommand, Stdio};
 use std::sync::Arc;
@@ -78,6 +79,7 @@ impl Process {
     }
 }
 
+const SIGTERM: i32 = 15;
 /// Longer than any call in flight may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -93,7 +95,7 @@ async fn supervise(
             Ok(child) => child,
             Err(e) => return Some(format!("server {server} cannot be started: {e}")),
         };
-        let pid = child.id();
+        let (pid, begun) = (child.id(), std::time::Instant::now());
         chaos.runs_as(server, pid);
         let ended = tokio::select! {
             ended = child.wait() => Some(ended),
@@ -105,12 +107,14 @@ async fn supervise(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         }
+        // One that has only just been started may not have come to listening for signals: it has done nothing yet.
+        let young = begun.elapsed() < Duration::from_secs(1);
         chaos.signal(server, Signal::Continue);
         chaos.signal(server, Signal::Terminate);
         let ended = tokio::time::timeout(DRAIN_PATIENCE, child.wait()).await;
         chaos.runs_as(server, None);
         return match ended {
-            Ok(Ok(status)) if status.success() => None,
+            Ok(Ok(status)) if status.success() || (young && status.signal() == Some(SIGTERM)) => None,
             Ok(ended) => Some(format!("server {server}, asked to end, ended badly: {ended:?}")),
             Err(_) => Some(format!("server {server}, asked to end, went on for {DRAIN_PATIENCE:?}")),
         };

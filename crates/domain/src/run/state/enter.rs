@@ -206,7 +206,7 @@ impl State {
             && self
                 .takebacks(*takeback)
                 .iter()
-                .all(|u| self.nodes.get(&u.0.undo()).is_some_and(|n| n.status.is_over()))
+                .all(|u| self.nodes.get(&u.0.undo()).is_some_and(Node::is_taken_back))
             && self.blocked.is_empty()
         {
             self.phase = Phase::Verifying;

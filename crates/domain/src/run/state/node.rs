@@ -163,6 +163,11 @@ impl Node {
         self.items.is_some() || self.child.is_some()
     }
 
+    /// For a step that takes another back: has it, or is there nothing left to take back? One that failed waits for a person.
+    pub(super) fn is_taken_back(&self) -> bool {
+        self.status.is_over() && (self.status != Status::Failed || self.is_gone())
+    }
+
     /// A change was announced and its outcome is not settled.
     pub fn has_open_intent(&self) -> bool {
         self.intent.is_some()
