@@ -66,7 +66,7 @@ fn branches_go_on_side_by_side_and_the_step_is_done_when_all_are() {
     assert_eq!(run.under_way(), ["both[left].b", "both[right].c"]);
     run.go();
     assert_eq!(outcome(&run), Some(Outcome::Succeeded));
-    assert_eq!(run.state.node(&"after".into()).unwrap().output, json!(2));
+    assert_eq!(*run.state.node(&"after".into()).unwrap().output, json!(2));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_wait_is_over_by_the_clock_also_for_another_worker() {
     run.now += TimeDelta::seconds(300);
     run.go();
     assert_eq!(outcome(&run), Some(Outcome::Succeeded));
-    assert_eq!(run.state.node(&"after".into()).unwrap().output, json!(300));
+    assert_eq!(*run.state.node(&"after".into()).unwrap().output, json!(300));
 }
 
 fn items(counts: &str) -> Run {

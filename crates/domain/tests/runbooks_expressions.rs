@@ -12,15 +12,17 @@ fn scope() -> Scope {
     let steps = [
         (
             "group",
-            Slot::Known(
+            Slot::known(
                 json!({"desired": 2, "max": 9, "ids": ["a", "b"], "in_service": [{"id": "b", "z": 1}, {"id": "a", "z": 2.5}]}),
             ),
         ),
-        ("make_room", Slot::Known(Value::Null)),
+        ("make_room", Slot::known(Value::Null)),
         ("launch", Slot::Later { after: "launch".into() }),
     ];
     Scope {
-        inputs: json!({"fleet": {"id": "f", "target_group": null}, "share": 50.0, "wait": 90, "huge": u64::MAX}),
+        inputs:
+            json!({"fleet": {"id": "f", "target_group": null}, "share": 50.0, "wait": 90, "huge": u64::MAX})
+                .into(),
         steps: steps.into_iter().map(|(id, slot)| (id.to_owned(), slot)).collect::<BTreeMap<_, _>>(),
         inventory: json!({"clusters": [{"id": "c1"}], "fleets": []}).into(),
         ..Scope::default()
@@ -286,7 +288,7 @@ fn expressions_see_records_seconds_and_numbers_and_never_credentials() {
     );
     assert_eq!(inventory_value(&inventory())["clusters"][1]["identifier"], "rds-b");
     assert!(!inventory_value(&inventory()).to_string().contains("password"));
-    let scope = Scope { inputs: seen, ..Scope::default() };
+    let scope = Scope { inputs: seen.into(), ..Scope::default() };
     let at_once = Expr::parse("inputs.share / 2.0 < double(inputs.wait)").unwrap();
     assert!(at_once.test(&scope).unwrap());
 }
@@ -329,7 +331,7 @@ steps:
         .unwrap_or_else(|e| panic!("{}", runbook::render("t.yaml", text, &e, false)));
     let runbook::Body::Value(template) = &book.steps[0].body else { panic!() };
     let mut scope = scope();
-    scope.inputs = json!({"share": 50.0});
+    scope.inputs = json!({"share": 50.0}).into();
     assert_eq!(
         template.eval(&scope).unwrap(),
         json!({

@@ -112,10 +112,10 @@ impl Run {
             runbook,
             children: Default::default(),
             registry,
-            inputs: json!({}),
+            inputs: json!({}).into(),
             inventory: json!({}).into(),
             places: Default::default(),
-            run: json!({ "id": "x" }),
+            run: json!({ "id": "x" }).into(),
         };
         let state = State::first(&first).unwrap();
         let mut run = Self { program, state, journal: vec![first], now, epoch: 1, inbox: 0 };

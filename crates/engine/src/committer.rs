@@ -7,75 +7,143 @@
 
 use std::sync::Arc;
 
-use store::journal::{Append, Appended, Writer};
+use store::journal::{Append, Appended};
+use store::runs::{Created, NewRun};
+use store::writer::Writer;
 use store::{PgPool, StoreError};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// How many statements may be on their way at the same time: one fills up while the other is in its fsync.
-const COMMITTERS: usize = 2;
+/// How many statements that append may be on their way at the same time: one fills up while the other is in its fsync.
+const APPENDERS: usize = 2;
 /// How many runs one statement may hold.
 const BATCH: usize = 256;
 
-/// An append that was not answered, or refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Unwritten {
-    /// Asking again will not help.
-    pub(crate) is_final: bool,
-    pub(crate) why: String,
+/// Not answered, or refused: told to all that were in the statement.
+pub(crate) type Unwritten = Arc<StoreError>;
+
+/// A run to be written, with the beginning of its journal.
+pub(crate) type Newborn = (NewRun, Append);
+
+struct Order<T, A> {
+    what: Arc<T>,
+    answer: oneshot::Sender<Result<A, Unwritten>>,
 }
 
-impl From<&StoreError> for Unwritten {
-    fn from(error: &StoreError) -> Self {
-        Self { is_final: error.is_final(), why: error.to_string() }
-    }
-}
+type Queue<T, A> = mpsc::UnboundedSender<Order<T, A>>;
 
-struct Order {
-    append: Arc<Append>,
-    answer: oneshot::Sender<Result<Appended, Unwritten>>,
+pub(crate) struct Committer {
+    appends: Queue<Append, Appended>,
+    births: Queue<Newborn, Created>,
 }
-
-pub(crate) struct Committer(mpsc::UnboundedSender<Order>);
 
 impl Committer {
     /// Sets the committers going; they end with this handle.
     pub(crate) fn start(pool: &PgPool, owner: i64) -> Self {
-        let (orders, queue) = mpsc::unbounded_channel();
+        let (appends, queue) = mpsc::unbounded_channel();
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..COMMITTERS {
-            tokio::spawn(commit(Writer::to(pool), owner, queue.clone()));
+        for _ in 0..APPENDERS {
+            tokio::spawn(append(Appending { writer: Writer::to(pool), owner }, queue.clone()));
         }
-        Self(orders)
+        let (births, queue) = mpsc::unbounded_channel();
+        tokio::spawn(create(Creating(Writer::to(pool)), queue));
+        Self { appends, births }
     }
 
-    /// Appends, and says what became of it. Each driver has one append on its way at the most, which bounds the queue.
+    /// Appends, and says what became of it. Each driver has one order on its way at the most, which bounds the queues.
     pub(crate) async fn append(&self, append: Arc<Append>) -> Result<Appended, Unwritten> {
-        let (answer, wait) = oneshot::channel();
-        let gone = || Unwritten { is_final: false, why: "the committer has ended".into() };
-        self.0.send(Order { append, answer }).map_err(|_| gone())?;
-        wait.await.unwrap_or_else(|_| Err(gone()))
+        ask(&self.appends, append).await
+    }
+
+    /// Has a run written.
+    pub(crate) async fn create(&self, newborn: Arc<Newborn>) -> Result<Created, Unwritten> {
+        ask(&self.births, newborn).await
     }
 }
 
-async fn commit(mut writer: Writer, owner: i64, queue: Arc<Mutex<mpsc::UnboundedReceiver<Order>>>) {
-    let mut batch = Vec::with_capacity(BATCH);
+async fn ask<T, A>(queue: &Queue<T, A>, what: Arc<T>) -> Result<A, Unwritten> {
+    let (answer, wait) = oneshot::channel();
+    let gone = || Arc::new(StoreError::Again("the committer has ended"));
+    queue.send(Order { what, answer }).map_err(|_| gone())?;
+    wait.await.unwrap_or_else(|_| Err(gone()))
+}
+
+/// One way to write a batch.
+trait Statement: Send {
+    type What: Send + Sync;
+    type Answer: Send;
+
+    fn write(
+        &mut self,
+        what: &[&Self::What],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
+}
+
+struct Appending {
+    writer: Writer,
+    owner: i64,
+}
+
+impl Statement for Appending {
+    type What = Append;
+    type Answer = Appended;
+
+    async fn write(&mut self, appends: &[&Append]) -> Result<Vec<Appended>, StoreError> {
+        self.writer.append(self.owner, appends).await
+    }
+}
+
+struct Creating(Writer);
+
+impl Statement for Creating {
+    type What = Newborn;
+    type Answer = Created;
+
+    async fn write(&mut self, newborns: &[&Newborn]) -> Result<Vec<Created>, StoreError> {
+        let births: Vec<_> = newborns.iter().map(|(run, begin)| (run, begin)).collect();
+        self.0.create(&births).await
+    }
+}
+
+async fn append(
+    mut statement: Appending,
+    queue: Arc<Mutex<mpsc::UnboundedReceiver<Order<Append, Appended>>>>,
+) {
     loop {
+        let mut batch = Vec::with_capacity(BATCH);
         if queue.lock().await.recv_many(&mut batch, BATCH).await == 0 {
             return;
         }
         // In one order everywhere, so that two statements never wait for each other.
-        batch.sort_unstable_by_key(|o| o.append.run_id);
-        write(&mut writer, owner, &mut batch).await;
+        batch.sort_unstable_by_key(|order| order.what.run_id);
+        write(&mut statement, batch).await;
     }
 }
 
-/// Writes a batch. When the database refuses it, its halves are tried, down to the one append that it cannot take: that one
-/// fails alone.
-async fn write(writer: &mut Writer, owner: i64, batch: &mut Vec<Order>) {
-    let mut parts = vec![std::mem::take(batch)];
+async fn create(mut statement: Creating, mut queue: mpsc::UnboundedReceiver<Order<Newborn, Created>>) {
+    loop {
+        let mut batch = Vec::with_capacity(BATCH);
+        if queue.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        let (alone, together): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|order| order.what.0.stands_alone());
+        write(&mut statement, together).await;
+        for order in alone {
+            write(&mut statement, vec![order]).await;
+        }
+    }
+}
+
+/// Writes a batch. When the database refuses it, its halves are tried, down to the one that it cannot take: that one fails
+/// alone.
+async fn write<S: Statement>(statement: &mut S, batch: Vec<Order<S::What, S::Answer>>) {
+    let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
-        let appends: Vec<&Append> = part.iter().map(|o| &*o.append).collect();
-        match writer.append(owner, &appends).await {
+        if part.is_empty() {
+            continue;
+        }
+        let what: Vec<&S::What> = part.iter().map(|order| &*order.what).collect();
+        match statement.write(&what).await {
             Ok(answers) => {
                 for (order, answer) in part.into_iter().zip(answers) {
                     let _ = order.answer.send(Ok(answer));
@@ -86,7 +154,7 @@ async fn write(writer: &mut Writer, owner: i64, batch: &mut Vec<Order>) {
                 parts.push(part);
             }
             Err(e) => {
-                let unwritten = Unwritten::from(&e);
+                let unwritten = Unwritten::new(e);
                 for order in part {
                     let _ = order.answer.send(Err(unwritten.clone()));
                 }

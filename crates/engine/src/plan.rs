@@ -156,7 +156,7 @@ impl Planner<'_> {
             Some((condition, Ok(false))) => {
                 let why = format!("`if: {}` is false", condition.source());
                 self.tell(step, path, PlannedOutcome::Skipped { why });
-                return Slot::Known(Value::Null);
+                return Slot::known(Value::Null);
             }
             Some((_, Err(e))) => return self.not_told(step, path, e),
             Some((_, Ok(true))) | None => {}
@@ -165,7 +165,7 @@ impl Planner<'_> {
             Body::Assert { that, message } => match that.test(scope) {
                 Ok(true) => {
                     self.tell(step, path, PlannedOutcome::Holds { facts: that.facts(scope) });
-                    Slot::Known(Value::Bool(true))
+                    Slot::known(Value::Bool(true))
                 }
                 Ok(false) => {
                     let message = match message.eval(scope) {
@@ -180,7 +180,7 @@ impl Planner<'_> {
             Body::Value(template) => match template.eval(scope) {
                 Ok(value) => {
                     self.tell(step, path, PlannedOutcome::Value);
-                    Slot::Known(value)
+                    Slot::known(value)
                 }
                 Err(e) => self.not_told(step, path, e),
             },
@@ -195,7 +195,7 @@ impl Planner<'_> {
             Body::Run(child) => self.child(step, child, path, scope).await,
             Body::Wait(time) => {
                 self.tell(step, path, PlannedOutcome::LetsPass { seconds: time.as_secs() });
-                Slot::Known(Value::from(time.as_secs()))
+                Slot::known(Value::from(time.as_secs()))
             }
         }
     }
@@ -217,8 +217,8 @@ impl Planner<'_> {
         self.caught = caught;
         self.fell = fell && !goes_on;
         match outputs.len() == branches.len() {
-            _ if fell => Slot::Known(Value::Null),
-            true => Slot::Known(Value::Object(outputs)),
+            _ if fell => Slot::known(Value::Null),
+            true => Slot::known(Value::Object(outputs)),
             false => Slot::Later { after: step.id.clone() },
         }
     }
@@ -249,7 +249,7 @@ impl Planner<'_> {
         self.caught = caught;
         if self.fell {
             self.fell = !goes_on;
-            return Slot::Known(Value::Null);
+            return Slot::known(Value::Null);
         }
         if let Some(until) =
             runbook.verify.as_ref().and_then(|v| v.look.until.as_ref()).filter(|_| self.stops.is_none())
@@ -265,7 +265,7 @@ impl Planner<'_> {
                 },
             });
         }
-        gathered(&runbook.steps, &scope).map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::Known)
+        gathered(&runbook.steps, &scope).map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::known)
     }
 
     async fn each(&mut self, step: &Step, each: &Each, path: &StepPath, scope: &Scope) -> Slot {
@@ -338,7 +338,7 @@ impl Planner<'_> {
                 }
             }
             self.tell(step, path, PlannedOutcome::Looked);
-            return Slot::Known(facts);
+            return Slot::known(facts);
         }
         let planned = action.settled(&input, &facts).and_then(|settled| {
             settled.map_or_else(|| action.plan(&input, &facts).map(Err), |output| Ok(Ok(output)))
@@ -346,7 +346,7 @@ impl Planner<'_> {
         match planned {
             Ok(Ok(output)) => {
                 self.tell(step, path, PlannedOutcome::AlreadySo);
-                Slot::Known(output)
+                Slot::known(output)
             }
             // A limit stops the run, unless an earlier step changes something: it may lift it (the group's maximum), and the
             // limit is asked again when the run gets there.
@@ -356,7 +356,7 @@ impl Planner<'_> {
             Ok(Err(planned)) => {
                 self.tell(step, path, PlannedOutcome::Changes { changes: planned.changes });
                 self.changed.get_or_insert_with(|| step.id.clone());
-                planned.output.map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::Known)
+                planned.output.map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::known)
             }
             Err(e) => self.refused(step, path, e.to_string()),
         }
@@ -382,7 +382,7 @@ impl Planner<'_> {
     fn refused(&mut self, step: &Step, path: &StepPath, message: String) -> Slot {
         if step.on_failure == Some(OnFailure::Continue) {
             self.tell(step, path, PlannedOutcome::Skipped { why: message });
-            return Slot::Known(Value::Null);
+            return Slot::known(Value::Null);
         }
         self.stop(step, path, message, Map::new())
     }
@@ -394,7 +394,7 @@ impl Planner<'_> {
             self.stops = Some((path.clone(), message.clone()));
         }
         self.tell(step, path, PlannedOutcome::Stops { message, facts });
-        Slot::Known(Value::Null)
+        Slot::known(Value::Null)
     }
 
     fn not_told(&mut self, step: &Step, path: &StepPath, error: EvalError) -> Slot {
@@ -411,7 +411,7 @@ impl Planner<'_> {
 /// What a branch or a child gives, when all of its steps can be told.
 fn gathered(steps: &[Step], scope: &Scope) -> Option<Value> {
     let outputs = steps.iter().map(|step| match scope.steps.get(&step.id) {
-        Some(Slot::Known(value)) => Some((step.id.clone(), value.clone())),
+        Some(Slot::Known(value)) => Some((step.id.clone(), Value::clone(value))),
         _ => None,
     });
     outputs.collect::<Option<Map<_, _>>>().map(Value::Object)

@@ -1,15 +1,17 @@
 //! Reads journals of runs that wake up: whoever asks at the same time shares a statement.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::audit::Link;
 use domain::run::Record;
-use store::PgPool;
 use store::claims::journals;
+use store::{PgPool, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::committer::Unwritten as Unread;
+/// Told to all whose journals the statement was to read.
+type Unread = Arc<StoreError>;
 
 /// How many journals one statement reads at the most: they are in memory all at once.
 const BATCH: usize = 64;
@@ -35,7 +37,7 @@ impl Reader {
     pub(crate) async fn read(&self, run_id: Uuid) -> Result<Journal, Unread> {
         let (answer, wait) = oneshot::channel();
         let _ = self.0.send(Order { run_id, answer });
-        wait.await.unwrap_or_else(|_| Err(Unread { is_final: false, why: "the reader has ended".into() }))
+        wait.await.unwrap_or_else(|_| Err(Arc::new(StoreError::Again("the reader has ended"))))
     }
 }
 
@@ -45,14 +47,17 @@ async fn read(pool: PgPool, mut queue: mpsc::UnboundedReceiver<Order>) {
         let ids: Vec<Uuid> = orders.iter().map(|order| order.run_id).collect();
         let (mut found, failed) = match journals(&pool, &ids).await {
             Ok(found) => (found, None),
-            Err(e) => (HashMap::new(), Some(Unread::from(&e))),
+            Err(e) => (HashMap::new(), Some(Arc::new(e))),
         };
         for order in orders.drain(..) {
-            let missing = || Unread { is_final: true, why: "it is not in the database".into() };
+            let missing = || {
+                let key = order.run_id.to_string();
+                StoreError::Corrupt { what: "journal", key, why: "there is none".into() }
+            };
             let journal = match (found.remove(&order.run_id), &failed) {
-                (Some(journal), _) => journal.map_err(|e| Unread::from(&e)),
+                (Some(journal), _) => journal.map_err(Arc::new),
                 (None, Some(failed)) => Err(failed.clone()),
-                (None, None) => Err(missing()),
+                (None, None) => Err(Arc::new(missing())),
             };
             let _ = order.answer.send(journal);
         }

@@ -276,10 +276,10 @@ impl Core {
             runbook: runbook.clone(),
             children,
             registry: self.registry.clone(),
-            inputs: input_values(runbook, &self.inventory, inputs),
+            inputs: Arc::new(input_values(runbook, &self.inventory, inputs)),
             inventory: self.inventory_value.clone(),
             places: self.inventory.clone(),
-            run: json!({ "id": run_id, "requested_by": by.name() }),
+            run: Arc::new(json!({ "id": run_id, "requested_by": by.name() })),
         }
     }
 

@@ -118,21 +118,14 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Database(_) | StoreError::Unreachable { .. } | StoreError::Again(_) => {
-                let mut problem = Self::internal(error);
-                problem.status = StatusCode::SERVICE_UNAVAILABLE;
-                problem.code = "store_unavailable";
-                problem.detail = "The database did not answer.".into();
-                problem
-            }
-            StoreError::Migration(_)
-            | StoreError::Behind { .. }
-            | StoreError::Restored
-            | StoreError::Output(_)
-            | StoreError::Url(_)
-            | StoreError::Corrupt { .. } => Self::internal(error),
+        let unavailable = error.is_unavailable();
+        let mut problem = Self::internal(error);
+        if unavailable {
+            problem.status = StatusCode::SERVICE_UNAVAILABLE;
+            problem.code = "store_unavailable";
+            problem.detail = "The database did not answer.".into();
         }
+        problem
     }
 }
 

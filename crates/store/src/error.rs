@@ -1,5 +1,7 @@
 //! What can go wrong with a question.
 
+use std::sync::Arc;
+
 /// A question that was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -45,6 +47,9 @@ pub enum StoreError {
     /// Not answered, but it will be if asked again.
     #[error("{0}; ask again")]
     Again(&'static str),
+    /// It happened to a statement that several shared.
+    #[error(transparent)]
+    Shared(#[from] Arc<StoreError>),
     /// A stored row does not say what it must.
     #[error("the stored {what} of {key} cannot be read: {why}")]
     Corrupt {
@@ -68,6 +73,16 @@ impl StoreError {
                     && !["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
             }),
             Self::Corrupt { .. } => true,
+            Self::Shared(error) => error.is_final(),
+            _ => false,
+        }
+    }
+
+    /// Is it about the database as a whole, not about what was asked?
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(_) | Self::Unreachable { .. } | Self::Again(_) => true,
+            Self::Shared(error) => error.is_unavailable(),
             _ => false,
         }
     }

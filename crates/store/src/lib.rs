@@ -5,7 +5,7 @@
 //! connection to the pool inside its transaction), and it costs one commit.
 //!
 //! - [`runs`]: start a run, and read its journal.
-//! - [`journal`]: append to many journals at once, fenced by owner and epoch.
+//! - [`journal`]: append to many journals at once, fenced by owner and epoch; [`writer`]: the connection that does so.
 //! - [`claims`]: take over what dead workers left.
 //! - [`workers`]: leases, on the database's clock.
 //! - [`gate`]: runs that have not begun: they wait for people, or stand in line for their locks.
@@ -44,6 +44,7 @@ pub mod schema;
 pub mod seals;
 pub mod search;
 pub mod workers;
+pub mod writer;
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};

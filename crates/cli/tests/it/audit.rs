@@ -19,8 +19,13 @@ async fn history(db: &TestDb) {
         INSERT INTO runbook_text (hash, name, source, first_seen) SELECT encode(sha256('x'), 'hex'), 'x', 'x', now();
         INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, epoch, seq, created_at, updated_at)
         SELECT '00000000-0000-7000-8000-000000000001', 'x', hash, 'X', '{}', 'ana', 'k', 'running', 1, 3, now(), now() FROM runbook_text;
-        INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id)
-        SELECT id, n, 1, now(), 'observed', 's', '{\"kind\":\"observed\",\"step\":\"s\",\"output\":null}', gen_random_uuid() FROM run, generate_series(1, 3) AS n";
+        WITH RECURSIVE chain AS (
+            SELECT id, 0 AS n, now() AS at, journal_origin(id) AS link, '{\"kind\":\"observed\",\"step\":\"s\",\"output\":null}'::json AS entry FROM run
+            UNION ALL
+            SELECT id, n + 1, at, journal_link(link, n + 1, 1, at, entry), entry FROM chain WHERE n < 3
+        )
+        INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
+        SELECT id, n, 1, at, 'observed', 's', entry, gen_random_uuid(), link FROM chain WHERE n > 0";
     sqlx::raw_sql(sql).execute(db.pool()).await.unwrap();
 }
 

@@ -40,13 +40,13 @@ pub struct Program {
     /// The actions.
     pub registry: Registry,
     /// `inputs`, as expressions see them.
-    pub inputs: Value,
+    pub inputs: Arc<Value>,
     /// `inventory`, as expressions see it.
     pub inventory: Arc<Value>,
     /// The same, for the inputs of children.
     pub places: Arc<Inventory>,
     /// `run`: id and requester.
-    pub run: Value,
+    pub run: Arc<Value>,
 }
 
 /// What follows.
@@ -145,7 +145,7 @@ pub fn next(program: &Program, state: &State, now: Timestamp) -> Moves {
 fn scope_before_verify(program: &Program, state: &State) -> Scope {
     let mut scope = program.scope();
     for step in &program.runbook.steps {
-        let output = state.node(&StepPath::top(&step.id)).map_or(Value::Null, |n| n.output.clone());
+        let output = state.node(&StepPath::top(&step.id)).map_or_else(Arc::default, |n| n.output.clone());
         scope.steps.insert(step.id.clone(), Slot::Known(output));
     }
     scope
@@ -164,7 +164,7 @@ impl Program {
 
     /// What a child's expressions see before its first step.
     pub fn scope_of_child(&self, child: &Runbook, inputs: &Map<String, Value>) -> Scope {
-        Scope { inputs: input_values(child, &self.places, inputs), ..self.scope() }
+        Scope { inputs: Arc::new(input_values(child, &self.places, inputs)), ..self.scope() }
     }
 
     /// The texts of the children, by hash: what a run is pinned to.

@@ -99,10 +99,10 @@ impl Gather<'_> {
             let left_out = step.condition.as_ref().is_some_and(|c| c.test(scope) == Ok(false));
             let mut slot = Slot::Later { after: step.id.clone() };
             match &step.body {
-                _ if left_out => slot = Slot::Known(Value::Null),
+                _ if left_out => slot = Slot::known(Value::Null),
                 Body::Value(template) => {
                     if let Ok(value) = template.eval(scope) {
-                        slot = Slot::Known(value);
+                        slot = Slot::known(value);
                     }
                 }
                 Body::Run(child) => self.child(child, scope)?,
@@ -148,7 +148,7 @@ impl Gather<'_> {
             message: mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         })?;
         let scope = Scope { steps: BTreeMap::new(), item: None, out: None, ..scope.clone() };
-        let scope = Scope { inputs: input_values(&runbook, self.inventory, &stored), ..scope };
+        let scope = Scope { inputs: input_values(&runbook, self.inventory, &stored).into(), ..scope };
         self.of(&runbook, &later, &scope)
     }
 }

@@ -148,7 +148,7 @@ impl Expr {
             let bound = match (root, firsts) {
                 ("steps", Some(ids)) => {
                     let known = ids.into_iter().filter_map(|id| match scope.steps.get(id) {
-                        Some(Slot::Known(value)) => Some((id, value)),
+                        Some(Slot::Known(value)) => Some((id, &**value)),
                         _ => None,
                     });
                     Some(value::record(known, 0)?)

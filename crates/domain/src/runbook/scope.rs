@@ -2,6 +2,8 @@
 //!
 //! A scope is plain data, filled by whoever evaluates (the run, the plan, a form preview). Which steps are visible where
 //! is decided there and by the checker; here a name is simply known, known later, or unknown.
+//!
+//! Values are shared: a scope is filled anew whenever somebody asks what follows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use super::expr::{EvalError, Expr};
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// `inputs`: see [`super::input_values`].
-    pub inputs: Value,
+    pub inputs: Arc<Value>,
     /// `steps`: outputs by step id; inside `each … steps` the caller puts the inner ones over the outer ones.
     pub steps: BTreeMap<String, Slot>,
     /// `item`, inside `each`.
@@ -26,14 +28,14 @@ pub struct Scope {
     /// `inventory`: see [`super::inventory_value`]; one value, shared by all runs.
     pub inventory: Arc<Value>,
     /// `run`: what is known of the run itself, such as its id.
-    pub run: Value,
+    pub run: Arc<Value>,
 }
 
 /// The output of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Slot {
     /// It is this. `null` when the step was skipped, or failed and the run went on.
-    Known(Value),
+    Known(Arc<Value>),
     /// While planning: it exists only after this step has really run.
     Later {
         /// The step.
@@ -69,7 +71,11 @@ impl Scope {
         let of_steps = || paths.iter().filter(|p| p.root == "steps").map(|p| p.first_field());
         let names = |id: &str| of_steps().any(|first| first.is_none_or(|first| first == id));
         Self {
-            inputs: if paths.iter().any(|p| p.root == "inputs") { self.inputs.clone() } else { Value::Null },
+            inputs: if paths.iter().any(|p| p.root == "inputs") {
+                self.inputs.clone()
+            } else {
+                Arc::default()
+            },
             steps: self
                 .steps
                 .iter()
@@ -128,13 +134,18 @@ impl Scope {
     /// The outputs that are known.
     pub(super) fn known(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.steps.iter().filter_map(|(id, slot)| match slot {
-            Slot::Known(value) => Some((id.as_str(), value)),
+            Slot::Known(value) => Some((id.as_str(), &**value)),
             Slot::Later { .. } => None,
         })
     }
 }
 
 impl Slot {
+    /// It is this.
+    pub fn known(value: Value) -> Self {
+        Self::Known(Arc::new(value))
+    }
+
     fn later(&self) -> Option<&str> {
         match self {
             Self::Known(_) => None,

@@ -71,10 +71,10 @@ impl Run {
             runbook,
             children,
             registry: registry(),
-            inputs: json!({}),
+            inputs: json!({}).into(),
             inventory: json!({}).into(),
             places: Arc::new(Inventory::default()),
-            run: json!({ "id": "x" }),
+            run: json!({ "id": "x" }).into(),
         };
         let entry = Entry::Requested {
             runbook: books[0].0.into(),

@@ -4,6 +4,8 @@
 //!   ten steps, against one-row durable INSERTs by 32 clients of pgbench;
 //! - a ten-step run alone, against eleven single commits;
 //! - from `start` to the first intent durable; commits per step; kill -9 to take-over.
+//!
+//! `cargo xtask bench 64 256` measures these numbers of runs alone, for a profiler to look at.
 
 #![expect(
     clippy::print_stdout,
@@ -31,6 +33,10 @@ use store::PgPool;
 use store::private::{Options, Server};
 use uuid::Uuid;
 use world::FirstChange;
+
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const STEPS: f64 = 10.0;
 /// How long each figure is measured.
@@ -68,7 +74,11 @@ async fn main() {
         "\n{:>16} {:>10} {:>12} {:>8} {:>16}  target",
         "concurrent runs", "steps/s", "reference/s", "ratio", "our CPU per step"
     );
+    let only: Vec<usize> = args.iter().filter_map(|a| a.parse().ok()).collect();
     for (runs, target) in [(1, ""), (8, ""), (64, ">= 1.0"), (256, ">= 2.0")] {
+        if !only.is_empty() && !only.contains(&runs) {
+            continue;
+        }
         let (rate, cpu) = bench.steps_per_second(&engine, runs).await;
         let after = measure();
         let reference = before.between(after);
@@ -78,6 +88,9 @@ async fn main() {
             reference.together
         );
         before = after;
+    }
+    if !only.is_empty() {
+        return engine.shut_down().await;
     }
 
     let commits_before = commits(&bench.pool).await;

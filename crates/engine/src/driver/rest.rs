@@ -118,8 +118,8 @@ impl Resting {
         let (journal, link) = loop {
             match self.core.reader.read(self.run_id).await {
                 Ok(journal) => break journal,
-                Err(e) if e.is_final => return Err(Stop::Broken(e.why)),
-                Err(e) => tracing::warn!(run = %self.run_id, "the journal cannot be read now: {}", e.why),
+                Err(e) if e.is_final() => return Err(Stop::Broken(e.to_string())),
+                Err(e) => tracing::warn!(run = %self.run_id, "the journal cannot be read now: {e}"),
             }
             if self.core.lease.is_lost() {
                 return Err(Stop::Fenced);

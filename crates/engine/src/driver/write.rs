@@ -5,6 +5,7 @@
 //! the latest after [`PATIENCE`]. So a run of N changes costs N + 1 commits when looks are quick, and a slow look delays no
 //! result for longer than a person could notice.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::run::{Entry, Record, State};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Stop};
 use crate::Topic;
+use crate::committer::{Newborn, Unwritten};
 use crate::start::{StartError, Started};
 
 /// How long a result waits for the intent that follows it.
@@ -119,7 +121,7 @@ impl Driver {
     async fn append(&mut self, records: &[Record]) -> Result<Option<Switch>, Stop> {
         let append = Append::new(self.run_id, records, self.link, &self.state)
             .map_err(|e| Stop::Broken(e.to_string()))?;
-        let append = std::sync::Arc::new(append);
+        let append = Arc::new(append);
         loop {
             match self.core.committer.append(append.clone()).await {
                 Ok(Appended::Written) => {
@@ -128,11 +130,11 @@ impl Driver {
                 }
                 Ok(Appended::Fenced) => return Err(Stop::Fenced),
                 Ok(Appended::Stopped(switch)) => return Ok(Some(switch)),
-                Err(e) if e.is_final => return Err(Stop::Broken(e.why)),
+                Err(e) if e.is_final() => return Err(Stop::Broken(e.to_string())),
                 // The write may have happened all the same: the same write_id tells, at the next try. Only a lease that is
                 // lost ends this: one that may not act just now may be renewed yet, and the run would be left undriven.
                 Err(e) => {
-                    tracing::warn!(run = %self.run_id, "the journal cannot be written now: {}", e.why);
+                    tracing::warn!(run = %self.run_id, "the journal cannot be written now: {e}");
                     if self.core.lease.is_lost() {
                         return Err(Stop::Fenced);
                     }
@@ -157,7 +159,9 @@ impl Driver {
             Append::new(run.id, first, self.link, &self.state)
         };
         let begin = begin.map_err(|e| Stop::Broken(e.to_string()))?;
-        match self.create(&run, &begin).await {
+        let newborn = Arc::new((run, begin));
+        let (run, begin) = &*newborn;
+        match self.create(&newborn).await {
             Ok(Created::New) => {
                 self.link = begin.link().unwrap_or(self.link);
                 let _ = told.send(Ok(Started { run_id: run.id, new: true }));
@@ -175,23 +179,23 @@ impl Driver {
                     // It may be in the database after all: then it is ours, and must not be left without a driver.
                     self.core.remember_stray(run.id);
                 }
-                let _ = told.send(Err(Unborn::Failed(e.into())));
+                let _ = told.send(Err(Unborn::Failed(StoreError::from(e).into())));
                 return Err(Stop::Unborn);
             }
         }
         if rest.is_empty() { Ok(None) } else { self.append(rest).await }
     }
 
-    async fn create(&self, run: &NewRun, begin: &Append) -> Result<Created, StoreError> {
+    async fn create(&self, newborn: &Arc<Newborn>) -> Result<Created, Unwritten> {
         let patience = Instant::now() + START_PATIENCE;
         loop {
-            match store::runs::create(&self.core.pool, run, begin).await {
+            match self.core.committer.create(newborn.clone()).await {
                 Err(e)
                     if !e.is_final()
                         && Instant::now() < patience
                         && self.core.lease.remaining().is_some() =>
                 {
-                    tracing::warn!(run = %run.id, "the run cannot be written now: {e}");
+                    tracing::warn!(run = %self.run_id, "the run cannot be written now: {e}");
                     tokio::time::sleep(PAUSE).await;
                 }
                 answer => return answer,

@@ -374,5 +374,5 @@ pub(crate) async fn ask(engine: &Engine, run_id: Uuid, ask: domain::run::Ask) {
 }
 
 pub(crate) fn output(state: &State, step: &str) -> Value {
-    state.node(&step.into()).map(|n| n.output.clone()).unwrap_or_default()
+    state.node(&step.into()).map(|n| Value::clone(&n.output)).unwrap_or_default()
 }

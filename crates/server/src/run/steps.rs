@@ -309,7 +309,7 @@ impl Tree<'_> {
             command,
             action,
             input,
-            output: node.map(|n| n.output.clone()).unwrap_or_default(),
+            output: node.map(|n| Value::clone(&n.output)).unwrap_or_default(),
             calls: self.calls.get(path.as_str()).into_iter().flatten().map(|c| (*c).clone()).collect(),
             progress: None,
             steps: Vec::new(),

@@ -6,7 +6,24 @@ use sqlx::{AssertSqlSafe, PgPool};
 use store::private::TestDb;
 use uuid::Uuid;
 
-/// A run whose journal has so many entries. Written as a version that knows no chain would: the database works it out.
+/// A database in which tests need not work out the links of what they write.
+pub(crate) async fn db() -> TestDb {
+    let db = TestDb::new().await.unwrap();
+    let chain = "
+        CREATE FUNCTION chain_for_tests() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE previous bytea;
+        BEGIN
+            SELECT hash INTO previous FROM journal WHERE run_id = NEW.run_id AND seq = NEW.seq - 1;
+            NEW.hash := journal_link(coalesce(previous, journal_origin(NEW.run_id)), NEW.seq, NEW.epoch, NEW.at, NEW.entry);
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER chain_for_tests BEFORE INSERT ON journal FOR EACH ROW WHEN (NEW.hash IS NULL)
+            EXECUTE FUNCTION chain_for_tests();";
+    sqlx::raw_sql(chain).execute(db.pool()).await.unwrap();
+    db
+}
+
+/// A run in [`db`] whose journal has so many entries.
 pub(crate) async fn run(pool: &PgPool, entries: i64) -> Uuid {
     let id = Uuid::now_v7();
     let sql = format!(
@@ -77,7 +94,7 @@ pub(crate) async fn forge(db: &TestDb, sql: &str) {
 
 /// Three runs, calls, `audit`, in two blocks.
 pub(crate) async fn sealed() -> (TestDb, [Uuid; 3]) {
-    let db = TestDb::new().await.unwrap();
+    let db = db().await;
     let pool = db.pool();
     let (first, second) = (run(pool, 5).await, run(pool, 1).await);
     calls(pool, first, 3).await;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use store::private::TestDb;
 use store::proof::{Options, verify};
 use store::seals::seal;
 
@@ -11,7 +10,7 @@ use crate::history::{self, execute};
 
 #[tokio::test]
 async fn a_commit_that_was_slow_is_in_a_later_block() {
-    let db = TestDb::new().await.unwrap();
+    let db = history::db().await;
     let (pool, run) = (db.pool(), history::run(db.pool(), 2).await);
     history::seal(pool).await;
 
@@ -38,7 +37,7 @@ async fn a_commit_that_was_slow_is_in_a_later_block() {
 
 #[tokio::test]
 async fn nothing_that_moved_makes_no_block_and_neither_does_one_that_is_young() {
-    let db = TestDb::new().await.unwrap();
+    let db = history::db().await;
     history::run(db.pool(), 2).await;
     history::seal(db.pool()).await;
     for _ in 0..3 {
@@ -52,7 +51,7 @@ async fn nothing_that_moved_makes_no_block_and_neither_does_one_that_is_young() 
 
 #[tokio::test]
 async fn processes_that_seal_at_once_make_one_chain() {
-    let db = TestDb::new().await.unwrap();
+    let db = history::db().await;
     for _ in 0..5 {
         let run = history::run(db.pool(), 3).await;
         history::calls(db.pool(), run, 2).await;
@@ -68,7 +67,7 @@ async fn processes_that_seal_at_once_make_one_chain() {
 
 #[tokio::test]
 async fn rows_of_audit_from_many_processes_are_one_chain() {
-    let db = TestDb::new().await.unwrap();
+    let db = history::db().await;
     let all = (0..40).map(|_| history::audit(db.pool(), 3));
     futures::future::join_all(all).await;
     let report = verify(&db.url(), Options::default()).await.unwrap();
@@ -77,7 +76,7 @@ async fn rows_of_audit_from_many_processes_are_one_chain() {
 
 #[tokio::test]
 async fn a_database_that_came_from_a_dump_goes_on_behind_its_blocks() {
-    let db = TestDb::new().await.unwrap();
+    let db = history::db().await;
     let pool = db.pool();
     let run = history::run(pool, 3).await;
     history::calls(pool, run, 2).await;

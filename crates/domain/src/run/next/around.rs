@@ -139,7 +139,7 @@ impl Walker<'_> {
     fn outputs_of(&self, steps: &[Step], around: &StepPath) -> Value {
         steps
             .iter()
-            .map(|s| (s.id.clone(), self.output_of(&around.child(&s.id))))
+            .map(|s| (s.id.clone(), self.output_of(&around.child(&s.id)).as_ref().clone()))
             .collect::<Map<_, _>>()
             .into()
     }

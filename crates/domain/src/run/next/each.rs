@@ -90,10 +90,11 @@ impl Walker<'_> {
     fn output(&self, each: &Each, path: &StepPath, item: &Item) -> Value {
         let at = path.item(&item.key);
         match &each.body {
-            EachBody::One(_) => self.output_of(&at),
+            EachBody::One(_) => self.output_of(&at).as_ref().clone(),
             EachBody::Steps(steps) => {
                 let mut outputs = Map::from_iter([("key".to_owned(), Value::from(item.key.clone()))]);
-                outputs.extend(steps.iter().map(|s| (s.id.clone(), self.output_of(&at.child(&s.id)))));
+                let output = |s: &Step| self.output_of(&at.child(&s.id)).as_ref().clone();
+                outputs.extend(steps.iter().map(|s| (s.id.clone(), output(s))));
                 Value::Object(outputs)
             }
         }

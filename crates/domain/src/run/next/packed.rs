@@ -39,18 +39,19 @@ fn text(scope: &Scope) -> Option<String> {
         .steps
         .iter()
         .map(|(id, slot)| match slot {
-            Slot::Known(value) => Some((id.clone(), value.clone())),
+            Slot::Known(value) => Some((id.clone(), Value::clone(value))),
             Slot::Later { .. } => None,
         })
         .collect();
     let item: Vec<_> = scope.item.iter().collect();
-    Some(json!([scope.inputs, known?, item, scope.run]).to_string())
+    Some(json!([&*scope.inputs, known?, item, &*scope.run]).to_string())
 }
 
 fn unpack(text: &str, inventory: &Arc<Value>) -> Option<Scope> {
     type Parts = (Value, BTreeMap<String, Value>, Vec<Value>, Value);
     let (inputs, steps, mut item, run): Parts = serde_json::from_str(text).ok()?;
-    let steps = steps.into_iter().map(|(id, value)| (id, Slot::Known(value))).collect();
+    let steps = steps.into_iter().map(|(id, value)| (id, Slot::known(value))).collect();
+    let (inputs, run) = (inputs.into(), run.into());
     Some(Scope { inputs, steps, item: item.pop(), out: None, inventory: inventory.clone(), run })
 }
 
@@ -66,8 +67,8 @@ mod tests {
     fn a_packed_scope_is_the_same_again_or_stays_as_it_is() {
         for number in [json!(0.1), json!(u64::MAX), json!(-1), json!(1.0), json!(123_456_789.123_456_78)] {
             let scope = Scope {
-                inputs: json!({ "z": number, "a": null }),
-                steps: [("group".to_owned(), Slot::Known(json!({ "ids": ["b", "a"] })))].into(),
+                inputs: Arc::new(json!({ "z": number, "a": null })),
+                steps: [("group".to_owned(), Slot::known(json!({ "ids": ["b", "a"] })))].into(),
                 item: Some(Value::Null),
                 ..Scope::default()
             };

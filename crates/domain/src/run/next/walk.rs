@@ -182,8 +182,8 @@ impl<'a> Walker<'a> {
     }
 
     /// What later steps read of a step.
-    pub(super) fn output_of(&self, path: &StepPath) -> Value {
-        self.state.node(path).map_or(Value::Null, |n| n.output.clone())
+    pub(super) fn output_of(&self, path: &StepPath) -> Arc<Value> {
+        self.state.node(path).map_or_else(Arc::default, |n| n.output.clone())
     }
 
     fn step(&mut self, step: &Step, path: &StepPath, scope: &Scope, otherwise: Otherwise) -> Walk {

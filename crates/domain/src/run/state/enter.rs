@@ -1,5 +1,7 @@
 //! What each entry means to the state, and which may follow which.
 
+use std::sync::Arc;
+
 use super::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status, illegal};
 use crate::run::{After, Ask, Ballot, Entry, How, Record, StepPath, answer_to};
 use crate::{Actor, Timestamp};
@@ -92,7 +94,7 @@ impl State {
                 }
                 let node = self.node_mut(step, at);
                 node.finish(Status::Done, at);
-                node.output = output.clone();
+                node.output = Arc::new(output.clone());
                 node.how = Some(how.clone());
             }
             Entry::AttemptFailed { step, attempt, error, retry_at } => match self.nodes.get_mut(step) {
@@ -233,7 +235,7 @@ impl State {
                 self.blocked.remove(step);
                 if let Some(node) = self.nodes.get_mut(step) {
                     node.finish(Status::Done, at);
-                    node.output = output.clone();
+                    node.output = Arc::new(output.clone());
                     node.how = Some(How::MarkedDone { by: by.clone(), reason: reason.clone() });
                 }
             }

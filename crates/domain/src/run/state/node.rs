@@ -1,5 +1,7 @@
 //! One step of a run: its status, its attempts, what it announced and what came of it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::Timestamp;
@@ -89,7 +91,7 @@ pub struct Node {
     /// Its resolved input, if it has one.
     pub input: Option<Value>,
     /// What later steps read.
-    pub output: Value,
+    pub output: Arc<Value>,
     /// How it came to be done.
     pub how: Option<How>,
     /// What it saw last while waiting.
@@ -124,7 +126,7 @@ impl Node {
             started_at: at,
             ended_at: None,
             input: None,
-            output: Value::Null,
+            output: Arc::default(),
             how: None,
             seen: None,
             error: None,
