@@ -105,6 +105,21 @@ impl Aws {
         .remedy("add a fleet with this region and group to the inventory, or correct the runbook's input"))
     }
 
+    /// Refuses to change a cluster that the inventory does not have.
+    pub(crate) fn may_change_cluster(&self, region: &str, cluster: &str) -> Result<(), ActionError> {
+        let known = |c: &domain::inventory::Cluster| {
+            c.region == region && (c.id == cluster || c.rds_identifier() == cluster)
+        };
+        if self.inventory.clusters.iter().any(known) {
+            return Ok(());
+        }
+        Err(ActionError::refused(
+            "not_in_inventory",
+            format!("The cluster {cluster} in {region} is not in the inventory, so it is not changed."),
+        )
+        .remedy("add it to the inventory, or correct the runbook's input"))
+    }
+
     /// The DB cluster identifier at RDS, for an id of the inventory or an identifier as RDS knows it.
     pub(crate) fn cluster_identifier<'a>(&'a self, region: &str, cluster: &'a str) -> &'a str {
         match self.inventory.cluster(cluster) {

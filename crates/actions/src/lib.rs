@@ -121,8 +121,8 @@ pub async fn registry(inventory: Arc<Inventory>, settings: Settings) -> Result<R
     registry = registry
         .observing(ec2::DescribeInstances(Arc::clone(&aws)))
         .observing(elbv2::TargetHealth(Arc::clone(&aws)))
-        .observing(rds::DescribeCluster(aws))
         .observing(metrics::Query(metrics));
+    registry = rds::register(registry, &aws);
     registry = registry.observing(mysql::LoginMatrix(Arc::clone(&prober)));
     Ok(proxysql::register(registry, &prober))
 }

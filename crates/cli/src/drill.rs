@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
-use domain::{Actor, Timestamp};
+use domain::run::{Ask, State};
+use domain::{Actor, Role, Timestamp};
 use engine::{Engine, StartRequest, Topic};
 use sim::{Sim, World};
 use store::PgPool;
@@ -24,7 +25,7 @@ use crate::files;
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
 use score::{Acted, Played, Score};
-use spec::Drill;
+use spec::{Act, Drill};
 
 /// `firebreak drill`
 #[derive(clap::Args)]
@@ -60,7 +61,7 @@ pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
     let drill =
         Drill::parse(&files::drill(&args.file)?).with_context(|| format!("{}", args.file.display()))?;
     let world = match drill.world.as_str() {
-        "incident-2024-05-07" => World::incident_2024_05_07(),
+        "incident-2024-05-07" => drill.set(World::incident_2024_05_07()),
         other => bail!("there is no world `{other}`; there is: incident-2024-05-07"),
     };
     if !(0.1..=1000.0).contains(&args.speed) {
@@ -120,10 +121,10 @@ async fn play(
         }
     };
     let until = clock.now();
+    let with = sim.customers().into_iter().filter(|sample| sample.at <= until).collect();
     let without_action =
         sim::counterfactual(&world, &options, (until - world.start).to_std().unwrap_or_default())?;
-    let played =
-        Played { trigger, until, with: sim.customers(), without_action, ledger: sim.ledger(), acted };
+    let played = Played { trigger, until, with, without_action, ledger: sim.ledger(), acted };
     sim.stop().await;
     pool.close().await;
     drop(db);
@@ -131,18 +132,33 @@ async fn play(
 }
 
 async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
+    let Act { runbook, inputs, .. } = &drill.act;
+    let approved = engine
+        .library()
+        .get(runbook)
+        .and_then(|shelf| shelf.runbook.as_ref().ok())
+        .is_some_and(|runbook| runbook.approval().is_some());
+    let plan = if approved { Some(engine.plan(runbook, inputs).await?) } else { None };
+    let hash = plan.as_ref().map(|plan| plan.hash.clone());
     let request = StartRequest {
-        runbook: drill.act.runbook.clone(),
-        inputs: drill.act.inputs.clone(),
+        runbook: runbook.clone(),
+        inputs: inputs.clone(),
         by: Actor::system("drill"),
         reason: Some(drill.title.clone()),
         idem_key: Uuid::now_v7().to_string(),
-        plan: None,
+        plan,
         overrides: domain::brake::Overrides::default(),
         confirm: None,
         wait: false,
     };
-    Ok(engine.start(request).await?.run_id)
+    let run_id = engine.start(request).await?.run_id;
+    if hash.is_some() {
+        // The second person of the drill agrees at once, to whatever the plan says: what must stop it are its guards.
+        let second = Actor::Person { name: "second person".into(), role: Role::Approver };
+        let ask = Ask::Approve { step: None, plan_hash: hash };
+        engine.ask(run_id, Uuid::now_v7(), &second, &ask).await?;
+    }
+    Ok(run_id)
 }
 
 /// Waits until the run has ended, or waits for a person (a drill has none), or the patience is over.
@@ -150,8 +166,7 @@ async fn watch(engine: &Engine, run_id: Uuid, patience: Timestamp) -> anyhow::Re
     let mut rings = engine.listen();
     loop {
         let run = store::pages::run(engine.pool(), run_id).await?.context("the run is gone")?;
-        let waits_for_a_person =
-            ["waiting_for_approval", "paused", "stuck", "outcome_unknown"].contains(&run.state.as_str());
+        let waits_for_a_person = ["paused", "stuck", "outcome_unknown"].contains(&run.state.as_str());
         if run.ended_at.is_some() || waits_for_a_person || engine.clock().now() > patience {
             return Ok(run);
         }
@@ -164,7 +179,13 @@ async fn watch(engine: &Engine, run_id: Uuid, patience: Timestamp) -> anyhow::Re
     }
 }
 
-async fn acted(pool: &PgPool, run: RunRow, decided_at: Timestamp) -> anyhow::Result<Acted> {
+async fn acted(pool: &PgPool, mut run: RunRow, decided_at: Timestamp) -> anyhow::Result<Acted> {
+    if run.ended_at.is_none() {
+        // What it waits for a person for.
+        let state = State::replay(&store::runs::journal(pool, run.id).await?)?;
+        let blocked = state.blocked().map(|(_, pause)| pause).next();
+        run.message = state.held().or(blocked).map(|pause| pause.why.clone());
+    }
     let calls = store::calls::of_run(pool, run.id, 0).await?;
     Ok(Acted { run, decided_at, changes: calls.into_iter().filter(|c| c.mutating).collect() })
 }

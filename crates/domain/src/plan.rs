@@ -163,10 +163,23 @@ pub enum PlannedOutcome {
     },
 }
 
+impl PlannedOutcome {
+    /// What of it makes a plan another plan. A run that stops at a step stops there, with whatever numbers its guard saw
+    /// this time: a share of failing logins is never the same twice.
+    #[must_use]
+    pub fn essence(&self) -> Self {
+        match self {
+            Self::Stops { .. } => Self::Stops { message: String::new(), facts: Map::new() },
+            same => same.clone(),
+        }
+    }
+}
+
 impl Plan {
     /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what.
     pub fn digest(&self) -> String {
-        let material: Vec<_> = self.material().collect();
+        let essence = |step: &PlannedStep| PlannedStep { outcome: step.outcome.essence(), ..step.clone() };
+        let material: Vec<_> = self.material().map(essence).collect();
         let mut text = serde_json::json!([self.runbook_hash, self.inputs, material]).to_string();
         if !self.children.is_empty() {
             text.push_str(&serde_json::json!(self.children).to_string());

@@ -39,6 +39,19 @@ pub enum FaultKind {
         #[serde(default)]
         new_hosts_too: bool,
     },
+    /// The instance that writes now has no connection left for some of those who ask, whoever asks and whichever way. It
+    /// stays with the instance: only another writer helps.
+    WriterExhausted {
+        /// The cluster.
+        cluster: String,
+        /// Share of queries that fail, 0 to 1.
+        share: f64,
+    },
+    /// The next failover that is asked for goes back: the old writer is promoted again.
+    FailoverReverts {
+        /// The cluster.
+        cluster: String,
+    },
     /// Aurora itself refuses the cluster's users: replacing hosts can never help.
     WrongCredentials {
         /// The cluster.
@@ -82,6 +95,8 @@ impl FaultKind {
         match self {
             Self::ClusterFailover { cluster, .. }
             | Self::SickHosts { cluster, .. }
+            | Self::WriterExhausted { cluster, .. }
+            | Self::FailoverReverts { cluster }
             | Self::WrongCredentials { cluster }
             | Self::CredentialsRestored { cluster } => Some(cluster),
             _ => None,

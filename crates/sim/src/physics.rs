@@ -31,12 +31,13 @@ pub(crate) use draw::bits;
 pub(crate) use group::Group;
 pub use group_ops::{Bounds, Effect};
 pub(crate) use host::{Host, Machine, TargetState};
-pub(crate) use proxy::{Reply, instance_reply};
+pub(crate) use proxy::Reply;
 pub use refusal::Refusal;
 pub(crate) use view::{Persona, Port};
 
 use crate::fault::{FaultKind, TimedFault};
 use crate::world::{World, WorldError};
+use aurora::Exhausted;
 use dials::Dials;
 use host::Sickness;
 use traffic::{Crowd, Tally};
@@ -192,6 +193,17 @@ impl Physics {
                 if let (Some(f), Some(c)) = (fleet(&asg), cluster(&id)) {
                     let sickness = Sickness { since: self.now, from, to, ramp_s: f64::from(ramp_s) };
                     self.sicken(f, c, sickness, new_hosts_too);
+                }
+            }
+            FaultKind::WriterExhausted { cluster: id, share } => {
+                if let Some(c) = cluster(&id) {
+                    let writer = self.clusters[c].writer;
+                    self.clusters[c].exhausted = Some(Exhausted { member: writer, share, debt: 0.0 });
+                }
+            }
+            FaultKind::FailoverReverts { cluster: id } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].next_reverts = true;
                 }
             }
             FaultKind::WrongCredentials { cluster: id } => {

@@ -152,6 +152,7 @@ async fn machines_targets_and_clusters() {
     let input = json!({ "region": REGION, "cluster": "nope" });
     let error = stage.look("rds.describe_cluster", input).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Gone, "{error}");
+    assert_eq!((&members[0]["size"], &members[0]["pending"]), (&json!(8.0), &json!([])));
 }
 
 #[tokio::test]
@@ -200,6 +201,8 @@ async fn every_action_describes_itself() {
             "proxysql.resume",
             "proxysql.status",
             "rds.describe_cluster",
+            "rds.failover_cluster",
+            "rds.failover_events",
         ]
     );
 }

@@ -6,6 +6,7 @@
 mod calls;
 mod changes;
 mod describe;
+mod failover;
 mod garbage;
 mod harness;
 mod logins;

@@ -61,8 +61,10 @@ pub(crate) struct Score {
     pub(crate) worst_excess_share: f64,
     /// Failed requests of everybody else.
     pub(crate) failed_requests_of_others: Compared,
-    /// What really happened.
-    pub(crate) real: Real,
+    /// For how many seconds in all they were worse off by that measure.
+    pub(crate) seconds_worse_off: i64,
+    /// What really happened, if it did.
+    pub(crate) real: Option<Real>,
     /// What did not hold, each a sentence.
     pub(crate) failures: Vec<String>,
 }
@@ -124,7 +126,9 @@ pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
             .as_ref()
             .map(|a| RunEnd { state: a.run.state.clone(), message: a.run.message.clone() }),
         failed_requests: Compared { with: errors(with.iter()), without_action: errors(without.iter()) },
-        worst_excess_share: worst_excess(&with, &without),
+        worst_excess_share: excess(&with, &without).into_iter().fold(0.0, f64::max),
+        seconds_worse_off: WINDOW.num_seconds()
+            * i64::try_from(excess(&with, &without).len()).unwrap_or(i64::MAX),
         failed_requests_of_others: Compared {
             with: others(&played.with),
             without_action: others(&played.without_action),
@@ -156,20 +160,34 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
         }
         return failures;
     };
-    if acted.run.state != "succeeded" {
-        let message = acted.run.message.as_deref().unwrap_or("see its page");
-        failures.push(format!("the run is `{}`: {message}", acted.run.state));
+    let expect = &drill.expect;
+    let message = acted.run.message.as_deref().unwrap_or("see its page");
+    if acted.run.state != expect.outcome {
+        failures.push(format!("the run is `{}`, not `{}`: {message}", acted.run.state, expect.outcome));
     }
-    match score.seconds_decision_to_recovered {
-        None => failures.push("the symptom is not gone".into()),
-        Some(seconds) if seconds as u64 > drill.expect.recovered_within.as_secs() => failures.push(format!(
-            "it took {seconds} s to recover; allowed are {}",
-            drill.expect.recovered_within.as_secs()
-        )),
-        Some(_) => {}
+    if let Some(words) = expect.says.as_deref().filter(|words| !message.contains(words)) {
+        failures.push(format!("the run does not say `{words}`: {message}"));
     }
-    if score.worst_excess_share > 0.0 || score.failed_requests.with > score.failed_requests.without_action {
-        failures.push("the customers were worse off, for a while, than had nobody acted".into());
+    if let Some(wanted) = expect.changes.filter(|wanted| *wanted != score.changes.len()) {
+        failures.push(format!("{} changes were made, not {wanted}", score.changes.len()));
+    }
+    match (expect.recovered_within, score.seconds_decision_to_recovered) {
+        (Some(_), None) => failures.push("the symptom is not gone".into()),
+        (Some(allowed), Some(seconds)) if seconds.unsigned_abs() > allowed.as_secs() => {
+            failures.push(format!("it took {seconds} s to recover; allowed are {}", allowed.as_secs()))
+        }
+        _ => {}
+    }
+    let allowed = i64::try_from(expect.worse_off_for.as_secs()).unwrap_or(i64::MAX);
+    if score.seconds_worse_off > allowed {
+        failures.push(format!(
+            "the customers were worse off than had nobody acted for {} s; allowed are {allowed}",
+            score.seconds_worse_off
+        ));
+    }
+    if score.failed_requests.with > score.failed_requests.without_action && expect.recovered_within.is_some()
+    {
+        failures.push("more requests failed than had nobody acted".into());
     }
     for change in &score.unexpected_changes {
         failures.push(format!("unexpected change: {} ({})", change.operation, change.effect));
@@ -181,8 +199,8 @@ fn errors<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
     samples.map(|s| s.errors).sum::<f64>().round()
 }
 
-/// The largest excess of the error share over what it would have been, in windows; never below zero.
-fn worst_excess(with: &[Sample], without: &[Sample]) -> f64 {
+/// By how much the error share was above what it would have been, for each window in which it was.
+fn excess(with: &[Sample], without: &[Sample]) -> Vec<f64> {
     let windows = |samples: &[Sample]| {
         let mut windows: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
         for s in samples {
@@ -199,7 +217,7 @@ fn worst_excess(with: &[Sample], without: &[Sample]) -> f64 {
         .filter_map(|(window, with)| Some(share(with) - share(*without.get(&window)?)))
         // What rounding in the fourth place adds up to is nobody's outage.
         .filter(|excess| *excess > 1e-4)
-        .fold(0.0, f64::max)
+        .collect()
 }
 
 /// All changes of the ledger; and those that no call of the run explains, or that happened more than once.
@@ -235,29 +253,30 @@ impl fmt::Display for Score {
             s.map_or_else(|| "–".to_owned(), |s| format!("{:>2} min {:02} s", s / 60, s % 60))
         };
         writeln!(f, "Drill {}: {}", self.drill, if self.passed { "passed" } else { "FAILED" })?;
-        writeln!(f, "{:<34}{:>14}{:>14}", "", "here", "7 May 2024")?;
+        let real = self.real.as_ref();
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, here: String, there: Option<String>| match there {
+            Some(there) => writeln!(f, "{name:<34}{here:>14}{there:>14}"),
+            None => writeln!(f, "{name:<34}{here:>14}"),
+        };
         let peak = |share: f64| format!("{:.1} %", share * 100.0);
-        writeln!(
+        row(f, "", "here".into(), real.map(|_| "in reality".into()))?;
+        row(
             f,
-            "{:<34}{:>14}{:>14}",
             "highest share of failing requests",
             peak(self.error_share_peak),
-            peak(self.real.error_share_peak)
+            real.map(|r| peak(r.error_share_peak)),
         )?;
-        let row = |f: &mut fmt::Formatter<'_>, name, here, real| {
-            writeln!(f, "{name:<34}{:>14}{:>14}", seconds(here), seconds(Some(real)))
-        };
         row(
             f,
             "trigger to decision",
-            self.seconds_trigger_to_decision,
-            self.real.seconds_trigger_to_decision,
+            seconds(self.seconds_trigger_to_decision),
+            real.map(|r| seconds(Some(r.seconds_trigger_to_decision))),
         )?;
         row(
             f,
             "decision to recovered",
-            self.seconds_decision_to_recovered,
-            self.real.seconds_decision_to_recovered,
+            seconds(self.seconds_decision_to_recovered),
+            real.map(|r| seconds(Some(r.seconds_decision_to_recovered))),
         )?;
         writeln!(
             f,

@@ -18,6 +18,12 @@ pub(crate) struct Drill {
     pub(crate) _about: String,
     /// The simulated world.
     pub(crate) world: String,
+    /// What goes wrong in it, instead of what goes wrong there by itself.
+    #[serde(default)]
+    pub(crate) faults: Option<Vec<sim::TimedFault>>,
+    /// Clusters that have no reader.
+    #[serde(default)]
+    pub(crate) without_readers: Vec<String>,
     /// When it goes wrong, after the world begins.
     #[serde(deserialize_with = "read_duration")]
     pub(crate) trigger: Duration,
@@ -30,8 +36,9 @@ pub(crate) struct Drill {
     pub(crate) watch: Duration,
     /// What must hold.
     pub(crate) expect: Expect,
-    /// What really happened.
-    pub(crate) real: Real,
+    /// What really happened, if it did.
+    #[serde(default)]
+    pub(crate) real: Option<Real>,
 }
 
 /// Whose errors decide.
@@ -63,9 +70,25 @@ pub(crate) struct Act {
 pub(crate) struct Expect {
     /// Without action the error share rises at least so far, and stays there.
     pub(crate) peak_without_action: f64,
-    /// With it the symptom is gone within so long after the decision.
-    #[serde(deserialize_with = "read_duration")]
-    pub(crate) recovered_within: Duration,
+    /// With it the symptom is gone within so long after the decision; where it is not to be gone, nothing.
+    #[serde(default, deserialize_with = "read_some_duration")]
+    pub(crate) recovered_within: Option<Duration>,
+    /// How the run ends.
+    #[serde(default = "succeeded")]
+    pub(crate) outcome: String,
+    /// Words that its last sentence must hold: the outcome by its right name.
+    #[serde(default)]
+    pub(crate) says: Option<String>,
+    /// How many changes are made, where that matters.
+    #[serde(default)]
+    pub(crate) changes: Option<usize>,
+    /// For so long in all the symptom's customers may be worse off than had nobody acted: the price of a failover.
+    #[serde(default, deserialize_with = "read_duration")]
+    pub(crate) worse_off_for: Duration,
+}
+
+fn succeeded() -> String {
+    "succeeded".into()
 }
 
 /// What really happened.
@@ -83,6 +106,19 @@ pub(crate) struct Real {
 }
 
 impl Drill {
+    /// The world, with what the drill changes in it.
+    pub(crate) fn set(&self, mut world: sim::World) -> sim::World {
+        if let Some(faults) = &self.faults {
+            world.faults.clone_from(faults);
+        }
+        for cluster in &mut world.clusters {
+            if self.without_readers.contains(&cluster.id) {
+                cluster.readers = 0;
+            }
+        }
+        world
+    }
+
     /// Reads a drill; a mistake is named with its line and column.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         Ok(serde_saphyr::from_str(text)?)
@@ -92,6 +128,10 @@ impl Drill {
 /// `90s`, `3m`, `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; write it like 90s, 3m or 1h 30m"))
+}
+
+fn read_some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    read_duration(deserializer).map(Some)
 }
 
 fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -14,6 +14,8 @@ use crate::wire::Write;
 pub(crate) struct Chaos {
     /// The processes, by server.
     pids: Mutex<[Option<u32>; SERVERS]>,
+    /// Since when each stands still, and for how long it did at the most.
+    frozen: Mutex<[(Option<Instant>, Duration); SERVERS]>,
     course: Mutex<Course>,
     fired: mpsc::UnboundedSender<Fault>,
     over: watch::Sender<bool>,
@@ -43,7 +45,8 @@ impl Chaos {
         let course =
             Course { writes: 0, due, armed, healed: false, unstruck: 0, over: None, record: Vec::new() };
         let (pids, course) = (Mutex::new([None; SERVERS]), Mutex::new(course));
-        (Self { pids, course, fired, over: watch::Sender::new(false), since: Instant::now() }, firing)
+        let frozen = Mutex::default();
+        (Self { pids, frozen, course, fired, over: watch::Sender::new(false), since: Instant::now() }, firing)
     }
 
     /// A write is on the wire: what does it meet?
@@ -128,6 +131,12 @@ impl Chaos {
 
     pub(crate) fn runs_as(&self, server: usize, pid: Option<u32>) {
         lock(&self.pids)[server] = pid;
+        lock(&self.frozen)[server] = Default::default();
+    }
+
+    /// For how long the process of this server stood still, at the most.
+    pub(crate) fn frozen(&self, server: usize) -> Duration {
+        lock(&self.frozen)[server].1
     }
 
     pub(crate) fn kill(&self, server: usize) {
@@ -140,6 +149,15 @@ impl Chaos {
         self.note(format!("server {server} ({pid:?}): {signal:?}"));
         if let Some(pid) = pid {
             processes::signal(pid, signal);
+        }
+        let (since, longest) = &mut lock(&self.frozen)[server];
+        match signal {
+            Signal::Stop => *since = since.or(Some(Instant::now())),
+            Signal::Continue => {
+                let stood = since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                *longest = stood.max(*longest);
+            }
+            _ => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::chaos::Chaos;
+use crate::schedule::LEASE;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -80,6 +81,7 @@ impl Process {
 }
 
 const SIGTERM: i32 = 15;
+const SIGABRT: i32 = 6;
 /// Longer than any call in flight may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -102,6 +104,11 @@ async fn supervise(
             _ = wanted.wait_for(|wanted| !wanted) => None,
         };
         if let Some(ended) = ended {
+            if ended.as_ref().is_ok_and(|status| status.signal() == Some(SIGABRT))
+                && !may_abort(&chaos, server)
+            {
+                return Some(format!("server {server} ended itself, and was not frozen for long"));
+            }
             chaos.runs_as(server, None);
             chaos.note(format!("server {server} ({pid:?}) ended: {ended:?}"));
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -112,14 +119,22 @@ async fn supervise(
         chaos.signal(server, Signal::Continue);
         chaos.signal(server, Signal::Terminate);
         let ended = tokio::time::timeout(DRAIN_PATIENCE, child.wait()).await;
+        let may_abort = may_abort(&chaos, server);
         chaos.runs_as(server, None);
         return match ended {
             Ok(Ok(status)) if status.success() || (young && status.signal() == Some(SIGTERM)) => None,
+            Ok(Ok(status)) if may_abort && status.signal() == Some(SIGABRT) => None,
             Ok(ended) => Some(format!("server {server}, asked to end, ended badly: {ended:?}")),
             Err(_) => Some(format!("server {server}, asked to end, went on for {DRAIN_PATIENCE:?}")),
         };
     }
     None
+}
+
+/// One that wakes up two leases after it last renewed its own (up to a third of one before it froze) ends itself at once, as
+/// it must.
+fn may_abort(chaos: &Chaos, server: usize) -> bool {
+    chaos.frozen(server) >= LEASE.mul_f64(1.6)
 }
 
 fn command(setting: &Setting, log: &Path) -> std::io::Result<Command> {

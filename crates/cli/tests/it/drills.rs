@@ -1,12 +1,16 @@
-//! The drill, head-less, as `firebreak drill` prints it.
+//! The drills, head-less, as `firebreak drill` prints it.
 
 use std::process::Command;
 
 use serde_json::Value;
 
 fn drill(args: &[&str]) -> (bool, Value) {
+    drill_file("runbooks/drills/2024-05-07.yaml", args)
+}
+
+fn drill_file(file: &str, args: &[&str]) -> (bool, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
-        .args(["drill", "runbooks/drills/2024-05-07.yaml", "--json"])
+        .args(["drill", file, "--json"])
         .args(args)
         .output()
         .unwrap();
@@ -54,4 +58,40 @@ fn acting_at_once_spares_most_of_it() {
     assert!(passed, "{score:#}");
     decided_at(&score, 180);
     assert!(score["error_share_peak"].as_f64().unwrap() < 0.4, "{score:#}");
+}
+
+fn play(name: &str, args: &[&str]) -> Value {
+    let (passed, score) = drill_file(&format!("runbooks/drills/{name}.yaml"), args);
+    assert!(passed, "{score:#}");
+    score
+}
+
+#[test]
+fn another_writer_heals_a_cluster_whose_writer_is_exhausted() {
+    let score = play("writer-exhausted", &["--act"]);
+    assert_eq!(score["recovered"], true);
+    assert_eq!(score["changes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_exhausted_writer_does_not_heal_by_itself() {
+    let score = play("writer-exhausted", &[]);
+    assert_eq!((&score["recovered"], &score["run_id"]), (&Value::Bool(false), &Value::Null));
+}
+
+#[test]
+fn a_failover_that_goes_back_is_told_as_what_it_is_and_not_repeated() {
+    let score = play("failover-reverted", &["--act"]);
+    assert!(score["run"]["message"].as_str().unwrap().contains("Reverted"), "{score:#}");
+}
+
+#[test]
+fn the_failover_that_people_prepared_on_7_may_is_refused_and_the_right_runbook_named() {
+    let score = play("wrong-failover", &["--act"]);
+    assert_eq!(score["changes"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn without_a_reader_nothing_is_failed_over() {
+    play("failover-without-reader", &["--act"]);
 }

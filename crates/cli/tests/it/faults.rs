@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use domain::run::{State, Status};
 use serde_json::{Value, json};
-use sim::{ApiFault, ApiTrouble, FaultKind, LedgerEntry, Phase, Sim, World};
+use sim::{ApiFault, ApiTrouble, FaultKind, LedgerEntry, Phase, Sim, TimedFault, World};
 use uuid::Uuid;
 
 use crate::kills::{reached, small_world};
@@ -28,6 +28,12 @@ fn stage(runbook: &str) -> Option<Stage> {
     let (world, inputs) = match runbook {
         "replace-proxysql" => {
             (small_world(), json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" }))
+        }
+        "failover-cluster" => {
+            let mut world = small_world();
+            let fault = FaultKind::WriterExhausted { cluster: "shard-b".into(), share: 0.6 };
+            world.faults = vec![TimedFault { at_s: 0, fault }];
+            (world, json!({ "cluster": "shard-b" }))
         }
         _ => return None,
     };
@@ -66,7 +72,7 @@ impl Stage {
     pub(crate) async fn clean(&self) -> Vec<LedgerEntry> {
         let sim = Sim::start(self.world.clone(), fast()).await.unwrap();
         let served = Served::on(&sim).await;
-        let run = served.person().await.start(&self.runbook, self.inputs.clone()).await;
+        let run = served.begin(&served.person().await, &self.runbook, &self.inputs).await;
         let row = ended(&served.db, run).await;
         assert_eq!(row.state, "succeeded", "{}: {:?}", self.runbook, row.message);
         let changes = changes(&sim);
@@ -117,7 +123,7 @@ async fn each_change_is_throttled_fails_is_lost_and_loses_its_answer_and_is_made
         };
         // Whatever is set for a change is set before the one before it is let go.
         let mut next = prepare(0);
-        let run = served.person().await.start(&stage.runbook, stage.inputs.clone()).await;
+        let run = served.begin(&served.person().await, &stage.runbook, &stage.inputs).await;
         for (n, change) in clean.iter().enumerate() {
             let mut before = next.take().unwrap();
             reached(&mut before, &change.operation, "before").await;
@@ -150,7 +156,7 @@ async fn a_change_that_is_refused_waits_for_a_person_and_goes_on_where_it_was() 
             let fault = ApiFault { service, operation, trouble, probability: 0.5, next: Some(times) };
             sim.strike(FaultKind::Api(fault));
         }
-        let run = person.start(&stage.runbook, stage.inputs.clone()).await;
+        let run = served.begin(&person, &stage.runbook, &stage.inputs).await;
         while let Some(step) = refused_step(&served, run).await {
             person.post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "retry", "step": step })).await;
         }

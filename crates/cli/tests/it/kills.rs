@@ -34,7 +34,7 @@ async fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_chan
         let mut served = Served::on(&sim).await;
         // Each trap is set while no server runs, or before the run begins: nothing can slip past it.
         let mut before = sim.hold(&clean[0].operation, Phase::BeforeEffect);
-        let run = served.person().await.start(&stage.runbook, stage.inputs.clone()).await;
+        let run = served.begin(&served.person().await, &stage.runbook, &stage.inputs).await;
         for (n, change) in clean.iter().enumerate() {
             let change = &change.operation;
             reached(&mut before, change, "before").await;

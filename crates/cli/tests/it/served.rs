@@ -103,6 +103,24 @@ impl Served {
         }
     }
 
+    /// Starts a runbook; where others must agree, with a plan that somebody else agrees to.
+    pub(crate) async fn begin(&self, person: &Person, runbook: &str, inputs: &Value) -> Uuid {
+        if person.get(&format!("/api/v1/runbooks/{runbook}")).await["approval"].is_null() {
+            return person.start(runbook, inputs.clone()).await;
+        }
+        let plan = person.post(&format!("/api/v1/runbooks/{runbook}/plan"), inputs).await;
+        let hash = &plan["hash"];
+        let body = json!({ "runbook": runbook, "inputs": inputs, "reason": "a test", "plan_hash": hash });
+        let run = person.post("/api/v1/runs", &body).await["run_id"].as_str().unwrap().parse().unwrap();
+        let said = self.command(&["sign-in", "second", "--role", "approver"]);
+        let link = said.split_whitespace().find(|word| word.starts_with("http")).unwrap();
+        let second = Person::sign_in(&self.url, link).await;
+        second
+            .post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "approve", "plan_hash": hash }))
+            .await;
+        run
+    }
+
     /// Signs a person in with the link of the last start.
     pub(crate) async fn person(&self) -> Person {
         Person::sign_in(&self.url, &self.link).await

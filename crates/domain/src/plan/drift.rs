@@ -26,7 +26,7 @@ pub fn differences(was: &Plan, now: &Plan) -> Vec<Difference> {
     };
     let changed = now.material().filter_map(|step| {
         let before = outcome(was, &step.path);
-        (before.as_ref() != Some(&step.outcome)).then(|| Difference {
+        (before.as_ref().map(PlannedOutcome::essence) != Some(step.outcome.essence())).then(|| Difference {
             path: step.path.clone(),
             title: step.title.clone(),
             was: before,

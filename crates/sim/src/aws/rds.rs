@@ -1,4 +1,4 @@
-//! RDS: the Aurora clusters, looked at.
+//! RDS: the Aurora clusters, looked at and failed over.
 //!
 //! Endpoints are loopback addresses, not names: a client that connects to what `DescribeDBClusters`
 //! says reaches the simulated cluster with no DNS in between.
@@ -28,8 +28,20 @@ fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outco
         "DescribeDBClusters" => clusters(params, world),
         "DescribeDBInstances" => instances(params, world),
         "DescribeEvents" => events(params, world),
+        "FailoverDBCluster" => fail_over(params, world),
         _ => return None,
     })
+}
+
+fn fail_over(params: &Params, world: &mut Physics) -> Outcome {
+    params.required("DBClusterIdentifier")?;
+    let id = identifier(params, "DBClusterIdentifier").unwrap_or_default();
+    let effect = world.fail_over(id, identifier(params, "TargetDBInstanceIdentifier"))?;
+    let mut answer = Answer::changed(effect, |_| {});
+    if let Some(c) = world.clusters.iter().find(|c| c.id == id) {
+        answer.result.node("DBCluster", |x| cluster(x, world, c));
+    }
+    Ok(answer)
 }
 
 fn arn(world: &Physics, kind: &str, id: &str) -> String {

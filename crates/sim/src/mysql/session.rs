@@ -11,7 +11,7 @@ use super::admin;
 use super::auth::{self, Claim};
 use super::packet::{Encoding, SqlError, Table, Wire};
 use super::query::{self, Statement};
-use crate::physics::{Persona, Physics, Reply, bits, instance_reply};
+use crate::physics::{Persona, Physics, Reply, bits};
 use crate::shared::Shared;
 
 const AURORA_VERSION: &str = "8.0.28";
@@ -167,16 +167,13 @@ fn reply(world: &mut Physics, persona: Persona, cluster: usize) -> Reply {
         Persona::Proxy { host } => world.proxy_query(host, cluster),
         // The admin interface has no database behind it.
         Persona::Admin { .. } => Reply::AccessDenied,
-        Persona::Writer { cluster } => {
-            let c = &world.clusters[cluster];
-            instance_reply(c, c.writer)
-        }
+        Persona::Writer { cluster } => world.direct_query(cluster, world.clusters[cluster].writer),
         Persona::Reader { cluster } => {
             let c = &world.clusters[cluster];
             let reader = (0..c.members.len()).find(|&m| m != c.writer).unwrap_or(c.writer);
-            instance_reply(c, reader)
+            world.direct_query(cluster, reader)
         }
-        Persona::Instance { cluster, member } => instance_reply(&world.clusters[cluster], member),
+        Persona::Instance { cluster, member } => world.direct_query(cluster, member),
     }
 }
 

@@ -1,16 +1,28 @@
 //! The Aurora clusters: who writes, who is available, and the events of a failover.
 //!
-//! The fault's failover follows the sequence seen on real clusters: the old writer is lost, the
-//! identity flips, the completion event follows, and the cluster is `available` some 20 s later.
-//! Failover on request and changes of class are not here yet.
+//! Both failovers, the fault's and the one that is asked for, follow the sequence seen on real clusters: the writer goes, the
+//! identity flips, the completion event follows, and the cluster is `available` some 20 s later. Asked for, it takes: 3 s
+//! until it begins, 15 to 19 s until the identity flips, 22 s until the event, 44 s until `available`; without a reader the
+//! writer is made anew, which takes minutes. Changes of class are not here yet.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Physics;
+use super::group_ops::Effect;
+use super::{Physics, Refusal, draw};
 use crate::world::World;
 
-/// Seconds between the flip of identity and the cluster being `available` again.
+/// Seconds between the flip of identity and the cluster being `available` again, when the writer was lost.
 const SETTLE_S: i64 = 22;
+/// Seconds after the call until the writer goes.
+const BEGINS_S: i64 = 3;
+/// Seconds after the call until the identity flips: shortest and longest.
+const FLIPS_S: (f64, f64) = (15.0, 19.0);
+/// Seconds after the call until the event says that it is over.
+const COMPLETES_S: i64 = 22;
+/// Seconds after the call until the cluster is `available`.
+const ENDS_S: i64 = 44;
+/// The same without a reader: the writer is made anew.
+const ANEW_S: i64 = 8 * 60;
 
 #[derive(Debug, Clone)]
 pub(crate) struct AuroraCluster {
@@ -19,6 +31,11 @@ pub(crate) struct AuroraCluster {
     /// Index of the member that writes.
     pub(crate) writer: usize,
     pub(crate) failover: Option<Failover>,
+    /// Failovers asked for so far.
+    asked: u64,
+    /// The next one goes back.
+    pub(crate) next_reverts: bool,
+    pub(crate) exhausted: Option<Exhausted>,
     /// Aurora refuses its users' logins.
     pub(crate) refuses_logins: bool,
     pub(crate) endpoint: String,
@@ -42,9 +59,29 @@ pub(crate) struct Failover {
     /// The member that was lost.
     pub(crate) old: usize,
     pub(crate) target: usize,
+    /// From when on nobody can write.
+    pub(crate) begins: DateTime<Utc>,
     pub(crate) flips: DateTime<Utc>,
+    /// When the event says that it is over.
+    pub(crate) completes: DateTime<Utc>,
     pub(crate) ends: DateTime<Utc>,
+    pub(crate) begun: bool,
     pub(crate) flipped: bool,
+    pub(crate) told: bool,
+    /// It was asked for; the writer was not lost.
+    pub(crate) asked: bool,
+    /// The old writer is promoted again.
+    pub(crate) reverts: bool,
+}
+
+/// An instance that has no connection left for some.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exhausted {
+    pub(crate) member: usize,
+    /// Share of queries that fail.
+    pub(crate) share: f64,
+    /// Direct queries that are still to fail: see `proxy`.
+    pub(crate) debt: f64,
 }
 
 /// An event as `DescribeEvents` shows it.
@@ -65,13 +102,14 @@ impl AuroraCluster {
 
     /// Nobody can write: between the loss of the writer and the flip.
     pub(crate) fn down(&self) -> bool {
-        self.failover.is_some_and(|f| !f.flipped)
+        self.failover.is_some_and(|f| f.begun && !f.flipped)
     }
 
     pub(crate) fn member_status(&self, member: usize) -> &'static str {
         match self.failover {
-            Some(f) if member == f.old && f.flipped => "rebooting",
-            Some(f) if member == f.old => "failed",
+            Some(f) if member == f.old && f.flipped && !f.reverts => "rebooting",
+            Some(f) if member == f.old && f.begun && !f.asked => "failed",
+            Some(f) if (member == f.old || member == f.target) && f.begun && !f.flipped => "rebooting",
             _ => "available",
         }
     }
@@ -100,6 +138,9 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
             members: (0..=cluster.readers).map(|n| member(cluster, place, n)).collect(),
             writer: 0,
             failover: None,
+            asked: 0,
+            next_reverts: false,
+            exhausted: None,
             refuses_logins: false,
             endpoint: format!("127.{subnet}.1.{}", 1 + place % 250),
             reader_endpoint: format!("127.{subnet}.2.{}", 1 + place % 250),
@@ -119,36 +160,126 @@ impl Physics {
         let readers = (0..c.members.len()).filter(|&m| m != c.writer);
         let target = readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer);
         let flips = now + (duration - TimeDelta::seconds(SETTLE_S)).max(TimeDelta::zero());
-        c.failover = Some(Failover { old: c.writer, target, flips, ends: now + duration, flipped: false });
-        let across = if c.members[c.writer].zone == c.members[target].zone { "same" } else { "cross" };
-        let message = format!("Started {across} AZ failover to DB instance: {}", c.members[target].id);
-        let source = c.id.clone();
-        self.event("db-cluster", source, &["failover"], message);
+        c.failover = Some(Failover {
+            old: c.writer,
+            target,
+            begins: now,
+            flips,
+            completes: flips,
+            ends: now + duration,
+            begun: false,
+            flipped: false,
+            told: false,
+            asked: false,
+            reverts: false,
+        });
+        self.tick_clusters();
+    }
+
+    /// `FailoverDBCluster`.
+    ///
+    /// # Errors
+    /// An unknown cluster or target; a cluster that is not `available`; a target that writes already, or is not `available`.
+    pub fn fail_over(&mut self, cluster: &str, target: Option<&str>) -> Result<Effect, Refusal> {
+        let (seed, now) = (self.seed, self.now);
+        let Some(c) = self.clusters.iter_mut().find(|c| c.id == cluster) else {
+            let message = format!("DBCluster {cluster} not found.");
+            return Err(Refusal::new("DBClusterNotFoundFault", message).with_status(404));
+        };
+        if c.failover.is_some() {
+            let message =
+                format!("DB cluster {cluster} is not in the available state. Status: {}", c.status());
+            return Err(Refusal::new("InvalidDBClusterStateFault", message));
+        }
+        let target = match target {
+            None => {
+                let readers = (0..c.members.len()).filter(|&m| m != c.writer);
+                readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer)
+            }
+            Some(id) => {
+                let Some(found) = c.members.iter().position(|m| m.id == id) else {
+                    let message = format!("DBInstance {id} not found.");
+                    return Err(Refusal::new("DBInstanceNotFound", message).with_status(404));
+                };
+                if found == c.writer {
+                    let message = format!("{id} is already the writer of DB cluster {cluster}.");
+                    return Err(Refusal::new("InvalidDBInstanceState", message));
+                }
+                found
+            }
+        };
+        c.asked += 1;
+        let after = |seconds: i64| now + TimeDelta::seconds(seconds);
+        let alone = target == c.writer;
+        let flips = if alone {
+            ANEW_S
+        } else {
+            draw::between(seed, &format!("failover of {cluster}"), c.asked, FLIPS_S.0, FLIPS_S.1).round()
+                as i64
+        };
+        c.failover = Some(Failover {
+            old: c.writer,
+            target,
+            begins: after(BEGINS_S),
+            flips: after(flips),
+            completes: after(flips.max(COMPLETES_S)),
+            ends: after(if alone { ANEW_S + SETTLE_S } else { ENDS_S }),
+            begun: false,
+            flipped: false,
+            told: false,
+            asked: true,
+            reverts: std::mem::take(&mut c.next_reverts),
+        });
+        Ok(Some(format!("failover of {cluster} from {} to {}", c.members[c.writer].id, c.members[target].id)))
     }
 
     pub(crate) fn tick_clusters(&mut self) {
+        for cluster in 0..self.clusters.len() {
+            self.tick_failover(cluster);
+        }
+    }
+
+    fn tick_failover(&mut self, cluster: usize) {
         let now = self.now;
-        for i in 0..self.clusters.len() {
-            let c = &mut self.clusters[i];
-            let Some(mut failover) = c.failover else { continue };
-            if !failover.flipped && now >= failover.flips {
-                failover.flipped = true;
-                c.failover = Some(failover);
-                let old = std::mem::replace(&mut c.writer, failover.target);
-                let (cluster, new, old) =
-                    (c.id.clone(), c.members[failover.target].id.clone(), c.members[old].id.clone());
-                self.event("db-instance", new.clone(), &[], "DB instance restarted".into());
-                self.event(
-                    "db-instance",
-                    old,
-                    &[],
-                    "A new writer was promoted. Restarting database as a reader.".into(),
-                );
-                let message = format!("Completed failover to DB instance: {new}");
-                self.event("db-cluster", cluster, &["failover"], message);
-            } else if now >= failover.ends {
-                c.failover = None;
+        let c = &mut self.clusters[cluster];
+        let Some(f) = &mut c.failover else { return };
+        let (id, old, new) = (c.id.clone(), c.members[f.old].id.clone(), c.members[f.target].id.clone());
+        let mut told = Vec::new();
+        if !f.begun && now >= f.begins {
+            f.begun = true;
+            let across = if c.members[f.old].zone == c.members[f.target].zone { "same" } else { "cross" };
+            told.push((
+                "db-cluster",
+                id.clone(),
+                format!("Started {across} AZ failover to DB instance: {new}"),
+            ));
+        }
+        if !f.flipped && now >= f.flips {
+            f.flipped = true;
+            if f.reverts {
+                told.push(("db-cluster", id.clone(), format!("Promoting previous primary again: {old}")));
+            } else {
+                c.writer = f.target;
+                // What held its connections is gone with the process.
+                c.exhausted = c.exhausted.filter(|e| e.member != f.old);
+                told.push(("db-instance", new.clone(), "DB instance restarted".into()));
+                let message = "A new writer was promoted. Restarting database as a reader.";
+                told.push(("db-instance", old, message.into()));
             }
+        }
+        if f.flipped && !f.told && now >= f.completes {
+            f.told = true;
+            if !f.reverts {
+                let who = if f.asked { "customer initiated " } else { "" };
+                told.push(("db-cluster", id, format!("Completed {who}failover to DB instance: {new}")));
+            }
+        }
+        if f.told && now >= f.ends {
+            c.failover = None;
+        }
+        for (source_type, source, message) in told {
+            let categories: &[&str] = if source_type == "db-cluster" { &["failover"] } else { &[] };
+            self.event(source_type, source, categories, message);
         }
     }
 

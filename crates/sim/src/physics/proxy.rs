@@ -69,8 +69,23 @@ impl Physics {
     }
 }
 
-/// What a member answers when asked directly.
-pub(crate) fn instance_reply(cluster: &AuroraCluster, member: usize) -> Reply {
+impl Physics {
+    /// A query to a member, past the proxies.
+    pub(crate) fn direct_query(&mut self, cluster: usize, member: usize) -> Reply {
+        let c = &mut self.clusters[cluster];
+        if let Some(exhausted) = c.exhausted.as_mut().filter(|e| e.member == member) {
+            exhausted.debt += exhausted.share;
+            if exhausted.debt >= 1.0 {
+                exhausted.debt -= 1.0;
+                return Reply::TooManyConnections;
+            }
+        }
+        instance_reply(c, member)
+    }
+}
+
+/// What a member answers when it answers.
+fn instance_reply(cluster: &AuroraCluster, member: usize) -> Reply {
     let m: &super::Member = &cluster.members[member];
     Reply::Answered { server_id: m.id.clone(), read_only: member != cluster.writer }
 }

@@ -1,10 +1,13 @@
-//! RDS: a cluster and its members.
+//! RDS: a cluster and its members; what happened to it; handing the writer's part to another instance.
+
+mod events;
+mod failover;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_rds::types::{DbInstance, Filter};
-use domain::action::{ActionError, Ctx, ErrorClass, ForeignWork, Observe};
+use domain::action::{ActionError, Ctx, ErrorClass, ForeignWork, Observe, Registry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,13 +19,21 @@ use crate::shell::Command;
 
 const SERVICE: &str = "rds";
 
+/// Adds the actions of this service.
+pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
+    registry
+        .observing(DescribeCluster(Arc::clone(aws)))
+        .observing(events::ClusterEvents(Arc::clone(aws)))
+        .changing(failover::FailOver(Arc::clone(aws)))
+}
+
 /// `rds.describe_cluster`.
-pub(crate) struct DescribeCluster(pub(crate) Arc<Aws>);
+struct DescribeCluster(Arc<Aws>);
 
 /// Which cluster.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ClusterInput {
+struct ClusterInput {
     /// AWS region.
     #[serde(deserialize_with = "input::name")]
     region: String,
@@ -33,7 +44,7 @@ pub(crate) struct ClusterInput {
 
 /// A cluster at one moment.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Cluster {
+struct Cluster {
     /// DB cluster identifier.
     id: String,
     /// `available`, `failing-over`, `modifying`, …; it lags behind what the cluster really does.
@@ -65,8 +76,12 @@ struct Member {
     status: String,
     /// Instance class, such as `db.r6i.8xlarge`.
     class: String,
+    /// Size of the class within its family, in units of `xlarge`: 12 for `db.r6i.12xlarge`, 0.5 for `large`; 0 when unknown.
+    size: f64,
     /// Availability zone.
     az: String,
+    /// What waits to be applied to it: attributes with pending values, and `parameter group` when only a reboot applies it.
+    pending: Vec<String>,
 }
 
 /// The promotion tier of an instance that was given none.
@@ -118,6 +133,8 @@ impl Observe for DescribeCluster {
                     tier: member.promotion_tier().unwrap_or(DEFAULT_TIER),
                     status: text(detail.and_then(|d| d.db_instance_status())),
                     class: text(detail.and_then(|d| d.db_instance_class())),
+                    size: detail.and_then(|d| d.db_instance_class()).map_or(0.0, size_of),
+                    pending: detail.map_or_else(Vec::new, |d| pending(d)),
                     az: text(detail.and_then(|d| d.availability_zone())),
                 }
             })
@@ -150,5 +167,48 @@ impl Observe for DescribeCluster {
     fn command(&self, input: &ClusterInput) -> String {
         let id = self.0.cluster_identifier(&input.region, &input.cluster);
         Command::aws("rds describe-db-clusters", &input.region).option("--db-cluster-identifier", id).line()
+    }
+}
+
+/// The size of a class within its family, in units of `xlarge`.
+fn size_of(class: &str) -> f64 {
+    match class.rsplit('.').next().unwrap_or_default() {
+        "medium" => 0.25,
+        "large" => 0.5,
+        "xlarge" => 1.0,
+        size => size.strip_suffix("xlarge").and_then(|n| n.parse().ok()).unwrap_or(0.0),
+    }
+}
+
+fn pending(instance: &DbInstance) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(pending) = instance.pending_modified_values() {
+        let mut note = |is: bool, what: &str| {
+            if is {
+                found.push(what.to_owned());
+            }
+        };
+        note(pending.db_instance_class().is_some(), "class");
+        note(pending.db_instance_identifier().is_some(), "identifier");
+        note(pending.engine_version().is_some(), "engine version");
+        note(pending.port().is_some(), "port");
+        note(pending.master_user_password().is_some(), "password");
+        note(pending.ca_certificate_identifier().is_some(), "certificate");
+    }
+    let applied = |status: Option<&str>| status.is_none_or(|status| status == "in-sync");
+    if instance.db_parameter_groups().iter().any(|group| !applied(group.parameter_apply_status())) {
+        found.push("parameter group".into());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_of;
+
+    #[test]
+    fn classes_have_sizes() {
+        let sizes = ["db.t4g.medium", "db.r6g.large", "db.r6i.xlarge", "db.r6i.12xlarge", "db.serverless"];
+        assert_eq!(sizes.map(size_of), [0.25, 0.5, 1.0, 12.0, 0.0]);
     }
 }

@@ -1,0 +1,209 @@
+//! `rds.failover_events`: the failovers of a cluster, as RDS tells them.
+//!
+//! Events are hints: RDS may tell them late, in another order, or not at all. So they name what was seen, and count failovers;
+//! whether a failover succeeded is asked of the cluster.
+
+use std::sync::Arc;
+
+use aws_sdk_rds::types::SourceType;
+use domain::Timestamp;
+use domain::action::{ActionError, Ctx, Observe};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SERVICE;
+use crate::aws::Aws;
+use crate::calls::Calls;
+use crate::input;
+use crate::shell::Command;
+
+/// `rds.failover_events`.
+pub(super) struct ClusterEvents(pub(super) Arc<Aws>);
+
+/// Whose events, and how far back.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsInput {
+    /// AWS region.
+    #[serde(deserialize_with = "input::name")]
+    region: String,
+    /// The cluster, by its id in the inventory or its DB cluster identifier.
+    #[serde(deserialize_with = "input::name")]
+    cluster: String,
+    /// How many minutes back, up to 14 days.
+    #[serde(default = "an_hour")]
+    #[schemars(range(min = 1, max = 20160))]
+    minutes: i32,
+}
+
+fn an_hour() -> i32 {
+    60
+}
+
+/// The failovers of a cluster in that time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) struct Failovers {
+    /// All of them, oldest first.
+    events: Vec<Event>,
+    /// How many began.
+    started: usize,
+    /// The last event says that the old writer was promoted again (RDS-EVENT-0070).
+    reverted: bool,
+    /// The last event says that the failover failed (RDS-EVENT-0069).
+    failed: bool,
+    /// When the last one began; null when none did.
+    last_started: Option<Timestamp>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+struct Event {
+    /// When, by RDS's clock.
+    at: Timestamp,
+    kind: Kind,
+    /// The sentence of RDS.
+    message: String,
+}
+
+/// What an event of the category `failover` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// RDS-EVENT-0072, -0073.
+    Started,
+    /// RDS-EVENT-0071.
+    Completed,
+    /// RDS-EVENT-0070: the old writer was promoted again.
+    Reverted,
+    /// RDS-EVENT-0069.
+    Failed,
+    /// Something else.
+    Other,
+}
+
+impl Kind {
+    /// The API gives no event ids, only sentences, and they vary: `Completed failover`, `Completed customer initiated failover`.
+    fn of(message: &str) -> Self {
+        let has = |words: &str| message.contains(words);
+        if has("Promoting previous primary again") {
+            Self::Reverted
+        } else if message.starts_with("Started ") && has("failover") {
+            Self::Started
+        } else if message.starts_with("Completed ") && has("failover") {
+            Self::Completed
+        } else if has("failover failed") || has("Failover failed") {
+            Self::Failed
+        } else {
+            Self::Other
+        }
+    }
+}
+
+impl Failovers {
+    fn of(mut events: Vec<Event>) -> Self {
+        events.sort_by_key(|event| event.at);
+        let last = events.iter().rev().find(|e| e.kind != Kind::Other).map(|e| e.kind);
+        let began = |e: &&Event| e.kind == Kind::Started;
+        Self {
+            started: events.iter().filter(began).count(),
+            last_started: events.iter().rev().find(began).map(|e| e.at),
+            reverted: last == Some(Kind::Reverted),
+            failed: last == Some(Kind::Failed),
+            events,
+        }
+    }
+
+    /// When the last one began.
+    pub(super) fn last_started(&self) -> Option<Timestamp> {
+        self.last_started
+    }
+
+    /// Asks RDS.
+    pub(super) async fn within(
+        aws: &Aws,
+        calls: &Calls<'_>,
+        region: &str,
+        cluster: &str,
+        minutes: i32,
+    ) -> Result<Self, ActionError> {
+        let client = aws.region(region).rds;
+        let answer = calls
+            .look(SERVICE, "DescribeEvents", cluster, |gate| {
+                client
+                    .describe_events()
+                    .source_type(SourceType::DbCluster)
+                    .source_identifier(cluster)
+                    .event_categories("failover")
+                    .duration(minutes)
+                    .customize()
+                    .interceptor(gate)
+                    .send()
+            })
+            .await?;
+        let events = answer.events().iter().filter_map(|event| {
+            let at = event.date()?;
+            let message = event.message()?.to_owned();
+            let at = Timestamp::from_timestamp(at.secs(), at.subsec_nanos())?;
+            Some(Event { at, kind: Kind::of(&message), message })
+        });
+        Ok(Self::of(events.collect()))
+    }
+}
+
+impl Observe for ClusterEvents {
+    const NAME: &'static str = "rds.failover_events";
+    const SUMMARY: &'static str = "Failovers of an Aurora cluster in the last minutes, as RDS tells them";
+    const PERMISSIONS: &'static [&'static str] = &["rds:DescribeEvents"];
+    type Input = EventsInput;
+    type Output = Failovers;
+
+    async fn observe(&self, ctx: &Ctx, input: &EventsInput) -> Result<Failovers, ActionError> {
+        let id = self.0.cluster_identifier(&input.region, &input.cluster);
+        Failovers::within(&self.0, &Calls::new(ctx), &input.region, id, input.minutes).await
+    }
+
+    fn command(&self, input: &EventsInput) -> String {
+        let id = self.0.cluster_identifier(&input.region, &input.cluster);
+        Command::aws("rds describe-events", &input.region)
+            .option("--source-type", "db-cluster")
+            .option("--source-identifier", id)
+            .option("--event-categories", "failover")
+            .option("--duration", &input.minutes.to_string())
+            .line()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(messages: &[&str]) -> Failovers {
+        let events = messages.iter().zip(0..).map(|(message, at)| Event {
+            at: Timestamp::from_timestamp(at, 0).unwrap(),
+            kind: Kind::of(message),
+            message: (*message).to_owned(),
+        });
+        Failovers::of(events.collect())
+    }
+
+    /// Sentences as seen on real clusters.
+    #[test]
+    fn sentences_are_understood_in_all_their_forms() {
+        let there = told(&[
+            "Started cross AZ failover to DB instance: b-2",
+            "Completed customer initiated failover to DB instance: b-2",
+            "Started same AZ failover to DB instance: b-3",
+            "Completed failover to DB instance: b-3",
+        ]);
+        assert_eq!((there.started, there.reverted, there.failed), (2, false, false));
+        assert_eq!(there.last_started, Timestamp::from_timestamp(2, 0));
+        let back =
+            told(&["Started cross AZ failover to DB instance: b-2", "Promoting previous primary again: b-1"]);
+        assert_eq!((back.started, back.reverted), (1, true));
+        assert!(
+            !told(&["Promoting previous primary again: b-1", "Completed failover to DB instance: b-2"])
+                .reverted
+        );
+        assert_eq!(told(&[]), Failovers::default());
+    }
+}
