@@ -5,8 +5,8 @@
 //! | works | fails | sick hosts: replace them (the run proves a fresh one first, and stops if that fails too) |
 //! | works, a read-only server answers | – | a failover was not followed |
 //! | refused (account) | fails | account or grants at the cluster; replacing hosts does not help |
-//! | no free connection | fails | the cluster's connection limit |
-//! | times out | fails | the cluster is overloaded or down |
+//! | no free connection | fails | the writer's connection limit; when it is one cluster alone, `failover-cluster` is offered |
+//! | times out | fails | the cluster is overloaded or down; likewise |
 //! | not tried | fails | cannot be told |
 //!
 //! Deliberately absent: starting anything. It advises; a person (or, one day, triage) decides.
@@ -150,22 +150,29 @@ fn finding(fleet: &str, row: Row, clusters: &[&str], matrix: &Matrix) -> Finding
         ),
         Row::Connections => (
             format!("{named} has no free connection{said}."),
-            "Find out who holds them. Replacing hosts does not help.".to_owned(),
+            "Find out who holds them. Replacing hosts does not help; a failover cuts them all off, and has a cold start.".to_owned(),
         ),
         Row::ClusterDown => (
             format!("Direct logins to {named} fail too{said}."),
-            "The cluster is overloaded or down; a failover may help, replacing ProxySQL hosts does not.".to_owned(),
+            "The cluster is overloaded or down, or fails over just now. Another writer may help, replacing ProxySQL hosts does not.".to_owned(),
         ),
         Row::CannotTell => (
             format!("Logins {through} to {named} fail; no direct login was tried."),
             "Log in directly before you replace anything.".to_owned(),
         ),
     };
-    let runbook = (row == Row::SickHosts).then(|| {
-        let mut inputs = vec![("fleet", fleet.to_owned())];
-        inputs.extend(clusters.first().filter(|_| clusters.len() == 1).map(|c| ("cluster", (*c).to_owned())));
-        Recommended { name: "replace-proxysql", inputs }
-    });
+    let only = clusters.first().filter(|_| clusters.len() == 1).map(|c| ("cluster", (*c).to_owned()));
+    let runbook = match (row, only) {
+        (Row::SickHosts, only) => {
+            let fleet = ("fleet", fleet.to_owned());
+            Some(Recommended { name: "replace-proxysql", inputs: [fleet].into_iter().chain(only).collect() })
+        }
+        // It looks by itself whether a failover is going on already, and whether a reader can take over.
+        (Row::Connections | Row::ClusterDown, Some(cluster)) => {
+            Some(Recommended { name: "failover-cluster", inputs: vec![cluster] })
+        }
+        _ => None,
+    };
     Finding { what, advice, runbook, clusters: clusters.iter().map(|c| (*c).to_owned()).collect() }
 }
 
@@ -265,12 +272,22 @@ mod tests {
 
     #[test]
     fn when_direct_logins_fail_too_no_host_is_to_be_replaced() {
-        let kinds = ["timeout_login", "access_denied", "too_many_connections", "other"];
-        for kind in kinds {
-            let mut direct = cell("direct", "a", 10);
-            direct.error = Some(Failure { kind: kind.into(), message: "no".into(), code: None });
-            let found = logins("f", &matrix(vec![direct], vec![cell("i-1", "a", 10)]));
+        let kinds = [
+            ("timeout_login", Some("failover-cluster")),
+            ("too_many_connections", Some("failover-cluster")),
+            ("other", Some("failover-cluster")),
+            ("access_denied", None),
+        ];
+        for (kind, runbook) in kinds {
+            let failing = |cluster: &str| {
+                let error = Some(Failure { kind: kind.into(), message: "no".into(), code: None });
+                Cell { error, ..cell("direct", cluster, 10) }
+            };
+            let found = logins("f", &matrix(vec![failing("a")], vec![cell("i-1", "a", 10)]));
             assert_eq!(found.len(), 1, "{kind}");
+            assert_eq!(found[0].runbook.as_ref().map(|r| r.name), runbook, "{kind}");
+            // Several at once are no sick writer.
+            let found = logins("f", &matrix(vec![failing("a"), failing("b")], vec![]));
             assert!(found[0].runbook.is_none(), "{kind}");
         }
     }
