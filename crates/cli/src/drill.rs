@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
+use domain::plan::Verdict;
 use domain::run::{Ask, State};
 use domain::{Actor, Role, Timestamp};
 use engine::{Engine, StartRequest, Topic};
@@ -139,6 +140,11 @@ async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
         .and_then(|shelf| shelf.runbook.as_ref().ok())
         .is_some_and(|runbook| runbook.approval().is_some());
     let plan = if approved { Some(engine.plan(runbook, inputs).await?) } else { None };
+    if let Some(Verdict::Stops { step, message }) = plan.as_ref().map(|plan| &plan.verdict)
+        && drill.expect.outcome != "refused"
+    {
+        bail!("nobody could start it: by the plan it would stop at {step}: {message}");
+    }
     let hash = plan.as_ref().map(|plan| plan.hash.clone());
     let request = StartRequest {
         runbook: runbook.clone(),

@@ -3,7 +3,7 @@
 //! The first change makes everything after it hypothetical: a step that would wait is then told as waiting, and what it
 //! would see is "known after" it. Guards that rest on it are checked when the run gets there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::action::{Ctx, Effect, ForeignWork, Planned};
@@ -60,6 +60,7 @@ impl Core {
             steps: Vec::new(),
             foreign: Vec::new(),
             changed: None,
+            looked_after: BTreeSet::new(),
             stops: None,
             caught: false,
             fell: false,
@@ -123,6 +124,8 @@ struct Planner<'a> {
     foreign: Vec<ForeignWork>,
     /// The first step that would really change something.
     changed: Option<String>,
+    /// Looks that come after it: what they see now, the run will not see.
+    looked_after: BTreeSet<String>,
     stops: Option<(StepPath, String)>,
     /// A step around goes on when one inside fails that says nothing itself,
     caught: bool,
@@ -162,6 +165,10 @@ impl Planner<'_> {
             Some((_, Ok(true))) | None => {}
         }
         match &step.body {
+            Body::Assert { that, .. } if self.looks_back(&that.facts(scope)) => {
+                let after = self.changed.clone().unwrap_or_default();
+                self.not_told(step, path, EvalError::Later { after })
+            }
             Body::Assert { that, message } => match that.test(scope) {
                 Ok(true) => {
                     self.tell(step, path, PlannedOutcome::Holds { facts: that.facts(scope) });
@@ -337,6 +344,9 @@ impl Planner<'_> {
                     return self.refused(step, path, refusal.message);
                 }
             }
+            if self.changed.is_some() {
+                self.looked_after.insert(step.id.clone());
+            }
             self.tell(step, path, PlannedOutcome::Looked);
             return Slot::known(facts);
         }
@@ -376,6 +386,13 @@ impl Planner<'_> {
         };
         let title = step.title.clone().unwrap_or_else(|| step.id.clone());
         self.steps.push(PlannedStep { path: path.clone(), title, action, one_way: step.one_way, outcome });
+    }
+
+    /// Does a guard rest on what is looked at only after a change (that another instance writes now)? That it does not hold
+    /// yet says nothing.
+    fn looks_back(&self, facts: &Map<String, Value>) -> bool {
+        let step = |path: &String| path.strip_prefix("steps.")?.split(['.', '[']).next().map(str::to_owned);
+        facts.keys().filter_map(step).any(|step| self.looked_after.contains(&step))
     }
 
     /// What a failure of this step would do to the run: most stop it.

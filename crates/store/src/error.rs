@@ -33,6 +33,12 @@ pub enum StoreError {
         /// Who is connected.
         user: String,
     },
+    /// Only the owner of the tables may change the schema.
+    #[error("{user} may not change the schema; run `firebreak migrate` as the owner of the tables")]
+    NotOwner {
+        /// Who is connected.
+        user: String,
+    },
     /// The order of writes would begin anew.
     #[error(
         "the database was restored from a dump, so that new rows would look older than sealed ones; run `firebreak migrate` as the owner of the tables"

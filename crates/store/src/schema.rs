@@ -18,17 +18,24 @@ pub async fn ready(pool: &PgPool) -> Result<(), StoreError> {
         return Ok(());
     }
     match migrate(pool).await {
-        Err(e) if is_refused(&e) && missing.is_empty() => Err(StoreError::Restored),
-        Err(e) if is_refused(&e) => {
-            let user = sqlx::query_scalar!(r#"SELECT current_user::text AS "user!""#).fetch_one(pool).await?;
-            Err(StoreError::Behind { missing, user })
-        }
+        Err(StoreError::NotOwner { .. }) if missing.is_empty() => Err(StoreError::Restored),
+        Err(StoreError::NotOwner { user }) => Err(StoreError::Behind { missing, user }),
         done => done,
     }
 }
 
 /// Brings the schema up to date, and grants the application's role what it may do. Needs the schema's owner.
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    match bring_up(pool).await {
+        Err(e) if is_refused(&e) => {
+            let user = sqlx::query_scalar!(r#"SELECT current_user::text AS "user!""#).fetch_one(pool).await?;
+            Err(StoreError::NotOwner { user })
+        }
+        done => done,
+    }
+}
+
+async fn bring_up(pool: &PgPool) -> Result<(), StoreError> {
     let mut all = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
     // A connection of its own: a migration may take longer than any other statement.
     let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;

@@ -76,6 +76,9 @@ async fn the_application_needs_an_owner_to_migrate_and_nobody_afterwards() {
     let again = firebreak(&db.url(), &["migrate"]);
     assert!(said(&again).contains("up to date"), "{}", said(&again));
     store::connect(&application).await.unwrap();
+    let refused = firebreak(&application, &["migrate"]);
+    assert!(!refused.status.success(), "{}", said(&refused));
+    assert!(said(&refused).contains("firebreak_app may not change the schema"), "{}", said(&refused));
 }
 
 /// A URL that has a query already, or gets one.

@@ -250,3 +250,31 @@ steps:
     bench.world.put("a", 1);
     assert_ne!(plan.hash, engine.plan("test", &serde_json::Map::new()).await.unwrap().hash);
 }
+
+#[tokio::test]
+async fn a_guard_on_what_is_looked_at_after_a_change_does_not_stop_the_plan() {
+    let bench = Bench::new(
+        r#"
+steps:
+  - id: set
+    use: world.set
+    with: { name: a, value: 5 }
+  - id: seen
+    use: world.look
+    with: { name: a }
+  - id: is_set
+    assert: steps.seen.value == 5
+    message: it is not 5
+  - id: sum
+    assert: 1 + 1 == 3
+    message: what rests on nothing of the kind is a guard as any other
+"#,
+    )
+    .await;
+    let engine = bench.engine(Duration::from_secs(10)).await;
+    let plan = engine.plan("test", &serde_json::Map::new()).await.unwrap();
+    let outcomes = serde_json::to_value(plan.steps.iter().map(|s| &s.outcome).collect::<Vec<_>>()).unwrap();
+    assert_eq!(outcomes[1], json!({ "outcome": "looked" }));
+    assert_eq!(outcomes[2], json!({ "outcome": "known_after", "step": "set" }));
+    assert_eq!(outcomes[3]["outcome"], "stops");
+}
