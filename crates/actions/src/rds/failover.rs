@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, UndoCall};
+use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,17 +76,9 @@ impl Change for FailOver {
     type Output = Handed;
 
     async fn observe(&self, ctx: &Ctx, input: &FailOverInput) -> Result<Roles, ActionError> {
-        let (client, calls) = (self.0.region(&input.region).rds, Calls::new(ctx));
+        let calls = Calls::new(ctx);
         let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        let clusters = calls
-            .look(SERVICE, "DescribeDBClusters", id, |gate| {
-                client.describe_db_clusters().db_cluster_identifier(id).customize().interceptor(gate).send()
-            })
-            .await?;
-        let Some(cluster) = clusters.db_clusters().first() else {
-            let message = format!("There is no DB cluster {id} in {}.", input.region);
-            return Err(ActionError::new(ErrorClass::Gone, "DBClusterNotFoundFault", message));
-        };
+        let cluster = super::cluster(&self.0, &calls, &input.region, id).await?;
         let (mut writer, mut readers) = (None, Vec::new());
         for member in cluster.db_cluster_members() {
             let id = member.db_instance_identifier().unwrap_or_default().to_owned();

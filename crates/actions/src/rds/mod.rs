@@ -6,7 +6,7 @@ mod failover;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_sdk_rds::types::{DbInstance, Filter};
+use aws_sdk_rds::types::{DbCluster, DbInstance, Filter};
 use domain::action::{ActionError, Ctx, ErrorClass, ForeignWork, Observe, Registry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,18 +97,7 @@ impl Observe for DescribeCluster {
     async fn observe(&self, ctx: &Ctx, input: &ClusterInput) -> Result<Cluster, ActionError> {
         let (client, calls) = (self.0.region(&input.region).rds, Calls::new(ctx));
         let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        let clusters = calls
-            .look(SERVICE, "DescribeDBClusters", id, |gate| {
-                client.describe_db_clusters().db_cluster_identifier(id).customize().interceptor(gate).send()
-            })
-            .await?;
-        let Some(cluster) = clusters.db_clusters().first() else {
-            return Err(ActionError::new(
-                ErrorClass::Gone,
-                "DBClusterNotFoundFault",
-                format!("There is no DB cluster {id} in {}.", input.region),
-            ));
-        };
+        let cluster = cluster(&self.0, &calls, &input.region, id).await?;
         let filter = Filter::builder().name("db-cluster-id").values(id).build();
         let instances = calls
             .look(SERVICE, "DescribeDBInstances", id, |gate| {
@@ -168,6 +157,20 @@ impl Observe for DescribeCluster {
         let id = self.0.cluster_identifier(&input.region, &input.cluster);
         Command::aws("rds describe-db-clusters", &input.region).option("--db-cluster-identifier", id).line()
     }
+}
+
+/// Looks at one cluster.
+async fn cluster(aws: &Aws, calls: &Calls<'_>, region: &str, id: &str) -> Result<DbCluster, ActionError> {
+    let client = aws.region(region).rds;
+    let found = calls
+        .look(SERVICE, "DescribeDBClusters", id, |gate| {
+            client.describe_db_clusters().db_cluster_identifier(id).customize().interceptor(gate).send()
+        })
+        .await?;
+    found.db_clusters.unwrap_or_default().into_iter().next().ok_or_else(|| {
+        let message = format!("There is no DB cluster {id} in {region}.");
+        ActionError::new(ErrorClass::Gone, "DBClusterNotFoundFault", message)
+    })
 }
 
 /// The size of a class within its family, in units of `xlarge`.
