@@ -11,8 +11,6 @@ ALTER TABLE journal ADD COLUMN hash bytea;
 -- The reference to `run` cost a look-up and a row lock with each entry; a journal is written only by the statement that has
 -- just updated its run.
 ALTER TABLE journal DROP CONSTRAINT journal_run_id_fkey;
--- A run is written together with its first intent, and what was looked at for that may be kept a moment earlier.
-ALTER TABLE outside_call DROP CONSTRAINT outside_call_run_id_fkey;
 
 -- Must agree with `domain::audit::Link`, to the byte; a test compares them.
 CREATE FUNCTION journal_link(previous bytea, seq bigint, epoch bigint, at timestamptz, entry json) RETURNS bytea

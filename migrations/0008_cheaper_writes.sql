@@ -56,6 +56,8 @@ CREATE TRIGGER locks_taken AFTER INSERT ON lock REFERENCING NEW TABLE AS taken F
 -- `worker` is ever removed (`audit verify` tells a removed run).
 ALTER TABLE lock DROP CONSTRAINT lock_run_id_fkey;
 ALTER TABLE run DROP CONSTRAINT run_owner_fkey;
+-- contract: a run is written together with its first intent, and what was looked at for that may be kept a moment earlier.
+ALTER TABLE outside_call DROP CONSTRAINT outside_call_run_id_fkey;
 
 -- Is there nothing that could hold a start back, but limits? One answer does for all starts in a statement. Volatile on
 -- purpose, as `admit` is: it sees what was committed when it has the key.
