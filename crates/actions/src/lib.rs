@@ -123,6 +123,8 @@ pub async fn registry(inventory: Arc<Inventory>, settings: Settings) -> Result<R
         .observing(elbv2::TargetHealth(Arc::clone(&aws)))
         .observing(metrics::Query(metrics));
     registry = rds::register(registry, &aws);
-    registry = registry.observing(mysql::LoginMatrix(Arc::clone(&prober)));
+    registry = registry
+        .observing(mysql::LoginMatrix(Arc::clone(&prober)))
+        .observing(mysql::ReplicaStatus(Arc::clone(&prober)));
     Ok(proxysql::register(registry, &prober))
 }

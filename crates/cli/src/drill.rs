@@ -14,7 +14,8 @@ use chrono::TimeDelta;
 use domain::plan::Verdict;
 use domain::run::{Ask, State};
 use domain::{Actor, Role, Timestamp};
-use engine::{Engine, StartRequest, Topic};
+use engine::{Engine, StartError, StartRequest, Topic};
+use serde_json::{Map, Value};
 use sim::{Sim, World};
 use store::PgPool;
 use store::pages::RunRow;
@@ -26,7 +27,7 @@ use crate::files;
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
 use score::{Acted, Played, Score};
-use spec::{Act, Drill};
+use spec::Drill;
 
 /// `firebreak drill`
 #[derive(clap::Args)]
@@ -113,7 +114,8 @@ async fn play(
             clock.set_speed(args.speed);
             wait_until(&clock, trigger + delta(after)).await;
             let decided_at = clock.now();
-            let run_id = act(&engine, drill).await?;
+            let inputs = sim.edit(|world| drill.act.inputs_in(world));
+            let run_id = act(&engine, drill, inputs).await?;
             let run = watch(&engine, run_id, decided_at + PATIENCE).await?;
             clock.sleep(AFTERWARDS).await;
             engine.shut_down().await;
@@ -125,21 +127,22 @@ async fn play(
     let with = sim.customers().into_iter().filter(|sample| sample.at <= until).collect();
     let without_action =
         sim::counterfactual(&world, &options, (until - world.start).to_std().unwrap_or_default())?;
-    let played = Played { trigger, until, with, without_action, ledger: sim.ledger(), acted };
+    let most_changing = sim.edit(|world| world.most_changing(&drill.symptom.cluster));
+    let played = Played { trigger, until, with, without_action, ledger: sim.ledger(), most_changing, acted };
     sim.stop().await;
     pool.close().await;
     drop(db);
     Ok(score::score(drill, &played))
 }
 
-async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
-    let Act { runbook, inputs, .. } = &drill.act;
+async fn act(engine: &Engine, drill: &Drill, inputs: Map<String, Value>) -> anyhow::Result<Uuid> {
+    let runbook = &drill.act.runbook;
     let approved = engine
         .library()
         .get(runbook)
         .and_then(|shelf| shelf.runbook.as_ref().ok())
         .is_some_and(|runbook| runbook.approval().is_some());
-    let plan = if approved { Some(engine.plan(runbook, inputs).await?) } else { None };
+    let plan = if approved { Some(engine.plan(runbook, &inputs).await?) } else { None };
     if let Some(Verdict::Stops { step, message }) = plan.as_ref().map(|plan| &plan.verdict)
         && drill.expect.outcome != "refused"
     {
@@ -148,7 +151,7 @@ async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
     let hash = plan.as_ref().map(|plan| plan.hash.clone());
     let request = StartRequest {
         runbook: runbook.clone(),
-        inputs: inputs.clone(),
+        inputs,
         by: Actor::system("drill"),
         reason: Some(drill.title.clone()),
         idem_key: Uuid::now_v7().to_string(),
@@ -157,7 +160,12 @@ async fn act(engine: &Engine, drill: &Drill) -> anyhow::Result<Uuid> {
         confirm: None,
         wait: false,
     };
-    let run_id = engine.start(request).await?.run_id;
+    let confirmed = |target| StartRequest { confirm: Some(target), ..request.clone() };
+    let run_id = match engine.start(request.clone()).await {
+        // What a person would have to type.
+        Err(StartError::NotConfirmed { target, .. }) => engine.start(confirmed(target)).await?.run_id,
+        started => started?.run_id,
+    };
     if hash.is_some() {
         // The second person of the drill agrees at once, to whatever the plan says: what must stop it are its guards.
         let second = Actor::Person { name: "second person".into(), role: Role::Approver };

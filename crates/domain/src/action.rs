@@ -128,6 +128,8 @@ pub trait Action: Send + Sync + 'static {
     fn observe<'a>(&'a self, ctx: &'a Ctx, input: &'a Value) -> BoxFuture<'a, Result<Value, ActionError>>;
     /// The output, if the facts say that nothing is left to do.
     fn settled(&self, input: &Value, facts: &Value) -> Result<Option<Value>, ActionError>;
+    /// The output, if a call whose answer was lost took effect: from what was seen before it and what is seen now.
+    fn happened(&self, input: &Value, before: &Value, now: &Value) -> Result<Option<Value>, ActionError>;
     /// What would change, and whether it can be done as things stand; an error refuses it for good.
     fn plan(&self, input: &Value, facts: &Value) -> Result<Planned, ActionError>;
     /// The one mutating call.

@@ -287,7 +287,8 @@ impl Job {
         let mut unanswered = 0;
         loop {
             let looked = self.observe(&*action, attempt, &intent.input).await;
-            let seen = looked.and_then(|facts| Ok((action.settled(&intent.input, &facts)?, facts)));
+            let seen =
+                looked.and_then(|facts| Ok((action.happened(&intent.input, &intent.facts, &facts)?, facts)));
             let (settled, facts) = match seen {
                 Ok(seen) => seen,
                 Err(e) => {

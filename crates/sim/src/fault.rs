@@ -35,6 +35,9 @@ pub enum FaultKind {
         to: f64,
         /// Seconds from the first to the last, give or take a tenth per host.
         ramp_s: u32,
+        /// Only so many of the hosts, the first of them; all if absent.
+        #[serde(default)]
+        hosts: Option<usize>,
         /// Whether hosts launched later are sick as well (a broken configuration rather than a sick process).
         #[serde(default)]
         new_hosts_too: bool,
@@ -46,6 +49,47 @@ pub enum FaultKind {
         cluster: String,
         /// Share of queries that fail, 0 to 1.
         share: f64,
+    },
+    /// The load needs more memory than the writer's class has: some queries fail until a larger instance writes.
+    Outgrown {
+        /// The cluster.
+        cluster: String,
+        /// Memory that the load needs, in GiB.
+        needs_gib: f64,
+        /// Share of queries that fail on a writer with less, 0 to 1.
+        share: f64,
+    },
+    /// Readers fall behind the writer, and stay behind.
+    ReplicaLag {
+        /// The cluster.
+        cluster: String,
+        /// The instance; all if absent.
+        #[serde(default)]
+        instance: Option<String>,
+        /// How far behind.
+        milliseconds: f64,
+    },
+    /// Somebody has put a change of class off to the maintenance window.
+    ClassPutOff {
+        /// The cluster.
+        cluster: String,
+        /// The instance.
+        instance: String,
+        /// Its class to be.
+        class: String,
+    },
+    /// The next change of class in the cluster stays `modifying` for ever; the instance keeps its old class, and serves.
+    ClassChangeSticks {
+        /// The cluster.
+        cluster: String,
+    },
+    /// A class cannot be ordered.
+    NotOrderable {
+        /// The class.
+        class: String,
+        /// The zone, or anywhere if absent.
+        #[serde(default)]
+        zone: Option<String>,
     },
     /// The next failover that is asked for goes back: the old writer is promoted again.
     FailoverReverts {
@@ -96,6 +140,10 @@ impl FaultKind {
             Self::ClusterFailover { cluster, .. }
             | Self::SickHosts { cluster, .. }
             | Self::WriterExhausted { cluster, .. }
+            | Self::Outgrown { cluster, .. }
+            | Self::ReplicaLag { cluster, .. }
+            | Self::ClassPutOff { cluster, .. }
+            | Self::ClassChangeSticks { cluster }
             | Self::FailoverReverts { cluster }
             | Self::WrongCredentials { cluster }
             | Self::CredentialsRestored { cluster } => Some(cluster),

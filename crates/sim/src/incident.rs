@@ -84,6 +84,7 @@ impl World {
                         from: 0.03,
                         to: 0.55,
                         ramp_s: 40 * 60,
+                        hosts: None,
                         new_hosts_too: false,
                     },
                 },

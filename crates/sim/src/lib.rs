@@ -37,9 +37,9 @@ pub use counterfactual::{counterfactual, counterfactual_with};
 pub use fault::{ApiFault, ApiTrouble, FaultKind, TimedFault};
 pub use hold::{Hold, Phase};
 pub use ledger::LedgerEntry;
-pub use physics::{Bounds, Effect, Physics, Refusal, Sample};
+pub use physics::{Bounds, Effect, Modification, Physics, Refusal, Sample};
 pub use sim::{Options, Sim, StartError};
 pub use world::{
     Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo,
-    max_connections,
+    max_connections, memory_gib,
 };

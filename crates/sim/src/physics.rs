@@ -6,6 +6,7 @@
 //! Order within a tick: faults, clusters, hosts, groups, targets, clients, requests.
 
 mod aurora;
+mod class_change;
 mod dials;
 mod draw;
 mod group;
@@ -27,6 +28,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use aurora::{AuroraCluster, Member, RdsEvent};
+pub use class_change::Modification;
 pub(crate) use draw::bits;
 pub(crate) use group::Group;
 pub use group_ops::{Bounds, Effect};
@@ -37,7 +39,7 @@ pub(crate) use view::{Persona, Port};
 
 use crate::fault::{FaultKind, TimedFault};
 use crate::world::{World, WorldError};
-use aurora::Exhausted;
+use aurora::{Exhausted, Outgrown};
 use dials::Dials;
 use host::Sickness;
 use traffic::{Crowd, Tally};
@@ -99,6 +101,8 @@ pub struct Physics {
     faults: Vec<TimedFault>,
     /// Zones without capacity.
     no_capacity: BTreeSet<String>,
+    /// Classes that cannot be ordered: in one zone, or anywhere.
+    not_orderable: Vec<(String, Option<String>)>,
     /// Fleets whose new hosts never listen.
     stillborn: BTreeSet<usize>,
     /// Sickness that new hosts are born with: fleet, cluster.
@@ -133,6 +137,7 @@ impl Physics {
             samples: Vec::new(),
             faults,
             no_capacity: BTreeSet::new(),
+            not_orderable: Vec::new(),
             stillborn: BTreeSet::new(),
             inherited: Vec::new(),
             world: world.clone(),
@@ -189,18 +194,45 @@ impl Physics {
                     self.lose_writer(c, TimeDelta::seconds(i64::from(duration_s)));
                 }
             }
-            FaultKind::SickHosts { fleet: asg, cluster: id, from, to, ramp_s, new_hosts_too } => {
+            FaultKind::SickHosts { fleet: asg, cluster: id, from, to, ramp_s, hosts, new_hosts_too } => {
                 if let (Some(f), Some(c)) = (fleet(&asg), cluster(&id)) {
                     let sickness = Sickness { since: self.now, from, to, ramp_s: f64::from(ramp_s) };
-                    self.sicken(f, c, sickness, new_hosts_too);
+                    self.sicken(f, c, sickness, hosts, new_hosts_too);
                 }
             }
             FaultKind::WriterExhausted { cluster: id, share } => {
                 if let Some(c) = cluster(&id) {
                     let writer = self.clusters[c].writer;
-                    self.clusters[c].exhausted = Some(Exhausted { member: writer, share, debt: 0.0 });
+                    self.clusters[c].exhausted = Some(Exhausted { member: writer, share });
                 }
             }
+            FaultKind::Outgrown { cluster: id, needs_gib, share } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].outgrown = Some(Outgrown { needs_gib, share });
+                }
+            }
+            FaultKind::ReplicaLag { cluster: id, instance, milliseconds } => {
+                if let Some(c) = cluster(&id) {
+                    for m in self.clusters[c].members.iter_mut() {
+                        if instance.as_ref().is_none_or(|i| *i == m.id) {
+                            m.lag_ms = milliseconds;
+                        }
+                    }
+                }
+            }
+            FaultKind::ClassPutOff { cluster: id, instance, class } => {
+                if let Some(c) = cluster(&id)
+                    && let Some(m) = self.clusters[c].member(&instance)
+                {
+                    self.clusters[c].members[m].put_off = Some(class);
+                }
+            }
+            FaultKind::ClassChangeSticks { cluster: id } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].next_change_sticks = true;
+                }
+            }
+            FaultKind::NotOrderable { class, zone } => self.not_orderable.push((class, zone)),
             FaultKind::FailoverReverts { cluster: id } => {
                 if let Some(c) = cluster(&id) {
                     self.clusters[c].next_reverts = true;
@@ -238,8 +270,16 @@ impl Physics {
         }
     }
 
-    fn sicken(&mut self, fleet: usize, cluster: usize, sickness: Sickness, new_hosts_too: bool) {
-        for (n, host) in self.hosts.iter_mut().enumerate().filter(|(_, h)| h.fleet == fleet) {
+    fn sicken(
+        &mut self,
+        fleet: usize,
+        cluster: usize,
+        sickness: Sickness,
+        most: Option<usize>,
+        new_hosts_too: bool,
+    ) {
+        let hosts = self.hosts.iter_mut().enumerate().filter(|(_, h)| h.fleet == fleet);
+        for (n, host) in hosts.take(most.unwrap_or(usize::MAX)) {
             let pace = draw::between(self.seed, "ramp", n as u64, 0.9, 1.1);
             host.sick.insert(cluster, Sickness { ramp_s: sickness.ramp_s * pace, ..sickness });
         }

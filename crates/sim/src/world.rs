@@ -138,10 +138,10 @@ impl Cluster {
         format!("probe_{}", self.id.replace('-', "_"))
     }
 
-    /// The writer's limit of connections.
+    /// The limit of connections of a writer of that class.
     #[must_use]
-    pub fn connection_limit(&self) -> u32 {
-        self.max_connections.unwrap_or_else(|| max_connections(&self.class))
+    pub fn connection_limit(&self, class: &str) -> u32 {
+        self.max_connections.unwrap_or_else(|| max_connections(class))
     }
 }
 
@@ -264,6 +264,28 @@ pub fn max_connections(class: &str) -> u32 {
         "24xlarge" | "32xlarge" => 7000,
         _ => 1000,
     }
+}
+
+/// Memory of an instance class of the families that Aurora MySQL has, in GiB (AWS's table).
+#[must_use]
+pub fn memory_gib(class: &str) -> Option<f64> {
+    let (family, size) = class.strip_prefix("db.")?.split_once('.')?;
+    let per_xlarge = match family {
+        "r5" | "r6g" | "r6i" | "r7g" | "r7i" | "r8g" => 32.0,
+        "x2g" => 64.0,
+        "t3" | "t4g" => 16.0,
+        _ => return None,
+    };
+    let xlarges = match size {
+        "medium" => 0.25,
+        "large" => 0.5,
+        "xlarge" => 1.0,
+        "2xlarge" | "4xlarge" | "8xlarge" | "12xlarge" | "16xlarge" | "24xlarge" | "32xlarge" => {
+            size.strip_suffix("xlarge")?.parse().ok()?
+        }
+        _ => return None,
+    };
+    Some(per_xlarge * xlarges)
 }
 
 /// What a program needs in order to find its way around a running simulator.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Stage, named};
+use super::{Stage, activity, named};
 use crate::aws::Aws;
 use crate::calls::Calls;
 use crate::shell::Command;
@@ -52,6 +52,8 @@ pub(super) struct Group {
     leaving: Vec<String>,
     /// Ids of hosts in any other state, such as standby.
     other: Vec<String>,
+    /// Why it has fewer hosts than it wants: its latest failed launch, in the words of AWS; null when none is missing.
+    launch_failure: Option<String>,
     /// Names of the suspended processes.
     suspended: Vec<String>,
     /// ARNs of the load balancer target groups that hosts are registered in.
@@ -84,8 +86,11 @@ struct Host {
 impl Observe for DescribeGroup {
     const NAME: &'static str = "autoscaling.describe_group";
     const SUMMARY: &'static str = "Hosts, sizes and suspended processes of an Auto Scaling group";
-    const PERMISSIONS: &'static [&'static str] =
-        &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeInstances"];
+    const PERMISSIONS: &'static [&'static str] = &[
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeScalingActivities",
+        "ec2:DescribeInstances",
+    ];
     type Input = GroupInput;
     type Output = Group;
 
@@ -127,6 +132,13 @@ impl Observe for DescribeGroup {
             })
             .collect();
         let in_service = spread(hosts);
+        let pending = take("pending");
+        let desired = usize::try_from(group.desired_capacity().unwrap_or_default()).unwrap_or_default();
+        let launch_failure = if in_service.len() + pending.len() < desired {
+            activity::last_failure(&self.0, &calls, &input.region, &input.group).await?
+        } else {
+            None
+        };
         Ok(Group {
             group: input.group.clone(),
             desired: group.desired_capacity().unwrap_or_default(),
@@ -134,7 +146,8 @@ impl Observe for DescribeGroup {
             max: group.max_size().unwrap_or_default(),
             ids: in_service.iter().map(|host| host.id.clone()).collect(),
             in_service,
-            pending: take("pending"),
+            pending,
+            launch_failure,
             leaving: take("leaving"),
             other: take("other"),
             suspended: suspended(&group),

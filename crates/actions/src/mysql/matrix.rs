@@ -299,9 +299,9 @@ fn pairs<'a>(fleet: &'a ProxyFleet, clusters: &[&'a Cluster], input: &'a MatrixI
 }
 
 /// A server's name, and whether it is read-only.
-type Server = (Option<String>, Option<bool>);
+pub(super) type Server = (Option<String>, Option<bool>);
 
-const AURORA: &str = "SELECT @@aurora_server_id, @@innodb_read_only";
+pub(super) const AURORA: &str = "SELECT @@aurora_server_id, @@innodb_read_only";
 const PLAIN: &str = "SELECT @@hostname, @@read_only";
 
 /// One login with its query. The server's identity, and whether it is read-only.
@@ -317,7 +317,7 @@ async fn login(pair: &Pair<'_>, account: Account<'_>, limits: &ProbeLimits) -> R
 }
 
 /// Which server answers, and whether it is read-only.
-async fn identify(connection: &mut Connection) -> Result<Server, Failure> {
+pub(super) async fn identify(connection: &mut Connection) -> Result<Server, Failure> {
     let rows = match connection.query(AURORA).await {
         Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => connection.query(PLAIN).await?,
         answer => answer?,
@@ -362,6 +362,6 @@ impl Matrix {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -2,12 +2,14 @@
 //!
 //! - [`wire`]: one connection by hand, so that each phase has its own deadline and its own kind of failure;
 //! - [`failure`]: what went wrong, in kinds that tell a sick proxy from a wrong password;
-//! - [`LoginMatrix`]: every cluster, directly and through every host.
+//! - [`LoginMatrix`]: every cluster, directly and through every host;
+//! - [`ReplicaStatus`]: one instance, by its own endpoint.
 //!
 //! No TLS: it can be added once a cluster demands it (`require_secure_transport`), in [`wire`] alone.
 
 mod failure;
 mod matrix;
+mod replica;
 mod wire;
 
 use std::collections::HashMap;
@@ -19,6 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(crate) use failure::{Failure, Kind};
 pub(crate) use matrix::LoginMatrix;
+pub(crate) use replica::ReplicaStatus;
 pub(crate) use wire::{Connection, knock};
 
 use crate::ProbeLimits;
@@ -55,6 +58,15 @@ impl Prober {
         self.inventory.fleet(id).ok_or_else(|| {
             ActionError::refused("not_in_inventory", format!("The inventory has no fleet `{id}`.")).remedy(
                 format!("name one of: {}", list(self.inventory.fleets.iter().map(|fleet| fleet.id.as_str()))),
+            )
+        })
+    }
+
+    /// The cluster of that id.
+    fn cluster(&self, id: &str) -> Result<&Cluster, ActionError> {
+        self.inventory.cluster(id).ok_or_else(|| {
+            ActionError::refused("not_in_inventory", format!("The inventory has no cluster `{id}`.")).remedy(
+                format!("name one of: {}", list(self.inventory.clusters.iter().map(|c| c.id.as_str()))),
             )
         })
     }

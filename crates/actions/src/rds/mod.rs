@@ -1,7 +1,11 @@
-//! RDS: a cluster and its members; what happened to it; handing the writer's part to another instance.
+//! RDS: a cluster and its members; what happened to it; handing the writer's part to another instance; changing instances.
 
+mod class;
 mod events;
 mod failover;
+mod modify;
+mod orderable;
+mod tier;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +29,9 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
         .observing(DescribeCluster(Arc::clone(aws)))
         .observing(events::ClusterEvents(Arc::clone(aws)))
         .changing(failover::FailOver(Arc::clone(aws)))
+        .observing(orderable::OrderableZones(Arc::clone(aws)))
+        .changing(modify::ModifyClass(Arc::clone(aws)))
+        .changing(tier::SetTier(Arc::clone(aws)))
 }
 
 /// `rds.describe_cluster`.
@@ -78,8 +85,14 @@ struct Member {
     class: String,
     /// Size of the class within its family, in units of `xlarge`: 12 for `db.r6i.12xlarge`, 0.5 for `large`; 0 when unknown.
     size: f64,
+    /// Memory of the class in GiB, by AWS's table; 0 when unknown.
+    memory_gib: f64,
+    /// Host name of its own endpoint; empty while it has none.
+    endpoint: String,
     /// Availability zone.
     az: String,
+    /// The class that waits to be applied to it; null when none does.
+    pending_class: Option<String>,
     /// What waits to be applied to it: attributes with pending values, and `parameter group` when only a reboot applies it.
     pending: Vec<String>,
 }
@@ -95,17 +108,11 @@ impl Observe for DescribeCluster {
     type Output = Cluster;
 
     async fn observe(&self, ctx: &Ctx, input: &ClusterInput) -> Result<Cluster, ActionError> {
-        let (client, calls) = (self.0.region(&input.region).rds, Calls::new(ctx));
+        let calls = Calls::new(ctx);
         let id = self.0.cluster_identifier(&input.region, &input.cluster);
         let cluster = cluster(&self.0, &calls, &input.region, id).await?;
-        let filter = Filter::builder().name("db-cluster-id").values(id).build();
-        let instances = calls
-            .look(SERVICE, "DescribeDBInstances", id, |gate| {
-                client.describe_db_instances().filters(filter).customize().interceptor(gate).send()
-            })
-            .await?;
+        let instances = instances(&self.0, &calls, &input.region, id).await?;
         let details: HashMap<&str, &DbInstance> = instances
-            .db_instances()
             .iter()
             .filter_map(|instance| Some((instance.db_instance_identifier()?, instance)))
             .collect();
@@ -122,7 +129,10 @@ impl Observe for DescribeCluster {
                     tier: member.promotion_tier().unwrap_or(DEFAULT_TIER),
                     status: text(detail.and_then(|d| d.db_instance_status())),
                     class: text(detail.and_then(|d| d.db_instance_class())),
-                    size: detail.and_then(|d| d.db_instance_class()).map_or(0.0, size_of),
+                    size: detail.and_then(|d| d.db_instance_class()).map_or(0.0, class::size),
+                    memory_gib: detail.and_then(|d| d.db_instance_class()).map_or(0.0, class::memory_gib),
+                    endpoint: text(detail.and_then(|d| d.endpoint()).and_then(|e| e.address())),
+                    pending_class: detail.and_then(|d| pending_class(d)),
                     pending: detail.map_or_else(Vec::new, |d| pending(d)),
                     az: text(detail.and_then(|d| d.availability_zone())),
                 }
@@ -173,16 +183,28 @@ async fn cluster(aws: &Aws, calls: &Calls<'_>, region: &str, id: &str) -> Result
     })
 }
 
-/// The size of a class within its family, in units of `xlarge`.
-fn size_of(class: &str) -> f64 {
-    match class.rsplit('.').next().unwrap_or_default() {
-        "medium" => 0.25,
-        "large" => 0.5,
-        "xlarge" => 1.0,
-        size => size.strip_suffix("xlarge").and_then(|n| n.parse().ok()).unwrap_or(0.0),
-    }
+/// Looks at the instances of one cluster.
+async fn instances(
+    aws: &Aws,
+    calls: &Calls<'_>,
+    region: &str,
+    id: &str,
+) -> Result<Vec<DbInstance>, ActionError> {
+    let client = aws.region(region).rds;
+    let filter = Filter::builder().name("db-cluster-id").values(id).build();
+    let found = calls
+        .look(SERVICE, "DescribeDBInstances", id, |gate| {
+            client.describe_db_instances().filters(filter).customize().interceptor(gate).send()
+        })
+        .await?;
+    Ok(found.db_instances.unwrap_or_default())
 }
 
+fn pending_class(instance: &DbInstance) -> Option<String> {
+    instance.pending_modified_values()?.db_instance_class().map(str::to_owned)
+}
+
+/// What waits to be applied to an instance.
 fn pending(instance: &DbInstance) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(pending) = instance.pending_modified_values() {
@@ -203,15 +225,4 @@ fn pending(instance: &DbInstance) -> Vec<String> {
         found.push("parameter group".into());
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size_of;
-
-    #[test]
-    fn classes_have_sizes() {
-        let sizes = ["db.t4g.medium", "db.r6g.large", "db.r6i.xlarge", "db.r6i.12xlarge", "db.serverless"];
-        assert_eq!(sizes.map(size_of), [0.25, 0.5, 1.0, 12.0, 0.0]);
-    }
 }

@@ -45,6 +45,7 @@ async fn sick_hosts_fail_for_one_cluster_while_it_is_fine_directly() {
         from: 1.0,
         to: 1.0,
         ramp_s: 1,
+        hosts: None,
         new_hosts_too: false,
     });
     stage.sim.clock().step(std::time::Duration::from_secs(30));

@@ -20,6 +20,8 @@ pub(crate) struct Played {
     pub(crate) with: Vec<Sample>,
     pub(crate) without_action: Vec<Sample>,
     pub(crate) ledger: Vec<LedgerEntry>,
+    /// The most instances of the symptom's cluster that were down for a change of class at the same time.
+    pub(crate) most_changing: usize,
     pub(crate) acted: Option<Acted>,
 }
 
@@ -188,6 +190,12 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
     if score.failed_requests.with > score.failed_requests.without_action && expect.recovered_within.is_some()
     {
         failures.push("more requests failed than had nobody acted".into());
+    }
+    if played.most_changing > expect.changing_at_once {
+        failures.push(format!(
+            "{} instances were down for a change of class at the same time",
+            played.most_changing
+        ));
     }
     for change in &score.unexpected_changes {
         failures.push(format!("unexpected change: {} ({})", change.operation, change.effect));

@@ -1,5 +1,6 @@
 //! What a drill file says.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -21,9 +22,9 @@ pub(crate) struct Drill {
     /// What goes wrong in it, instead of what goes wrong there by itself.
     #[serde(default)]
     pub(crate) faults: Option<Vec<sim::TimedFault>>,
-    /// Clusters that have no reader.
+    /// How many readers clusters have, where it is another number than in the world.
     #[serde(default)]
-    pub(crate) without_readers: Vec<String>,
+    pub(crate) readers: BTreeMap<String, u8>,
     /// When it goes wrong, after the world begins.
     #[serde(deserialize_with = "read_duration")]
     pub(crate) trigger: Duration,
@@ -57,7 +58,7 @@ pub(crate) struct Symptom {
 pub(crate) struct Act {
     /// The runbook.
     pub(crate) runbook: String,
-    /// Its inputs.
+    /// Its inputs; `{first host}` stands for the instance id of the oldest host, which chance draws.
     pub(crate) inputs: Map<String, Value>,
     /// When people decided, after the trigger.
     #[serde(deserialize_with = "read_duration")]
@@ -82,9 +83,16 @@ pub(crate) struct Expect {
     /// How many changes are made, where that matters.
     #[serde(default)]
     pub(crate) changes: Option<usize>,
+    /// So many instances of the symptom's cluster may be down for a change of class at the same time.
+    #[serde(default = "one")]
+    pub(crate) changing_at_once: usize,
     /// For so long in all the symptom's customers may be worse off than had nobody acted: the price of a failover.
     #[serde(default, deserialize_with = "read_duration")]
     pub(crate) worse_off_for: Duration,
+}
+
+fn one() -> usize {
+    1
 }
 
 fn succeeded() -> String {
@@ -105,6 +113,18 @@ pub(crate) struct Real {
     pub(crate) seconds_decision_to_recovered: i64,
 }
 
+impl Act {
+    /// The inputs, with the ids of this world.
+    pub(crate) fn inputs_in(&self, world: &sim::Physics) -> Map<String, Value> {
+        let first = world.host_ids().into_iter().next().unwrap_or_default();
+        let named = |value: &Value| match value.as_str() {
+            Some("{first host}") => Value::from(first.as_str()),
+            _ => value.clone(),
+        };
+        self.inputs.iter().map(|(name, value)| (name.clone(), named(value))).collect()
+    }
+}
+
 impl Drill {
     /// The world, with what the drill changes in it.
     pub(crate) fn set(&self, mut world: sim::World) -> sim::World {
@@ -112,8 +132,8 @@ impl Drill {
             world.faults.clone_from(faults);
         }
         for cluster in &mut world.clusters {
-            if self.without_readers.contains(&cluster.id) {
-                cluster.readers = 0;
+            if let Some(readers) = self.readers.get(&cluster.id) {
+                cluster.readers = *readers;
             }
         }
         world

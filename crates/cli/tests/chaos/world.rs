@@ -42,6 +42,7 @@ pub(crate) fn small() -> World {
             from: 0.9,
             to: 0.95,
             ramp_s: 60,
+            hosts: None,
             new_hosts_too: false,
         },
     }];

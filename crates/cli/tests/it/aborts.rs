@@ -14,8 +14,8 @@ async fn an_abort_with_undo_while_a_host_drains_leaves_a_group_that_serves() {
     let mut paused = sim.hold("PROXYSQL PAUSE", Phase::AfterEffect);
     let person = served.person().await;
     let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" });
-    let run = person.start("replace-proxysql", inputs).await;
-    reached(&mut paused, "PROXYSQL PAUSE", "after").await;
+    let run = person.start("replace-proxysql", inputs, None).await;
+    reached(&served, run, &mut paused, "PROXYSQL PAUSE", "after").await;
     let ask = json!({ "ask": "abort", "takeback": "all", "reason": "a test" });
     person.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
     paused.release();

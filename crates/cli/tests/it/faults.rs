@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use domain::run::{State, Status};
@@ -14,34 +15,83 @@ use sim::{ApiFault, ApiTrouble, FaultKind, LedgerEntry, Phase, Sim, TimedFault, 
 use uuid::Uuid;
 
 use crate::kills::{reached, small_world};
-use crate::served::{PATIENCE, Served, ended};
+use crate::served::{PATIENCE, Person, Served, ended};
 
 /// A world in which the runbook is the right thing to do, as small as it can be, and what it is given. It makes its
 /// changes one after the other, so that there is an order to compare.
 pub(crate) struct Stage {
     pub(crate) runbook: String,
     pub(crate) world: World,
-    pub(crate) inputs: Value,
+    inputs: Value,
+    /// What has passed before it begins.
+    before: Duration,
+    /// Simulated seconds per second.
+    speed: f64,
 }
 
+/// Takes the place of the oldest host's id, which chance draws.
+const FIRST_HOST: &str = "{first host}";
+/// Runbooks that only look.
+const READ_ONLY: [&str; 1] = ["diagnose-logins"];
+
 fn stage(runbook: &str) -> Option<Stage> {
+    let with = |fault: FaultKind| World { faults: vec![TimedFault { at_s: 0, fault }], ..small_world() };
+    let (mut before, mut speed) = (Duration::ZERO, 100.0);
     let (world, inputs) = match runbook {
         "replace-proxysql" => {
             (small_world(), json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" }))
         }
         "failover-cluster" => {
-            let mut world = small_world();
             let fault = FaultKind::WriterExhausted { cluster: "shard-b".into(), share: 0.6 };
-            world.faults = vec![TimedFault { at_s: 0, fault }];
-            (world, json!({ "cluster": "shard-b" }))
+            (with(fault), json!({ "cluster": "shard-b" }))
         }
+        "fail-back-cluster" => {
+            before = Duration::from_secs(2 * 3600);
+            let fault = FaultKind::ClusterFailover { cluster: "shard-b".into(), duration_s: 60 };
+            (with(fault), json!({ "cluster": "shard-b" }))
+        }
+        "resize-cluster" => {
+            speed = 300.0;
+            let mut world = World { faults: Vec::new(), ..small_world() };
+            world.clusters.iter_mut().filter(|c| c.id == "shard-e").for_each(|c| c.readers = 3);
+            (world, json!({ "cluster": "shard-e", "class": "db.r6i.12xlarge" }))
+        }
+        "resize-instance" => {
+            speed = 300.0;
+            let world = World { faults: Vec::new(), ..small_world() };
+            let inputs = json!({ "cluster": "shard-e", "instance": "shard-e-2", "class": "db.r6i.12xlarge" });
+            (world, inputs)
+        }
+        "add-proxysql-capacity" => {
+            let world = World { faults: Vec::new(), ..small_world() };
+            (world, json!({ "fleet": "proxysql-us", "hosts": 2 }))
+        }
+        "restart-one-proxysql-host" => {
+            let fault = FaultKind::SickHosts {
+                fleet: "proxysql-us".into(),
+                cluster: "shard-b".into(),
+                from: 0.8,
+                to: 0.9,
+                ramp_s: 60,
+                hosts: Some(1),
+                new_hosts_too: false,
+            };
+            (with(fault), json!({ "fleet": "proxysql-us", "host": FIRST_HOST }))
+        }
+        "diagnose-logins" => (small_world(), json!({ "fleet": "proxysql-us" })),
         _ => return None,
     };
-    Some(Stage { runbook: runbook.to_owned(), world, inputs })
+    Some(Stage { runbook: runbook.to_owned(), world, inputs, before, speed })
 }
 
-/// All runbooks, by listing the folder.
+/// All runbooks that change something, by listing the folder.
 pub(crate) fn stages() -> Vec<Stage> {
+    let mut stages = all_stages();
+    stages.retain(|stage| !READ_ONLY.contains(&stage.runbook.as_str()));
+    stages
+}
+
+fn all_stages() -> Vec<Stage> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runbooks");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -57,9 +107,24 @@ pub(crate) fn stages() -> Vec<Stage> {
     names.iter().map(known).collect()
 }
 
-/// A simulated minute is less than a second.
-pub(crate) fn fast() -> sim::Options {
-    sim::Options { speed: 100.0, ..sim::Options::default() }
+/// Plays something on every stage, three at a time: a run mostly waits. Each on a thread of its own, so that starting the server of
+/// one never keeps the traps of another waiting.
+pub(crate) fn on_each_stage<F: Future<Output = ()>>(play: impl Fn(Stage) -> F + Sync) {
+    let stages = Mutex::new(stages());
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                while let Some(stage) = { stages.lock().unwrap().pop() } {
+                    runtime.block_on(play(stage));
+                }
+            });
+        }
+    });
 }
 
 /// What took effect, in order.
@@ -68,11 +133,29 @@ pub(crate) fn changes(sim: &Sim) -> Vec<LedgerEntry> {
 }
 
 impl Stage {
+    /// The world, at the moment for the runbook.
+    pub(crate) async fn sim(&self) -> Sim {
+        let options = sim::Options { speed: self.speed, ..sim::Options::default() };
+        let sim = Sim::start(self.world.clone(), options).await.unwrap();
+        sim.step(self.before).await.unwrap();
+        sim
+    }
+
+    /// Starts a run of it, with whatever its risk demands.
+    pub(crate) async fn begin(&self, sim: &Sim, served: &Served, person: &Person) -> Uuid {
+        let first = sim.edit(|world| world.host_ids()).remove(0);
+        let mut inputs = self.inputs.clone();
+        for input in inputs.as_object_mut().unwrap().values_mut().filter(|i| *i == FIRST_HOST) {
+            *input = json!(first);
+        }
+        served.begin(person, &self.runbook, &inputs).await
+    }
+
     /// The changes of a run in which nothing goes wrong.
     pub(crate) async fn clean(&self) -> Vec<LedgerEntry> {
-        let sim = Sim::start(self.world.clone(), fast()).await.unwrap();
+        let sim = self.sim().await;
         let served = Served::on(&sim).await;
-        let run = served.begin(&served.person().await, &self.runbook, &self.inputs).await;
+        let run = self.begin(&sim, &served, &served.person().await).await;
         let row = ended(&served.db, run).await;
         assert_eq!(row.state, "succeeded", "{}: {:?}", self.runbook, row.message);
         let changes = changes(&sim);
@@ -88,6 +171,10 @@ impl Stage {
         let operations =
             |changes: &[LedgerEntry]| changes.iter().map(|c| c.operation.clone()).collect::<Vec<_>>();
         assert_eq!(operations(&made), operations(clean), "{}", self.runbook);
+        for cluster in &self.world.clusters {
+            let down = sim.edit(|world| world.most_changing(&cluster.id));
+            assert!(down <= 1, "{}: {down} instances of {} were down at once", self.runbook, cluster.id);
+        }
         for (n, change) in made.iter().enumerate() {
             let again = made[n + 1..]
                 .iter()
@@ -107,11 +194,11 @@ fn has_dials(change: &LedgerEntry) -> bool {
     change.service != "proxysql"
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_change_is_throttled_fails_is_lost_and_loses_its_answer_and_is_made_once() {
-    for stage in stages() {
+#[test]
+fn each_change_is_throttled_fails_is_lost_and_loses_its_answer_and_is_made_once() {
+    on_each_stage(|stage| async move {
         let clean = stage.clean().await;
-        let sim = Sim::start(stage.world.clone(), fast()).await.unwrap();
+        let sim = stage.sim().await;
         let served = Served::on(&sim).await;
         let prepare = |n: usize| -> Option<sim::Hold> {
             let change = clean.get(n)?;
@@ -123,25 +210,25 @@ async fn each_change_is_throttled_fails_is_lost_and_loses_its_answer_and_is_made
         };
         // Whatever is set for a change is set before the one before it is let go.
         let mut next = prepare(0);
-        let run = served.begin(&served.person().await, &stage.runbook, &stage.inputs).await;
+        let run = stage.begin(&sim, &served, &served.person().await).await;
         for (n, change) in clean.iter().enumerate() {
             let mut before = next.take().unwrap();
-            reached(&mut before, &change.operation, "before").await;
+            reached(&served, run, &mut before, &change.operation, "before").await;
             let mut after = sim.hold(&change.operation, Phase::AfterEffect);
             before.lose();
-            reached(&mut after, &change.operation, "after").await;
+            reached(&served, run, &mut after, &change.operation, "after").await;
             next = prepare(n + 1);
             after.lose();
         }
         stage.each_once(&sim, &served, run, &clean).await;
-    }
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_is_refused_waits_for_a_person_and_goes_on_where_it_was() {
-    for stage in stages() {
+#[test]
+fn a_change_that_is_refused_waits_for_a_person_and_goes_on_where_it_was() {
+    on_each_stage(|stage| async move {
         let clean = stage.clean().await;
-        let sim = Sim::start(stage.world.clone(), fast()).await.unwrap();
+        let sim = stage.sim().await;
         let served = Served::on(&sim).await;
         let person = served.person().await;
         let refusable: Vec<_> = clean.iter().filter(|c| has_dials(c)).collect();
@@ -156,7 +243,7 @@ async fn a_change_that_is_refused_waits_for_a_person_and_goes_on_where_it_was() 
             let fault = ApiFault { service, operation, trouble, probability: 0.5, next: Some(times) };
             sim.strike(FaultKind::Api(fault));
         }
-        let run = served.begin(&person, &stage.runbook, &stage.inputs).await;
+        let run = stage.begin(&sim, &served, &person).await;
         while let Some(step) = refused_step(&served, run).await {
             person.post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "retry", "step": step })).await;
         }
@@ -173,6 +260,18 @@ async fn a_change_that_is_refused_waits_for_a_person_and_goes_on_where_it_was() 
             let refused = sim.ledger().iter().any(|e| e.status == 403 && e.operation == change.operation);
             assert!(refused, "{} was never refused", change.operation);
         }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runbook_that_only_looks_changes_nothing() {
+    for stage in all_stages().into_iter().filter(|s| READ_ONLY.contains(&s.runbook.as_str())) {
+        let sim = stage.sim().await;
+        let served = Served::on(&sim).await;
+        let run = stage.begin(&sim, &served, &served.person().await).await;
+        let row = ended(&served.db, run).await;
+        assert_eq!(row.state, "succeeded", "{}: {:?}", stage.runbook, row.message);
+        assert!(!sim.ledger().iter().any(|e| e.mutating), "{}", stage.runbook);
     }
 }
 

@@ -72,7 +72,7 @@ async fn the_hosts_of_a_group_are_replaced_on_moto() {
     });
     let served = Served::with(config, folder).await;
     let person = served.person().await;
-    let run = person.start("replace-hosts-of-a-group", json!({ "fleet": "proxysql" })).await;
+    let run = person.start("replace-hosts-of-a-group", json!({ "fleet": "proxysql" }), None).await;
     let row = ended(&served.db, run).await;
     assert_eq!(row.state, "succeeded", "{:?}", row.message);
     let calls = store::calls::of_run(served.db.pool(), run, 0).await.unwrap();

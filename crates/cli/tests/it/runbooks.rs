@@ -27,17 +27,6 @@ fn every_runbook_passes_the_check_against_the_real_actions() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-#[test]
-fn every_runbook_has_a_drill() {
-    let drills: Vec<_> =
-        yaml_files(&root().join("drills")).iter().map(|f| std::fs::read_to_string(f).unwrap()).collect();
-    for runbook in yaml_files(&root()) {
-        let name = runbook.file_stem().unwrap().to_str().unwrap();
-        let wanted = format!("runbook: {name}");
-        assert!(drills.iter().any(|drill| drill.lines().any(|l| l.trim() == wanted)), "{name} has no drill");
-    }
-}
-
 const BROKEN: &str = r#"runbook: broken
 title: A runbook with mistakes
 when: Never

@@ -105,8 +105,12 @@ impl Served {
 
     /// Starts a runbook; where others must agree, with a plan that somebody else agrees to.
     pub(crate) async fn begin(&self, person: &Person, runbook: &str, inputs: &Value) -> Uuid {
-        if person.get(&format!("/api/v1/runbooks/{runbook}")).await["approval"].is_null() {
-            return person.start(runbook, inputs.clone()).await;
+        let about = person.get(&format!("/api/v1/runbooks/{runbook}")).await;
+        if about["approval"].is_null() {
+            // What a person types for one of high risk: its target.
+            let target = ["cluster", "fleet"].iter().find_map(|input| inputs.get(input));
+            let confirm = target.filter(|_| about["risk"] == "high");
+            return person.start(runbook, inputs.clone(), confirm).await;
         }
         let plan = person.post(&format!("/api/v1/runbooks/{runbook}/plan"), inputs).await;
         let hash = &plan["hash"];
@@ -184,8 +188,11 @@ impl Person {
     }
 
     /// Starts a runbook.
-    pub(crate) async fn start(&self, runbook: &str, inputs: Value) -> Uuid {
-        let body = json!({ "runbook": runbook, "inputs": inputs, "reason": "a test" });
+    pub(crate) async fn start(&self, runbook: &str, inputs: Value, confirm: Option<&Value>) -> Uuid {
+        let mut body = json!({ "runbook": runbook, "inputs": inputs, "reason": "a test" });
+        if let Some(target) = confirm {
+            body["confirm"] = target.clone();
+        }
         let started = self.post("/api/v1/runs", &body).await;
         started["run_id"].as_str().unwrap().parse().unwrap()
     }

@@ -67,6 +67,16 @@ pub trait Change: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Facts, ActionError>> + Send;
     /// The output, if nothing is left to do.
     fn settled(&self, input: &Self::Input, facts: &Self::Facts) -> Option<Self::Output>;
+    /// The output, if a call whose answer was lost took effect. Where what is wanted can be seen by itself that is the same as
+    /// [`Change::settled`]; else it takes a comparison with what was seen before the call.
+    fn happened(
+        &self,
+        input: &Self::Input,
+        _before: &Self::Facts,
+        now: &Self::Facts,
+    ) -> Option<Self::Output> {
+        self.settled(input, now)
+    }
     /// What would change; an error refuses for good (a target that may not be touched, a missing object).
     fn plan(&self, input: &Self::Input, facts: &Self::Facts) -> Result<Vec<ObjectChange>, ActionError>;
     /// Why the facts forbid it now (a limit of the group). In a plan an earlier step may lift that; in a run it refuses.
@@ -128,6 +138,10 @@ impl<A: Observe> Action for Observing<A> {
 
     fn settled(&self, _input: &Value, facts: &Value) -> Result<Option<Value>, ActionError> {
         Ok(Some(facts.clone()))
+    }
+
+    fn happened(&self, _input: &Value, _before: &Value, now: &Value) -> Result<Option<Value>, ActionError> {
+        Ok(Some(now.clone()))
     }
 
     fn plan(&self, _input: &Value, facts: &Value) -> Result<Planned, ActionError> {
@@ -201,6 +215,12 @@ impl<A: Change> Action for Changing<A> {
     fn settled(&self, input: &Value, facts: &Value) -> Result<Option<Value>, ActionError> {
         let settled = self.action.settled(&read(A::NAME, input)?, &read(A::NAME, facts)?);
         settled.map(|output| write(A::NAME, &output)).transpose()
+    }
+
+    fn happened(&self, input: &Value, before: &Value, now: &Value) -> Result<Option<Value>, ActionError> {
+        let (input, before, now) = (read(A::NAME, input)?, read(A::NAME, before)?, read(A::NAME, now)?);
+        let output = self.action.happened(&input, &before, &now);
+        output.map(|output| write(A::NAME, &output)).transpose()
     }
 
     fn plan(&self, input: &Value, facts: &Value) -> Result<Planned, ActionError> {

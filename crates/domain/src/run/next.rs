@@ -195,3 +195,12 @@ fn text(template: &Template, scope: &Scope) -> String {
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
+
+/// What a run that has done all its steps says.
+fn success(runbook: &Runbook, scope: &Scope) -> String {
+    match (&runbook.result, &runbook.verify) {
+        (Some(result), _) => text(result, scope),
+        (None, None) => "All steps are done.".into(),
+        (None, Some(_)) => "All steps are done, and the symptom is gone.".into(),
+    }
+}

@@ -41,6 +41,7 @@ pub(super) fn check(runbook: &Runbook, registry: &Registry, others: &Others) -> 
     runbook.impact.iter().chain(&runbook.locks).for_each(|t| checker.template(t, &names));
     runbook.limits.iter().for_each(|limit| checker.template(&limit.name, &names));
     checker.steps(&runbook.steps, &mut names, false);
+    runbook.result.iter().for_each(|t| checker.template(t, &names));
     if let Some(verify) = &runbook.verify {
         checker.call(&verify.look, verify.pos, &names);
         checker.template(&verify.message, &names);
@@ -259,6 +260,7 @@ impl Checker<'_> {
             let what = "the condition does not look at `out`, so looking again changes nothing";
             self.wrong(until.condition.pos(), what, "name a field of `out`: what the action saw");
         }
+        until.message.iter().for_each(|t| self.template(t, names));
         if let Some(give_up) = &until.give_up {
             self.condition(&give_up.condition, names);
             self.template(&give_up.message, names);

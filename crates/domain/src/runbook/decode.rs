@@ -40,7 +40,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
 }
 
 const KEYS: &[&str] = &[
-    "runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "limits", "steps", "verify",
+    "runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "limits", "steps", "result",
+    "verify",
 ];
 
 /// Collects mistakes. Its readers return `None` when they have noted one.
@@ -90,6 +91,7 @@ impl Decoder {
                 self.unique(&e.value, &mut Vec::new());
                 self.steps(&e.value)
             });
+        let result = fields.get("result").and_then(|e| self.template(&e.value));
         let verify = fields.get("verify").map(|e| self.verify(&e.value));
         Some(Runbook {
             name: name?,
@@ -102,6 +104,7 @@ impl Decoder {
             locks,
             limits,
             steps,
+            result,
             verify: if_given(verify)?,
             source: Arc::from(text),
             hash: hex::encode(Sha256::digest(text)),

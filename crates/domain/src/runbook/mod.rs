@@ -93,6 +93,8 @@ pub struct Runbook {
     pub limits: Vec<Limit>,
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// `result:` — what a run says when all its steps are done; may name their outputs.
+    pub result: Option<Template>,
     /// How it is known that the trouble is over.
     pub verify: Option<Verify>,
     /// The exact text.
@@ -279,6 +281,8 @@ pub struct Until {
     pub timeout: Duration,
     /// What then.
     pub on_timeout: OnTimeout,
+    /// `message:` — what it means when the time is up, and what to do; sees the last `out`.
+    pub message: Option<Template>,
     /// `give_up_if:` — true when waiting longer is pointless; fails the step with its message.
     pub give_up: Option<GiveUp>,
 }

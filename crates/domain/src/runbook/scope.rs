@@ -63,6 +63,9 @@ impl Scope {
     #[must_use]
     pub fn for_wait(&self, until: &Until) -> Self {
         let mut exprs = vec![&until.condition];
+        if let Some(message) = &until.message {
+            message.each_expr(&mut |expr| exprs.push(expr));
+        }
         if let Some(give_up) = &until.give_up {
             exprs.push(&give_up.condition);
             give_up.message.each_expr(&mut |expr| exprs.push(expr));
@@ -157,7 +160,7 @@ impl Slot {
 fn no_root(name: &str) -> String {
     match name {
         "item" => "`item` is known only inside `each`".into(),
-        "out" => "`out` is known only inside `until` and `give_up_if`".into(),
+        "out" => "`out` is known only inside `until`, its `message` and `give_up_if`".into(),
         _ => format!("`{name}` is not a known name"),
     }
 }

@@ -1,4 +1,4 @@
-//! RDS: the Aurora clusters, looked at and failed over.
+//! RDS: the Aurora clusters, looked at, failed over, and their instances changed.
 //!
 //! Endpoints are loopback addresses, not names: a client that connects to what `DescribeDBClusters`
 //! says reaches the simulated cluster with no DNS in between.
@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::params::Params;
 use super::xml::Xml;
 use super::{Answer, Dialect, Outcome, Service, time};
-use crate::physics::{AuroraCluster, Member, Physics, RdsEvent, Refusal};
+use crate::physics::{AuroraCluster, Member, Modification, Physics, RdsEvent, Refusal};
 
 pub(super) static SERVICE: Service = Service {
     name: "rds",
@@ -29,6 +29,8 @@ fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outco
         "DescribeDBInstances" => instances(params, world),
         "DescribeEvents" => events(params, world),
         "FailoverDBCluster" => fail_over(params, world),
+        "ModifyDBInstance" => modify(params, world),
+        "DescribeOrderableDBInstanceOptions" => orderable(params, world),
         _ => return None,
     })
 }
@@ -42,6 +44,81 @@ fn fail_over(params: &Params, world: &mut Physics) -> Outcome {
         answer.result.node("DBCluster", |x| cluster(x, world, c));
     }
     Ok(answer)
+}
+
+fn modify(params: &Params, world: &mut Physics) -> Outcome {
+    params.required("DBInstanceIdentifier")?;
+    let id = identifier(params, "DBInstanceIdentifier").unwrap_or_default();
+    let known =
+        ["DBInstanceIdentifier", "DBInstanceClass", "PromotionTier", "ApplyImmediately", "Action", "Version"];
+    if let Some(unknown) = params.0.keys().find(|name| !known.contains(&name.as_str())) {
+        let message =
+            format!("the simulator cannot change {unknown}; it can change DBInstanceClass and PromotionTier");
+        return Err(Refusal::new("InvalidParameterCombination", message));
+    }
+    let tier = params.parsed::<u8>("PromotionTier")?;
+    if let Some(tier) = tier.filter(|tier| *tier > 15) {
+        let message = format!("Invalid promotion tier: {tier}. Valid values: 0 - 15");
+        return Err(Refusal::new("InvalidParameterValue", message));
+    }
+    let class = params.get("DBInstanceClass").map(str::to_owned);
+    let now = params.flag("ApplyImmediately")?.unwrap_or_default();
+    let effect = world.modify_instance(id, &Modification { class, tier, now })?;
+    let mut answer = Answer::changed(effect, |_| {});
+    let found = world.clusters.iter().find_map(|c| Some((c, c.member(id)?)));
+    if let Some((c, m)) = found {
+        answer.result.node("DBInstance", |x| instance(x, world, c, &c.members[m], c.member_status(m)));
+    }
+    Ok(answer)
+}
+
+/// Classes that can be ordered for the one engine version that is here.
+fn orderable(params: &Params, world: &Physics) -> Outcome {
+    let engine = params.required("Engine")?;
+    let mut classes: Vec<String> = ["r6g", "r6i", "r7g", "r7i", "x2g"]
+        .iter()
+        .flat_map(|family| {
+            [
+                "large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge", "24xlarge",
+                "32xlarge",
+            ]
+            .map(|size| format!("db.{family}.{size}"))
+        })
+        // Only some Intel families have these.
+        .filter(|class| {
+            !class.contains("g.") || !(class.ends_with("24xlarge") || class.ends_with("32xlarge"))
+        })
+        .filter(|class| !class.starts_with("db.r7i") || !class.ends_with("32xlarge"))
+        .collect();
+    if engine != ENGINE || params.get("EngineVersion").is_some_and(|v| v != ENGINE_VERSION) {
+        classes.clear();
+    }
+    if let Some(class) = params.get("DBInstanceClass") {
+        classes.retain(|c| c == class);
+    }
+    let zones = ["a", "b", "c"].map(|z| format!("{}{z}", world.world.region));
+    let options = classes.into_iter().filter_map(|class| {
+        let zones: Vec<String> = zones.iter().filter(|z| world.orderable(&class, z)).cloned().collect();
+        (!zones.is_empty()).then_some((class, zones))
+    });
+    let page = params.page(options.collect(), "MaxRecords", "Marker", 100)?;
+    Ok(Answer::looked(|x| {
+        x.list("OrderableDBInstanceOptions", "OrderableDBInstanceOption", page.items, |x, (class, zones)| {
+            x.text("Engine", ENGINE)
+                .text("EngineVersion", ENGINE_VERSION)
+                .text("DBInstanceClass", &class)
+                .text("LicenseModel", "general-public-license")
+                .list("AvailabilityZones", "AvailabilityZone", zones, |x, zone| {
+                    x.text("Name", &zone);
+                })
+                .text("MultiAZCapable", false)
+                .text("ReadReplicaCapable", false)
+                .text("Vpc", true)
+                .text("SupportsStorageEncryption", true)
+                .text("StorageType", "aurora");
+        });
+        x.maybe("Marker", page.next);
+    }))
 }
 
 fn arn(world: &Physics, kind: &str, id: &str) -> String {
@@ -157,7 +234,9 @@ fn instance(x: &mut Xml, world: &Physics, c: &AuroraCluster, m: &Member, status:
         .text("InstanceCreateTime", time(c.created))
         .text("AvailabilityZone", &m.zone)
         .text("PreferredMaintenanceWindow", "sun:06:00-sun:06:30")
-        .node("PendingModifiedValues", |_| {})
+        .node("PendingModifiedValues", |x| {
+            x.maybe("DBInstanceClass", m.pending_class());
+        })
         .text("MultiAZ", false)
         .text("AutoMinorVersionUpgrade", false)
         .text("PubliclyAccessible", false)

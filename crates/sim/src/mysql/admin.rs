@@ -1,4 +1,4 @@
-//! ProxySQL's admin interface: PAUSE, RESUME, and the tables that tell how a host is doing.
+//! ProxySQL's admin interface: PAUSE, RESUME, RESTART, and the tables that tell how a host is doing.
 //!
 //! Text protocol only, every value a string, and a syntax error for everything else, as seen on a real
 //! ProxySQL 2.7. `WHERE` understands one equality, the column list is ignored.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::packet::{SqlError, Table, Value};
 use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
-use crate::physics::Physics;
+use crate::physics::{Effect, Physics};
 use crate::shared::Shared;
 
 /// An answer: a table, or OK.
@@ -19,8 +19,11 @@ pub(super) async fn run(shared: &Arc<Shared>, host: usize, user: &str, sql: &str
     let words: Vec<String> = sql.trim().trim_end_matches(';').split_whitespace().map(str::to_owned).collect();
     let upper: Vec<String> = words.iter().map(|w| w.to_ascii_uppercase()).collect();
     match upper.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["PROXYSQL", "PAUSE"] => pause(shared, host, user, true).await,
-        ["PROXYSQL", "RESUME"] => pause(shared, host, user, false).await,
+        ["PROXYSQL", "PAUSE"] => change(shared, host, user, "PROXYSQL PAUSE", |w| w.pause(host, true)).await,
+        ["PROXYSQL", "RESUME"] => {
+            change(shared, host, user, "PROXYSQL RESUME", |w| w.pause(host, false)).await
+        }
+        ["PROXYSQL", "RESTART"] => change(shared, host, user, "PROXYSQL RESTART", |w| w.restart(host)).await,
         ["SET", ..] => Ok(None),
         ["SELECT", ..] => select(shared, host, &words, &upper).map(Some),
         _ => Err(syntax_error(words.first().map_or("", String::as_str))),
@@ -32,13 +35,19 @@ pub(super) fn syntax_error(near: &str) -> SqlError {
     SqlError::new(1045, "28000", format!("ProxySQL Admin Error: near \"{near}\": syntax error"))
 }
 
-async fn pause(shared: &Arc<Shared>, host: usize, user: &str, pause: bool) -> Answer {
+async fn change(
+    shared: &Arc<Shared>,
+    host: usize,
+    user: &str,
+    operation: &str,
+    effect: impl FnOnce(&mut Physics) -> Effect,
+) -> Answer {
     let address = shared.world(|w| w.hosts[host].address.clone());
     let mut entry = LedgerEntry {
         n: 0,
         at: shared.clock.now(),
         service: "proxysql".into(),
-        operation: if pause { "PROXYSQL PAUSE" } else { "PROXYSQL RESUME" }.into(),
+        operation: operation.into(),
         caller: user.into(),
         params: [("host".to_owned(), address)].into(),
         mutating: true,
@@ -50,7 +59,7 @@ async fn pause(shared: &Arc<Shared>, host: usize, user: &str, pause: bool) -> An
         return std::future::pending().await;
     }
     let entry = shared.world(|w| {
-        entry.effect = w.pause(host, pause);
+        entry.effect = effect(w);
         shared.enter(entry)
     });
     // The socket must be closed (or open again) before the caller hears of it.

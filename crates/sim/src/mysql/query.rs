@@ -2,6 +2,7 @@
 //! session statements that a driver issues when it connects.
 
 use super::packet::{SqlError, Table, Value};
+use crate::physics::AuroraCluster;
 
 /// A statement, as far as it is understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,17 @@ pub(super) enum Statement {
     Session,
     /// A `SELECT` of these expressions, each with its column name.
     Select(Vec<(Expression, String)>),
+    /// These columns of `information_schema.replica_host_status`.
+    HostStatus(Vec<HostColumn>),
+}
+
+/// A column of `information_schema.replica_host_status`, as far as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostColumn {
+    ServerId,
+    /// `MASTER_SESSION_ID` of the writer.
+    SessionId,
+    LagMs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +39,7 @@ impl Statement {
     pub(super) fn local_to_proxy(&self) -> bool {
         match self {
             Self::Session => true,
+            Self::HostStatus(_) => false,
             Self::Select(list) => {
                 matches!(&list[..], [(Expression::Variable(v), _)] if v == "version_comment")
             }
@@ -42,6 +55,10 @@ pub(super) fn parse(sql: &str) -> Result<Statement, SqlError> {
         "set" | "use" | "begin" | "start" | "commit" | "rollback" => Ok(Statement::Session),
         "select" => {
             let lower = rest.to_ascii_lowercase();
+            if let Some((columns, "information_schema.replica_host_status")) = lower.split_once(" from ") {
+                let columns: Option<Vec<_>> = columns.split(',').map(host_column).collect();
+                return columns.map(Statement::HostStatus).ok_or_else(|| syntax_error(rest));
+            }
             let list = lower.rfind(" limit ").map_or(rest, |at| &rest[..at]);
             let items: Option<Vec<_>> = list.split(',').map(|item| expression(item.trim())).collect();
             items.map(Statement::Select).ok_or_else(|| syntax_error(rest))
@@ -56,6 +73,42 @@ fn syntax_error(near: &str) -> SqlError {
          version for the right syntax to use near '{near}' at line 1"
     );
     SqlError::new(1064, "42000", message)
+}
+
+fn host_column(name: &str) -> Option<HostColumn> {
+    Some(match name.trim() {
+        "server_id" => HostColumn::ServerId,
+        "session_id" => HostColumn::SessionId,
+        "replica_lag_in_milliseconds" => HostColumn::LagMs,
+        _ => return None,
+    })
+}
+
+impl HostColumn {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ServerId => "SERVER_ID",
+            Self::SessionId => "SESSION_ID",
+            Self::LagMs => "REPLICA_LAG_IN_MILLISECONDS",
+        }
+    }
+}
+
+/// The instances of a cluster that are up, with how far each is behind; any of them answers for all.
+pub(super) fn host_status(columns: &[HostColumn], cluster: Option<&AuroraCluster>) -> Table {
+    let members = cluster
+        .into_iter()
+        .flat_map(|c| (0..c.members.len()).filter(|m| c.up(*m)).map(move |m| (m == c.writer, &c.members[m])));
+    let rows = members.map(|(writer, member)| {
+        let value = |column: &HostColumn| match column {
+            HostColumn::ServerId => Value::Text(member.id.clone()),
+            HostColumn::SessionId if writer => Value::Text("MASTER_SESSION_ID".into()),
+            HostColumn::SessionId => Value::Text(format!("session-of-{}", member.id)),
+            HostColumn::LagMs => Value::Text(if writer { 0.0 } else { member.lag_ms }.to_string()),
+        };
+        columns.iter().map(value).collect()
+    });
+    Table { columns: columns.iter().map(|c| c.name().to_owned()).collect(), rows: rows.collect() }
 }
 
 fn expression(item: &str) -> Option<(Expression, String)> {

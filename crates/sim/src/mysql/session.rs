@@ -154,6 +154,9 @@ impl Session {
         };
         match statement {
             Statement::Session => Ok(None),
+            Statement::HostStatus(columns) => {
+                Ok(Some(self.shared.world(|w| query::host_status(&columns, w.clusters.get(self.cluster)))))
+            }
             Statement::Select(list) => {
                 query::answer(&list, &server_id, read_only, &self.user, self.version).map(Some)
             }
@@ -170,7 +173,7 @@ fn reply(world: &mut Physics, persona: Persona, cluster: usize) -> Reply {
         Persona::Writer { cluster } => world.direct_query(cluster, world.clusters[cluster].writer),
         Persona::Reader { cluster } => {
             let c = &world.clusters[cluster];
-            let reader = (0..c.members.len()).find(|&m| m != c.writer).unwrap_or(c.writer);
+            let reader = (0..c.members.len()).find(|&m| m != c.writer && c.up(m)).unwrap_or(c.writer);
             world.direct_query(cluster, reader)
         }
         Persona::Instance { cluster, member } => world.direct_query(cluster, member),
@@ -181,6 +184,7 @@ fn reply(world: &mut Physics, persona: Persona, cluster: usize) -> Reply {
 fn shape(statement: &Statement) -> Result<Table, SqlError> {
     match statement {
         Statement::Session => Ok(Table::default()),
+        Statement::HostStatus(columns) => Ok(query::host_status(columns, None)),
         Statement::Select(list) => query::answer(list, "", false, "", ""),
     }
 }

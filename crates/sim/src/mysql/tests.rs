@@ -244,6 +244,7 @@ async fn the_admin_interface_knows_its_tables_and_nothing_else() {
         from: 0.5,
         to: 0.5,
         ramp_s: 0,
+        hosts: None,
         new_hosts_too: false,
     });
     p.sim.step(Duration::from_secs(10)).await.expect("step");

@@ -3,13 +3,14 @@
 //! Both failovers, the fault's and the one that is asked for, follow the sequence seen on real clusters: the writer goes, the
 //! identity flips, the completion event follows, and the cluster is `available` some 20 s later. Asked for, it takes: 3 s
 //! until it begins, 15 to 19 s until the identity flips, 22 s until the event, 44 s until `available`; without a reader the
-//! writer is made anew, which takes minutes. Changes of class are not here yet.
+//! writer is made anew, which takes minutes. Changes of class are in `class_change`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::class_change::ClassChange;
 use super::group_ops::Effect;
 use super::{Physics, Refusal, draw};
-use crate::world::World;
+use crate::world::{World, memory_gib};
 
 /// Seconds between the flip of identity and the cluster being `available` again, when the writer was lost.
 const SETTLE_S: i64 = 22;
@@ -35,7 +36,12 @@ pub(crate) struct AuroraCluster {
     asked: u64,
     /// The next one goes back.
     pub(crate) next_reverts: bool,
+    /// The next change of class never ends.
+    pub(crate) next_change_sticks: bool,
+    /// The most members that were down for a change of class at the same time.
+    pub(super) most_changing: usize,
     pub(crate) exhausted: Option<Exhausted>,
+    pub(crate) outgrown: Option<Outgrown>,
     /// Aurora refuses its users' logins.
     pub(crate) refuses_logins: bool,
     pub(crate) endpoint: String,
@@ -51,6 +57,16 @@ pub(crate) struct Member {
     pub(crate) zone: String,
     pub(crate) tier: u8,
     pub(crate) address: String,
+    /// A change of class that is under way.
+    pub(crate) change: Option<ClassChange>,
+    /// A class that waits for the maintenance window.
+    pub(crate) put_off: Option<String>,
+    /// Changes of class so far.
+    pub(super) changes: u64,
+    /// How far it is behind the writer.
+    pub(crate) lag_ms: f64,
+    /// Direct queries that are still to fail: see `proxy`.
+    pub(crate) debt: f64,
 }
 
 /// A failover that is going on.
@@ -80,8 +96,15 @@ pub(crate) struct Exhausted {
     pub(crate) member: usize,
     /// Share of queries that fail.
     pub(crate) share: f64,
-    /// Direct queries that are still to fail: see `proxy`.
-    pub(crate) debt: f64,
+}
+
+/// A load that needs more memory than some classes have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgrown {
+    /// Memory that it needs.
+    pub(crate) needs_gib: f64,
+    /// Share of queries that fail on a writer with less.
+    pub(crate) share: f64,
 }
 
 /// An event as `DescribeEvents` shows it.
@@ -102,7 +125,25 @@ impl AuroraCluster {
 
     /// Nobody can write: between the loss of the writer and the flip.
     pub(crate) fn down(&self) -> bool {
-        self.failover.is_some_and(|f| f.begun && !f.flipped)
+        self.failover.is_some_and(|f| f.begun && !f.flipped) || self.members[self.writer].changing()
+    }
+
+    /// Does a member take connections? It does while its change of class is only being prepared.
+    pub(crate) fn up(&self, member: usize) -> bool {
+        matches!(self.member_status(member), "available" | "modifying") && !self.members[member].changing()
+    }
+
+    /// Share of queries that fail on a member for what is asked of it.
+    pub(crate) fn strain(&self, member: usize) -> f64 {
+        let exhausted = self.exhausted.filter(|e| e.member == member).map_or(0.0, |e| e.share);
+        let memory = memory_gib(&self.members[member].class).unwrap_or(f64::INFINITY);
+        let outgrown = self.outgrown.filter(|o| member == self.writer && memory < o.needs_gib);
+        exhausted.max(outgrown.map_or(0.0, |o| o.share))
+    }
+
+    /// A member by its name.
+    pub(crate) fn member(&self, id: &str) -> Option<usize> {
+        self.members.iter().position(|m| m.id == id)
     }
 
     pub(crate) fn member_status(&self, member: usize) -> &'static str {
@@ -110,7 +151,7 @@ impl AuroraCluster {
             Some(f) if member == f.old && f.flipped && !f.reverts => "rebooting",
             Some(f) if member == f.old && f.begun && !f.asked => "failed",
             Some(f) if (member == f.old || member == f.target) && f.begun && !f.flipped => "rebooting",
-            _ => "available",
+            _ => self.change_status(member),
         }
     }
 }
@@ -127,6 +168,11 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
             zone: zones[(place + usize::from(n)) % zones.len()].clone(),
             tier: if n == 0 { 0 } else { 1 },
             address: format!("127.{subnet}.{}.{}", 3 + instances / 250, 1 + instances % 250),
+            change: None,
+            put_off: None,
+            changes: 0,
+            lag_ms: f64::from(10 + instances % 15),
+            debt: 0.0,
         }
     };
     world
@@ -140,7 +186,10 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
             failover: None,
             asked: 0,
             next_reverts: false,
+            next_change_sticks: false,
+            most_changing: 0,
             exhausted: None,
+            outgrown: None,
             refuses_logins: false,
             endpoint: format!("127.{subnet}.1.{}", 1 + place % 250),
             reader_endpoint: format!("127.{subnet}.2.{}", 1 + place % 250),
@@ -157,7 +206,7 @@ impl Physics {
         if c.failover.is_some() {
             return;
         }
-        let readers = (0..c.members.len()).filter(|&m| m != c.writer);
+        let readers = (0..c.members.len()).filter(|&m| m != c.writer && c.up(m));
         let target = readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer);
         let flips = now + (duration - TimeDelta::seconds(SETTLE_S)).max(TimeDelta::zero());
         c.failover = Some(Failover {
@@ -193,7 +242,7 @@ impl Physics {
         }
         let target = match target {
             None => {
-                let readers = (0..c.members.len()).filter(|&m| m != c.writer);
+                let readers = (0..c.members.len()).filter(|&m| m != c.writer && c.up(m));
                 readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer)
             }
             Some(id) => {
@@ -203,6 +252,11 @@ impl Physics {
                 };
                 if found == c.writer {
                     let message = format!("{id} is already the writer of DB cluster {cluster}.");
+                    return Err(Refusal::new("InvalidDBInstanceState", message));
+                }
+                let status = c.member_status(found);
+                if status != "available" {
+                    let message = format!("DB instance {id} is not in the available state. Status: {status}");
                     return Err(Refusal::new("InvalidDBInstanceState", message));
                 }
                 found
@@ -236,6 +290,7 @@ impl Physics {
     pub(crate) fn tick_clusters(&mut self) {
         for cluster in 0..self.clusters.len() {
             self.tick_failover(cluster);
+            self.tick_changes(cluster);
         }
     }
 
@@ -283,7 +338,7 @@ impl Physics {
         }
     }
 
-    fn event(
+    pub(super) fn event(
         &mut self,
         source_type: &'static str,
         source: String,

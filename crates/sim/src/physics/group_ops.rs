@@ -6,7 +6,7 @@
 use chrono::TimeDelta;
 
 use super::group::at;
-use super::host::Lifecycle;
+use super::host::{Lifecycle, Pool};
 use super::{Physics, Refusal};
 
 /// The processes that can be suspended.
@@ -21,6 +21,9 @@ pub(crate) const PROCESSES: [&str; 9] = [
     "ReplaceUnhealthy",
     "ScheduledActions",
 ];
+
+/// Seconds until a process that was told to restart listens again.
+const RESTART_S: i64 = 4;
 
 /// What really changed, in a few words; `None` if nothing did.
 pub type Effect = Option<String>;
@@ -265,5 +268,18 @@ impl Physics {
         let changed = pause != std::mem::replace(&mut h.paused, pause);
         let verb = if pause { "paused" } else { "resumed" };
         changed.then(|| format!("{verb} {} ({})", h.instance_id, h.address))
+    }
+
+    /// `PROXYSQL RESTART`: the process begins anew, open for clients and with nothing of what it had.
+    pub(crate) fn restart(&mut self, host: usize) -> Effect {
+        let now = self.now;
+        let h = &mut self.hosts[host];
+        h.listens = Some(now + TimeDelta::seconds(RESTART_S));
+        h.paused = false;
+        h.sick.clear();
+        for pool in &mut h.pools {
+            *pool = Pool { probe_debt: pool.probe_debt, ..Pool::default() };
+        }
+        Some(format!("restarted {} ({})", h.instance_id, h.address))
     }
 }

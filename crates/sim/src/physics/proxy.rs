@@ -73,12 +73,12 @@ impl Physics {
     /// A query to a member, past the proxies.
     pub(crate) fn direct_query(&mut self, cluster: usize, member: usize) -> Reply {
         let c = &mut self.clusters[cluster];
-        if let Some(exhausted) = c.exhausted.as_mut().filter(|e| e.member == member) {
-            exhausted.debt += exhausted.share;
-            if exhausted.debt >= 1.0 {
-                exhausted.debt -= 1.0;
-                return Reply::TooManyConnections;
-            }
+        let strain = c.strain(member);
+        let debt = &mut c.members[member].debt;
+        *debt += strain;
+        if *debt >= 1.0 {
+            *debt -= 1.0;
+            return Reply::TooManyConnections;
         }
         instance_reply(c, member)
     }

@@ -397,6 +397,7 @@ fn probe_failures_are_spread_evenly() {
         from: 0.25,
         to: 0.25,
         ramp_s: 0,
+        hosts: None,
         new_hosts_too: false,
     });
     let failed: Vec<bool> = (0..8).map(|_| world.proxy_query(0, 1) == Reply::AccessDenied).collect();

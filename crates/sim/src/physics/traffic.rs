@@ -125,10 +125,10 @@ impl Physics {
         }
         let fleet = self.fleet_of[cluster];
         let hosts = self.hosts.iter().filter(|h| h.fleet == fleet && h.alive(self.now)).count();
-        let exhausted = c.exhausted.filter(|e| e.member == c.writer).map_or(0.0, |e| e.share);
         let opened = hosts as f64 * f64::from(self.world.fleets[fleet].backend_connections);
-        let limit = f64::from(self.world.clusters[cluster].connection_limit());
+        let class = &c.members[c.writer].class;
+        let limit = f64::from(self.world.clusters[cluster].connection_limit(class));
         let crowded = if opened > limit { 1.0 - limit / opened } else { 0.0 };
-        crowded.max(exhausted)
+        crowded.max(c.strain(c.writer))
     }
 }

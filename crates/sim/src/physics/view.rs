@@ -51,13 +51,19 @@ impl Physics {
             }
             ports.extend(port(&cluster.reader_endpoint, AURORA_PORT, Persona::Reader { cluster: n }, true));
             for (m, member) in cluster.members.iter().enumerate() {
-                if cluster.member_status(m) == "available" {
+                if cluster.up(m) {
                     let persona = Persona::Instance { cluster: n, member: m };
                     ports.extend(port(&member.address, AURORA_PORT, persona, true));
                 }
             }
         }
         ports
+    }
+
+    /// The instance ids of all hosts that live, oldest first.
+    #[must_use]
+    pub fn host_ids(&self) -> Vec<String> {
+        self.hosts.iter().filter(|h| h.alive(self.now)).map(|h| h.instance_id.clone()).collect()
     }
 
     pub(crate) fn target_group_arn(&self, fleet: usize) -> Option<String> {
@@ -77,7 +83,7 @@ impl Physics {
                 reader_endpoint: state.reader_endpoint.clone(),
                 port: AURORA_PORT,
                 class: spec.class.clone(),
-                max_connections: spec.connection_limit(),
+                max_connections: spec.connection_limit(&spec.class),
                 probe_user: spec.probe_user(),
                 probe_password: spec.probe_password.clone(),
                 fleet: self.world.fleets.get(self.fleet_of[n]).map(|f| f.asg.clone()).unwrap_or_default(),

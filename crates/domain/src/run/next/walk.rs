@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::each::expand;
-use super::{Finally, Moves, Perform, Program, Watch, delta, expression, scope_before_verify, text};
+use super::{Finally, Moves, Perform, Program, Watch, delta, expression, scope_before_verify, success, text};
 use crate::Timestamp;
 use crate::action::{ActionError, Effect};
 use crate::run::{After, Entry, How, Item, Node, Outcome, Phase, State, Status, StepPath, Takeback, Undo};
@@ -65,7 +65,7 @@ impl<'a> Walker<'a> {
         } else if walk == Walk::Complete {
             let then = match runbook.verify {
                 Some(_) => After::Verify,
-                None => After::End { outcome: Outcome::Succeeded, message: "All steps are done.".into() },
+                None => After::End { outcome: Outcome::Succeeded, message: success(&runbook, &scope) },
             };
             self.close(Takeback::Finally, then);
         }
@@ -143,7 +143,7 @@ impl<'a> Walker<'a> {
     pub(super) fn verifying(&mut self) {
         let runbook = Arc::clone(&self.program.runbook);
         let Some(verify) = &runbook.verify else {
-            let message = "All steps are done.".into();
+            let message = success(&runbook, &scope_before_verify(self.program, self.state));
             self.record(Entry::Ended { outcome: Outcome::Succeeded, message });
             return;
         };
@@ -155,7 +155,7 @@ impl<'a> Walker<'a> {
                 self.record(Entry::Ended { outcome: Outcome::SymptomPersists, message });
             }
             Some(node) if node.status.is_over() => {
-                let message = "All steps are done, and the symptom is gone.".into();
+                let message = success(&runbook, &scope);
                 self.record(Entry::Ended { outcome: Outcome::Succeeded, message });
             }
             _ if self.state.paused().is_some() => {}

@@ -77,11 +77,16 @@ impl Watch {
                 Ok(false) => {}
             }
         }
-        self.overdue(since, now)
+        self.timed_out(since, now, Some(&scope))
     }
 
     /// Judges a look that could not be had.
     pub fn overdue(&self, since: Timestamp, now: Timestamp) -> Verdict {
+        self.timed_out(since, now, None)
+    }
+
+    /// `seen`: the last look's scope, for the runbook's own words.
+    fn timed_out(&self, since: Timestamp, now: Timestamp, seen: Option<&Scope>) -> Verdict {
         if now - since < delta(self.until.timeout) {
             return Verdict::NotYet;
         }
@@ -89,10 +94,11 @@ impl Watch {
             OnTimeout::Continue => Verdict::Expired,
             OnTimeout::Fail => {
                 let waited = humantime::format_duration(self.until.timeout);
-                Verdict::Failed(ActionError::refused(
-                    "timeout",
-                    format!("`{}` did not come true within {waited}", self.until.condition.source()),
-                ))
+                let message = match (&self.until.message, seen) {
+                    (Some(message), Some(seen)) => text(message, seen),
+                    _ => format!("`{}` did not come true within {waited}", self.until.condition.source()),
+                };
+                Verdict::Failed(ActionError::refused("timeout", message))
             }
         }
     }

@@ -106,7 +106,7 @@ impl Names {
             "out" => self.out.clone().map(|out| (out, 0)).ok_or_else(|| {
                 here(
                     "`out` has no meaning here",
-                    "use it in `until` and `give_up_if`; elsewhere name the step: `steps.name`",
+                    "use it in `until`, its `message` and `give_up_if`; elsewhere name the step: `steps.name`",
                 )
             }),
             "steps" => match path.first_field() {

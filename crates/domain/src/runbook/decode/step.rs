@@ -52,12 +52,13 @@ pub(super) const WITH_USE: &[&str] = &[
     "timeout",
     "on_timeout",
     "give_up_if",
+    "message",
     "retry",
     "undo",
     "finally",
     "one_way",
 ];
-const WITH_UNTIL: &[&str] = &["for", "every", "expect", "timeout", "on_timeout", "give_up_if"];
+const WITH_UNTIL: &[&str] = &["for", "every", "expect", "timeout", "on_timeout", "give_up_if", "message"];
 
 /// Pause between looks, where the file does not say.
 const EVERY: Duration = Duration::from_secs(5);
@@ -315,6 +316,7 @@ impl Decoder {
         let on_timeout = fields.get("on_timeout").and_then(|e| {
             self.choice(&e.value, &[("fail", OnTimeout::Fail), ("continue", OnTimeout::Continue)])
         });
+        let message = fields.get("message").map(|e| self.template(&e.value));
         let give_up = fields.get("give_up_if").map(|e| self.give_up(&e.value));
         if let (Some(Some(hold)), Some(timeout), Some(entry)) = (hold, timeout, fields.get("for"))
             && hold >= timeout
@@ -329,6 +331,7 @@ impl Decoder {
             expect: expect.flatten(),
             timeout: timeout?,
             on_timeout: on_timeout.unwrap_or_default(),
+            message: if_given(message)?,
             give_up: if_given(give_up)?,
         })
     }

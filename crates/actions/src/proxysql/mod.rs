@@ -4,6 +4,8 @@
 //! port speaks MySQL's text protocol and nothing else. Drained means no clients: `Active_Transactions` is not asked, it
 //! was seen to stay at 1 after the last client had gone.
 
+mod restart;
+
 use std::sync::Arc;
 
 use domain::action::{
@@ -21,7 +23,11 @@ use crate::shell::Command;
 /// Adds all actions of this service.
 pub(crate) fn register(registry: Registry, prober: &Arc<Prober>) -> Registry {
     let prober = || Arc::clone(prober);
-    registry.observing(Status(prober())).changing(Pause(prober())).changing(Resume(prober()))
+    registry
+        .observing(Status(prober()))
+        .changing(Pause(prober()))
+        .changing(Resume(prober()))
+        .changing(restart::Restart(prober()))
 }
 
 const CLIENTS: &str =
