@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::app::{self, Plan};
 use crate::files;
+use crate::runbook;
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
 use score::{Acted, Played, Score};
@@ -94,10 +95,13 @@ async fn play(
             None
         }
         Some(after) => {
+            // The drill rehearses the permissions, too: the engine may do what the runbook's own policy allows.
             let secrets = state.join(format!("drill-secrets-{}", std::process::id()));
+            let inventory = inventory(&sim.world_info(), &secrets)?;
+            sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(&drill.act.runbook, &inventory).await?)?;
             let engine = app::launch(Plan {
                 pool: pool.clone(),
-                inventory: inventory(&sim.world_info(), &secrets)?,
+                inventory,
                 clock: Arc::new(SimClock(clock.clone())),
                 actions: actions::Settings {
                     aws_endpoint: Some(sim.endpoint().to_owned()),
