@@ -107,7 +107,7 @@ fn class_of(operation: Operation<'_>, status: u16, code: &str, message: &str) ->
 fn remedy(operation: Operation<'_>, code: &str) -> Option<String> {
     match code {
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" => Some(format!(
-            "allow `{}:{}` for Firebreak's role; `firebreak permissions` prints the whole policy",
+            "allow `{}:{}` for Firebreak's role; `firebreak runbook permissions` prints the whole policy",
             operation.service, operation.name
         )),
         "ExpiredToken" | "ExpiredTokenException" => {

@@ -124,6 +124,7 @@ mod tests {
             probe: Credentials { user: "probe".into(), password: probe.clone() },
         };
         Inventory {
+            account: None,
             clusters: vec![cluster("a"), cluster("b")],
             fleets: vec![ProxyFleet {
                 id: "f".into(),

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::app::{self, Plan};
 use crate::files;
+use crate::runbook;
 use crate::simulated::{SimClock, inventory};
 use crate::terminal::say;
 use score::{Acted, Played, Score};
@@ -84,21 +85,25 @@ async fn play(
     let state = files::state_folder();
     let db = TestDb::new().await.context("the drill's own database")?;
     let pool = db.pool().clone();
-    let options = sim::Options { speed: HASTE, seed: args.seed, ..sim::Options::default() };
+    let options = sim::Options { speed: 1.0, seed: args.seed, ..sim::Options::default() };
     let sim = Sim::start(world.clone(), options.clone()).await?;
     let clock = sim.clock();
     let trigger = world.start + delta(drill.trigger);
 
     let acted = match act_after {
         None => {
+            clock.set_speed(HASTE);
             wait_until(&clock, trigger + delta(drill.watch)).await;
             None
         }
         Some(after) => {
+            // The drill rehearses the permissions, too: the engine may do what the runbook's own policy allows.
             let secrets = state.join(format!("drill-secrets-{}", std::process::id()));
+            let inventory = inventory(&sim.world_info(), &secrets)?;
+            sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(&drill.act.runbook, &inventory).await?)?;
             let engine = app::launch(Plan {
                 pool: pool.clone(),
-                inventory: inventory(&sim.world_info(), &secrets)?,
+                inventory,
                 clock: Arc::new(SimClock(clock.clone())),
                 actions: actions::Settings {
                     aws_endpoint: Some(sim.endpoint().to_owned()),
@@ -109,8 +114,10 @@ async fn play(
                 engine: engine::Settings::default(),
             })
             .await?;
-            // The last seconds before the decision pass at the speed of the run, so that it falls where it should.
-            wait_until(&clock, trigger + delta(after) - TimeDelta::seconds(10)).await;
+            // Nothing passes while the engine is set up; and the last minutes before the decision pass at the speed of the run,
+            // so that it falls where it should also when the machine is busy.
+            clock.set_speed(HASTE);
+            wait_until(&clock, trigger + delta(after) - TimeDelta::minutes(2)).await;
             clock.set_speed(args.speed);
             wait_until(&clock, trigger + delta(after)).await;
             let decided_at = clock.now();

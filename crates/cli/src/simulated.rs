@@ -113,6 +113,7 @@ pub(crate) fn inventory(world: &WorldInfo, secrets: &Path) -> anyhow::Result<Inv
         })
     });
     Ok(Inventory {
+        account: Some(world.account.clone()),
         clusters: clusters.collect::<anyhow::Result<_>>()?,
         fleets: fleets.collect::<anyhow::Result<_>>()?,
     })

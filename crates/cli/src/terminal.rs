@@ -15,6 +15,12 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     println!("{text}");
 }
 
+/// Prints what is to be known beside a result that may be piped on.
+#[expect(clippy::print_stderr, reason = "the one place where a remark is printed")]
+pub(crate) fn remark(text: impl std::fmt::Display) {
+    eprintln!("note: {text}");
+}
+
 /// Prints why a command failed, with every cause.
 #[expect(clippy::print_stderr, reason = "the one place where a command's failure is printed")]
 pub(crate) fn complain(error: &anyhow::Error) {

@@ -61,6 +61,8 @@ pub struct Spec {
     pub effect: Effect,
     /// IAM actions that it needs, such as `autoscaling:SetDesiredCapacity`; empty for what is not AWS.
     pub permissions: &'static [&'static str],
+    /// The action that takes it back, where one can.
+    pub undone_by: Option<&'static str>,
     /// JSON Schema of `with:`.
     pub input: Schema,
     /// JSON Schema of the output.

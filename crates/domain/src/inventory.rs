@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Inventory {
+    /// The AWS account that all of it is in, twelve digits: IAM policies name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// Database clusters.
     #[serde(default)]
     pub clusters: Vec<Cluster>,
@@ -122,6 +125,13 @@ impl Inventory {
     pub fn mistakes(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
+        if let Some(account) = &self.account
+            && !(account.len() == 12 && account.chars().all(|c| c.is_ascii_digit()))
+        {
+            found.push(format!(
+                "account is `{account}`; an AWS account has twelve digits (in quotes, or YAML takes it for a number)"
+            ));
+        }
         for (kind, id) in self
             .clusters
             .iter()
@@ -190,6 +200,7 @@ mod tests {
     #[test]
     fn every_mistake_is_named_at_once() {
         let inventory = Inventory {
+            account: Some("1234".into()),
             clusters: vec![
                 Cluster {
                     id: "a".into(),
@@ -216,7 +227,7 @@ mod tests {
             }],
         };
         let mistakes = inventory.mistakes();
-        assert_eq!(mistakes.len(), 5, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
         assert!(mistakes.iter().any(|m| m.contains("fleet `f g` names cluster `b`")));
     }
 }

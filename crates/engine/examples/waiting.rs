@@ -223,7 +223,7 @@ fn inventory() -> Inventory {
         clusters: (0..40).map(|n| format!("shard-{n}")).collect(),
         backend_connections: 1000,
     };
-    Inventory { clusters: (0..40).map(cluster).collect(), fleets: (0..4).map(fleet).collect() }
+    Inventory { account: None, clusters: (0..40).map(cluster).collect(), fleets: (0..4).map(fleet).collect() }
 }
 
 async fn launch(pool: &PgPool, world: &Arc<World>) -> Result<Engine> {

@@ -72,7 +72,7 @@ pub use observer::{Budget, Counts};
 pub use plan::PlanError;
 pub use review::ReviewError;
 pub use start::{StartError, StartRequest, Started};
-pub use watch::WatchSettings;
+pub use watch::{WATCHES_WITH, WatchSettings};
 
 use bell::Bell;
 use calls::CallKeeper;

@@ -20,6 +20,13 @@ use store::fleets::{FleetView, Sample};
 use crate::{Core, Topic};
 use recent::Recent;
 
+const GROUP: &str = "autoscaling.describe_group";
+const LOGINS: &str = "mysql.login_matrix";
+const METRICS: &str = "metrics.query";
+
+/// The actions that it looks with.
+pub const WATCHES_WITH: [&str; 3] = [GROUP, LOGINS, METRICS];
+
 /// How often the prober looks, and for what.
 #[derive(Debug, Clone)]
 pub struct WatchSettings {
@@ -73,14 +80,14 @@ async fn look(core: &Core, fleet: &ProxyFleet) -> FleetView {
     let mut view =
         FleetView { fleet: fleet.id.clone(), at: core.clock.now(), group: None, matrix: None, error: None };
     let group = json!({ "region": fleet.region, "group": fleet.group });
-    match observe(core, "autoscaling.describe_group", group).await {
+    match observe(core, GROUP, group).await {
         Ok(group) => view.group = Some(group),
         Err(e) => view.error = Some(format!("The group could not be read: {e}")),
     }
     let hosts = view.group.as_ref().and_then(|g| g.get("in_service")).and_then(Value::as_array);
     if let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty()) {
         let input = json!({ "fleet": fleet.id, "hosts": hosts, "tries": 5 });
-        match observe(core, "mysql.login_matrix", input).await {
+        match observe(core, LOGINS, input).await {
             Ok(matrix) => view.matrix = Some(matrix),
             Err(e) => view.error = Some(format!("Logins could not be tried: {e}")),
         }
@@ -112,7 +119,7 @@ fn login_failures(matrix: &Value, view: &FleetView) -> Vec<Sample> {
 
 async fn error_shares(core: &Core, query: &str) -> Result<Vec<Sample>, ActionError> {
     let at = core.clock.now();
-    let answer = observe(core, "metrics.query", json!({ "query": query })).await?;
+    let answer = observe(core, METRICS, json!({ "query": query })).await?;
     let samples = answer.get("samples").and_then(Value::as_array).cloned().unwrap_or_default();
     Ok(samples
         .iter()

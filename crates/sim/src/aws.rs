@@ -1,13 +1,14 @@
 //! AWS on the wire: one HTTP port for every service, told apart by the credential scope of SigV4.
 //!
-//! A call passes, in this order: fault dials, the trap before its effect, the effect together with its
-//! ledger entry (one lock), the trap after its effect, the answer. It runs in a task of its own: like
+//! A call passes, in this order: fault dials, the caller's policy, the trap before its effect, the effect together
+//! with its ledger entry (one lock), the trap after its effect, the answer. It runs in a task of its own: like
 //! the real AWS it finishes what it began, even if the caller has gone.
 
 mod autoscaling;
 mod autoscaling_describe;
 mod ec2;
 mod elbv2;
+mod iam;
 mod params;
 mod rds;
 mod sts;
@@ -31,6 +32,9 @@ use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
 use crate::physics::{Effect, Physics, Refusal};
 use crate::shared::Shared;
+use iam::Caller;
+pub(crate) use iam::Policies;
+pub use iam::{EVERYBODY, PolicyError};
 use params::Params;
 use xml::Xml;
 
@@ -81,6 +85,7 @@ static SERVICES: [&Service; 5] =
 /// A call that has been understood.
 struct Call {
     service: &'static Service,
+    region: String,
     entry: LedgerEntry,
     params: Params,
 }
@@ -91,7 +96,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let request_id = shared.request_id();
-    let Some((caller, name)) = credential_scope(&headers) else {
+    let Some(Scope { caller, region, service: name }) = credential_scope(&headers) else {
         let refusal = Refusal::new(
             "MissingAuthenticationToken",
             "Missing Authentication Token: the simulator tells services apart by the credential scope of \
@@ -119,7 +124,7 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         request_id,
         status: 0,
     };
-    let call = Call { service, entry, params };
+    let call = Call { service, region, entry, params };
     let running = tokio::spawn(async move {
         let until = shared.clone();
         tokio::select! {
@@ -130,18 +135,26 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
     running.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
-/// `AWS4-HMAC-SHA256 Credential=AKID/20240507/us-east-1/autoscaling/aws4_request, ...`: key and service.
-fn credential_scope(headers: &HeaderMap) -> Option<(String, String)> {
+/// Who calls what, and where.
+struct Scope {
+    /// The access key.
+    caller: String,
+    region: String,
+    service: String,
+}
+
+/// `AWS4-HMAC-SHA256 Credential=AKID/20240507/us-east-1/autoscaling/aws4_request, ...`.
+fn credential_scope(headers: &HeaderMap) -> Option<Scope> {
     let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let scope = authorization.split_once("Credential=")?.1.split([',', ' ']).next()?;
     let mut parts = scope.rsplit('/');
-    let (_request, service) = (parts.next()?, parts.next()?);
-    let caller = scope.split('/').next()?;
-    Some((caller.to_owned(), service.to_owned()))
+    let (_request, service, region) = (parts.next()?, parts.next()?, parts.next()?);
+    let caller = scope.split('/').next()?.to_owned();
+    Some(Scope { caller, region: region.to_owned(), service: service.to_owned() })
 }
 
 async fn run(shared: Arc<Shared>, call: Call) -> Response {
-    let Call { service, mut entry, params } = call;
+    let Call { service, region, mut entry, params } = call;
     let trouble = shared.world(|w| w.dials.meet(service.name, &entry.operation));
     let id = entry.request_id.clone();
     let refusal = match trouble {
@@ -170,6 +183,10 @@ async fn run(shared: Arc<Shared>, call: Call) -> Response {
         }
         Some(ApiTrouble::TimeoutAfter) | None => None,
     };
+    let refusal = refusal.or_else(|| {
+        let caller = Caller { key: &entry.caller, region: &region };
+        shared.world(|w| shared.policies.refuse(service, &entry.operation, &caller, &params, w))
+    });
     if let Some(refusal) = refusal {
         entry.status = refusal.status;
         shared.enter(entry);

@@ -27,13 +27,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_sim/customers", get(customers))
         .route("/_sim/world", get(async |State(s): Sim| Json(s.world(|w| w.info()))))
         .route("/_sim/fault", post(fault))
+        .route("/_sim/policy", post(policy))
         .route("/_sim/{*rest}", any(unknown))
         .route("/api/v1/query", get(query_get).post(query_post))
         .with_state(shared)
 }
 
 async fn unknown() -> Response {
-    let error = "the control API has clock, ledger, customers, world and fault under /_sim/";
+    let error = "the control API has clock, ledger, customers, world, fault and policy under /_sim/";
     (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
 }
 
@@ -78,6 +79,26 @@ async fn fault(State(shared): Sim, Json(fault): Json<FaultKind>) -> Response {
             shared.world(|w| w.strike(fault));
             StatusCode::NO_CONTENT.into_response()
         }
+    }
+}
+
+/// What a caller may do: an IAM policy; `null` lifts it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restriction {
+    /// The access key; `*` is everybody.
+    caller: String,
+    policy: Value,
+}
+
+async fn policy(State(shared): Sim, Json(Restriction { caller, policy }): Json<Restriction>) -> Response {
+    if policy.is_null() {
+        shared.policies.lift(&caller);
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    match shared.policies.set(&caller, &policy) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error.to_string() }))).into_response(),
     }
 }
 

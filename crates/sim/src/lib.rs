@@ -16,7 +16,7 @@
 //! all answers "what if nobody acts": [`counterfactual`].
 //!
 //! Deliberately absent: an NLB data plane (clients are a fluid, not sockets), request signing checks
-//! (any access key is accepted and written to the ledger), TLS.
+//! (any access key is accepted and written to the ledger, and may do everything until [`Sim::allow_only`]), TLS.
 
 mod aws;
 mod clock;
@@ -32,6 +32,7 @@ mod shared;
 mod sim;
 mod world;
 
+pub use aws::{EVERYBODY, PolicyError};
 pub use clock::Clock;
 pub use counterfactual::{counterfactual, counterfactual_with};
 pub use fault::{ApiFault, ApiTrouble, FaultKind, TimedFault};

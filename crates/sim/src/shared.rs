@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::aws::Policies;
 use crate::clock::Clock;
 use crate::hold::Holds;
 use crate::ledger::LedgerEntry;
@@ -15,6 +16,7 @@ use crate::physics::{self, Physics};
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) holds: Holds,
+    pub(crate) policies: Policies,
     pub(crate) listeners: Listeners,
     pub(crate) seed: u64,
     physics: Mutex<Physics>,
@@ -28,6 +30,7 @@ impl Shared {
         Self {
             clock,
             holds: Holds::default(),
+            policies: Policies::default(),
             listeners: Listeners::default(),
             seed,
             physics: Mutex::new(physics),

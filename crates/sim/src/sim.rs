@@ -15,7 +15,7 @@ use crate::ledger::LedgerEntry;
 use crate::physics::{Physics, Sample};
 use crate::shared::Shared;
 use crate::world::{World, WorldError, WorldInfo};
-use crate::{FaultKind, aws, control};
+use crate::{FaultKind, PolicyError, aws, control};
 
 /// Real time between two looks at the clock, while nobody calls.
 const HEARTBEAT: Duration = Duration::from_millis(25);
@@ -160,6 +160,15 @@ impl Sim {
     #[must_use]
     pub fn hold(&self, operation: &str, phase: Phase) -> Hold {
         self.shared.holds.set(operation, phase)
+    }
+
+    /// From now on calls of AWS by this access key (or by [`EVERYBODY`](crate::EVERYBODY)) are allowed by this IAM policy
+    /// or refused; before, all are allowed.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: no policy, or one that says more than is enforced.
+    pub fn allow_only(&self, caller: &str, policy: &serde_json::Value) -> Result<(), PolicyError> {
+        self.shared.policies.set(caller, policy)
     }
 
     /// Stops everything and waits until every socket is closed.

@@ -57,8 +57,6 @@ struct Failed {
 
 /// How many of the latest activities are read: one page.
 const PAGE: i32 = 100;
-/// How many are looked through for the reason of a missing host.
-const LATEST: i32 = 20;
 
 impl Observe for DescribeActivities {
     const NAME: &'static str = "autoscaling.describe_activities";
@@ -110,29 +108,6 @@ impl Observe for DescribeActivities {
             .option("--max-items", &PAGE.to_string())
             .line()
     }
-}
-
-/// Why the latest failed launch of a group failed, if one is among its latest activities.
-pub(super) async fn last_failure(
-    aws: &Aws,
-    calls: &Calls<'_>,
-    region: &str,
-    group: &str,
-) -> Result<Option<String>, ActionError> {
-    let client = aws.region(region).autoscaling;
-    let answer = calls
-        .look(SERVICE, "DescribeScalingActivities", group, |gate| {
-            client
-                .describe_scaling_activities()
-                .auto_scaling_group_name(group)
-                .max_records(LATEST)
-                .customize()
-                .interceptor(gate)
-                .send()
-        })
-        .await?;
-    let failed = answer.activities().iter().find(|a| a.status_code() == Some(&Status::Failed));
-    Ok(failed.and_then(|a| a.status_message().or_else(|| a.description())).map(str::to_owned))
 }
 
 /// `autoscaling.describe_hooks`.

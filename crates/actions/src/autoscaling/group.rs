@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Stage, activity, named};
+use super::{Stage, named};
 use crate::aws::Aws;
 use crate::calls::Calls;
 use crate::shell::Command;
@@ -52,8 +52,6 @@ pub(super) struct Group {
     leaving: Vec<String>,
     /// Ids of hosts in any other state, such as standby.
     other: Vec<String>,
-    /// Why it has fewer hosts than it wants: its latest failed launch, in the words of AWS; null when none is missing.
-    launch_failure: Option<String>,
     /// Names of the suspended processes.
     suspended: Vec<String>,
     /// ARNs of the load balancer target groups that hosts are registered in.
@@ -86,76 +84,13 @@ struct Host {
 impl Observe for DescribeGroup {
     const NAME: &'static str = "autoscaling.describe_group";
     const SUMMARY: &'static str = "Hosts, sizes and suspended processes of an Auto Scaling group";
-    const PERMISSIONS: &'static [&'static str] = &[
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeScalingActivities",
-        "ec2:DescribeInstances",
-    ];
+    const PERMISSIONS: &'static [&'static str] =
+        &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeInstances"];
     type Input = GroupInput;
     type Output = Group;
 
     async fn observe(&self, ctx: &Ctx, input: &GroupInput) -> Result<Group, ActionError> {
-        let calls = Calls::new(ctx);
-        let group = super::group(&calls, &self.0, &input.region, &input.group).await?;
-        let mut stages: HashMap<&str, Vec<String>> = HashMap::new();
-        for instance in group.instances() {
-            let bucket = match Stage::of(instance.lifecycle_state().map_or("", |s| s.as_str())) {
-                Stage::InService => "in service",
-                Stage::Pending => "pending",
-                Stage::Leaving => "leaving",
-                Stage::Other => "other",
-            };
-            stages.entry(bucket).or_default().extend(instance.instance_id().map(str::to_owned));
-        }
-        let mut take = |bucket| {
-            let mut ids = stages.remove(bucket).unwrap_or_default();
-            ids.sort();
-            ids
-        };
-        let serving = take("in service");
-        let machines = ec2::machines(&calls, &self.0, &input.region, &serving).await?;
-        let hosts = group
-            .instances()
-            .iter()
-            .filter(|i| i.instance_id().is_some_and(|id| serving.iter().any(|s| s == id)))
-            .map(|instance| {
-                let id = instance.instance_id().unwrap_or_default();
-                let machine = machines.iter().find(|machine| machine.id == id);
-                Host {
-                    id: id.to_owned(),
-                    az: instance.availability_zone().unwrap_or_default().to_owned(),
-                    ip: machine.map(|m| m.ip.clone()).unwrap_or_default(),
-                    protected: instance.protected_from_scale_in().unwrap_or_default(),
-                    healthy: instance.health_status() == Some("Healthy"),
-                    launched_at: machine.and_then(|m| m.launched_at),
-                }
-            })
-            .collect();
-        let in_service = spread(hosts);
-        let pending = take("pending");
-        let desired = usize::try_from(group.desired_capacity().unwrap_or_default()).unwrap_or_default();
-        let launch_failure = if in_service.len() + pending.len() < desired {
-            activity::last_failure(&self.0, &calls, &input.region, &input.group).await?
-        } else {
-            None
-        };
-        Ok(Group {
-            group: input.group.clone(),
-            desired: group.desired_capacity().unwrap_or_default(),
-            min: group.min_size().unwrap_or_default(),
-            max: group.max_size().unwrap_or_default(),
-            ids: in_service.iter().map(|host| host.id.clone()).collect(),
-            in_service,
-            pending,
-            launch_failure,
-            leaving: take("leaving"),
-            other: take("other"),
-            suspended: suspended(&group),
-            target_groups: group.target_group_arns().to_vec(),
-            zones: group.availability_zones().to_vec(),
-            status: group.status().unwrap_or_default().to_owned(),
-            health_check: group.health_check_type().unwrap_or_default().to_owned(),
-        })
+        look(&self.0, &Calls::new(ctx), input).await
     }
 
     /// A group has a status only while it is being deleted.
@@ -172,6 +107,62 @@ impl Observe for DescribeGroup {
             .option("--auto-scaling-group-names", &input.group)
             .line()
     }
+}
+
+/// Looks at a group and its hosts.
+pub(super) async fn look(aws: &Aws, calls: &Calls<'_>, input: &GroupInput) -> Result<Group, ActionError> {
+    let group = super::group(calls, aws, &input.region, &input.group).await?;
+    let mut stages: HashMap<&str, Vec<String>> = HashMap::new();
+    for instance in group.instances() {
+        let bucket = match Stage::of(instance.lifecycle_state().map_or("", |s| s.as_str())) {
+            Stage::InService => "in service",
+            Stage::Pending => "pending",
+            Stage::Leaving => "leaving",
+            Stage::Other => "other",
+        };
+        stages.entry(bucket).or_default().extend(instance.instance_id().map(str::to_owned));
+    }
+    let mut take = |bucket| {
+        let mut ids = stages.remove(bucket).unwrap_or_default();
+        ids.sort();
+        ids
+    };
+    let serving = take("in service");
+    let machines = ec2::machines(calls, aws, &input.region, &serving).await?;
+    let hosts = group
+        .instances()
+        .iter()
+        .filter(|i| i.instance_id().is_some_and(|id| serving.iter().any(|s| s == id)))
+        .map(|instance| {
+            let id = instance.instance_id().unwrap_or_default();
+            let machine = machines.iter().find(|machine| machine.id == id);
+            Host {
+                id: id.to_owned(),
+                az: instance.availability_zone().unwrap_or_default().to_owned(),
+                ip: machine.map(|m| m.ip.clone()).unwrap_or_default(),
+                protected: instance.protected_from_scale_in().unwrap_or_default(),
+                healthy: instance.health_status() == Some("Healthy"),
+                launched_at: machine.and_then(|m| m.launched_at),
+            }
+        })
+        .collect();
+    let in_service = spread(hosts);
+    Ok(Group {
+        group: input.group.clone(),
+        desired: group.desired_capacity().unwrap_or_default(),
+        min: group.min_size().unwrap_or_default(),
+        max: group.max_size().unwrap_or_default(),
+        ids: in_service.iter().map(|host| host.id.clone()).collect(),
+        in_service,
+        pending: take("pending"),
+        leaving: take("leaving"),
+        other: take("other"),
+        suspended: suspended(&group),
+        target_groups: group.target_group_arns().to_vec(),
+        zones: group.availability_zones().to_vec(),
+        status: group.status().unwrap_or_default().to_owned(),
+        health_check: group.health_check_type().unwrap_or_default().to_owned(),
+    })
 }
 
 /// Names of the suspended processes, sorted.

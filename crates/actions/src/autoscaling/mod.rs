@@ -7,6 +7,7 @@
 mod activity;
 mod group;
 mod instances;
+mod launches;
 mod processes;
 mod size;
 
@@ -25,6 +26,7 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
     let aws = || Arc::clone(aws);
     registry
         .observing(group::DescribeGroup(aws()))
+        .observing(launches::DescribeLaunches(aws()))
         .observing(activity::DescribeActivities(aws()))
         .observing(activity::DescribeHooks(aws()))
         .observing(activity::DescribeRefreshes(aws()))

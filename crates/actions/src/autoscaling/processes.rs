@@ -179,6 +179,7 @@ impl Change for SuspendProcesses {
         &["autoscaling:DescribeAutoScalingGroups", "autoscaling:SuspendProcesses"];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDONE_BY: &'static str = ResumeProcesses::NAME;
     type Input = ProcessesInput;
     type Facts = Suspended;
     type Output = Processes;
@@ -245,6 +246,7 @@ impl Change for ResumeProcesses {
         &["autoscaling:DescribeAutoScalingGroups", "autoscaling:ResumeProcesses"];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDONE_BY: &'static str = SuspendProcesses::NAME;
     type Input = ProcessesInput;
     type Facts = Suspended;
     type Output = Processes;

@@ -279,6 +279,7 @@ impl Change for Pause {
     const PERMISSIONS: &'static [&'static str] = &[];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDONE_BY: &'static str = Resume::NAME;
     type Input = HostInput;
     type Facts = HostStatus;
     type Output = Listening;
@@ -327,6 +328,7 @@ impl Change for Resume {
     const PERMISSIONS: &'static [&'static str] = &[];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDONE_BY: &'static str = Pause::NAME;
     type Input = HostInput;
     type Facts = HostStatus;
     type Output = Listening;

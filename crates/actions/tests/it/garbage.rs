@@ -56,6 +56,7 @@ async fn play(scripts: Vec<Script>) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let account = || Credentials { user: "probe".into(), password: secret(&folder, "probe", "hunter2") };
     let inventory = Inventory {
+        account: None,
         clusters: vec![Cluster {
             id: "c".into(),
             region: "us-east-1".into(),

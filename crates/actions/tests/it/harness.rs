@@ -231,7 +231,7 @@ pub(crate) fn inventory(sim: &Sim) -> (Inventory, TempDir) {
             backend_connections: fleet.backend_connections,
         })
         .collect();
-    (Inventory { clusters, fleets }, folder)
+    (Inventory { account: None, clusters, fleets }, folder)
 }
 
 pub(crate) fn strings(value: &Value) -> Vec<String> {

@@ -112,7 +112,7 @@ async fn bench(port: u16) -> Bench {
         backend_connections: 1000,
     };
     let settings = Settings { probe: quick(), ..Settings::default() };
-    Bench::new(Inventory { clusters, fleets: vec![fleet] }, settings, folder).await
+    Bench::new(Inventory { account: None, clusters, fleets: vec![fleet] }, settings, folder).await
 }
 
 async fn direct(bench: &Bench, cluster: &str, tries: u32) -> Value {

@@ -96,7 +96,7 @@ async fn hosts_are_launched_and_terminated_by_id() {
         clusters: Vec::new(),
         backend_connections: 1000,
     };
-    let inventory = Inventory { clusters: Vec::new(), fleets: vec![fleet] };
+    let inventory = Inventory { fleets: vec![fleet], ..Inventory::default() };
     let settings = Settings { aws_endpoint: Some(moto.endpoint.clone()), ..Settings::default() };
     let bench = Bench::new(inventory, settings, folder).await;
     let group = json!({ "region": REGION, "group": GROUP });

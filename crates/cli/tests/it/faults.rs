@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use domain::action::ActionError;
 use domain::run::{State, Status};
 use serde_json::{Value, json};
 use sim::{ApiFault, ApiTrouble, FaultKind, LedgerEntry, Phase, Sim, TimedFault, World};
@@ -244,7 +245,7 @@ fn a_change_that_is_refused_waits_for_a_person_and_goes_on_where_it_was() {
             sim.strike(FaultKind::Api(fault));
         }
         let run = stage.begin(&sim, &served, &person).await;
-        while let Some(step) = refused_step(&served, run).await {
+        while let Some((step, _)) = refused(&served, run).await {
             person.post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "retry", "step": step })).await;
         }
         let row = ended(&served.db, run).await;
@@ -275,9 +276,9 @@ async fn a_runbook_that_only_looks_changes_nothing() {
     }
 }
 
-/// Waits until the run waits for a person at a step that was refused, and says at which; `None` when it has ended. A step
-/// whose retry is on its way is not meant.
-async fn refused_step(served: &Served, run: Uuid) -> Option<String> {
+/// Waits until the run waits for a person at a step that was refused, and says at which, and why; `None` when it has ended.
+/// A step whose retry is on its way is not meant.
+pub(crate) async fn refused(served: &Served, run: Uuid) -> Option<(String, ActionError)> {
     let mut bell = store::listener::PgListener::connect_with(served.db.pool()).await.unwrap();
     bell.listen("firebreak").await.unwrap();
     let end = Instant::now() + PATIENCE;
@@ -285,14 +286,14 @@ async fn refused_step(served: &Served, run: Uuid) -> Option<String> {
         let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
         let state = State::replay(&journal).unwrap();
         let asked = store::inbox::after(served.db.pool(), run, state.inbox()).await.unwrap();
-        let refused = state.nodes().find(|(_, node)| {
-            node.status == Status::Failed && node.error.as_ref().is_some_and(|e| e.code == "AccessDenied")
-        });
-        if let Some((step, _)) = refused
-            && asked.is_empty()
-            && ["paused", "stuck"].contains(&state.word())
-        {
-            return Some(step.as_str().to_owned());
+        let refused =
+            state.nodes().filter(|(_, node)| node.status == Status::Failed).find_map(|(step, node)| {
+                let error = node.error.as_ref()?;
+                let refused = ["AccessDenied", "UnauthorizedOperation"].contains(&error.code.as_str());
+                refused.then(|| (step.as_str().to_owned(), error.clone()))
+            });
+        if refused.is_some() && asked.is_empty() && ["paused", "stuck"].contains(&state.word()) {
+            return refused;
         }
         if state.outcome().is_some() {
             return None;

@@ -17,5 +17,6 @@ mod drills;
 mod faults;
 mod kills;
 mod moto;
+mod permissions;
 mod runbooks;
 mod served;

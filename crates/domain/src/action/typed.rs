@@ -52,6 +52,8 @@ pub trait Change: Send + Sync + 'static {
     const EFFECT: Effect;
     /// Whether [`Change::undo`] can ever return something.
     const UNDOABLE: bool;
+    /// The action that [`Change::undo`] names.
+    const UNDONE_BY: &'static str = Self::NAME;
     /// What `with:` holds. Use `#[serde(deny_unknown_fields)]`.
     type Input: DeserializeOwned + JsonSchema + Send + Sync;
     /// What is seen before the call; kept in the intent, and what undo works from.
@@ -112,6 +114,7 @@ impl<A: Observe> Observing<A> {
             summary: A::SUMMARY,
             effect: Effect::Observe,
             permissions: A::PERMISSIONS,
+            undone_by: None,
             input: schema_of::<A::Input>(),
             output: schema_of::<A::Output>(),
         };
@@ -188,6 +191,7 @@ impl<A: Change> Changing<A> {
             summary: A::SUMMARY,
             effect: A::EFFECT,
             permissions: A::PERMISSIONS,
+            undone_by: A::UNDOABLE.then_some(A::UNDONE_BY),
             input: schema_of::<A::Input>(),
             output: schema_of::<A::Output>(),
         };

@@ -48,6 +48,7 @@ mod decode;
 mod diagnostic;
 mod expr;
 mod inputs;
+pub mod permissions;
 mod scope;
 mod shelf;
 mod suggest;

@@ -408,6 +408,7 @@ fn inventory() -> Inventory {
         probe: secret("probe"),
     };
     Inventory {
+        account: None,
         clusters: vec![cluster("shard-a", 7.5), cluster("shard-b", 12.0)],
         fleets: vec![ProxyFleet {
             id: "lamps-eu".into(),

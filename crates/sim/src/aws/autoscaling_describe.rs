@@ -176,7 +176,7 @@ fn in_group(host: &Host, group: usize) -> bool {
     host.fleet == group && (host.lifecycle.counts() || host.lifecycle.leaving())
 }
 
-fn group_arn(world: &Physics, g: usize) -> String {
+pub(super) fn group_arn(world: &Physics, g: usize) -> String {
     let (region, account, name) = (&world.world.region, &world.world.account, &world.world.fleets[g].asg);
     format!(
         "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:\

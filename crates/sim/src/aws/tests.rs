@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::fault::{ApiFault, ApiTrouble, FaultKind};
-use crate::{Options, Phase, Sim, World, counterfactual};
+use crate::{LedgerEntry, Options, Phase, Sim, World, counterfactual};
 
 const ASG: (&str, &str) = ("AutoScalingGroupName", "proxysql-us");
 
@@ -322,4 +322,58 @@ async fn the_live_world_and_the_counterfactual_are_the_same_world() {
     }
     let alone = counterfactual(&World::incident_2024_05_07(), &Options::default(), Duration::from_secs(1800));
     assert_eq!(sim.customers(), alone.expect("a sound world"));
+}
+
+#[tokio::test]
+async fn a_caller_with_a_policy_may_do_what_it_allows_and_hears_awss_sentence_otherwise() {
+    let sim = calm().await;
+    let statement =
+        |action: &str, resource: &str| json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    let policy = |statements: &[Value]| json!({ "Version": "2012-10-17", "Statement": statements });
+    let group =
+        "arn:aws:autoscaling:us-east-1:111122223333:autoScalingGroup:*:autoScalingGroupName/proxysql-us";
+    let (look, resize) =
+        (statement("autoscaling:Describe*", "*"), statement("autoscaling:SetDesiredCapacity", group));
+    let denied = json!({ "Effect": "Deny", "Action": "rds:*", "Resource": "*" });
+    sim.allow_only("AKIATEST", &policy(&[look.clone(), resize, denied])).unwrap();
+
+    assert_eq!(autoscaling(&sim, "DescribeAutoScalingGroups", &[]).await.status, 200);
+    let six = [ASG, ("DesiredCapacity", "6")];
+    assert_eq!(autoscaling(&sim, "SetDesiredCapacity", &six).await.status, 200);
+    assert_eq!(call(sim.endpoint(), "sts", "GetCallerIdentity", &[]).await.status, 200);
+
+    let other = autoscaling(&sim, "SuspendProcesses", &[ASG]).await;
+    assert_eq!((other.status, other.text("Code")), (403, "AccessDenied"));
+    let said = other.text("Message");
+    assert!(said.starts_with("User: arn:aws:iam::111122223333:user/AKIATEST is not authorized to perform: autoscaling:SuspendProcesses on resource: arn:aws:autoscaling:us-east-1:111122223333:autoScalingGroup:"), "{said}");
+    assert!(
+        said.ends_with("because no identity-based policy allows the autoscaling:SuspendProcesses action"),
+        "{said}"
+    );
+    let ec2 = call(sim.endpoint(), "ec2", "DescribeInstances", &[]).await;
+    assert_eq!((ec2.status, ec2.text("Code")), (403, "UnauthorizedOperation"));
+    let said = ec2.text("Message");
+    assert!(said.contains("perform: ec2:DescribeInstances because no identity"), "{said}");
+    let rds = call(sim.endpoint(), "rds", "FailoverDBCluster", &[("DBClusterIdentifier", "shard-b")]).await;
+    let said = rds.text("Message");
+    assert!(
+        said.contains(
+            "on resource: arn:aws:rds:us-east-1:111122223333:cluster:shard-b with an explicit deny"
+        ),
+        "{said}"
+    );
+
+    // Another group's, and another region's, are not meant.
+    let other = statement("autoscaling:SetDesiredCapacity", &group.replace("proxysql-us", "proxysql-eu"));
+    sim.allow_only("AKIATEST", &policy(&[look.clone(), other])).unwrap();
+    assert_eq!(autoscaling(&sim, "SetDesiredCapacity", &six).await.status, 403);
+    let mut elsewhere = look;
+    elsewhere["Condition"] = json!({ "StringEquals": { "aws:RequestedRegion": ["eu-west-1"] } });
+    sim.allow_only("AKIATEST", &policy(&[elsewhere])).unwrap();
+    assert_eq!(autoscaling(&sim, "DescribeAutoScalingGroups", &[]).await.status, 403);
+
+    let refused: Vec<LedgerEntry> = sim.ledger().into_iter().filter(|e| e.status == 403).collect();
+    assert_eq!(refused.len(), 5);
+    assert!(refused.iter().all(|e| e.effect.is_none()));
+    sim.stop().await;
 }

@@ -1,8 +1,7 @@
-//! `firebreak runbook …`: work with runbook files.
+//! `firebreak runbook check`: every mistake, with its place and what to write instead.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use domain::inventory::Inventory;
@@ -11,19 +10,16 @@ use domain::runbook::{check_all, render};
 use crate::files;
 use crate::terminal::{self, say};
 
-/// What can be done.
-#[derive(clap::Subcommand)]
-pub(crate) enum Command {
-    /// Find every mistake, with its place and what to write instead
-    Check {
-        /// Files; the embedded runbooks when none is named
-        files: Vec<PathBuf>,
-    },
+/// `firebreak runbook check`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Files; the embedded runbooks when none is named
+    files: Vec<PathBuf>,
 }
 
-/// Does it.
-pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Check { files: paths } = command;
+/// Checks them; the exit code says whether all are sound.
+pub(crate) async fn check(args: Args) -> anyhow::Result<ExitCode> {
+    let paths = args.files;
     let named = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
         Ok((path.display().to_string(), text))
@@ -35,8 +31,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let asked = texts.len();
     // A runbook may run one that lies beside it: it is looked at, and not told about.
     texts.extend(files::beside(&paths)?);
-    // Checking needs the actions' schemas only: no inventory, no secrets, no network.
-    let registry = actions::registry(Arc::new(Inventory::default()), actions::Settings::default()).await?;
+    let registry = super::schemas(Inventory::default()).await?;
     let mut failed = false;
     for checked in check_all(texts, &registry).into_iter().take(asked) {
         let (file, text) = (checked.file, checked.text);

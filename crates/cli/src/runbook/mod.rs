@@ -1,0 +1,94 @@
+//! `firebreak runbook …`: work with runbook files, without a server, a database or AWS.
+
+mod check;
+mod permissions;
+
+pub(crate) use permissions::least_privilege;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use domain::action::Registry;
+use domain::inventory::Inventory;
+use domain::runbook::{Children, Runbook, check_all, descend, render};
+
+use crate::config::Config;
+use crate::files;
+use crate::terminal;
+
+/// What can be done.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Find every mistake, with its place and what to write instead
+    Check(check::Args),
+    /// Print the least-privilege IAM policy for some runbooks, or for everything
+    Permissions(permissions::Args),
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(args) => check::check(args).await,
+        Command::Permissions(args) => permissions::permissions(args).await,
+    }
+}
+
+/// The actions, for their schemas and declarations only: no secrets, no network.
+async fn schemas(inventory: Inventory) -> anyhow::Result<Registry> {
+    Ok(actions::registry(Arc::new(inventory), actions::Settings::default()).await?)
+}
+
+/// The configuration, for commands that can do without.
+#[derive(clap::Args)]
+struct Configured {
+    /// The configuration file of the server, for its inventory and its runbooks
+    #[arg(long, env = "FIREBREAK_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Configured {
+    fn read(&self) -> anyhow::Result<Option<Config>> {
+        self.config.as_deref().map(Config::read).transpose()
+    }
+}
+
+/// The runbooks of a configuration, or the embedded ones, each sound.
+struct Shelf(Vec<Arc<Runbook>>);
+
+impl Shelf {
+    fn open(config: Option<&Config>, registry: &Registry) -> anyhow::Result<Self> {
+        let folder = config.and_then(|config| config.runbooks.as_deref());
+        let checked = check_all(files::runbooks(folder)?, registry).into_iter().map(|checked| {
+            checked.runbook.map_err(|mistakes| {
+                anyhow::anyhow!(
+                    "the runbook has mistakes:\n{}",
+                    render(&checked.file, &checked.text, &mistakes, terminal::coloured())
+                )
+            })
+        });
+        checked.collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// Those of these names; all, when none is named.
+    fn named(&self, names: &[String]) -> anyhow::Result<Vec<&Arc<Runbook>>> {
+        if names.is_empty() {
+            return Ok(self.0.iter().collect());
+        }
+        names.iter().map(|name| self.get(name)).collect()
+    }
+
+    fn get(&self, name: &str) -> anyhow::Result<&Arc<Runbook>> {
+        if let Some(found) = self.0.iter().find(|runbook| runbook.name == name) {
+            return Ok(found);
+        }
+        let known: Vec<&str> = self.0.iter().map(|runbook| runbook.name.as_str()).collect();
+        bail!("there is no runbook `{name}`; there is: {}", known.join(", "))
+    }
+
+    /// All that a runbook runs.
+    fn children(&self, runbook: &Runbook) -> Children {
+        descend(runbook, |name| self.0.iter().find(|r| r.name == name).cloned())
+    }
+}

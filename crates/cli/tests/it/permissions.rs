@@ -1,0 +1,62 @@
+//! The policy that `firebreak runbook permissions` prints is the least with which a runbook works.
+//!
+//! That it is enough, every drill shows: its engine may do what the policy of its runbook allows. That nothing of it can be
+//! left out, this shows: a run begins with no permission at all, is refused, is granted what the refusal names, goes on, and
+//! so on to its end. What it was granted by then is the policy: each action of it was missed once, by a step that says so.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sim::EVERYBODY;
+
+use crate::faults::{Stage, on_each_stage, refused};
+use crate::served::{Served, ended};
+
+/// The policy, of which only these actions are left; statements without one are left out.
+fn with_only(policy: &Value, actions: &BTreeSet<String>) -> Value {
+    let mut left = policy.clone();
+    left["Statement"].as_array_mut().unwrap().retain_mut(|statement| {
+        let all = statement["Action"].as_array_mut().unwrap();
+        all.retain(|action| actions.contains(action.as_str().unwrap()));
+        !all.is_empty()
+    });
+    left
+}
+
+fn actions(policy: &Value) -> BTreeSet<String> {
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let all = statements.flat_map(|s| s["Action"].as_array().unwrap());
+    all.map(|action| action.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn without_any_one_of_its_permissions_a_run_is_refused_and_names_it() {
+    on_each_stage(async |stage| every_permission_is_missed(&stage).await);
+}
+
+async fn every_permission_is_missed(stage: &Stage) {
+    let sim = stage.sim().await;
+    let served = Served::on(&sim).await;
+    let person = served.person().await;
+    let policy: Value =
+        serde_json::from_str(&served.command(&["runbook", "permissions", &stage.runbook])).unwrap();
+    let mut granted = BTreeSet::new();
+    sim.allow_only(EVERYBODY, &with_only(&policy, &granted)).unwrap();
+    let run = stage.begin(&sim, &served, &person).await;
+
+    while let Some((step, error)) = refused(&served, run).await {
+        let remedy = error.remedy.as_deref().unwrap_or_default();
+        let missing = remedy.split('`').nth(1).unwrap_or_default().to_owned();
+        let sentence = format!("is not authorized to perform: {missing}");
+        assert!(
+            error.message.contains(&sentence) && remedy.contains("runbook permissions"),
+            "{step}: {error:?}"
+        );
+        assert!(granted.insert(missing), "{} at {step}: {error:?}", stage.runbook);
+        sim.allow_only(EVERYBODY, &with_only(&policy, &granted)).unwrap();
+        person.post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "retry", "step": step })).await;
+    }
+    let row = ended(&served.db, run).await;
+    assert_eq!(row.state, "succeeded", "{}: {:?}", stage.runbook, row.message);
+    assert_eq!(granted, actions(&policy), "{}", stage.runbook);
+}
