@@ -17,7 +17,6 @@ use domain::{Actor, Role, Timestamp};
 use engine::{Engine, StartError, StartRequest, Topic};
 use serde_json::{Map, Value};
 use sim::{Sim, World};
-use store::PgPool;
 use store::pages::RunRow;
 use store::private::TestDb;
 use uuid::Uuid;
@@ -125,17 +124,32 @@ async fn play(
             let run_id = act(&engine, drill, inputs).await?;
             let run = watch(&engine, run_id, decided_at + PATIENCE).await?;
             clock.sleep(AFTERWARDS).await;
+            let acted = acted(&engine, run, decided_at).await?;
             engine.shut_down().await;
             std::fs::remove_dir_all(&secrets).context("the drill's secrets")?;
-            Some(acted(&pool, run, decided_at).await?)
+            Some(acted)
         }
     };
     let until = clock.now();
     let with = sim.customers().into_iter().filter(|sample| sample.at <= until).collect();
     let without_action =
         sim::counterfactual(&world, &options, (until - world.start).to_std().unwrap_or_default())?;
+    let critical_path = match (&drill.clairvoyant, &acted) {
+        (Some(operator), Some(acted)) => {
+            let begin = (acted.decided_at - world.start).to_std().unwrap_or_default();
+            let how = sim::Replacement {
+                fleet: operator.replaces.clone(),
+                at_once: operator.at_once,
+                drain: operator.drain,
+            };
+            sim::critical_path(&world, &options, begin, &how, Duration::from_secs(3600))?
+        }
+        _ => None,
+    };
     let most_changing = sim.edit(|world| world.most_changing(&drill.symptom.cluster));
-    let played = Played { trigger, until, with, without_action, ledger: sim.ledger(), most_changing, acted };
+    let (speed, ledger) = (args.speed, sim.ledger());
+    let played =
+        Played { trigger, until, with, without_action, ledger, most_changing, critical_path, speed, acted };
     sim.stop().await;
     pool.close().await;
     drop(db);
@@ -200,7 +214,8 @@ async fn watch(engine: &Engine, run_id: Uuid, patience: Timestamp) -> anyhow::Re
     }
 }
 
-async fn acted(pool: &PgPool, mut run: RunRow, decided_at: Timestamp) -> anyhow::Result<Acted> {
+async fn acted(engine: &Engine, mut run: RunRow, decided_at: Timestamp) -> anyhow::Result<Acted> {
+    let pool = engine.pool();
     if run.ended_at.is_none() {
         // What it waits for a person for.
         let state = State::replay(&store::runs::journal(pool, run.id).await?)?;
@@ -208,7 +223,16 @@ async fn acted(pool: &PgPool, mut run: RunRow, decided_at: Timestamp) -> anyhow:
         run.message = state.held().or(blocked).map(|pause| pause.why.clone());
     }
     let calls = store::calls::of_run(pool, run.id, 0).await?;
-    Ok(Acted { run, decided_at, changes: calls.into_iter().filter(|c| c.mutating).collect() })
+    let soak = soak(engine, &run.runbook);
+    Ok(Acted { run, decided_at, soak, changes: calls.into_iter().filter(|c| c.mutating).collect() })
+}
+
+/// For how long the symptom must be gone before a run of it ends.
+fn soak(engine: &Engine, runbook: &str) -> Duration {
+    let shelf = engine.library().get(runbook);
+    let runbook = shelf.and_then(|shelf| shelf.runbook.as_ref().ok());
+    let until = runbook.and_then(|r| r.verify.as_ref()?.look.until.as_ref());
+    until.and_then(|until| until.hold).unwrap_or_default()
 }
 
 async fn wait_until(clock: &sim::Clock, moment: Timestamp) {

@@ -19,6 +19,7 @@
 //! (any access key is accepted and written to the ledger, and may do everything until [`Sim::allow_only`]), TLS.
 
 mod aws;
+mod clairvoyant;
 mod clock;
 mod control;
 mod counterfactual;
@@ -33,6 +34,7 @@ mod sim;
 mod world;
 
 pub use aws::{EVERYBODY, PolicyError};
+pub use clairvoyant::{Replacement, critical_path};
 pub use clock::Clock;
 pub use counterfactual::{counterfactual, counterfactual_with};
 pub use fault::{ApiFault, ApiTrouble, FaultKind, TimedFault};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
@@ -11,7 +12,7 @@ use store::calls::Call;
 use store::pages::RunRow;
 use uuid::Uuid;
 
-use super::spec::{Drill, Real};
+use super::spec::{Clairvoyant, Drill, Real};
 
 /// What was played.
 pub(crate) struct Played {
@@ -22,6 +23,10 @@ pub(crate) struct Played {
     pub(crate) ledger: Vec<LedgerEntry>,
     /// The most instances of the symptom's cluster that were down for a change of class at the same time.
     pub(crate) most_changing: usize,
+    /// How long it takes an operator who sees everything at once.
+    pub(crate) critical_path: Option<Duration>,
+    /// Simulated seconds per second.
+    pub(crate) speed: f64,
     pub(crate) acted: Option<Acted>,
 }
 
@@ -29,6 +34,8 @@ pub(crate) struct Played {
 pub(crate) struct Acted {
     pub(crate) run: RunRow,
     pub(crate) decided_at: Timestamp,
+    /// For how long the symptom must be gone before the run ends.
+    pub(crate) soak: Duration,
     pub(crate) changes: Vec<Call>,
 }
 
@@ -65,6 +72,8 @@ pub(crate) struct Score {
     pub(crate) failed_requests_of_others: Compared,
     /// For how many seconds in all they were worse off by that measure.
     pub(crate) seconds_worse_off: i64,
+    /// The run against an operator who sees everything at once, where the drill names one.
+    pub(crate) critical_path: Option<CriticalPath>,
     /// What really happened, if it did.
     pub(crate) real: Option<Real>,
     /// What did not hold, each a sentence.
@@ -84,6 +93,17 @@ pub(crate) struct Change {
 pub(crate) struct RunEnd {
     pub(crate) state: String,
     pub(crate) message: Option<String>,
+}
+
+/// A run, without its soak, against the critical path.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct CriticalPath {
+    /// Of an operator who sees everything at once.
+    pub(crate) seconds: i64,
+    /// Of the run, until the symptom only had to stay gone.
+    pub(crate) run_seconds: i64,
+    /// One by the other.
+    pub(crate) ratio: f64,
 }
 
 /// With and without.
@@ -135,6 +155,7 @@ pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
             with: others(&played.with),
             without_action: others(&played.without_action),
         },
+        critical_path: critical_path(played),
         real: drill.real.clone(),
         failures: Vec::new(),
     };
@@ -191,6 +212,15 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
     {
         failures.push("more requests failed than had nobody acted".into());
     }
+    if let (Some(operator), Some(path)) = (&drill.clairvoyant, score.critical_path)
+        && played.speed <= Clairvoyant::CLOSE
+        && path.ratio > operator.run_takes_at_most
+    {
+        failures.push(format!(
+            "the run took {:.2} times as long as it must; allowed is {:.2}",
+            path.ratio, operator.run_takes_at_most
+        ));
+    }
     if played.most_changing > expect.changing_at_once {
         failures.push(format!(
             "{} instances were down for a change of class at the same time",
@@ -201,6 +231,14 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
         failures.push(format!("unexpected change: {} ({})", change.operation, change.effect));
     }
     failures
+}
+
+fn critical_path(played: &Played) -> Option<CriticalPath> {
+    let (path, acted) = (played.critical_path?, played.acted.as_ref()?);
+    let soak = TimeDelta::from_std(acted.soak).ok()?;
+    let run_seconds = (acted.run.ended_at? - acted.decided_at - soak).num_seconds();
+    let seconds = i64::try_from(path.as_secs()).ok()?.max(1);
+    Some(CriticalPath { seconds, run_seconds, ratio: run_seconds as f64 / seconds as f64 })
 }
 
 fn errors<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
@@ -294,6 +332,15 @@ impl fmt::Display for Score {
             self.failed_requests_of_others.with,
             self.failed_requests_of_others.without_action
         )?;
+        if let Some(path) = self.critical_path {
+            writeln!(
+                f,
+                "the run, without its soak: {}; somebody who sees everything at once: {}; ratio {:.2}",
+                seconds(Some(path.run_seconds)).trim(),
+                seconds(Some(path.seconds)).trim(),
+                path.ratio
+            )?;
+        }
         writeln!(f, "changes: {}, unexpected: {}", self.changes.len(), self.unexpected_changes.len())?;
         if let (Some(id), Some(run)) = (self.run_id, &self.run) {
             writeln!(

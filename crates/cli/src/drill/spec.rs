@@ -32,6 +32,9 @@ pub(crate) struct Drill {
     pub(crate) symptom: Symptom,
     /// What is done about it.
     pub(crate) act: Act,
+    /// What an operator would do who sees everything at once: the run is measured against it.
+    #[serde(default)]
+    pub(crate) clairvoyant: Option<Clairvoyant>,
     /// How long it is watched when nobody acts, after the trigger.
     #[serde(deserialize_with = "read_duration")]
     pub(crate) watch: Duration,
@@ -63,6 +66,27 @@ pub(crate) struct Act {
     /// When people decided, after the trigger.
     #[serde(deserialize_with = "read_duration")]
     pub(crate) after: Duration,
+}
+
+/// An operator who sees everything at once, and whose hands take no time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Clairvoyant {
+    /// Replaces this fleet, by the name of its group;
+    pub(crate) replaces: String,
+    /// so many of its hosts drain at the same time,
+    pub(crate) at_once: usize,
+    /// for so long.
+    #[serde(deserialize_with = "read_duration")]
+    pub(crate) drain: Duration,
+    /// The run takes at most so many times as long, played at no more than [`Clairvoyant::CLOSE`] times real time: beyond that,
+    /// the milliseconds that a real call takes are seconds here.
+    pub(crate) run_takes_at_most: f64,
+}
+
+impl Clairvoyant {
+    /// The speed up to which the ratio is held against the run.
+    pub(crate) const CLOSE: f64 = 5.0;
 }
 
 /// What must hold.

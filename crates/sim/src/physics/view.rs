@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Physics;
+use super::host::Lifecycle;
+use super::{Host, Physics};
 use crate::world::{ClusterInfo, FleetInfo, WorldInfo};
 
 /// Port of every Aurora endpoint.
@@ -64,6 +65,35 @@ impl Physics {
     #[must_use]
     pub fn host_ids(&self) -> Vec<String> {
         self.hosts.iter().filter(|h| h.alive(self.now)).map(|h| h.instance_id.clone()).collect()
+    }
+
+    /// The instance ids of a fleet's hosts in service.
+    pub(crate) fn serving(&self, fleet: &str) -> Vec<String> {
+        let of = |h: &&Host| self.world.fleets[h.fleet].asg == fleet && h.lifecycle == Lifecycle::InService;
+        self.hosts.iter().filter(of).map(|h| h.instance_id.clone()).collect()
+    }
+
+    /// How many hosts of a fleet clients are sent to.
+    pub(crate) fn offered(&self, fleet: &str) -> usize {
+        let of = |h: &usize| self.world.fleets[self.hosts[*h].fleet].asg == fleet;
+        (0..self.hosts.len()).filter(of).filter(|h| self.reachable(*h)).count()
+    }
+
+    /// Has nobody on it any more.
+    pub(crate) fn drained(&self, host: &str) -> bool {
+        self.hosts.iter().filter(|h| h.instance_id == host).all(|h| h.clients < 1.0)
+    }
+
+    /// Is no longer in its group.
+    pub(crate) fn gone(&self, host: &str) -> bool {
+        self.hosts.iter().filter(|h| h.instance_id == host).all(|h| h.lifecycle == Lifecycle::Gone)
+    }
+
+    /// `PROXYSQL PAUSE` on a host, by its instance id.
+    pub(crate) fn pause_host(&mut self, host: &str) {
+        if let Some(n) = self.hosts.iter().position(|h| h.instance_id == host) {
+            self.pause(n, true);
+        }
     }
 
     pub(crate) fn target_group_arn(&self, fleet: usize) -> Option<String> {
