@@ -1,7 +1,7 @@
 //! STS: who am I. Enough for a caller to check its credentials and its account.
 
-use super::params::Params;
-use super::{Answer, Dialect, Outcome, Service};
+use super::params::{Manner, Params};
+use super::{Act, Answer, Dialect, Outcome, Service};
 use crate::physics::Physics;
 
 pub(super) static SERVICE: Service = Service {
@@ -9,16 +9,17 @@ pub(super) static SERVICE: Service = Service {
     version: "2011-06-15",
     namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
     dialect: Dialect::Query,
+    target: None,
+    manner: Manner::Validation,
     throttled: ("Throttling", 400),
-    handle,
+    operations: &[("GetCallerIdentity", Act::Look(caller_identity))],
 };
 
-fn handle(operation: &str, _: &Params, world: &mut Physics) -> Option<Outcome> {
+fn caller_identity(_: &Params, world: &Physics) -> Outcome {
     let account = &world.world.account;
-    let who = |x: &mut super::Xml| {
+    Ok(Answer::looked(|x| {
         x.text("Arn", format!("arn:aws:iam::{account}:user/sim"))
             .text("UserId", "AIDASIMULATEDUSER0001")
             .text("Account", account);
-    };
-    (operation == "GetCallerIdentity").then(|| Ok(Answer::looked(who)))
+    }))
 }

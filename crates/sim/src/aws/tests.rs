@@ -98,7 +98,7 @@ async fn refusals_have_awss_codes_statuses_and_envelopes() {
         ("autoscaling", "SetDesiredCapacity", &[ASG], 400, "ValidationError"),
         ("autoscaling", "SetDesiredCapacity", &[ASG, ("DesiredCapacity", "six")], 400, "MalformedInput"),
         ("autoscaling", "DescribeAutoScalingGroups", &[("NextToken", "bogus")], 400, "InvalidNextToken"),
-        ("ec2", "DescribeInstances", &[("InstanceId.1", "i-0")], 400, "InvalidInstanceID.NotFound"),
+        ("ec2", "DescribeInstances", &[("InstanceId.1", "i-0")], 400, "InvalidInstanceID.Malformed"),
         (
             "elasticloadbalancing",
             "DescribeTargetHealth",
