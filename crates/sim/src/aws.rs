@@ -6,6 +6,8 @@
 
 mod autoscaling;
 mod autoscaling_describe;
+mod autoscaling_launch;
+mod autoscaling_refresh;
 mod cloudwatch;
 mod cloudwatch_alarms;
 mod ec2;
@@ -112,7 +114,7 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
         return refused(&sts::SERVICE, Dialect::Query, &Refusal::new("InvalidAction", message), &request_id);
     };
     let structured = service.target.and_then(|target| rpc::operation(target, uri.path(), &headers));
-    let (dialect, operation, params) = match structured {
+    let (dialect, operation, mut params) = match structured {
         None => {
             let params = Params::parse(&body, service.manner);
             (service.dialect, params.get("Action").unwrap_or_default().to_owned(), params)
@@ -122,6 +124,8 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
             Err(refusal) => return format.refused(&refusal, &request_id),
         },
     };
+    let session = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    params.session = session.map(str::to_owned);
     let flat = params.all.iter().filter(|(k, _)| !matches!(k.as_str(), "Action" | "Version"));
     let entry = LedgerEntry {
         n: 0,

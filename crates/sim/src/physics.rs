@@ -13,9 +13,11 @@ mod draw;
 mod group;
 mod group_ops;
 mod host;
+mod launch;
 mod life;
 mod metrics;
 mod proxy;
+mod refresh;
 mod refusal;
 mod targets;
 mod traffic;
@@ -36,8 +38,10 @@ pub(crate) use draw::bits;
 pub(crate) use group::Group;
 pub use group_ops::{Bounds, Effect};
 pub(crate) use host::{Host, Machine, TargetState};
+pub(crate) use launch::LaunchRequest;
 pub(crate) use metrics::{Metric, Metrics, Subject};
 pub(crate) use proxy::Reply;
+pub(crate) use refresh::{Preferences, Protected, Refresh};
 pub use refusal::Refusal;
 pub(crate) use view::{Persona, Port};
 
@@ -156,6 +160,11 @@ impl Physics {
         Ok(physics)
     }
 
+    /// What chance is drawn from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The time up to which the world has moved.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
@@ -177,6 +186,7 @@ impl Physics {
         }
         self.tick_clusters();
         self.tick_hosts();
+        self.tick_refreshes();
         self.tick_groups();
         self.tick_targets();
         self.move_clients();
@@ -274,8 +284,7 @@ impl Physics {
             }
             FaultKind::InstanceRefresh { fleet: asg, duration_s } => {
                 if let Some(f) = fleet(&asg) {
-                    let end = self.now + TimeDelta::seconds(i64::from(duration_s));
-                    self.groups[f].refresh = Some((self.now, end));
+                    self.show_refresh(f, TimeDelta::seconds(i64::from(duration_s)));
                 }
             }
             FaultKind::Api(fault) => self.dials.turn_up(fault),

@@ -1,6 +1,8 @@
 //! Auto Scaling: dispatch, and the operations that change something.
 
 use super::autoscaling_describe as describe;
+use super::autoscaling_launch::launch;
+use super::autoscaling_refresh as refresh;
 use super::params::{Manner, Params};
 use super::{Act, Answer, Dialect, Outcome, Service};
 use crate::physics::{Bounds, Physics, Refusal};
@@ -18,7 +20,10 @@ pub(super) static SERVICE: Service = Service {
         ("DescribeAutoScalingInstances", Act::Look(describe::instances)),
         ("DescribeScalingActivities", Act::Look(describe::activities)),
         ("DescribeLifecycleHooks", Act::Look(describe::hooks)),
-        ("DescribeInstanceRefreshes", Act::Look(describe::refreshes)),
+        ("DescribeInstanceRefreshes", Act::Look(refresh::describe)),
+        ("StartInstanceRefresh", Act::Change(refresh::start)),
+        ("CancelInstanceRefresh", Act::Change(refresh::cancel)),
+        ("LaunchInstances", Act::Change(launch)),
         ("SetDesiredCapacity", Act::Change(set_desired_capacity)),
         ("UpdateAutoScalingGroup", Act::Change(update_group)),
         ("TerminateInstanceInAutoScalingGroup", Act::Change(terminate)),

@@ -6,7 +6,7 @@ use super::{Answer, Outcome, time};
 use crate::physics::{Host, Machine, Physics, Refusal};
 
 /// Pages of at most that many.
-fn paging(most: usize) -> Paging {
+pub(super) fn paging(most: usize) -> Paging {
     Paging { size: "MaxRecords", token: "NextToken", sizes: 1..=most, bad_token: "InvalidNextToken" }
 }
 
@@ -155,25 +155,6 @@ pub(super) fn hooks(params: &Params, world: &Physics) -> Outcome {
                 .text("HeartbeatTimeout", hook.heartbeat_s)
                 .text("GlobalTimeout", u64::from(hook.heartbeat_s).saturating_mul(100).min(172_800))
                 .text("DefaultResult", &hook.default_result);
-        });
-    }))
-}
-
-/// At most the one that the world was told of: none can be started here.
-pub(super) fn refreshes(params: &Params, world: &Physics) -> Outcome {
-    let g = world.group_index(params.required("AutoScalingGroupName")?)?;
-    let spec = &world.world.fleets[g];
-    let page = params.page(world.groups[g].refresh.into_iter().collect(), &paging(100))?;
-    Ok(Answer::looked(|x| {
-        x.list("InstanceRefreshes", "member", page.items, |x, (start, end)| {
-            let (done, whole) = ((world.now() - start).num_seconds(), (end - start).num_seconds().max(1));
-            let over = world.now() >= end;
-            x.text("InstanceRefreshId", "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b")
-                .text("AutoScalingGroupName", &spec.asg)
-                .text("Status", if over { "Successful" } else { "InProgress" })
-                .text("StartTime", time(start))
-                .maybe("EndTime", over.then(|| time(end)))
-                .text("PercentageComplete", (done * 100 / whole).clamp(0, 100));
         });
     }))
 }

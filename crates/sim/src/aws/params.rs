@@ -13,6 +13,8 @@ use crate::physics::Refusal;
 pub(crate) struct Params {
     pub(crate) all: BTreeMap<String, String>,
     manner: Manner,
+    /// The token of the session that the call is signed with, if any.
+    pub(crate) session: Option<String>,
 }
 
 /// How a service says that a parameter is bad.
@@ -49,7 +51,7 @@ impl Params {
     }
 
     pub(crate) fn new(all: BTreeMap<String, String>, manner: Manner) -> Self {
-        Self { all, manner }
+        Self { all, manner, session: None }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

@@ -39,11 +39,15 @@ class Raw:
 class Botocore:
     """One client per service, which sends what it is told to: checking parameters is the other side's task."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, key=KEY):
         self.endpoint = endpoint
         self.session = botocore.session.get_session()
-        self.session.set_credentials(*KEY)
+        self.session.set_credentials(*key)
         self.clients, self.last = {}, None
+
+    def signed_with(self, *key):
+        """The same with another key: id, secret, and the session's token if it has one."""
+        return Botocore(self.endpoint, key)
 
     def client(self, name, protocol=None):
         """A client of that service, in that protocol of those that it speaks."""

@@ -154,3 +154,101 @@ def resume_processes(on):
     assert shown(on, SMALL)["SuspendedProcesses"] == []
     on.refuse("ValidationError", AutoScalingGroupName=SMALL, ScalingProcesses=["Sleep"])
     on.refuse("ValidationError", **NO_GROUP)
+
+
+@walk("autoscaling", "LaunchInstances")
+def launch_instances(on):
+    zone = "us-east-1b"
+    request = {"AutoScalingGroupName": HOOKED, "RequestedCapacity": 1, "AvailabilityZones": [zone], "ClientToken": "one"}
+    before = shown(on, HOOKED)["DesiredCapacity"]
+    on.world.botocore.call("autoscaling", "UpdateAutoScalingGroup", {"AutoScalingGroupName": HOOKED, "MaxSize": before + 4})
+    launched = on.ask(**request)
+    assert on.ask(**request) == launched, launched
+    assert launched["Instances"][0]["AvailabilityZone"] == zone and launched["Errors"] == [], launched
+    (state,) = on.watch("DescribeAutoScalingInstances", InstanceIds=launched["Instances"][0]["InstanceIds"])[
+        "AutoScalingInstances"
+    ]
+    assert state["LifecycleState"] == "Pending" and state["AvailabilityZone"] == zone, state
+    assert shown(on, HOOKED)["DesiredCapacity"] == before + 1
+    subnet = launched["Instances"][0]["SubnetId"]
+    on.type(**dict(request, ClientToken="two", AvailabilityZones=[], SubnetIds=[subnet]))
+    assert shown(on, HOOKED)["DesiredCapacity"] == before + 2
+    on.refuse("IdempotentParameterMismatch", **dict(request, RequestedCapacity=2))
+
+    on.world.strike(kind="no_capacity", zone=zone)
+    failed = on.ask(**dict(request, ClientToken="three"))
+    assert failed["Instances"] == [] and failed["Errors"][0]["ErrorCode"] == "InsufficientInstanceCapacity", failed
+    assert shown(on, HOOKED)["DesiredCapacity"] == before + 2
+    on.ask(**dict(request, ClientToken="four", RetryStrategy="retry-with-group-configuration"))
+    assert shown(on, HOOKED)["DesiredCapacity"] == before + 3
+    on.world.strike(kind="capacity_restored")
+    pass_time(on, 120)
+
+    on.refuse("ValidationError", **dict(request, **NO_GROUP))
+    new = dict(request, ClientToken="five")
+    on.refuse("ValidationError", **dict(new, AvailabilityZones=[]))
+    on.refuse("ValidationError", **dict(new, AvailabilityZones=[zone, "us-east-1c"]))
+    on.refuse("ValidationError", **dict(new, AvailabilityZones=["us-east-1f"]))
+    on.refuse("ValidationError", **dict(new, SubnetIds=["subnet-0"]))
+    on.refuse("ValidationError", **dict(new, RetryStrategy="forever"))
+    on.refuse("ValidationError", **dict(new, RequestedCapacity=0))
+    on.refuse("ValidationError", **dict(new, RequestedCapacity=50))
+    on.refuse("ValidationError", **dict(new, ClientToken="x" * 65))
+
+
+def refresh(on, group):
+    """The group's newest refresh."""
+    return on.watch("DescribeInstanceRefreshes", AutoScalingGroupName=group)["InstanceRefreshes"][0]
+
+
+@walk("autoscaling", "StartInstanceRefresh")
+def start_instance_refresh(on):
+    before = set(hosts(on, GROUP))
+    surge = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200, "ScaleInProtectedInstances": "Refresh"}
+    id = on.ask(AutoScalingGroupName=GROUP, Preferences=surge)["InstanceRefreshId"]
+    assert refresh(on, GROUP)["Status"] == "Pending"
+    on.refuse("InstanceRefreshInProgress", AutoScalingGroupName=GROUP)
+    in_service, percent = [], []
+    while refresh(on, GROUP)["Status"] in ("Pending", "InProgress"):
+        pass_time(on, 30)
+        in_service.append(len(hosts(on, GROUP)))
+        percent.append(refresh(on, GROUP)["PercentageComplete"])
+    done = refresh(on, GROUP)
+    assert done["Status"] == "Successful" and done["InstanceRefreshId"] == id, done
+    assert not before & set(hosts(on, GROUP)) and len(hosts(on, GROUP)) == len(before)
+    assert min(in_service) >= len(before) and percent == sorted(percent) and percent[-1] == 100, (in_service, percent)
+
+    # Nothing in the launch template has changed.
+    on.type(AutoScalingGroupName=GROUP, Preferences={"SkipMatching": True})
+    on.world.step(10)
+    assert refresh(on, GROUP)["Status"] == "Successful"
+
+    def wrong(**preferences):
+        on.refuse("ValidationError", AutoScalingGroupName=GROUP, Preferences=preferences)
+
+    wrong(MaxHealthyPercentage=200)
+    wrong(MinHealthyPercentage=50, MaxHealthyPercentage=200)
+    wrong(MinHealthyPercentage=101)
+    wrong(MinHealthyPercentage=100, MaxHealthyPercentage=201)
+    wrong(AutoRollback=True)
+    wrong(ScaleInProtectedInstances="Kill")
+    on.refuse("ValidationError", **NO_GROUP)
+
+
+@walk("autoscaling", "CancelInstanceRefresh")
+def cancel_instance_refresh(on):
+    def start():
+        on.world.botocore.call("autoscaling", "StartInstanceRefresh", {"AutoScalingGroupName": GROUP})
+        on.world.step(30)
+
+    start()
+    on.ask(AutoScalingGroupName=GROUP)
+    assert refresh(on, GROUP)["Status"] == "Cancelling"
+    pass_time(on, 600)
+    assert refresh(on, GROUP)["Status"] == "Cancelled"
+    start()
+    on.type(AutoScalingGroupName=GROUP, WaitForTransitioningInstances=False)
+    assert refresh(on, GROUP)["Status"] == "Cancelled"
+    pass_time(on, 600)
+    on.refuse("ActiveInstanceRefreshNotFound", AutoScalingGroupName=GROUP)
+    on.refuse("ValidationError", **NO_GROUP)
