@@ -66,3 +66,43 @@ def failover_db_cluster(on):
         on.watch("DescribeDBInstances", Filters=[{"Name": "db-cluster-id", "Values": [one]}])
     writers = [m["DBInstanceIdentifier"] for m in shown["DBClusterMembers"] if m["IsClusterWriter"]]
     assert writers == [reader] and shown["Status"] == "available", shown
+
+
+@walk("rds", "ModifyDBInstance")
+def modify_db_instance(on):
+    cluster = on.world.get("/_sim/world")["clusters"][-3]["id"]
+    reader, other = f"{cluster}-2", f"{cluster}-1"
+    wanted = {"DBInstanceIdentifier": reader, "DBInstanceClass": "db.r6i.32xlarge", "ApplyImmediately": True}
+    on.ask(DBInstanceIdentifier=other, PromotionTier=3)
+    on.ask(**wanted)
+    statuses = []
+    for _ in range(40):
+        (shown,) = on.watch("DescribeDBInstances", DBInstanceIdentifier=reader)["DBInstances"]
+        on.watch("DescribeDBClusters", DBClusterIdentifier=cluster)
+        statuses.append((shown["DBInstanceStatus"], shown["DBInstanceClass"]))
+        on.world.step(20)
+    assert statuses[0] == ("available", "db.r6i.24xlarge") and statuses[-1] == ("available", "db.r6i.32xlarge"), statuses
+    assert "modifying" in {status for status, _ in statuses}, statuses
+    on.watch("DescribeEvents", SourceType="db-instance")
+    on.type(DBInstanceIdentifier=other, DBInstanceClass="db.r6i.32xlarge", ApplyImmediately=False)
+    (pending,) = on.watch("DescribeDBInstances", DBInstanceIdentifier=other)["DBInstances"]
+    assert pending["PendingModifiedValues"] == {"DBInstanceClass": "db.r6i.32xlarge"}, pending
+    on.refuse("DBInstanceNotFound", **dict(wanted, DBInstanceIdentifier="none"))
+    on.refuse("InvalidParameterValue", **dict(wanted, DBInstanceClass="db.r6i.64xlarge"))
+    on.refuse("InvalidParameterValue", DBInstanceIdentifier=reader, PromotionTier=16)
+    on.world.strike(kind="not_orderable", **{"class": "db.r6i.16xlarge"})
+    on.refuse("InsufficientDBInstanceCapacity", **dict(wanted, DBInstanceClass="db.r6i.16xlarge"))
+    on.world.botocore.call("rds", "ModifyDBInstance", dict(wanted, DBInstanceClass="db.r6i.8xlarge"))
+    on.world.step(60)
+    on.refuse("InvalidDBInstanceState", **dict(wanted, DBInstanceClass="db.r6i.12xlarge"))
+
+
+@walk("rds", "DescribeOrderableDBInstanceOptions")
+def describe_orderable_db_instance_options(on):
+    engine = {"Engine": "aurora-mysql"}
+    on.look(DBInstanceClass="db.r6i.8xlarge", **engine)
+    on.look(**engine)
+    assert on.look(Engine="aurora-postgresql")["OrderableDBInstanceOptions"] == []
+    on.pages("OrderableDBInstanceOptions", PAGES, **engine)
+    on.refuse("InvalidParameterValue", MaxRecords=1001, **engine)
+    on.refuse("InvalidParameterValue", Marker="none", **engine)
