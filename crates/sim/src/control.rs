@@ -1,7 +1,9 @@
-//! The simulator's own HTTP side: `/_sim/*` for people and tests, and a Prometheus for signals.
+//! The simulator's own HTTP side: `/_sim/*` for tests, a page for people, and a Prometheus for signals.
 //!
 //! The Prometheus answers instant queries for two recorded series per cluster and nothing else: enough
 //! for a client that asks for a name, with or without one label.
+
+mod page;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,9 @@ type Sim = State<Arc<Shared>>;
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
+        .route("/_sim", get(page::world))
+        .route("/_sim/faults", get(page::faults).post(page::strike))
+        .route("/_sim/state", get(async |State(s): Sim| Json(s.world(|w| w.state()))))
         .route("/_sim/clock", get(clock).post(set_clock))
         .route("/_sim/step", post(step))
         .route("/_sim/ledger", get(async |State(s): Sim| Json(s.ledger())))
@@ -37,7 +42,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn unknown() -> Response {
-    let error = "the control API has clock, step, ledger, customers, operations, world, fault and policy under /_sim/";
+    let error = "the control API has clock, step, state, ledger, customers, operations, world, fault and policy under /_sim/, and a page at /_sim";
     (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
 }
 

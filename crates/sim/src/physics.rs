@@ -19,6 +19,7 @@ mod metrics;
 mod proxy;
 mod refresh;
 mod refusal;
+mod state;
 mod targets;
 mod traffic;
 mod view;
@@ -43,6 +44,7 @@ pub(crate) use metrics::{Metric, Metrics, Subject};
 pub(crate) use proxy::Reply;
 pub(crate) use refresh::{Preferences, Protected, Refresh};
 pub use refusal::Refusal;
+pub(crate) use state::{ClusterState, FleetState, HostState, MemberState, State};
 pub(crate) use view::{Persona, Port};
 
 use crate::fault::{FaultKind, TimedFault};
