@@ -33,7 +33,9 @@ pub(crate) struct Args {
 pub(crate) async fn sim(args: Args) -> anyhow::Result<ExitCode> {
     let options = sim::Options { speed: args.speed, seed: args.seed, http_port: args.port };
     let sim = Sim::start(World::incident_2024_05_07(), options).await?;
-    say(format!("A simulated AWS listens on {} (AWS services, /_sim/…, /api/v1/query).", sim.endpoint()));
+    let at = sim.endpoint();
+    say(format!("A simulated AWS listens on {at} (AWS services, /_sim/…, /api/v1/query)."));
+    say(format!("What happens there, and how to make it worse: {at}/_sim"));
     tokio::signal::ctrl_c().await?;
     sim.stop().await;
     Ok(ExitCode::SUCCESS)

@@ -6,12 +6,19 @@
 
 mod autoscaling;
 mod autoscaling_describe;
+mod autoscaling_launch;
+mod autoscaling_refresh;
+mod cloudwatch;
+mod cloudwatch_alarms;
 mod ec2;
 mod elbv2;
 mod iam;
 mod params;
 mod rds;
+mod rpc;
+mod service;
 mod sts;
+mod tree;
 mod xml;
 
 #[cfg(test)]
@@ -23,25 +30,32 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::fault::ApiTrouble;
 use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
-use crate::physics::{Effect, Physics, Refusal};
+use crate::physics::{Effect, Refusal};
 use crate::shared::Shared;
 use iam::Caller;
 pub(crate) use iam::Policies;
 pub use iam::{EVERYBODY, PolicyError};
 use params::Params;
+use service::{Act, Dialect, SERVICES, Service};
+pub use service::{Operation, operations};
+use tree::Members;
 use xml::Xml;
 
 /// What a service's operation answers.
 struct Answer {
     /// The inside of the result element.
     result: Xml,
+    /// The operation has no result element, not even an empty one.
+    silent: bool,
+    /// The same for a protocol other than XML, of a service that speaks one.
+    members: Members,
     effect: Effect,
 }
 
@@ -55,36 +69,26 @@ impl Answer {
     fn changed(effect: Effect, write: impl FnOnce(&mut Xml)) -> Self {
         let mut result = Xml::default();
         write(&mut result);
-        Self { result, effect }
+        Self { result, silent: false, members: Members::new(), effect }
+    }
+
+    /// The answer of a change that has nothing to say.
+    fn done(effect: Effect) -> Self {
+        Self { result: Xml::default(), silent: true, members: Members::new(), effect }
+    }
+
+    /// An answer that changed nothing, in whatever protocol it is asked for.
+    fn of(members: Members) -> Self {
+        Self { members, ..Self::looked(|_| {}) }
     }
 }
 
 type Outcome = Result<Answer, Refusal>;
 
-/// One AWS service on the query protocol or on EC2's dialect of it.
-struct Service {
-    /// Signing name.
-    name: &'static str,
-    version: &'static str,
-    namespace: &'static str,
-    dialect: Dialect,
-    /// What this service says when it throttles.
-    throttled: (&'static str, u16),
-    handle: fn(&str, &Params, &mut Physics) -> Option<Outcome>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    Query,
-    Ec2,
-}
-
-static SERVICES: [&Service; 5] =
-    [&autoscaling::SERVICE, &ec2::SERVICE, &elbv2::SERVICE, &rds::SERVICE, &sts::SERVICE];
-
 /// A call that has been understood.
 struct Call {
     service: &'static Service,
+    dialect: Dialect,
     region: String,
     entry: LedgerEntry,
     params: Params,
@@ -94,7 +98,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(receive).with_state(shared)
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let request_id = shared.request_id();
     let Some(Scope { caller, region, service: name }) = credential_scope(&headers) else {
         let refusal = Refusal::new(
@@ -102,21 +106,33 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
             "Missing Authentication Token: the simulator tells services apart by the credential scope of \
              the Authorization header (any key will do)",
         );
-        return refused(&sts::SERVICE, &refusal.with_status(403), &request_id);
+        return refused(&sts::SERVICE, Dialect::Query, &refusal.with_status(403), &request_id);
     };
     let Some(service) = SERVICES.iter().find(|s| s.name == name) else {
         let known: Vec<&str> = SERVICES.iter().map(|s| s.name).collect();
         let message = format!("the simulator has no service '{name}'; it has {}", known.join(", "));
-        return refused(&sts::SERVICE, &Refusal::new("InvalidAction", message), &request_id);
+        return refused(&sts::SERVICE, Dialect::Query, &Refusal::new("InvalidAction", message), &request_id);
     };
-    let params = Params::parse(&body);
-    let operation = params.get("Action").unwrap_or_default().to_owned();
-    let flat = params.0.iter().filter(|(k, _)| !matches!(k.as_str(), "Action" | "Version"));
+    let structured = service.target.and_then(|target| rpc::operation(target, uri.path(), &headers));
+    let (dialect, operation, mut params) = match structured {
+        None => {
+            let params = Params::parse(&body, service.manner);
+            (service.dialect, params.get("Action").unwrap_or_default().to_owned(), params)
+        }
+        Some((format, operation)) => match format.parameters(&body) {
+            Ok(all) => (Dialect::Rpc(format), operation.to_owned(), Params::new(all, service.manner)),
+            Err(refusal) => return format.refused(&refusal, &request_id),
+        },
+    };
+    let session = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    params.session = session.map(str::to_owned);
+    let flat = params.all.iter().filter(|(k, _)| !matches!(k.as_str(), "Action" | "Version"));
     let entry = LedgerEntry {
         n: 0,
         at: shared.clock.now(),
         service: service.name.into(),
-        mutating: !["Describe", "Get", "List"].iter().any(|p| operation.starts_with(p)),
+        // What it does not know, it cannot vouch for.
+        mutating: service.find(&operation).is_none_or(Act::changes),
         operation,
         caller,
         params: flat.map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -124,7 +140,7 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         request_id,
         status: 0,
     };
-    let call = Call { service, region, entry, params };
+    let call = Call { service, dialect, region, entry, params };
     let running = tokio::spawn(async move {
         let until = shared.clone();
         tokio::select! {
@@ -154,7 +170,7 @@ fn credential_scope(headers: &HeaderMap) -> Option<Scope> {
 }
 
 async fn run(shared: Arc<Shared>, call: Call) -> Response {
-    let Call { service, region, mut entry, params } = call;
+    let Call { service, dialect, region, mut entry, params } = call;
     let trouble = shared.world(|w| w.dials.meet(service.name, &entry.operation));
     let id = entry.request_id.clone();
     let refusal = match trouble {
@@ -190,15 +206,18 @@ async fn run(shared: Arc<Shared>, call: Call) -> Response {
     if let Some(refusal) = refusal {
         entry.status = refusal.status;
         shared.enter(entry);
-        return refused(service, &refusal, &id);
+        return refused(service, dialect, &refusal, &id);
     }
     if let Err(Lost) = shared.holds.pass(Phase::BeforeEffect, &entry).await {
         return std::future::pending().await;
     }
     let unanswered = trouble == Some(ApiTrouble::TimeoutAfter);
     let (outcome, entry) = shared.world(|w| {
-        let outcome = (service.handle)(&entry.operation, &params, w)
-            .unwrap_or_else(|| Err(invalid_action(service, &entry.operation)));
+        let outcome = match service.find(&entry.operation) {
+            Some(Act::Look(look)) => look(&params, w),
+            Some(Act::Change(change)) => change(&params, w),
+            None => Err(invalid_action(service, &entry.operation)),
+        };
         entry.effect = outcome.as_ref().ok().and_then(|a| a.effect.clone());
         entry.status = match &outcome {
             _ if unanswered => 0,
@@ -212,8 +231,8 @@ async fn run(shared: Arc<Shared>, call: Call) -> Response {
         return std::future::pending().await;
     }
     match outcome {
-        Ok(answer) => answered(service, &entry.operation, &answer, &id),
-        Err(refusal) => refused(service, &refusal, &id),
+        Ok(answer) => answered(service, dialect, &entry.operation, &answer, &id),
+        Err(refusal) => refused(service, dialect, &refusal, &id),
     }
 }
 
@@ -222,21 +241,28 @@ fn invalid_action(service: &Service, operation: &str) -> Refusal {
         "InvalidAction",
         match service.dialect {
             Dialect::Ec2 => format!("The action {operation} is not valid for this web service."),
-            Dialect::Query => format!("Could not find operation {operation} for version {}", service.version),
+            Dialect::Query | Dialect::Rpc(_) => {
+                format!("Could not find operation {operation} for version {}", service.version)
+            }
         },
     )
 }
 
-fn answered(service: &Service, operation: &str, answer: &Answer, id: &str) -> Response {
+fn answered(service: &Service, dialect: Dialect, operation: &str, answer: &Answer, id: &str) -> Response {
+    if let Dialect::Rpc(format) = dialect {
+        return format.answered(&answer.members, id);
+    }
     let mut x = Xml::default();
-    x.node(&format!("{operation}Response xmlns=\"{}\"", service.namespace), |x| match service.dialect {
-        Dialect::Ec2 => {
+    x.node(&format!("{operation}Response xmlns=\"{}\"", service.namespace), |x| {
+        if dialect == Dialect::Ec2 {
             x.text("requestId", id).raw(&answer.result);
-        }
-        Dialect::Query => {
-            x.node(&format!("{operation}Result"), |x| {
-                x.raw(&answer.result);
-            });
+        } else {
+            if !answer.silent {
+                x.node(&format!("{operation}Result"), |x| {
+                    x.raw(&answer.result);
+                    tree::elements(&answer.members, x);
+                });
+            }
             x.node("ResponseMetadata", |x| {
                 x.text("RequestId", id);
             });
@@ -245,26 +271,30 @@ fn answered(service: &Service, operation: &str, answer: &Answer, id: &str) -> Re
     respond(200, x, id)
 }
 
-fn refused(service: &Service, refusal: &Refusal, id: &str) -> Response {
+fn refused(service: &Service, dialect: Dialect, refusal: &Refusal, id: &str) -> Response {
+    if let Dialect::Rpc(format) = dialect {
+        return format.refused(refusal, id);
+    }
     let mut x = Xml::default();
     let error = |x: &mut Xml| {
         x.text("Code", refusal.code).text("Message", &refusal.message);
     };
-    match service.dialect {
-        Dialect::Ec2 => x.node("Response", |x| {
+    if dialect == Dialect::Ec2 {
+        x.node("Response", |x| {
             x.node("Errors", |x| {
                 x.node("Error", error);
             });
             x.text("RequestID", id);
-        }),
-        Dialect::Query => x.node(&format!("ErrorResponse xmlns=\"{}\"", service.namespace), |x| {
+        });
+    } else {
+        x.node(&format!("ErrorResponse xmlns=\"{}\"", service.namespace), |x| {
             x.node("Error", |x| {
                 x.text("Type", if refusal.status < 500 { "Sender" } else { "Receiver" });
                 error(x);
             });
             x.text("RequestId", id);
-        }),
-    };
+        });
+    }
     respond(refusal.status, x, id)
 }
 

@@ -1,9 +1,12 @@
-//! The simulator's own HTTP side: `/_sim/*` for people and tests, and a Prometheus for signals.
+//! The simulator's own HTTP side: `/_sim/*` for tests, a page for people, and a Prometheus for signals.
 //!
 //! The Prometheus answers instant queries for two recorded series per cluster and nothing else: enough
 //! for a client that asks for a name, with or without one label.
 
+mod page;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, RawQuery, State};
 use axum::http::StatusCode;
@@ -22,9 +25,14 @@ type Sim = State<Arc<Shared>>;
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
+        .route("/_sim", get(page::world))
+        .route("/_sim/faults", get(page::faults).post(page::strike))
+        .route("/_sim/state", get(async |State(s): Sim| Json(s.world(|w| w.state()))))
         .route("/_sim/clock", get(clock).post(set_clock))
+        .route("/_sim/step", post(step))
         .route("/_sim/ledger", get(async |State(s): Sim| Json(s.ledger())))
         .route("/_sim/customers", get(customers))
+        .route("/_sim/operations", get(async || Json(crate::operations())))
         .route("/_sim/world", get(async |State(s): Sim| Json(s.world(|w| w.info()))))
         .route("/_sim/fault", post(fault))
         .route("/_sim/policy", post(policy))
@@ -34,7 +42,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn unknown() -> Response {
-    let error = "the control API has clock, ledger, customers, world, fault and policy under /_sim/";
+    let error = "the control API has clock, step, state, ledger, customers, operations, world, fault and policy under /_sim/, and a page at /_sim";
     (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
 }
 
@@ -69,6 +77,24 @@ async fn set_clock(shared: Sim, Json(Speed { speed }): Json<Speed>) -> Response 
     }
     shared.clock.set_speed(speed);
     clock(shared).await.into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    seconds: u32,
+}
+
+/// Jumps ahead; when it answers, the world has moved and every socket follows it.
+async fn step(State(shared): Sim, Json(Step { seconds }): Json<Step>) -> Response {
+    shared.clock.step(Duration::from_secs(seconds.into()));
+    match shared.listeners.settle(&shared).await {
+        Ok(()) => clock(State(shared)).await.into_response(),
+        Err((address, error)) => {
+            let error = json!({ "error": format!("cannot listen on {address}: {error}") });
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
+        }
+    }
 }
 
 async fn fault(State(shared): Sim, Json(fault): Json<FaultKind>) -> Response {

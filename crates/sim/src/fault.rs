@@ -151,6 +151,16 @@ impl FaultKind {
         }
     }
 
+    /// The Aurora instance that it names.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        match self {
+            Self::ReplicaLag { instance, .. } => instance.as_deref(),
+            Self::ClassPutOff { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+
     /// The fleet that it names.
     #[must_use]
     pub fn fleet(&self) -> Option<&str> {

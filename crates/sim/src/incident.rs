@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::alarm::{Alarm, AlarmSubject, Comparison, Missing, Statistic};
 use crate::fault::{FaultKind, TimedFault};
 use crate::world::{Clients, Cluster, Fleet, TargetGroup, World};
 
@@ -71,6 +72,7 @@ impl World {
                 boot_s: (60, 150),
             }],
             clients: Clients::default(),
+            alarms: alarms(),
             faults: vec![
                 TimedFault {
                     at_s: TRIGGER_S,
@@ -91,4 +93,26 @@ impl World {
             ],
         }
     }
+}
+
+/// What a careful team watches. None of them says anything of the proxies: Aurora's own metrics stayed nominal that day.
+fn alarms() -> Vec<Alarm> {
+    let alarm = |name: &str, metric: &str, of: AlarmSubject, comparison, threshold| Alarm {
+        name: name.into(),
+        metric: metric.into(),
+        of,
+        statistic: Statistic::Average,
+        period_s: 60,
+        comparison,
+        threshold,
+        evaluation_periods: 3,
+        datapoints_to_alarm: Some(2),
+        missing: Missing::Missing,
+    };
+    let writer = |cluster: &str| AlarmSubject::WriterOf(cluster.into());
+    vec![
+        alarm("shard-b-login-failures", "LoginFailures", writer("shard-b"), Comparison::Above, 0.0),
+        alarm("shard-b-cpu", "CPUUtilization", writer("shard-b"), Comparison::AtLeast, 80.0),
+        alarm("shard-e-no-connections", "DatabaseConnections", writer("shard-e"), Comparison::Below, 1.0),
+    ]
 }

@@ -18,6 +18,7 @@
 //! Deliberately absent: an NLB data plane (clients are a fluid, not sockets), request signing checks
 //! (any access key is accepted and written to the ledger, and may do everything until [`Sim::allow_only`]), TLS.
 
+mod alarm;
 mod aws;
 mod clairvoyant;
 mod clock;
@@ -33,7 +34,8 @@ mod shared;
 mod sim;
 mod world;
 
-pub use aws::{EVERYBODY, PolicyError};
+pub use alarm::{Alarm, AlarmSubject, Comparison, Missing, Statistic};
+pub use aws::{EVERYBODY, Operation, PolicyError, operations};
 pub use clairvoyant::{Replacement, critical_path};
 pub use clock::Clock;
 pub use counterfactual::{counterfactual, counterfactual_with};

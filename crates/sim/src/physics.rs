@@ -3,8 +3,9 @@
 //! Pure and single-threaded: no socket, no real time, no chance but the seed's. The wire layers hold it
 //! behind one lock, advance it to "now" and call methods on it; a counterfactual runs it alone.
 //!
-//! Order within a tick: faults, clusters, hosts, groups, targets, clients, requests.
+//! Order within a tick: faults, clusters, hosts, groups, targets, clients, requests, metrics.
 
+mod alarms;
 mod aurora;
 mod class_change;
 mod dials;
@@ -12,9 +13,13 @@ mod draw;
 mod group;
 mod group_ops;
 mod host;
+mod launch;
 mod life;
+mod metrics;
 mod proxy;
+mod refresh;
 mod refusal;
+mod state;
 mod targets;
 mod traffic;
 mod view;
@@ -27,14 +32,19 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use alarms::Watch;
 pub(crate) use aurora::{AuroraCluster, Member, RdsEvent};
 pub use class_change::Modification;
 pub(crate) use draw::bits;
 pub(crate) use group::Group;
 pub use group_ops::{Bounds, Effect};
 pub(crate) use host::{Host, Machine, TargetState};
+pub(crate) use launch::LaunchRequest;
+pub(crate) use metrics::{Metric, Metrics, Subject};
 pub(crate) use proxy::Reply;
+pub(crate) use refresh::{Preferences, Protected, Refresh};
 pub use refusal::Refusal;
+pub(crate) use state::{ClusterState, FleetState, HostState, MemberState, State};
 pub(crate) use view::{Persona, Port};
 
 use crate::fault::{FaultKind, TimedFault};
@@ -89,6 +99,8 @@ pub struct Physics {
     pub(crate) clusters: Vec<AuroraCluster>,
     /// Oldest first.
     pub(crate) events: Vec<RdsEvent>,
+    pub(crate) metrics: Metrics,
+    pub(crate) watches: Vec<Watch>,
     pub(crate) dials: Dials,
     /// Index of the fleet in front of each cluster.
     fleet_of: Vec<usize>,
@@ -130,6 +142,8 @@ impl Physics {
             groups: world.fleets.iter().map(|f| Group::new(f, world.start)).collect(),
             clusters: aurora::clusters(world, subnet),
             events: Vec::new(),
+            metrics: Metrics::default(),
+            watches: Vec::new(),
             dials: Dials::default(),
             fleet_of: world.clusters.iter().map(fleet_of).collect(),
             crowds: vec![Crowd::default(); world.fleets.len()],
@@ -143,7 +157,14 @@ impl Physics {
             world: world.clone(),
         };
         physics.settle_hosts();
+        physics.remember_calm();
+        physics.set_alarms();
         Ok(physics)
+    }
+
+    /// What chance is drawn from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The time up to which the world has moved.
@@ -167,10 +188,12 @@ impl Physics {
         }
         self.tick_clusters();
         self.tick_hosts();
+        self.tick_refreshes();
         self.tick_groups();
         self.tick_targets();
         self.move_clients();
         self.count_requests();
+        self.tick_metrics();
         if offset % SAMPLE_S == 0 {
             self.take_sample();
         }
@@ -181,7 +204,9 @@ impl Physics {
         let cluster = fault.cluster().filter(|id| !self.clusters.iter().any(|c| c.id == **id));
         let fleet = fault.fleet().filter(|asg| !self.world.fleets.iter().any(|f| f.asg == **asg));
         let unknown = |kind: &str, name: &str| format!("there is no {kind} `{name}` in this world");
-        cluster.map(|c| unknown("cluster", c)).or_else(|| fleet.map(|f| unknown("fleet", f)))
+        let instance = fault.instance().filter(|id| self.instance(id).is_none());
+        let nobody = cluster.map(|c| unknown("cluster", c)).or_else(|| fleet.map(|f| unknown("fleet", f)));
+        nobody.or_else(|| instance.map(|i| unknown("instance", i)))
     }
 
     /// A fault strikes now. One that names something unknown strikes nothing.
@@ -261,8 +286,7 @@ impl Physics {
             }
             FaultKind::InstanceRefresh { fleet: asg, duration_s } => {
                 if let Some(f) = fleet(&asg) {
-                    let end = self.now + TimeDelta::seconds(i64::from(duration_s));
-                    self.groups[f].refresh = Some((self.now, end));
+                    self.show_refresh(f, TimeDelta::seconds(i64::from(duration_s)));
                 }
             }
             FaultKind::Api(fault) => self.dials.turn_up(fault),

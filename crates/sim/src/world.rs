@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::Alarm;
 use crate::fault::TimedFault;
 
 /// Each cluster's endpoints have one address in a network of 256.
@@ -44,6 +45,9 @@ pub struct World {
     /// The application's processes.
     #[serde(default)]
     pub clients: Clients,
+    /// CloudWatch's alarms.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<TimedFault>,
@@ -100,8 +104,16 @@ impl World {
             if let Some(name) = fault.fleet().filter(|f| !fleet_known(f)) {
                 return wrong(format!("the fault at {at_s} s names the unknown fleet `{name}`"));
             }
+            if let Some(name) = fault.instance().filter(|i| !self.has_instance(i)) {
+                return wrong(format!("the fault at {at_s} s names the unknown instance `{name}`"));
+            }
         }
-        Ok(())
+        self.alarms.iter().try_for_each(|alarm| alarm.check(self)).or_else(wrong)
+    }
+
+    /// Whether a cluster has a member of that name.
+    pub(crate) fn has_instance(&self, id: &str) -> bool {
+        self.clusters.iter().any(|c| (0..=c.readers).any(|n| c.member_id(n) == id))
     }
 }
 
@@ -136,6 +148,11 @@ impl Cluster {
     #[must_use]
     pub fn probe_user(&self) -> String {
         format!("probe_{}", self.id.replace('-', "_"))
+    }
+
+    /// The identifier of its member number `n`, from 0.
+    pub(crate) fn member_id(&self, n: u8) -> String {
+        format!("{}-{}", self.id, u16::from(n) + 1)
     }
 
     /// The limit of connections of a writer of that class.

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::{cargo, moto, parts, places};
+use crate::pypi::{AWSCLI, MOTO};
+use crate::{cargo, parts, places};
 
 /// Starts this program over with the variables that it and its children need, unless they are set. Once they are, it
 /// returns.
@@ -39,7 +40,8 @@ fn wanted() -> Result<Vec<(&'static str, OsString)>> {
         ("FIREBREAK_CHROMEDRIVER", parts::chromedriver()),
         ("FIREBREAK_MARIADBD", parts::mariadbd()),
         ("FIREBREAK_PYTHON", parts::python()),
-        ("FIREBREAK_MOTO", moto::folder()),
+        (MOTO.variable, MOTO.folder()),
+        (AWSCLI.variable, AWSCLI.folder()),
     ];
     for (name, place) in found {
         match (env::var_os(name), place) {

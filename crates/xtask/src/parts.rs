@@ -4,7 +4,8 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::packages::Family;
-use crate::{moto, places, postgres};
+use crate::pypi::{self, Project};
+use crate::{places, postgres};
 
 /// Something that a machine has or has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,21 +16,25 @@ pub(crate) enum Part {
     Browser,
     /// A second opinion on AWS's wire formats, from a third party.
     Moto,
+    /// Amazon's own command, and its models of every service.
+    Awscli,
     /// A server to log in to.
     Mariadb,
-    /// Runs moto.
+    /// Runs what comes from PyPI.
     Python,
 }
 
 impl Part {
     /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 4] = [Self::Postgres, Self::Browser, Self::Moto, Self::Mariadb];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Postgres, Self::Browser, Self::Moto, Self::Awscli, Self::Mariadb];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
             Self::Browser => "browser",
             Self::Moto => "moto",
+            Self::Awscli => "awscli",
             Self::Mariadb => "mariadb",
             Self::Python => "python",
         }
@@ -39,13 +44,22 @@ impl Part {
         match self {
             Self::Postgres => unpacked_postgres().is_some() || postgres::Programs::find().is_ok(),
             Self::Browser => chromium().is_some() && chromedriver().is_some(),
-            Self::Moto => moto::folder().is_some(),
+            Self::Moto | Self::Awscli => self.project().is_some_and(|p| p.folder().is_some()),
             Self::Mariadb => {
                 mariadbd().is_some()
                     && find(&["mariadb-install-db"]).is_some()
                     && find(&["my_print_defaults"]).is_some()
             }
-            Self::Python => moto::pip().is_some(),
+            Self::Python => pypi::pip().is_some(),
+        }
+    }
+
+    /// What brings it, if PyPI does.
+    pub(crate) fn project(self) -> Option<Project> {
+        match self {
+            Self::Moto => Some(pypi::MOTO),
+            Self::Awscli => Some(pypi::AWSCLI),
+            _ => None,
         }
     }
 
@@ -66,7 +80,7 @@ impl Part {
             (Self::Python, Debian | Ubuntu) => &["python3", "python3-pip-whl"],
             (Self::Python, Fedora) => &["python3", "python3-pip"],
             (Self::Python, Homebrew) => &["python"],
-            (Self::Moto, _) => &[], // from PyPI
+            (Self::Moto | Self::Awscli, _) => &[], // from PyPI
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::environment;
 use crate::packages::{self, Family};
 use crate::parts::Part;
-use crate::{environment, moto};
 
 /// `setup [--what a,b]`
 pub(crate) fn command(args: &[String]) -> Result<()> {
@@ -31,11 +31,12 @@ fn all_names() -> String {
 /// Installs what is missing of these. When it returns, they are found.
 pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
     let mut needed = parts.to_vec();
-    if parts.contains(&Part::Moto) && !Part::Moto.is_here() {
+    let from_pypi = |part: &Part| part.project().is_some() && !part.is_here();
+    if parts.iter().any(from_pypi) {
         needed.push(Part::Python);
     }
     let missing: Vec<Part> =
-        needed.into_iter().filter(|&part| part != Part::Moto && !part.is_here()).collect();
+        needed.into_iter().filter(|part| part.project().is_none() && !part.is_here()).collect();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|part| part.name()).collect();
         let of = |family: Family| missing.iter().flat_map(|part| part.packages(family)).copied().collect();
@@ -48,8 +49,11 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
         }
         environment::enter()?; // starts over if what is new needs a variable; then nothing is missing
     }
-    if parts.contains(&Part::Moto) && !Part::Moto.is_here() {
-        moto::install()?;
+    let missing: Vec<&Part> = parts.iter().filter(|part| from_pypi(part)).collect();
+    if !missing.is_empty() {
+        for project in missing.iter().filter_map(|part| part.project()) {
+            project.install()?;
+        }
         environment::enter()?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use crate::schedule::{FLEETS, LEASE};
 pub(crate) fn small() -> World {
     let mut world = World::incident_2024_05_07();
     world.name = "chaos".into();
+    world.alarms.clear();
     world.clusters.retain(|c| FLEETS.iter().any(|(_, cluster)| *cluster == c.id));
     let model = world.fleets.remove(0);
     for (fleet, _) in FLEETS {

@@ -1,8 +1,10 @@
 //! Auto Scaling: dispatch, and the operations that change something.
 
 use super::autoscaling_describe as describe;
-use super::params::Params;
-use super::{Answer, Dialect, Outcome, Service};
+use super::autoscaling_launch::launch;
+use super::autoscaling_refresh as refresh;
+use super::params::{Manner, Params};
+use super::{Act, Answer, Dialect, Outcome, Service};
 use crate::physics::{Bounds, Physics, Refusal};
 
 pub(super) static SERVICE: Service = Service {
@@ -10,29 +12,29 @@ pub(super) static SERVICE: Service = Service {
     version: "2011-01-01",
     namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/",
     dialect: Dialect::Query,
+    target: None,
+    manner: Manner::Validation,
     throttled: ("Throttling", 400),
-    handle,
+    operations: &[
+        ("DescribeAutoScalingGroups", Act::Look(describe::groups)),
+        ("DescribeAutoScalingInstances", Act::Look(describe::instances)),
+        ("DescribeScalingActivities", Act::Look(describe::activities)),
+        ("DescribeLifecycleHooks", Act::Look(describe::hooks)),
+        ("DescribeInstanceRefreshes", Act::Look(refresh::describe)),
+        ("StartInstanceRefresh", Act::Change(refresh::start)),
+        ("CancelInstanceRefresh", Act::Change(refresh::cancel)),
+        ("LaunchInstances", Act::Change(launch)),
+        ("SetDesiredCapacity", Act::Change(set_desired_capacity)),
+        ("UpdateAutoScalingGroup", Act::Change(update_group)),
+        ("TerminateInstanceInAutoScalingGroup", Act::Change(terminate)),
+        ("SetInstanceProtection", Act::Change(set_protection)),
+        ("SuspendProcesses", Act::Change(suspend)),
+        ("ResumeProcesses", Act::Change(resume)),
+    ],
 };
 
 /// `SetInstanceProtection` takes at most this many instances.
 const PROTECTION_BATCH: usize = 50;
-
-fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outcome> {
-    Some(match operation {
-        "DescribeAutoScalingGroups" => describe::groups(params, world),
-        "DescribeAutoScalingInstances" => describe::instances(params, world),
-        "DescribeScalingActivities" => describe::activities(params, world),
-        "DescribeLifecycleHooks" => describe::hooks(params, world),
-        "DescribeInstanceRefreshes" => describe::refreshes(params, world),
-        "SetDesiredCapacity" => set_desired_capacity(params, world),
-        "UpdateAutoScalingGroup" => update_group(params, world),
-        "TerminateInstanceInAutoScalingGroup" => terminate(params, world),
-        "SetInstanceProtection" => set_protection(params, world),
-        "SuspendProcesses" => suspend(params, world, true),
-        "ResumeProcesses" => suspend(params, world, false),
-        _ => return None,
-    })
-}
 
 fn set_desired_capacity(params: &Params, world: &mut Physics) -> Outcome {
     let group = params.required("AutoScalingGroupName")?;
@@ -40,7 +42,7 @@ fn set_desired_capacity(params: &Params, world: &mut Physics) -> Outcome {
     let to = params.parsed("DesiredCapacity")?.unwrap_or_default();
     let honor = params.flag("HonorCooldown")?.unwrap_or(false);
     let effect = world.set_desired_capacity(group, to, honor)?;
-    Ok(Answer::changed(effect, |_| {}))
+    Ok(Answer::done(effect))
 }
 
 fn update_group(params: &Params, world: &mut Physics) -> Outcome {
@@ -54,7 +56,7 @@ fn update_group(params: &Params, world: &mut Physics) -> Outcome {
         ];
         simulated.contains(&k) || matches!(k, "Action" | "Version")
     };
-    if let Some(other) = params.0.keys().find(|k| !known(k)) {
+    if let Some(other) = params.all.keys().find(|k| !known(k)) {
         let message = format!("the simulator cannot change '{other}' of a group; leave it out");
         return Err(Refusal::validation(message));
     }
@@ -65,7 +67,7 @@ fn update_group(params: &Params, world: &mut Physics) -> Outcome {
         protects_new: params.flag("NewInstancesProtectedFromScaleIn")?,
     };
     let effect = world.update_group(params.required("AutoScalingGroupName")?, bounds)?;
-    Ok(Answer::changed(effect, |_| {}))
+    Ok(Answer::done(effect))
 }
 
 fn terminate(params: &Params, world: &mut Physics) -> Outcome {
@@ -90,8 +92,16 @@ fn set_protection(params: &Params, world: &mut Physics) -> Outcome {
     Ok(Answer::changed(effect, |_| {}))
 }
 
-fn suspend(params: &Params, world: &mut Physics, suspend: bool) -> Outcome {
+fn suspend(params: &Params, world: &mut Physics) -> Outcome {
+    set_processes(params, world, true)
+}
+
+fn resume(params: &Params, world: &mut Physics) -> Outcome {
+    set_processes(params, world, false)
+}
+
+fn set_processes(params: &Params, world: &mut Physics, suspend: bool) -> Outcome {
     let names = params.list("ScalingProcesses.member");
     let effect = world.suspend_processes(params.required("AutoScalingGroupName")?, &names, suspend)?;
-    Ok(Answer::changed(effect, |_| {}))
+    Ok(Answer::done(effect))
 }

@@ -1,18 +1,23 @@
 //! Auto Scaling: the operations that only look.
 
-use super::params::Params;
+use super::params::{Paging, Params};
 use super::xml::Xml;
 use super::{Answer, Outcome, time};
 use crate::physics::{Host, Machine, Physics, Refusal};
 
+/// Pages of at most that many.
+pub(super) fn paging(most: usize) -> Paging {
+    Paging { size: "MaxRecords", token: "NextToken", sizes: 1..=most, bad_token: "InvalidNextToken" }
+}
+
 pub(super) fn groups(params: &Params, world: &Physics) -> Outcome {
-    if params.0.keys().any(|k| k.starts_with("Filters.")) {
+    if params.all.keys().any(|k| k.starts_with("Filters.")) {
         return Err(Refusal::validation("the simulator has no tags to filter groups by; name the groups"));
     }
     let names = params.list("AutoScalingGroupNames.member");
     let wanted = |g: &usize| names.is_empty() || names.contains(&world.world.fleets[*g].asg);
     let found: Vec<usize> = (0..world.groups.len()).filter(wanted).collect();
-    let page = params.page(found, "MaxRecords", "NextToken", 100)?;
+    let page = params.page(found, &paging(100))?;
     Ok(Answer::looked(|x| {
         x.list("AutoScalingGroups", "member", page.items, |x, g| group(x, world, g));
         x.maybe("NextToken", page.next);
@@ -67,7 +72,7 @@ pub(super) fn instances(params: &Params, world: &Physics) -> Outcome {
     let ids = params.list("InstanceIds.member");
     let wanted = |h: &&Host| ids.is_empty() || ids.contains(&h.instance_id);
     let found: Vec<&Host> = world.hosts.iter().filter(|h| in_group(h, h.fleet)).filter(wanted).collect();
-    let page = params.page(found, "MaxRecords", "NextToken", 50)?;
+    let page = params.page(found, &paging(50))?;
     Ok(Answer::looked(|x| {
         x.list("AutoScalingInstances", "member", page.items, |x, h| instance(x, world, h, true));
         x.maybe("NextToken", page.next);
@@ -113,7 +118,7 @@ pub(super) fn activities(params: &Params, world: &Physics) -> Outcome {
         .filter(|&(g, a)| ids.is_empty() || ids.contains(&world.groups[g].activities[a].id))
         .collect();
     found.sort_by_key(|&(g, a)| std::cmp::Reverse((world.groups[g].activities[a].start, a)));
-    let page = params.page(found, "MaxRecords", "NextToken", 100)?;
+    let page = params.page(found, &paging(100))?;
     Ok(Answer::looked(|x| {
         x.list("Activities", "member", page.items, |x, (g, a)| activity(x, world, g, a));
         x.maybe("NextToken", page.next);
@@ -150,24 +155,6 @@ pub(super) fn hooks(params: &Params, world: &Physics) -> Outcome {
                 .text("HeartbeatTimeout", hook.heartbeat_s)
                 .text("GlobalTimeout", u64::from(hook.heartbeat_s).saturating_mul(100).min(172_800))
                 .text("DefaultResult", &hook.default_result);
-        });
-    }))
-}
-
-/// At most the one that the world was told of: none can be started here.
-pub(super) fn refreshes(params: &Params, world: &Physics) -> Outcome {
-    let g = world.group_index(params.required("AutoScalingGroupName")?)?;
-    let spec = &world.world.fleets[g];
-    Ok(Answer::looked(|x| {
-        x.list("InstanceRefreshes", "member", world.groups[g].refresh, |x, (start, end)| {
-            let (done, whole) = ((world.now() - start).num_seconds(), (end - start).num_seconds().max(1));
-            let over = world.now() >= end;
-            x.text("InstanceRefreshId", "08b91cf7-8fa6-48af-b6a6-d227f40f1b9b")
-                .text("AutoScalingGroupName", &spec.asg)
-                .text("Status", if over { "Successful" } else { "InProgress" })
-                .text("StartTime", time(start))
-                .maybe("EndTime", over.then(|| time(end)))
-                .text("PercentageComplete", (done * 100 / whole).clamp(0, 100));
         });
     }))
 }

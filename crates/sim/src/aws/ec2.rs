@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 
 use super::autoscaling_describe::subnet;
-use super::params::Params;
+use super::params::{Manner, Paging, Params};
 use super::xml::Xml;
-use super::{Answer, Dialect, Outcome, Service, time};
+use super::{Act, Answer, Dialect, Outcome, Service, time};
 use crate::physics::{Host, Machine, Physics, Refusal};
 
 pub(super) static SERVICE: Service = Service {
@@ -13,18 +13,18 @@ pub(super) static SERVICE: Service = Service {
     version: "2016-11-15",
     namespace: "http://ec2.amazonaws.com/doc/2016-11-15/",
     dialect: Dialect::Ec2,
+    target: None,
+    manner: Manner::Parameter,
     throttled: ("RequestLimitExceeded", 503),
-    handle,
+    operations: &[
+        ("DescribeInstances", Act::Look(describe_instances)),
+        ("DescribeInstanceStatus", Act::Look(describe_status)),
+        ("TerminateInstances", Act::Change(terminate)),
+    ],
 };
 
-fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outcome> {
-    Some(match operation {
-        "DescribeInstances" => describe_instances(params, world),
-        "DescribeInstanceStatus" => describe_status(params, world),
-        "TerminateInstances" => terminate(params, world),
-        _ => return None,
-    })
-}
+const PAGES: Paging =
+    Paging { size: "MaxResults", token: "NextToken", sizes: 5..=1000, bad_token: "InvalidNextToken" };
 
 /// The instances that the call is about: named ones must exist, filters must be known.
 fn select<'w>(params: &Params, world: &'w Physics) -> Result<Vec<&'w Host>, Refusal> {
@@ -33,6 +33,10 @@ fn select<'w>(params: &Params, world: &'w Physics) -> Result<Vec<&'w Host>, Refu
         |h: &&Host| h.machine != Machine::Terminated || world.now() - h.machine_until < TimeDelta::hours(1);
     let ids = params.list("InstanceId");
     let mut found: Vec<&Host> = world.hosts.iter().filter(shown).collect();
+    if let Some(id) = ids.iter().find(|id| !well_formed(id)) {
+        let message = format!("Invalid id: \"{id}\"");
+        return Err(Refusal::new("InvalidInstanceID.Malformed", message));
+    }
     if let Some(id) = ids.iter().find(|id| !found.iter().any(|h| h.instance_id == **id)) {
         let message = format!("The instance ID '{id}' does not exist");
         return Err(Refusal::new("InvalidInstanceID.NotFound", message));
@@ -57,8 +61,14 @@ fn select<'w>(params: &Params, world: &'w Physics) -> Result<Vec<&'w Host>, Refu
     Ok(found)
 }
 
+/// `i-` and hexadecimal digits.
+fn well_formed(id: &str) -> bool {
+    id.strip_prefix("i-")
+        .is_some_and(|digits| matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 fn describe_instances(params: &Params, world: &Physics) -> Outcome {
-    let page = params.page(select(params, world)?, "MaxResults", "NextToken", 1000)?;
+    let page = params.page(select(params, world)?, &PAGES)?;
     Ok(Answer::looked(|x| {
         x.list("reservationSet", "item", page.items, |x, host| {
             x.text("reservationId", host.instance_id.replace("i-", "r-"))
@@ -119,24 +129,24 @@ fn describe_status(params: &Params, world: &Physics) -> Outcome {
     let all = params.flag("IncludeAllInstances")?.unwrap_or(false);
     let mut found = select(params, world)?;
     found.retain(|h| all || h.machine == Machine::Running);
-    let page = params.page(found, "MaxResults", "NextToken", 1000)?;
+    let page = params.page(found, &PAGES)?;
     Ok(Answer::looked(|x| {
         x.list("instanceStatusSet", "item", page.items, |x, host| {
             // Status checks take a couple of minutes to pass.
             let (summary, detail) = match host.machine {
                 Machine::Running if world.now() - host.launched < TimeDelta::seconds(150) => {
-                    ("initializing", "initializing")
+                    ("initializing", Some("initializing"))
                 }
-                Machine::Running => ("ok", "passed"),
-                _ => ("not-applicable", "not-applicable"),
+                Machine::Running => ("ok", Some("passed")),
+                _ => ("not-applicable", None),
             };
             x.text("instanceId", &host.instance_id)
                 .text("availabilityZone", &host.zone)
                 .node("instanceState", |x| state(x, host.machine));
             for check in ["systemStatus", "instanceStatus"] {
                 x.node(check, |x| {
-                    x.text("status", summary).list("details", "item", ["reachability"], |x, name| {
-                        x.text("name", name).text("status", detail);
+                    x.text("status", summary).list("details", "item", detail, |x, detail| {
+                        x.text("name", "reachability").text("status", detail);
                     });
                 });
             }
@@ -149,8 +159,7 @@ fn terminate(params: &Params, world: &mut Physics) -> Outcome {
     let chosen: Vec<(String, Machine)> =
         select(params, world)?.iter().map(|h| (h.instance_id.clone(), h.machine)).collect();
     if params.list("InstanceId").is_empty() {
-        let message = "The request must contain the parameter InstanceId";
-        return Err(Refusal::new("MissingParameter", message));
+        return Err(params.missing("InstanceId"));
     }
     let mut effects = Vec::new();
     for (id, _) in &chosen {

@@ -1,7 +1,7 @@
 //! Elastic Load Balancing v2: the fleets' target groups.
 
-use super::params::Params;
-use super::{Answer, Dialect, Outcome, Service};
+use super::params::{Manner, Paging, Params};
+use super::{Act, Answer, Dialect, Outcome, Service};
 use crate::physics::{Host, Physics, Refusal, TargetState};
 use crate::world::TargetGroup;
 
@@ -10,18 +10,18 @@ pub(super) static SERVICE: Service = Service {
     version: "2015-12-01",
     namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
     dialect: Dialect::Query,
+    target: None,
+    manner: Manner::Validation,
     throttled: ("Throttling", 400),
-    handle,
+    operations: &[
+        ("DescribeTargetHealth", Act::Look(target_health)),
+        ("DescribeTargetGroups", Act::Look(target_groups)),
+        ("DescribeTargetGroupAttributes", Act::Look(attributes)),
+    ],
 };
 
-fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outcome> {
-    Some(match operation {
-        "DescribeTargetHealth" => target_health(params, world),
-        "DescribeTargetGroups" => target_groups(params, world),
-        "DescribeTargetGroupAttributes" => attributes(params, world),
-        _ => return None,
-    })
-}
+const PAGES: Paging =
+    Paging { size: "PageSize", token: "Marker", sizes: 1..=400, bad_token: "ValidationError" };
 
 fn not_found() -> Refusal {
     Refusal::new("TargetGroupNotFound", "One or more target groups not found")
@@ -107,12 +107,18 @@ fn target_groups(params: &Params, world: &Physics) -> Outcome {
     if missing {
         return Err(not_found());
     }
+    if let Some(unknown) =
+        balancer.filter(|b| !all.iter().any(|(_, group, _)| *b == load_balancer_arn(world, group)))
+    {
+        let message = format!("Load balancer '{unknown}' not found");
+        return Err(Refusal::new("LoadBalancerNotFound", message));
+    }
     let wanted = |(_, group, arn): &(usize, &TargetGroup, String)| {
         (arns.is_empty() || arns.contains(arn))
             && (names.is_empty() || names.contains(&group.name))
             && balancer.is_none_or(|b| b == load_balancer_arn(world, group))
     };
-    let page = params.page(all.into_iter().filter(wanted).collect(), "PageSize", "Marker", 400)?;
+    let page = params.page(all.into_iter().filter(wanted).collect(), &PAGES)?;
     Ok(Answer::looked(|x| {
         x.list("TargetGroups", "member", page.items, |x, (g, group, arn)| {
             x.text("TargetGroupArn", arn)

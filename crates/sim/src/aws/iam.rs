@@ -132,7 +132,9 @@ impl Policies {
         if (service.name, operation) == ("sts", "GetCallerIdentity") {
             return None;
         }
-        let action = format!("{}:{operation}", service.name);
+        // CloudWatch signs with an older name.
+        let prefix = if service.name == "monitoring" { "cloudwatch" } else { service.name };
+        let action = format!("{prefix}:{operation}");
         let resources = resources(service.name, operation, caller.region, params, world);
         let said = |verdict, resource: &str| {
             statements.iter().any(|s| s.effect == verdict && s.covers(&action, resource, caller.region))
@@ -148,7 +150,7 @@ impl Policies {
         let user = format!("arn:aws:iam::{}:user/{}", world.world.account, caller.key);
         let sentence = format!("User: {user} is not authorized to perform: {action}{on} {why}");
         Some(match service.dialect {
-            Dialect::Query => Refusal::new("AccessDenied", sentence).with_status(403),
+            Dialect::Query | Dialect::Rpc(_) => Refusal::new("AccessDenied", sentence).with_status(403),
             Dialect::Ec2 => {
                 let message = format!("You are not authorized to perform this operation. {sentence}");
                 Refusal::new("UnauthorizedOperation", message).with_status(403)
@@ -195,6 +197,7 @@ fn resources(service: &str, operation: &str, region: &str, params: &Params, worl
             let arn = |id: &String| format!("arn:aws:ec2:{region}:{account}:instance/{id}");
             params.list("InstanceId").iter().map(arn).collect()
         }
+        ("monitoring", "DescribeAlarms") => vec![format!("arn:aws:cloudwatch:{region}:{account}:alarm:*")],
         ("rds", "DescribeEvents" | "DescribeOrderableDBInstanceOptions") => vec![ANY.to_owned()],
         ("rds", operation) if operation.contains("DBCluster") => {
             rds("cluster", params.get("DBClusterIdentifier"))

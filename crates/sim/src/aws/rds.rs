@@ -5,9 +5,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::params::Params;
+use super::params::{Manner, Paging, Params};
 use super::xml::Xml;
-use super::{Answer, Dialect, Outcome, Service, time};
+use super::{Act, Answer, Dialect, Outcome, Service, time};
 use crate::physics::{AuroraCluster, Member, Modification, Physics, RdsEvent, Refusal};
 
 pub(super) static SERVICE: Service = Service {
@@ -15,25 +15,39 @@ pub(super) static SERVICE: Service = Service {
     version: "2014-10-31",
     namespace: "http://rds.amazonaws.com/doc/2014-10-31/",
     dialect: Dialect::Query,
+    target: None,
+    manner: Manner::ParameterValue,
     throttled: ("Throttling", 400),
-    handle,
+    operations: &[
+        ("DescribeDBClusters", Act::Look(clusters)),
+        ("DescribeDBInstances", Act::Look(instances)),
+        ("DescribeEvents", Act::Look(events)),
+        ("FailoverDBCluster", Act::Change(fail_over)),
+        ("ModifyDBInstance", Act::Change(modify)),
+        ("DescribeOrderableDBInstanceOptions", Act::Look(orderable)),
+    ],
 };
 
+const PAGES: Paging =
+    Paging { size: "MaxRecords", token: "Marker", sizes: 20..=100, bad_token: "InvalidParameterValue" };
 const PORT: u16 = 3306;
 const ENGINE: &str = "aurora-mysql";
 const ENGINE_VERSION: &str = "8.0.mysql_aurora.3.04.2";
 
-fn handle(operation: &str, params: &Params, world: &mut Physics) -> Option<Outcome> {
-    Some(match operation {
-        "DescribeDBClusters" => clusters(params, world),
-        "DescribeDBInstances" => instances(params, world),
-        "DescribeEvents" => events(params, world),
-        "FailoverDBCluster" => fail_over(params, world),
-        "ModifyDBInstance" => modify(params, world),
-        "DescribeOrderableDBInstanceOptions" => orderable(params, world),
-        _ => return None,
-    })
-}
+/// What events can be about: `SourceType` in AWS's model.
+const SOURCE_TYPES: [&str; 11] = [
+    "db-instance",
+    "db-parameter-group",
+    "db-security-group",
+    "db-snapshot",
+    "db-cluster",
+    "db-cluster-snapshot",
+    "custom-engine-version",
+    "db-proxy",
+    "blue-green-deployment",
+    "db-shard-group",
+    "zero-etl",
+];
 
 fn fail_over(params: &Params, world: &mut Physics) -> Outcome {
     params.required("DBClusterIdentifier")?;
@@ -51,7 +65,7 @@ fn modify(params: &Params, world: &mut Physics) -> Outcome {
     let id = identifier(params, "DBInstanceIdentifier").unwrap_or_default();
     let known =
         ["DBInstanceIdentifier", "DBInstanceClass", "PromotionTier", "ApplyImmediately", "Action", "Version"];
-    if let Some(unknown) = params.0.keys().find(|name| !known.contains(&name.as_str())) {
+    if let Some(unknown) = params.all.keys().find(|name| !known.contains(&name.as_str())) {
         let message =
             format!("the simulator cannot change {unknown}; it can change DBInstanceClass and PromotionTier");
         return Err(Refusal::new("InvalidParameterCombination", message));
@@ -101,7 +115,7 @@ fn orderable(params: &Params, world: &Physics) -> Outcome {
         let zones: Vec<String> = zones.iter().filter(|z| world.orderable(&class, z)).cloned().collect();
         (!zones.is_empty()).then_some((class, zones))
     });
-    let page = params.page(options.collect(), "MaxRecords", "Marker", 100)?;
+    let page = params.page(options.collect(), &Paging { sizes: 20..=1000, ..PAGES })?;
     Ok(Answer::looked(|x| {
         x.list("OrderableDBInstanceOptions", "OrderableDBInstanceOption", page.items, |x, (class, zones)| {
             x.text("Engine", ENGINE)
@@ -150,7 +164,7 @@ fn clusters(params: &Params, world: &Physics) -> Outcome {
             _ => return Err(unknown_filter(&name)),
         }
     }
-    let page = params.page(found, "MaxRecords", "Marker", 100)?;
+    let page = params.page(found, &PAGES)?;
     Ok(Answer::looked(|x| {
         x.list("DBClusters", "DBCluster", page.items, |x, c| cluster(x, world, c));
         x.maybe("Marker", page.next);
@@ -211,7 +225,7 @@ fn instances(params: &Params, world: &Physics) -> Outcome {
             _ => return Err(unknown_filter(&name)),
         }
     }
-    let page = params.page(found, "MaxRecords", "Marker", 100)?;
+    let page = params.page(found, &PAGES)?;
     Ok(Answer::looked(|x| {
         x.list("DBInstances", "DBInstance", page.items, |x, (c, m)| {
             instance(x, world, c, &c.members[m], c.member_status(m));
@@ -262,6 +276,14 @@ fn events(params: &Params, world: &Physics) -> Outcome {
         let message = "SourceType must be supplied if SourceIdentifier is supplied";
         return Err(Refusal::new("InvalidParameterCombination", message));
     }
+    if let Some(kind) = kind.filter(|kind| !SOURCE_TYPES.contains(kind)) {
+        let message = format!("Invalid value {kind} for SourceType");
+        return Err(Refusal::new("InvalidParameterValue", message));
+    }
+    if start > end {
+        let message = "The start time must not be after the end time";
+        return Err(Refusal::new("InvalidParameterCombination", message));
+    }
     let wanted = |e: &&RdsEvent| {
         (start..=end).contains(&e.at)
             && source.is_none_or(|s| s == e.source)
@@ -269,7 +291,7 @@ fn events(params: &Params, world: &Physics) -> Outcome {
             && (categories.is_empty() || e.categories.iter().any(|c| categories.iter().any(|w| w == c)))
     };
     let found: Vec<&RdsEvent> = world.events.iter().filter(wanted).collect();
-    let page = params.page(found, "MaxRecords", "Marker", 100)?;
+    let page = params.page(found, &PAGES)?;
     Ok(Answer::looked(|x| {
         x.list("Events", "Event", page.items, |x, e| {
             let kind = if e.source_type == "db-cluster" { "cluster" } else { "db" };

@@ -98,7 +98,7 @@ async fn refusals_have_awss_codes_statuses_and_envelopes() {
         ("autoscaling", "SetDesiredCapacity", &[ASG], 400, "ValidationError"),
         ("autoscaling", "SetDesiredCapacity", &[ASG, ("DesiredCapacity", "six")], 400, "MalformedInput"),
         ("autoscaling", "DescribeAutoScalingGroups", &[("NextToken", "bogus")], 400, "InvalidNextToken"),
-        ("ec2", "DescribeInstances", &[("InstanceId.1", "i-0")], 400, "InvalidInstanceID.NotFound"),
+        ("ec2", "DescribeInstances", &[("InstanceId.1", "i-0")], 400, "InvalidInstanceID.Malformed"),
         (
             "elasticloadbalancing",
             "DescribeTargetHealth",
@@ -279,6 +279,22 @@ async fn the_control_api_shows_and_moves_the_world() {
     assert_eq!(samples("").await, 13 * 13 * 12, "13 clusters, 13 minutes, every 5 s");
     assert_eq!(samples("?since=2024-05-07T14:42:50Z").await, 2 * 13);
     assert!(control(&sim, "/_sim/nope").await["error"].is_string());
+
+    let state = control(&sim, "/_sim/state").await;
+    assert_eq!(state["clusters"][4]["id"], json!("shard-e"));
+    assert_eq!(state["fleets"][0]["hosts"][0]["sick_for"], json!(["shard-b"]), "which no AWS API shows");
+    let page = http().get(format!("{}/_sim", sim.endpoint())).send().await.expect("a page");
+    let page = page.text().await.expect("text");
+    assert!(page.contains("shard-e-1 (writer, db.r6i.8xlarge, us-east-1b, failed)"), "{page}");
+    let faults = || format!("{}/_sim/faults", sim.endpoint());
+    let page = http().get(faults()).send().await.expect("a page").text().await.expect("text");
+    assert!(page.contains("<option>shard-b-2</option>"), "{page}");
+    let form = |body: &'static str| http().post(faults()).body(body).send();
+    let struck = form("kind=writer_exhausted&cluster=billing&share=0.5").await.expect("an answer");
+    assert_eq!((struck.status().as_u16(), struck.url().path()), (200, "/_sim"), "sent on to the world");
+    let unknown = form("kind=writer_exhausted&cluster=x&share=0.5").await.expect("an answer");
+    assert_eq!(unknown.status(), 400);
+    assert!(unknown.text().await.expect("text").contains("there is no cluster `x` in this world"));
 
     let post = |path: &str, body: Value| http().post(format!("{}{path}", sim.endpoint())).json(&body).send();
     let struck = post("/_sim/fault", json!({ "kind": "wrong_credentials", "cluster": "content" })).await;

@@ -163,7 +163,7 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
     let mut member = |cluster: &crate::world::Cluster, place: usize, n: u8| {
         instances += 1;
         Member {
-            id: format!("{}-{}", cluster.id, n + 1),
+            id: cluster.member_id(n),
             class: cluster.class.clone(),
             zone: zones[(place + usize::from(n)) % zones.len()].clone(),
             tier: if n == 0 { 0 } else { 1 },

@@ -10,6 +10,19 @@ pub(crate) fn bits(seed: u64, what: &str, n: u64) -> u64 {
     mix(mix(seed ^ named).wrapping_add(n))
 }
 
+/// An id in the form of AWS's.
+pub(crate) fn uuid(seed: u64, what: &str, n: u64) -> String {
+    let (a, b) = (bits(seed, what, n), bits(seed, &format!("{what} tail"), n));
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        a >> 32,
+        a >> 16 & 0xffff,
+        a & 0xffff,
+        b >> 48,
+        b & 0xffff_ffff_ffff
+    )
+}
+
 /// As [`bits`], from 0 up to but not including 1.
 pub(crate) fn unit(seed: u64, what: &str, n: u64) -> f64 {
     (bits(seed, what, n) >> 11) as f64 / (1_u64 << 53) as f64

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::host::{Host, Lifecycle, Machine, Pool, Sickness, Target, TargetState};
+use super::launch::Launch;
+use super::refresh::Refresh;
 use super::{Physics, draw};
 
 /// Seconds between two attempts to launch where there is no capacity.
@@ -30,8 +32,10 @@ pub(crate) struct Group {
     /// Why the desired capacity is what it is; the first half of the next activity's cause.
     pub(crate) reason: String,
     pub(crate) created: DateTime<Utc>,
-    /// From when to when somebody else refreshes its instances.
-    pub(crate) refresh: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Instance refreshes, oldest first.
+    pub(crate) refreshes: Vec<Refresh>,
+    /// Launches that came with a token.
+    pub(super) launches: Vec<Launch>,
     /// One instance too many on purpose, while zones are being rebalanced.
     surplus: u32,
     next_launch: DateTime<Utc>,
@@ -64,7 +68,8 @@ impl Group {
             activities: Vec::new(),
             reason: String::new(),
             created: start - TimeDelta::days(400),
-            refresh: None,
+            refreshes: Vec::new(),
+            launches: Vec::new(),
             surplus: 0,
             next_launch: start,
             last_movement: start,
@@ -102,6 +107,7 @@ impl Physics {
                 host.machine = Machine::Running;
                 host.lifecycle = Lifecycle::InService;
                 host.listens = Some(launched);
+                host.in_service = Some(launched);
                 host.clients = share;
                 host.target = behind_nlb.then_some(Target {
                     state: TargetState::Healthy,
@@ -138,6 +144,7 @@ impl Physics {
             machine: Machine::Pending,
             machine_until: launched + secs(starting.round()),
             lifecycle: Lifecycle::Pending,
+            in_service: None,
             protected: self.groups[fleet].protects_new,
             template_version: spec.template_version.clone(),
             activity: None,
@@ -153,7 +160,8 @@ impl Physics {
     pub(crate) fn tick_groups(&mut self) {
         for fleet in 0..self.groups.len() {
             let have = self.members(fleet).count() as u32;
-            let wanted = self.groups[fleet].desired + self.groups[fleet].surplus;
+            let wanted =
+                self.groups[fleet].desired + self.groups[fleet].surplus + self.refresh_surplus(fleet);
             if have < wanted && self.groups[fleet].runs("Launch") {
                 if self.now >= self.groups[fleet].next_launch {
                     for _ in have..wanted {
@@ -174,7 +182,7 @@ impl Physics {
                     let group = &mut self.groups[fleet];
                     group.activities[activity].cause.insert_str(0, &group.reason);
                 }
-            } else if have == wanted {
+            } else if have == wanted && !self.refreshing(fleet) {
                 self.rebalance(fleet);
             }
         }
@@ -202,15 +210,22 @@ impl Physics {
             self.groups[fleet].next_launch = self.now + TimeDelta::seconds(CAPACITY_RETRY_S);
             return false;
         };
+        self.start_host(fleet, zone, cause);
+        true
+    }
+
+    /// Starts an instance in a zone that has capacity; returns its index.
+    pub(super) fn start_host(&mut self, fleet: usize, zone: String, cause: String) -> usize {
         let h = self.new_host(fleet, zone, self.now);
         let description = format!("Launching a new EC2 instance: {}", self.hosts[h].instance_id);
         let activity = self.activity(fleet, h, description, cause);
         self.hosts[h].activity = Some(activity);
         self.groups[fleet].last_movement = self.now;
-        true
+        h
     }
 
-    fn failed_launch(&mut self, fleet: usize, zone: &str, cause: String) {
+    /// The activity of a launch in a zone without capacity; returns AWS's sentence.
+    pub(super) fn failed_launch(&mut self, fleet: usize, zone: &str, cause: String) -> String {
         let kind = &self.world.fleets[fleet].instance_type;
         let others: Vec<&str> = self.world.fleets[fleet]
             .zones
@@ -241,9 +256,10 @@ impl Physics {
             start: self.now,
             end: Some(self.now),
             status: "Failed",
-            status_message: Some(message),
+            status_message: Some(message.clone()),
             progress: 100,
         });
+        message
     }
 
     /// Starts an activity about a host; returns its index.
@@ -266,15 +282,7 @@ impl Physics {
 
     fn activity_id(&self, fleet: usize) -> String {
         let n = ((fleet as u64) << 32) + self.groups[fleet].activities.len() as u64;
-        let (a, b) = (draw::bits(self.seed, "activity", n), draw::bits(self.seed, "activity tail", n));
-        format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            a >> 32,
-            a >> 16 & 0xffff,
-            a & 0xffff,
-            b >> 48,
-            b & 0xffff_ffff_ffff
-        )
+        draw::uuid(self.seed, "activity", n)
     }
 
     /// Begins to terminate a host, in response to `because`; returns the activity.

@@ -27,6 +27,8 @@ pub(crate) struct Host {
     /// When `machine` reaches its next state, in the two states that end by themselves.
     pub(crate) machine_until: DateTime<Utc>,
     pub(crate) lifecycle: Lifecycle,
+    /// When it came into service.
+    pub(crate) in_service: Option<DateTime<Utc>>,
     pub(crate) protected: bool,
     pub(crate) template_version: String,
     /// The scaling activity that is bringing it in or taking it out.

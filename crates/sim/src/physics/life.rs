@@ -79,6 +79,7 @@ impl Physics {
     fn enter_service(&mut self, h: usize) {
         let fleet = self.hosts[h].fleet;
         self.hosts[h].lifecycle = Lifecycle::InService;
+        self.hosts[h].in_service = Some(self.now);
         if self.world.fleets[fleet].target_group.is_some() && self.groups[fleet].runs("AddToLoadBalancer") {
             self.hosts[h].target = Some(Target::registered(self.now));
         }

@@ -445,6 +445,23 @@ fn a_world_that_contradicts_itself_is_refused_with_the_place() {
     let twice = World { clusters: [calm().clusters, calm().clusters].concat(), ..calm() };
     let error = Physics::new(&twice, 1, 1).expect_err("a name twice").to_string();
     assert!(error.contains("`shard-a` is used twice"), "{error}");
+    let refused = |change: fn(&mut World)| {
+        let mut world = calm();
+        change(&mut world);
+        Physics::new(&world, 1, 1).expect_err("a contradiction").to_string()
+    };
+    let error = refused(|w| w.alarms[0].of = crate::AlarmSubject::Instance("shard-b-9".into()));
+    assert!(error.contains("`shard-b-login-failures` watches something unknown"), "{error}");
+    let error = refused(|w| w.alarms[0].metric = "Weather".into());
+    assert!(error.contains("unknown metric `Weather`; there are CPUUtilization"), "{error}");
+    let error = refused(|w| w.alarms[0].period_s = 90);
+    assert!(error.contains("whole minutes"), "{error}");
+    let error = refused(|w| {
+        let instance = Some("shard-b-9".to_owned());
+        let fault = FaultKind::ReplicaLag { cluster: "shard-b".into(), instance, milliseconds: 1.0 };
+        w.faults.push(TimedFault { at_s: 5, fault });
+    });
+    assert!(error.contains("the fault at 5 s names the unknown instance `shard-b-9`"), "{error}");
     let empty = World { fleets: vec![], ..calm() };
     assert!(Physics::new(&empty, 1, 1).is_err());
 }

@@ -1,0 +1,1 @@
+"""One function for each operation that the simulator offers."""
