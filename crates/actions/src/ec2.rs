@@ -56,6 +56,13 @@ impl Observe for DescribeInstances {
     const NAME: &'static str = "ec2.describe_instances";
     const SUMMARY: &'static str = "State, zone and private address of machines by id";
     const PERMISSIONS: &'static [&'static str] = &["ec2:DescribeInstances"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  aws ec2 describe-instances --region "$region" --filters "Name=instance-id,Values=$(jq -r 'join(",")' <<<"$instances")" --output json |
+    jq -c '{ instances: ([.Reservations[].Instances[] | { id: .InstanceId, state: .State.Name,
+      az: .Placement.AvailabilityZone, ip: (.PrivateIpAddress // ""), launched_at: .LaunchTime }] | sort_by(.id)) }'
+"#,
+    );
     type Input = InstancesInput;
     type Output = Instances;
 

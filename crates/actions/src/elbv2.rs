@@ -64,6 +64,21 @@ impl Observe for TargetHealth {
     const SUMMARY: &'static str = "Health of a target group's targets, and its deregistration delay";
     const PERMISSIONS: &'static [&'static str] =
         &["elasticloadbalancing:DescribeTargetHealth", "elasticloadbalancing:DescribeTargetGroupAttributes"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local health attributes
+  health=$(aws elbv2 describe-target-health --region "$region" --target-group-arn "$target_group" --output json) || return
+  attributes=$(aws elbv2 describe-target-group-attributes --region "$region" --target-group-arn "$target_group" --output json) || return
+  jq -c --argjson attributes "$attributes" '
+    def attribute(key): [$attributes.Attributes[] | select(.Key == key).Value][0];
+    ([.TargetHealthDescriptions[] | { id: .Target.Id, port: .Target.Port, state: .TargetHealth.State,
+      reason: (.TargetHealth.Reason // "") }] | sort_by(.id)) as $targets | {
+      healthy: [$targets[] | select(.state == "healthy").id], targets: $targets,
+      deregistration_delay_s: (attribute("deregistration_delay.timeout_seconds") // "300" | tonumber),
+      connection_termination: (attribute("deregistration_delay.connection_termination.enabled") == "true")
+    }' <<<"$health"
+"#,
+    );
     type Input = TargetGroupInput;
     type Output = Targets;
 

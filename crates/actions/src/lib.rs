@@ -35,7 +35,7 @@ use domain::inventory::Inventory;
 
 use aws::Aws;
 use mysql::Prober;
-use secrets::MissingSecrets;
+use secrets::{MissingSecrets, Secrets};
 
 /// How the outside is reached.
 #[derive(Debug, Clone)]
@@ -110,6 +110,19 @@ pub enum SetupError {
 /// All actions, ready to use: secrets are read, clients are set up; nothing is called yet.
 pub async fn registry(inventory: Arc<Inventory>, settings: Settings) -> Result<Registry, SetupError> {
     let secrets = secrets::resolve(&inventory)?;
+    with(inventory, secrets, settings).await
+}
+
+/// All actions, for what they say of themselves and for the commands they write: without a password, and nothing is called.
+pub async fn described(inventory: Arc<Inventory>) -> Result<Registry, SetupError> {
+    with(inventory, Secrets::default(), Settings::default()).await
+}
+
+async fn with(
+    inventory: Arc<Inventory>,
+    secrets: Secrets,
+    settings: Settings,
+) -> Result<Registry, SetupError> {
     // Whoever comes first decides the process's TLS provider; all of ours bring ring, so a second time is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let aws = Arc::new(Aws::new(Arc::clone(&inventory), &settings).await);

@@ -8,7 +8,7 @@
 //! - `sim` runs the simulated AWS alone;
 //! - `migrate` brings the database up to date, as its owner;
 //! - `audit` proves that history is as it was written, and exports it;
-//! - `runbook check` finds every mistake in runbook files.
+//! - `runbook …` works with runbook files: `check`, `manual`, `permissions`, `diff`, `schema`.
 
 mod app;
 mod audit;

@@ -63,6 +63,12 @@ pub struct Spec {
     pub permissions: &'static [&'static str],
     /// The action that takes it back, where one can.
     pub undone_by: Option<&'static str>,
+    /// How a person with a terminal looks at the same: the body of a bash function with the fields of `with:` as its
+    /// variables (what is not text, as JSON), that prints the output as JSON. `$inventory` is known there, as in expressions,
+    /// with the `user` of each cluster and the `admin` of each fleet.
+    pub by_hand: Option<&'static str>,
+    /// How a person with a terminal takes it back.
+    pub undo_by_hand: Option<UndoByHand>,
     /// JSON Schema of `with:`.
     pub input: Schema,
     /// JSON Schema of the output.
@@ -106,6 +112,23 @@ impl std::fmt::Display for ForeignWork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.object, self.what)
     }
+}
+
+/// How a person with a terminal takes a change back: what must be seen before it is made, and what follows from that.
+///
+/// The filters are jq, over `$with` (the input of the change) and `$before` (what was seen).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UndoByHand {
+    /// The action that looks before; it has a `by_hand` of its own.
+    pub look: &'static str,
+    /// The fields of the change's input that it is given.
+    pub look_with: &'static [&'static str],
+    /// Once for each item of this field of the change's input, which is then the list of that one item and called `$one`.
+    pub each: Option<&'static str>,
+    /// Is there something to be taken back?
+    pub when: &'static str,
+    /// The fields of the undoing action's input that differ from those of the change.
+    pub with: &'static [(&'static str, &'static str)],
 }
 
 /// How to take a change back: another action, with its input.

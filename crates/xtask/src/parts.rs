@@ -18,16 +18,18 @@ pub(crate) enum Part {
     Moto,
     /// Amazon's own command, and its models of every service.
     Awscli,
-    /// A server to log in to.
+    /// A server to log in to, and the client that people log in with.
     Mariadb,
+    /// What people read awscli's answers with.
+    Jq,
     /// Runs what comes from PyPI.
     Python,
 }
 
 impl Part {
     /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Postgres, Self::Browser, Self::Moto, Self::Awscli, Self::Mariadb];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Postgres, Self::Browser, Self::Moto, Self::Awscli, Self::Mariadb, Self::Jq];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -36,6 +38,7 @@ impl Part {
             Self::Moto => "moto",
             Self::Awscli => "awscli",
             Self::Mariadb => "mariadb",
+            Self::Jq => "jq",
             Self::Python => "python",
         }
     }
@@ -49,7 +52,9 @@ impl Part {
                 mariadbd().is_some()
                     && find(&["mariadb-install-db"]).is_some()
                     && find(&["my_print_defaults"]).is_some()
+                    && find(&["mysql"]).is_some()
             }
+            Self::Jq => find(&["jq"]).is_some(),
             Self::Python => pypi::pip().is_some(),
         }
     }
@@ -80,6 +85,7 @@ impl Part {
             (Self::Python, Debian | Ubuntu) => &["python3", "python3-pip-whl"],
             (Self::Python, Fedora) => &["python3", "python3-pip"],
             (Self::Python, Homebrew) => &["python"],
+            (Self::Jq, _) => &["jq"],
             (Self::Moto | Self::Awscli, _) => &[], // from PyPI
         }
     }

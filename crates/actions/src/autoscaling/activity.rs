@@ -62,6 +62,16 @@ impl Observe for DescribeActivities {
     const NAME: &'static str = "autoscaling.describe_activities";
     const SUMMARY: &'static str = "Failed and running scaling activities of a group, among its 100 latest";
     const PERMISSIONS: &'static [&'static str] = &["autoscaling:DescribeScalingActivities"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  aws autoscaling describe-scaling-activities --region "$region" --auto-scaling-group-name "$group" --max-items 100 --output json |
+    jq -c --arg since "${since:-}" '[.Activities[] | select($since == "" or .StartTime >= $since)] | {
+      failed: [.[] | select(.StatusCode == "Failed" or .StatusCode == "Cancelled") |
+        { at: .StartTime, status: .StatusCode, message: (.StatusMessage // .Description // .Cause // "") }],
+      running: ([.[] | select(.StatusCode | IN("Successful", "Failed", "Cancelled") | not)] | length)
+    }'
+"#,
+    );
     type Input = ActivitiesInput;
     type Output = Activities;
 
@@ -140,6 +150,14 @@ impl Observe for DescribeHooks {
     const NAME: &'static str = "autoscaling.describe_hooks";
     const SUMMARY: &'static str = "Lifecycle hooks of a group, and how long they may hold a host";
     const PERMISSIONS: &'static [&'static str] = &["autoscaling:DescribeLifecycleHooks"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  aws autoscaling describe-lifecycle-hooks --region "$region" --auto-scaling-group-name "$group" --output json |
+    jq -c '[.LifecycleHooks[] | { launching: (.LifecycleTransition == "autoscaling:EC2_INSTANCE_LAUNCHING"),
+        hook: { name: .LifecycleHookName, timeout_s: (.HeartbeatTimeout // 3600), default_result: (.DefaultResult // "ABANDON") } }] |
+      { launching: [.[] | select(.launching).hook], terminating: [.[] | select(.launching | not).hook] }'
+"#,
+    );
     type Input = GroupInput;
     type Output = Hooks;
 
@@ -204,6 +222,14 @@ impl Observe for DescribeRefreshes {
     const NAME: &'static str = "autoscaling.describe_refreshes";
     const SUMMARY: &'static str = "Instance refreshes of a group that have not ended";
     const PERMISSIONS: &'static [&'static str] = &["autoscaling:DescribeInstanceRefreshes"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  aws autoscaling describe-instance-refreshes --region "$region" --auto-scaling-group-name "$group" --output json |
+    jq -c --arg group "$group" '{ group: $group, active: [.InstanceRefreshes[] |
+      select(.Status | IN("Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful") | not) |
+      { id: .InstanceRefreshId, status: .Status, percent: (.PercentageComplete // 0) }] }'
+"#,
+    );
     type Input = GroupInput;
     type Output = Refreshes;
 

@@ -86,6 +86,32 @@ impl Observe for DescribeGroup {
     const SUMMARY: &'static str = "Hosts, sizes and suspended processes of an Auto Scaling group";
     const PERMISSIONS: &'static [&'static str] =
         &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeInstances"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local found ids machines
+  found=$(aws autoscaling describe-auto-scaling-groups --region "$region" --auto-scaling-group-names "$group" \
+    --query 'AutoScalingGroups[0]' --output json) || return
+  ids=$(jq -r '[.Instances[] | select(.LifecycleState == "InService").InstanceId] | join(",")' <<<"$found") || return
+  machines=$(aws ec2 describe-instances --region "$region" --filters "Name=instance-id,Values=${ids:-none}" \
+    --query 'Reservations[].Instances[].{id: InstanceId, ip: PrivateIpAddress, launched_at: LaunchTime}' --output json) || return
+  jq -c --argjson machines "$machines" '
+    # One host of each zone in turn, so that any slice touches the zones evenly.
+    def spread: [group_by(.az)[] | sort_by(.id) | to_entries[]] | sort_by([.key, .value.az]) | map(.value);
+    def ids(test): [.Instances[] | select(.LifecycleState | test).InstanceId] | sort;
+    ([.Instances[] | select(.LifecycleState == "InService") | .InstanceId as $id |
+      ([$machines[] | select(.id == $id)][0] // {}) as $machine | {
+        id: $id, az: .AvailabilityZone, ip: ($machine.ip // ""), protected: .ProtectedFromScaleIn,
+        healthy: (.HealthStatus == "Healthy"), launched_at: $machine.launched_at
+      }] | spread) as $in_service | {
+      group: .AutoScalingGroupName, desired: .DesiredCapacity, min: .MinSize, max: .MaxSize,
+      in_service: $in_service, ids: [$in_service[].id],
+      pending: ids(startswith("Pending")), leaving: ids(startswith("Terminat") or startswith("Detach")),
+      other: ids(. != "InService" and (startswith("Pending") or startswith("Terminat") or startswith("Detach") | not)),
+      suspended: ([.SuspendedProcesses[]?.ProcessName] | sort), target_groups: (.TargetGroupARNs // []),
+      zones: .AvailabilityZones, status: (.Status // ""), health_check: .HealthCheckType
+    }' <<<"$found"
+"#,
+    );
     type Input = GroupInput;
     type Output = Group;
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, UndoCall};
+use domain::action::{
+    ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, UndoByHand, UndoCall,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,16 @@ impl Observe for DescribeInstance {
     const NAME: &'static str = "autoscaling.describe_instance";
     const SUMMARY: &'static str = "Lifecycle state of one instance of a group";
     const PERMISSIONS: &'static [&'static str] = &["autoscaling:DescribeAutoScalingGroups"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  aws autoscaling describe-auto-scaling-groups --region "$region" --auto-scaling-group-names "$group" --output json |
+    jq -c --arg id "$instance" '.AutoScalingGroups[0] |
+      ([.Instances[] | select(.InstanceId == $id).LifecycleState][0] // "gone") as $state | {
+        id: $id, state: $state, in_service: ($state == "InService"),
+        leaving: ($state | startswith("Terminat") or startswith("Detach")), gone: ($state == "gone")
+      }'
+"#,
+    );
     type Input = InstanceInput;
     type Output = InstanceState;
 
@@ -141,6 +153,19 @@ impl Change for ProtectInstances {
         &["autoscaling:DescribeAutoScalingGroups", "autoscaling:SetInstanceProtection"];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: "autoscaling.describe_group",
+        look_with: &["region", "group"],
+        each: None,
+        when: "[$before.in_service[] | select(.protected != $with.protected and (.id | within($with.instances)))] != []",
+        with: &[
+            (
+                "instances",
+                "[$before.in_service[] | select(.protected != $with.protected and (.id | within($with.instances))).id]",
+            ),
+            ("protected", "$with.protected | not"),
+        ],
+    });
     type Input = ProtectInput;
     type Facts = Protection;
     type Output = Protected;

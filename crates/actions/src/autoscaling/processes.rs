@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoCall};
+use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoByHand, UndoCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,13 @@ impl Change for SuspendProcesses {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = ResumeProcesses::NAME;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: "autoscaling.describe_group",
+        look_with: &["region", "group"],
+        each: Some("processes"),
+        when: "any($before.suspended[]; . == $one) | not",
+        with: &[],
+    });
     type Input = ProcessesInput;
     type Facts = Suspended;
     type Output = Processes;
@@ -247,6 +254,13 @@ impl Change for ResumeProcesses {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = SuspendProcesses::NAME;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: "autoscaling.describe_group",
+        look_with: &["region", "group"],
+        each: Some("processes"),
+        when: "any($before.suspended[]; . == $one)",
+        with: &[],
+    });
     type Input = ProcessesInput;
     type Facts = Suspended;
     type Output = Processes;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoCall};
+use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoByHand, UndoCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +188,13 @@ impl Change for SetMaxSize {
         &["autoscaling:DescribeAutoScalingGroups", "autoscaling:UpdateAutoScalingGroup"];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: "autoscaling.describe_group",
+        look_with: &["region", "group"],
+        each: None,
+        when: "$before.max != $with.max",
+        with: &[("max", "$before.max")],
+    });
     type Input = MaxInput;
     type Facts = Sizes;
     type Output = Maximum;

@@ -130,6 +130,39 @@ impl Observe for LoginMatrix {
     const SUMMARY: &'static str =
         "Log in to clusters directly and through hosts, and ask which server answers";
     const PERMISSIONS: &'static [&'static str] = &[];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local host address port cluster user try failed error server
+  jq -r --arg fleet "$fleet" --argjson hosts "$hosts" --argjson wanted "${clusters:-null}" --argjson direct "${direct:-true}" '
+    (.fleets[] | select(.id == $fleet)) as $fleet |
+    [.clusters[] | .id as $id | select(any($fleet.clusters[]; . == $id) and ($wanted == null or any($wanted[]; . == $id)))] as $clusters |
+    ($clusters[] | select($direct) | ["direct", .endpoint, .port, .id, .user]),
+    ($hosts[] as $host | $clusters[] | [$host.id, (if $host.ip == "" then "no-address" else $host.ip end), $fleet.port, .id, .user]) | @tsv' <<<"$inventory" |
+    while IFS=$'\t' read -r host address port cluster user; do
+      failed=0 server=
+      for ((try = 0; try < ${tries:-1}; try++)); do
+        if ! server=$(mysql --host "$address" --port "$port" --user "$user" --password --batch --skip-column-names \
+          --execute 'SELECT @@aurora_server_id, @@innodb_read_only' 2>&1); then
+          failed=$((failed + 1)) error=$server server=
+        fi
+      done
+      printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$host" "$cluster" "${tries:-1}" "$failed" "${error//[$'\t\n']/ }" "$server"
+      error=
+    done |
+    jq -Rsc '
+      [split("\n")[] | select(. != "") | split("\t") | { host: .[0], cluster: .[1], ok: (.[3] == "0"), tries: (.[2] | tonumber),
+        failed: (.[3] | tonumber), error: (if .[4] == "" then null else { message: .[4] } end),
+        server_id: .[5], read_only: (if .[6] == null then null else .[6] == "1" end) }] |
+      def once: reduce .[] as $it ([]; if any(.[]; . == $it) then . else . + [$it] end);
+      def clusters: [.[] | select(.ok | not).cluster] | once;
+      [.[] | select(.host == "direct")] as $direct | [.[] | select(.host != "direct")] as $via |
+      ([$via[] | select(.ok | not).host] | once) as $failing | {
+        direct: $direct, via: $via, direct_failures: ([$direct[].failed] | add // 0), failures: ([$via[].failed] | add // 0),
+        failing_hosts: $failing, healthy_hosts: ([$via[].host] | once | . - $failing),
+        failing_clusters: ($via | clusters), direct_failing_clusters: ($direct | clusters), tried: ([.[].tries] | add // 0)
+      }'
+"#,
+    );
     type Input = MatrixInput;
     type Output = Matrix;
 

@@ -9,7 +9,8 @@ mod restart;
 use std::sync::Arc;
 
 use domain::action::{
-    ActionError, CallRecord, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoCall,
+    ActionError, CallRecord, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, Registry, UndoByHand,
+    UndoCall,
 };
 use domain::inventory::ProxyFleet;
 use schemars::JsonSchema;
@@ -244,6 +245,22 @@ impl Observe for Status {
     const NAME: &'static str = "proxysql.status";
     const SUMMARY: &'static str = "Clients of a ProxySQL host, and whether it takes new ones";
     const PERMISSIONS: &'static [&'static str] = &[];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local at port user clients servers paused=false
+  at=$(jq -r .ip <<<"$host") || return
+  read -r port user < <(jq -r --arg id "$fleet" '.fleets[] | select(.id == $id) | "\(.admin_port) \(.admin)"' <<<"$inventory")
+  clients=$(mysql --host "$at" --port "$port" --user "$user" --password --batch --skip-column-names \
+    --execute "SELECT variable_value FROM stats_mysql_global WHERE variable_name='Client_Connections_connected'") || return
+  servers=$(mysql --host "$at" --port "$port" --user "$user" --password --batch --skip-column-names \
+    --execute 'SELECT status FROM runtime_mysql_servers') || return
+  port=$(jq -r --arg id "$fleet" '.fleets[] | select(.id == $id).port' <<<"$inventory") || return
+  timeout 2 bash -c "exec 3<>/dev/tcp/$at/$port" 2>/dev/null || paused=true
+  jq -nc --argjson clients "$clients" --argjson paused "$paused" --arg servers "$servers" '
+    ($servers | split("\n")) as $servers |
+    { clients: $clients, paused: $paused, servers_online: ([$servers[] | select(. == "ONLINE")] | length), servers: ($servers | length) }'
+"#,
+    );
     type Input = HostInput;
     type Output = HostStatus;
 
@@ -280,6 +297,13 @@ impl Change for Pause {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = Resume::NAME;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: Status::NAME,
+        look_with: &["fleet", "host"],
+        each: None,
+        when: "$before.paused | not",
+        with: &[],
+    });
     type Input = HostInput;
     type Facts = HostStatus;
     type Output = Listening;
@@ -329,6 +353,13 @@ impl Change for Resume {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = Pause::NAME;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: Status::NAME,
+        look_with: &["fleet", "host"],
+        each: None,
+        when: "$before.paused",
+        with: &[],
+    });
     type Input = HostInput;
     type Facts = HostStatus;
     type Output = Listening;

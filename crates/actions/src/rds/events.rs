@@ -154,6 +154,24 @@ impl Observe for ClusterEvents {
     const NAME: &'static str = "rds.failover_events";
     const SUMMARY: &'static str = "Failovers of an Aurora cluster in the last minutes, as RDS tells them";
     const PERMISSIONS: &'static [&'static str] = &["rds:DescribeEvents"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local id
+  id=$(jq -r --arg id "$cluster" '[.clusters[] | select(.id == $id).identifier][0] // $id' <<<"$inventory") || return
+  aws rds describe-events --region "$region" --source-type db-cluster --source-identifier "$id" --event-categories failover \
+    --duration "${minutes:-60}" --output json |
+    jq -c '
+      def kind: if contains("Promoting previous primary again") then "reverted"
+        elif startswith("Started ") and contains("failover") then "started"
+        elif startswith("Completed ") and contains("failover") then "completed"
+        elif test("[Ff]ailover failed") then "failed" else "other" end;
+      ([.Events[] | { at: .Date, kind: (.Message | kind), message: .Message }] | sort_by(.at)) as $events |
+      [$events[] | select(.kind == "started").at] as $started | [$events[] | select(.kind != "other").kind][-1] as $last | {
+        events: $events, started: ($started | length), reverted: ($last == "reverted"), failed: ($last == "failed"),
+        last_started: $started[-1]
+      }'
+"#,
+    );
     type Input = EventsInput;
     type Output = Failovers;
 

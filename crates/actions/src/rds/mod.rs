@@ -104,6 +104,29 @@ impl Observe for DescribeCluster {
     const NAME: &'static str = "rds.describe_cluster";
     const SUMMARY: &'static str = "Status, endpoints, writer and members of an Aurora cluster";
     const PERMISSIONS: &'static [&'static str] = &["rds:DescribeDBClusters", "rds:DescribeDBInstances"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local id found instances
+  id=$(jq -r --arg id "$cluster" '[.clusters[] | select(.id == $id).identifier][0] // $id' <<<"$inventory") || return
+  found=$(aws rds describe-db-clusters --region "$region" --db-cluster-identifier "$id" --query 'DBClusters[0]' --output json) || return
+  instances=$(aws rds describe-db-instances --region "$region" --filters "Name=db-cluster-id,Values=$id" --output json) || return
+  jq -c --argjson instances "$instances" '
+    def size: split(".")[-1] | { medium: 0.25, large: 0.5, xlarge: 1 }[.] // (capture("^(?<n>[0-9]+)xlarge$").n | tonumber)? // 0;
+    def pending: [(.PendingModifiedValues // {}) | (select(.DBInstanceClass) | "class"), (select(.DBInstanceIdentifier) | "identifier"),
+        (select(.EngineVersion) | "engine version"), (select(.Port) | "port"), (select(.MasterUserPassword) | "password"),
+        (select(.CACertificateIdentifier) | "certificate")] +
+      (if any(.DBParameterGroups[]?; (.ParameterApplyStatus // "in-sync") != "in-sync") then ["parameter group"] else [] end);
+    ([.DBClusterMembers[] | .DBInstanceIdentifier as $id |
+      ([$instances.DBInstances[] | select(.DBInstanceIdentifier == $id)][0] // {}) as $detail | {
+        id: $id, writer: .IsClusterWriter, tier: (.PromotionTier // 1), status: ($detail.DBInstanceStatus // ""),
+        class: ($detail.DBInstanceClass // ""), size: ($detail.DBInstanceClass // "" | size),
+        az: ($detail.AvailabilityZone // ""), pending: ($detail | pending)
+      }] | sort_by([(.writer | not), .tier, .id])) as $members | {
+      id: .DBClusterIdentifier, status: .Status, endpoint: .Endpoint, reader_endpoint: (.ReaderEndpoint // ""), port: .Port,
+      engine_version: .EngineVersion, writer: [$members[] | select(.writer).id][0], members: $members
+    }' <<<"$found"
+"#,
+    );
     type Input = ClusterInput;
     type Output = Cluster;
 

@@ -1,7 +1,10 @@
 //! `firebreak runbook …`: work with runbook files, without a server, a database or AWS.
 
 mod check;
+mod diff;
+mod manual;
 mod permissions;
+mod schema;
 
 pub(crate) use permissions::least_privilege;
 
@@ -23,21 +26,30 @@ use crate::terminal;
 pub(crate) enum Command {
     /// Find every mistake, with its place and what to write instead
     Check(check::Args),
+    /// Compare two versions by meaning: inputs, steps by id, guards
+    Diff(diff::Args),
+    /// Print a runbook as a page for a person with a terminal: prose, guards, and the commands
+    Manual(manual::Args),
     /// Print the least-privilege IAM policy for some runbooks, or for everything
     Permissions(permissions::Args),
+    /// Print the JSON Schema of the language, for editors
+    Schema(schema::Args),
 }
 
 /// Does it.
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::check(args).await,
+        Command::Diff(args) => diff::diff(args),
+        Command::Manual(args) => manual::manual(args).await,
         Command::Permissions(args) => permissions::permissions(args).await,
+        Command::Schema(args) => schema::schema(args).await,
     }
 }
 
-/// The actions, for their schemas and declarations only: no secrets, no network.
-async fn schemas(inventory: Inventory) -> anyhow::Result<Registry> {
-    Ok(actions::registry(Arc::new(inventory), actions::Settings::default()).await?)
+/// The actions, for what they say of themselves: no secrets, no network.
+async fn described(inventory: Inventory) -> anyhow::Result<Registry> {
+    Ok(actions::described(Arc::new(inventory)).await?)
 }
 
 /// The configuration, for commands that can do without.

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 /// The policy of one of the embedded runbooks.
 pub(crate) async fn least_privilege(runbook: &str, inventory: &Inventory) -> anyhow::Result<Value> {
-    let registry = super::schemas(Inventory::default()).await?;
+    let registry = super::described(Inventory::default()).await?;
     let shelf = Shelf::open(None, &registry)?;
     let found = shelf.get(runbook)?;
     let needed = needed(found, &shelf.children(found), &registry);
@@ -32,7 +32,7 @@ pub(crate) async fn least_privilege(runbook: &str, inventory: &Inventory) -> any
 /// Prints the policy; remarks on it go to stderr.
 pub(crate) async fn permissions(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.configured.read()?;
-    let registry = super::schemas(Inventory::default()).await?;
+    let registry = super::described(Inventory::default()).await?;
     let shelf = Shelf::open(config.as_ref(), &registry)?;
     let mut actions = BTreeSet::new();
     for runbook in shelf.named(&args.names)? {

@@ -16,6 +16,7 @@ mod chrome;
 mod drills;
 mod faults;
 mod kills;
+mod manual;
 mod moto;
 mod permissions;
 mod runbooks;

@@ -83,3 +83,88 @@ fn a_runbook_with_mistakes_is_refused_with_every_place_reason_and_remedy() {
     }
     assert!(checked.matches("help:").count() >= 4, "{checked}");
 }
+
+fn firebreak(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_firebreak")).args(args).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), said)
+}
+
+#[test]
+fn the_schema_beside_the_runbooks_is_that_of_the_language() {
+    let file = root().join("runbook.schema.json");
+    let (code, said) = firebreak(&["runbook", "schema", "--check", file.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// A validator of other people, which moto brings along; it reads YAML as editors do.
+const VALIDATE: &str = r#"
+import json, sys, yaml, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft7Validator.check_schema(schema)
+validator = jsonschema.Draft7Validator(schema)
+for file in sys.argv[2:]:
+    for error in validator.iter_errors(yaml.safe_load(open(file))):
+        print(file, list(error.absolute_path), error.message[:300])
+"#;
+
+#[test]
+fn editors_accept_every_runbook_and_mark_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let validate = |files: &[PathBuf]| {
+        let moto = std::env::var("FIREBREAK_MOTO").expect("run the tests with `cargo xtask test`");
+        let output = Command::new("python3")
+            .args(["-c", VALIDATE])
+            .arg(root().join("runbook.schema.json"))
+            .args(files)
+            .env("PYTHONPATH", moto)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sound = yaml_files(&root());
+    assert_eq!(validate(&sound), "");
+    let text = std::fs::read_to_string(&sound[0]).unwrap();
+    let first = text.find("    use: ").unwrap();
+    let end = first + text[first..].find('\n').unwrap();
+    for (wrong, place) in [
+        (format!("stepz: []\n{text}"), "stepz"),
+        (format!("{}    use: rds.describe_clutser{}", &text[..first], &text[end..]), "clutser"),
+        (text.replacen("    with: {", "    with: { groop: g,", 1), "groop"),
+        (text.replace("risk: severe", "risk: sever"), "sever"),
+        (text.replacen("    timeout: 3m\n", "    timeout: 3m\n    assert: true\n", 1), "oneOf"),
+    ] {
+        let file = folder.path().join("wrong.yaml");
+        std::fs::write(&file, wrong).unwrap();
+        let said = validate(&[file]);
+        assert!(!said.is_empty() && (place == "oneOf" || said.contains(place)), "{place}: {said}");
+    }
+}
+
+#[test]
+fn a_version_is_compared_with_another_by_meaning() {
+    let folder = tempfile::tempdir().unwrap();
+    let current = root().join("failover-cluster.yaml");
+    let current = current.to_str().unwrap();
+    let text = std::fs::read_to_string(current).unwrap();
+    let other = folder.path().join("another-name.yaml");
+    let other = other.to_str().unwrap();
+
+    std::fs::write(other, format!("# moved\n{}", text.replace("  - id:", "\n  - id:"))).unwrap();
+    assert_eq!(firebreak(&["runbook", "diff", current, other]), (Some(0), String::new()));
+    assert_eq!(firebreak(&["runbook", "diff", other]).0, Some(0), "against the embedded one");
+
+    std::fs::write(other, text.replace("inputs.planned || steps.diagnose.direct_failures > 0\n", "true\n"))
+        .unwrap();
+    let (code, said) = firebreak(&["runbook", "diff", current, other]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("~ step sick, assert:") && said.contains("+ true"), "{said}");
+    let (_, said) = firebreak(&["runbook", "diff", "--json", other]);
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&found[0]["of"], &found[0]["key"]), (&"step sick".into(), &"assert".into()));
+
+    std::fs::write(other, "runbook: x\n").unwrap();
+    assert_eq!(firebreak(&["runbook", "diff", current, other]).0, Some(2));
+}

@@ -218,7 +218,7 @@ pub(crate) async fn ended(db: &TestDb, run: Uuid) -> store::pages::RunRow {
 }
 
 /// The inventory of a simulated world, its passwords in files.
-fn inventory(world: &WorldInfo, folder: &Path) -> Value {
+pub(crate) fn inventory(world: &WorldInfo, folder: &Path) -> Value {
     let account = |user: &str, password: &str| {
         let file: PathBuf = folder.join(user);
         std::fs::write(&file, password).unwrap();

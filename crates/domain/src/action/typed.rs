@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Action, ActionError, Ctx, Effect, ForeignWork, ObjectChange, Planned, Spec, UndoCall};
+use super::{
+    Action, ActionError, Ctx, Effect, ForeignWork, ObjectChange, Planned, Spec, UndoByHand, UndoCall,
+};
 
 /// An action that only looks.
 pub trait Observe: Send + Sync + 'static {
@@ -19,6 +21,8 @@ pub trait Observe: Send + Sync + 'static {
     const SUMMARY: &'static str;
     /// IAM actions that it needs.
     const PERMISSIONS: &'static [&'static str];
+    /// How a person looks at the same: [`Spec::by_hand`].
+    const BY_HAND: Option<&'static str> = None;
     /// What `with:` holds. Use `#[serde(deny_unknown_fields)]`.
     type Input: DeserializeOwned + JsonSchema + Send + Sync;
     /// What later steps read as `steps.<id>`.
@@ -54,6 +58,8 @@ pub trait Change: Send + Sync + 'static {
     const UNDOABLE: bool;
     /// The action that [`Change::undo`] names.
     const UNDONE_BY: &'static str = Self::NAME;
+    /// How a person takes it back: [`Spec::undo_by_hand`].
+    const UNDO_BY_HAND: Option<UndoByHand> = None;
     /// What `with:` holds. Use `#[serde(deny_unknown_fields)]`.
     type Input: DeserializeOwned + JsonSchema + Send + Sync;
     /// What is seen before the call; kept in the intent, and what undo works from.
@@ -115,6 +121,8 @@ impl<A: Observe> Observing<A> {
             effect: Effect::Observe,
             permissions: A::PERMISSIONS,
             undone_by: None,
+            by_hand: A::BY_HAND,
+            undo_by_hand: None,
             input: schema_of::<A::Input>(),
             output: schema_of::<A::Output>(),
         };
@@ -192,6 +200,8 @@ impl<A: Change> Changing<A> {
             effect: A::EFFECT,
             permissions: A::PERMISSIONS,
             undone_by: A::UNDOABLE.then_some(A::UNDONE_BY),
+            by_hand: None,
+            undo_by_hand: A::UNDO_BY_HAND,
             input: schema_of::<A::Input>(),
             output: schema_of::<A::Output>(),
         };

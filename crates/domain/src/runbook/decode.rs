@@ -44,6 +44,34 @@ const KEYS: &[&str] = &[
     "verify",
 ];
 
+const VERIFY_KEYS: &[&str] = &[
+    "use",
+    "with",
+    "until",
+    "for",
+    "every",
+    "expect",
+    "timeout",
+    "on_timeout",
+    "give_up_if",
+    "retry",
+    "message",
+];
+
+/// The keys of each record of the language, by its place in the JSON Schema.
+#[cfg(test)]
+pub(super) fn keys() -> [(&'static str, &'static [&'static str]); 7] {
+    [
+        ("", KEYS),
+        ("/properties/verify", VERIFY_KEYS),
+        ("/properties/approval", approval::KEYS),
+        ("/properties/limits/items", limits::KEYS),
+        ("/definitions/input", input::KEYS),
+        ("/definitions/step", step::KEYS),
+        ("/definitions/step/properties/approve", approval::STEP_KEYS),
+    ]
+}
+
 /// Collects mistakes. Its readers return `None` when they have noted one.
 struct Decoder {
     mistakes: Vec<Diagnostic>,
@@ -160,20 +188,7 @@ impl Decoder {
     }
 
     fn verify(&mut self, node: &Node) -> Option<Verify> {
-        const KEYS: &[&str] = &[
-            "use",
-            "with",
-            "until",
-            "for",
-            "every",
-            "expect",
-            "timeout",
-            "on_timeout",
-            "give_up_if",
-            "retry",
-            "message",
-        ];
-        let fields = self.fields(node, "`verify`", KEYS)?;
+        let fields = self.fields(node, "`verify`", VERIFY_KEYS)?;
         let message = self
             .required(
                 &fields,

@@ -6,8 +6,8 @@ use crate::Role;
 use crate::runbook::yaml::{Entry, Node};
 use crate::runbook::{Approval, Approve, OnFailure};
 
-const KEYS: &[&str] = &["by", "count", "within", "break_glass"];
-const STEP_KEYS: &[&str] = &["by", "count", "within", "break_glass", "otherwise"];
+pub(super) const KEYS: &[&str] = &["by", "count", "within", "break_glass"];
+pub(super) const STEP_KEYS: &[&str] = &["by", "count", "within", "break_glass", "otherwise"];
 
 /// A viewer has no voice.
 const ROLES: &[(&str, Role)] =

@@ -6,8 +6,8 @@ use crate::runbook::suggest::suggest;
 use crate::runbook::yaml::{Data, Entry, Node};
 use crate::runbook::{Input, InputType, inputs};
 
-const KEYS: &[&str] = &["type", "description", "optional", "default", "values", "of"];
-const TYPES: &[&str] = &[
+pub(super) const KEYS: &[&str] = &["type", "description", "optional", "default", "values", "of"];
+pub(super) const TYPES: &[&str] = &[
     "string",
     "integer",
     "number",

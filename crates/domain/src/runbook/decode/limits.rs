@@ -4,7 +4,7 @@ use super::Decoder;
 use crate::runbook::yaml::{Data, Node};
 use crate::runbook::{Limit, LimitRule};
 
-const KEYS: &[&str] = &["name", "at_most", "per", "cooldown"];
+pub(super) const KEYS: &[&str] = &["name", "at_most", "per", "cooldown"];
 const EXAMPLE: &str = "write `- { name: \"failover of ${inputs.cluster.id}\", at_most: 1, per: 1h }` or `- { name: …, cooldown: 30m }`";
 
 impl Decoder {

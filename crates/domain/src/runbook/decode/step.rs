@@ -8,7 +8,7 @@ use crate::runbook::diagnostic::{Diagnostic, Pos};
 use crate::runbook::yaml::{Data, Entry, Node};
 use crate::runbook::{Body, GiveUp, OnFailure, OnTimeout, Retry, Step, Template, Until, Use, template};
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "id",
     "title",
     "why",

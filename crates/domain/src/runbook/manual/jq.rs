@@ -9,7 +9,6 @@ use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Ast, LiteralValue};
 
 use super::super::expr::Expr;
-use super::super::template::{Node, Piece, Template};
 
 /// What cannot be said in jq, such as a function that it has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,33 +16,24 @@ pub(super) struct Unsayable(pub(super) String);
 
 type Filter = Result<String, Unsayable>;
 
+/// How tightly a filter holds together, loosest first: what is looser than its place allows gets brackets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tie {
+    Pipe,
+    Or,
+    And,
+    Compare,
+    Add,
+    Multiply,
+    Term,
+}
+
+/// A filter under construction.
+type Tied = Result<(String, Tie), Unsayable>;
+
 /// The filter of an expression.
 pub(super) fn of_expr(expr: &Expr) -> Filter {
     filter(expr.tree())
-}
-
-/// The filter of a template, with the same value.
-pub(super) fn of_template(template: &Template) -> Filter {
-    Ok(match &template.node {
-        Node::Literal(value) => value.to_string(),
-        Node::Whole(expr) => of_expr(expr)?,
-        Node::Text(pieces) => {
-            let parts = pieces.iter().map(|piece| match piece {
-                Piece::Text(text) => Ok(text_literal(text)),
-                Piece::Expr(expr) => Ok(format!("({} | plain)", of_expr(expr)?)),
-            });
-            parts.collect::<Result<Vec<_>, _>>()?.join(" + ")
-        }
-        Node::List(items) => {
-            format!("[{}]", items.iter().map(of_template).collect::<Result<Vec<_>, _>>()?.join(", "))
-        }
-        Node::Record(fields) => {
-            let fields = fields
-                .iter()
-                .map(|(key, _, value)| Ok(format!("{}: ({})", text_literal(key), of_template(value)?)));
-            format!("{{{}}}", fields.collect::<Result<Vec<_>, _>>()?.join(", "))
-        }
-    })
 }
 
 /// A jq string. JSON's escapes are jq's, and a backslash comes out doubled, so that nothing is interpolated.
@@ -51,58 +41,47 @@ pub(super) fn text_literal(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// Where anything may stand.
 fn filter(node: &IdedExpr) -> Filter {
+    of_node(node).map(|(text, _)| text)
+}
+
+/// Where only what ties at least so tightly may stand.
+fn at_least(tie: Tie, node: &IdedExpr) -> Filter {
+    let (text, is) = of_node(node)?;
+    Ok(if is < tie { format!("({text})") } else { text })
+}
+
+fn term(node: &IdedExpr) -> Filter {
+    at_least(Tie::Term, node)
+}
+
+fn all(nodes: &[IdedExpr]) -> Result<Vec<String>, Unsayable> {
+    // A comma would take a pipe apart.
+    nodes.iter().map(|node| at_least(Tie::Or, node)).collect()
+}
+
+fn of_node(node: &IdedExpr) -> Tied {
+    let term_of = |text| (text, Tie::Term);
     Ok(match &node.expr {
-        Ast::Ident(name) => variable(name),
-        Ast::Literal(literal) => of_literal(literal)?,
+        Ast::Ident(name) => term_of(variable(name)),
+        Ast::Literal(literal) => term_of(of_literal(literal)?),
         Ast::Select(select) if select.test => {
-            format!("({} | has({}))", filter(&select.operand)?, text_literal(&select.field))
+            (format!("{} | has({})", term(&select.operand)?, text_literal(&select.field)), Tie::Pipe)
         }
-        Ast::Select(select) => format!("{}{}", operand(&select.operand)?, field(&select.field)),
-        Ast::List(list) => {
-            format!("[{}]", list.elements.iter().map(filter).collect::<Result<Vec<_>, _>>()?.join(", "))
-        }
+        Ast::Select(select) => term_of(format!("{}{}", term(&select.operand)?, field(&select.field))),
+        Ast::List(list) => term_of(format!("[{}]", all(&list.elements)?.join(", "))),
         Ast::Map(map) => {
             let entries = map.entries.iter().map(|entry| match &entry.expr {
                 EntryExpr::MapEntry(e) => Ok(format!("({}): ({})", filter(&e.key)?, filter(&e.value)?)),
                 EntryExpr::StructField(_) => Err(Unsayable("a typed record".into())),
             });
-            format!("{{{}}}", entries.collect::<Result<Vec<_>, _>>()?.join(", "))
+            term_of(format!("{{{}}}", entries.collect::<Result<Vec<_>, _>>()?.join(", ")))
         }
         Ast::Call(call) => of_call(call)?,
         Ast::Comprehension(c) => of_loop(c)?,
         Ast::Struct(_) | Ast::Unspecified => return Err(Unsayable("a typed record".into())),
     })
-}
-
-/// As the left side of `.field` or `[index]`, or under an operator: anything that is not one thing gets brackets.
-fn operand(node: &IdedExpr) -> Filter {
-    let text = filter(node)?;
-    let one_thing = matches!(&node.expr, Ast::Ident(_) | Ast::Literal(_) | Ast::List(_) | Ast::Map(_))
-        || matches!(&node.expr, Ast::Select(select) if !select.test)
-        || matches!(&node.expr, Ast::Call(call) if call.func_name == op::INDEX);
-    Ok(if one_thing || text.starts_with('(') && closes_at_end(&text) { text } else { format!("({text})") })
-}
-
-/// Is it one pair of brackets from end to end?
-fn closes_at_end(text: &str) -> bool {
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 && at + 1 < text.len() {
-                    return false;
-                }
-            }
-            _ => {}
-        }
-    }
-    true
 }
 
 /// Words that jq 1.6 takes for something else, also behind a `$` or a dot.
@@ -118,11 +97,7 @@ fn variable(name: &str) -> String {
 fn field(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain && !WORDS.contains(&name) {
-        format!(".{name}")
-    } else {
-        format!("[{}]", text_literal(name))
-    }
+    if plain && !WORDS.contains(&name) { format!(".{name}") } else { format!("[{}]", text_literal(name)) }
 }
 
 fn of_literal(literal: &LiteralValue) -> Filter {
@@ -136,35 +111,44 @@ fn of_literal(literal: &LiteralValue) -> Filter {
     })
 }
 
-fn of_call(call: &CallExpr) -> Filter {
+fn of_call(call: &CallExpr) -> Tied {
     let args = call.args.as_slice();
-    let both = |sign: &str, a: &IdedExpr, b: &IdedExpr| Ok(format!("{} {sign} {}", operand(a)?, operand(b)?));
+    // `left` and `right`: what may stand on either side without brackets.
+    let both = |sign: &str, tie, left, right, a: &IdedExpr, b: &IdedExpr| {
+        Ok((format!("{} {sign} {}", at_least(left, a)?, at_least(right, b)?), tie))
+    };
+    let compare = |sign, a, b| both(sign, Tie::Compare, Tie::Add, Tie::Add, a, b);
     match (call.func_name.as_str(), args) {
         (op::CONDITIONAL, [condition, a, b]) => {
-            Ok(format!("(if {} then {} else {} end)", filter(condition)?, filter(a)?, filter(b)?))
+            let text = format!("if {} then {} else {} end", filter(condition)?, filter(a)?, filter(b)?);
+            Ok((text, Tie::Pipe))
         }
-        (op::LOGICAL_AND, [a, b]) => both("and", a, b),
-        (op::LOGICAL_OR, [a, b]) => both("or", a, b),
-        (op::LOGICAL_NOT, [a]) => Ok(format!("({} | not)", filter(a)?)),
-        (op::EQUALS, [a, b]) => both("==", a, b),
-        (op::NOT_EQUALS, [a, b]) => both("!=", a, b),
-        (op::LESS, [a, b]) => both("<", a, b),
-        (op::LESS_EQUALS, [a, b]) => both("<=", a, b),
-        (op::GREATER, [a, b]) => both(">", a, b),
-        (op::GREATER_EQUALS, [a, b]) => both(">=", a, b),
-        (op::ADD, [a, b]) => both("+", a, b),
-        (op::SUBSTRACT, [a, b]) => both("-", a, b),
-        (op::MULTIPLY, [a, b]) => both("*", a, b),
-        (op::MODULO, [a, b]) => both("%", a, b),
-        (op::DIVIDE, [a, b]) if decimal(a) || decimal(b) => both("/", a, b),
+        (op::LOGICAL_AND, [a, b]) => both("and", Tie::And, Tie::And, Tie::And, a, b),
+        (op::LOGICAL_OR, [a, b]) => both("or", Tie::Or, Tie::Or, Tie::Or, a, b),
+        (op::LOGICAL_NOT, [a]) => Ok((format!("{} | not", filter(a)?), Tie::Pipe)),
+        (op::EQUALS, [a, b]) => compare("==", a, b),
+        (op::NOT_EQUALS, [a, b]) => compare("!=", a, b),
+        (op::LESS, [a, b]) => compare("<", a, b),
+        (op::LESS_EQUALS, [a, b]) => compare("<=", a, b),
+        (op::GREATER, [a, b]) => compare(">", a, b),
+        (op::GREATER_EQUALS, [a, b]) => compare(">=", a, b),
+        (op::ADD, [a, b]) => both("+", Tie::Add, Tie::Add, Tie::Multiply, a, b),
+        (op::SUBSTRACT, [a, b]) => both("-", Tie::Add, Tie::Add, Tie::Multiply, a, b),
+        (op::MULTIPLY, [a, b]) => both("*", Tie::Multiply, Tie::Multiply, Tie::Term, a, b),
+        (op::MODULO, [a, b]) => both("%", Tie::Multiply, Tie::Multiply, Tie::Term, a, b),
+        (op::DIVIDE, [a, b]) if decimal(a) || decimal(b) => {
+            both("/", Tie::Multiply, Tie::Multiply, Tie::Term, a, b)
+        }
         (op::DIVIDE, _) => Err(Unsayable("a division that may be one of whole numbers".into())),
-        (op::NEGATE, [a]) => Ok(format!("(-{})", operand(a)?)),
-        (op::INDEX, [of, at]) => Ok(format!("{}[{}]", operand(of)?, filter(at)?)),
-        (op::IN, [item, list]) => Ok(format!("({} | within({}))", filter(item)?, filter(list)?)),
+        (op::NEGATE, [a]) => Ok((format!("(-{})", term(a)?), Tie::Term)),
+        (op::INDEX, [of, at]) => Ok((format!("{}[{}]", term(of)?, filter(at)?), Tie::Term)),
+        (op::IN, [item, list]) => {
+            Ok((format!("{} | within({})", at_least(Tie::Or, item)?, filter(list)?), Tie::Pipe))
+        }
         ("size", _) => {
             let of = call.target.as_deref().or(args.first());
             let of = of.ok_or_else(|| Unsayable("size of nothing".into()))?;
-            Ok(format!("({} | size)", filter(of)?))
+            Ok((format!("{} | size", filter(of)?), Tie::Pipe))
         }
         (name, args) => of_function(name, call.target.as_deref(), args),
     }
@@ -179,54 +163,57 @@ fn decimal(node: &IdedExpr) -> bool {
     }
 }
 
-fn of_function(name: &str, target: Option<&IdedExpr>, args: &[IdedExpr]) -> Filter {
-    let args = args.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+fn of_function(name: &str, target: Option<&IdedExpr>, args: &[IdedExpr]) -> Tied {
     let unsayable = || Unsayable(format!("the function `{name}`"));
-    if let Some(target) = target.filter(|t| !matches!(&t.expr, Ast::Ident(n) if n == "math")) {
-        let of = filter(target)?;
-        return match (name, args.as_slice()) {
-            ("contains", [part]) => Ok(format!("({of} | contains({part}))")),
-            ("startsWith", [part]) => Ok(format!("({of} | startswith({part}))")),
-            ("endsWith", [part]) => Ok(format!("({of} | endswith({part}))")),
-            ("indexOf", [part]) => Ok(format!("({of} | index({part}) // -1)")),
-            ("lastIndexOf", [part]) => Ok(format!("({of} | rindex({part}) // -1)")),
-            ("join", []) => Ok(format!("({of} | join(\"\"))")),
-            ("join", [by]) => Ok(format!("({of} | join({by}))")),
-            ("split", [by]) => Ok(format!("({of} | split({by}))")),
-            ("lowerAscii", []) => Ok(format!("({of} | ascii_downcase)")),
-            ("upperAscii", []) => Ok(format!("({of} | ascii_upcase)")),
-            ("replace", [from, to]) => Ok(format!("({of} | split({from}) | join({to}))")),
-            ("substring", [from]) => Ok(format!("({of} | .[{from}:])")),
-            ("substring" | "slice", [from, to]) => Ok(format!("({of} | .[{from}:{to}])")),
-            ("reverse", []) => Ok(format!("({of} | reverse)")),
-            ("sort", []) => Ok(format!("({of} | sort)")),
-            ("distinct", []) => Ok(format!("({of} | distinct)")),
-            ("flatten", []) => Ok(format!("({of} | flatten(1))")),
-            _ => Err(unsayable()),
+    // `math.least` and `math.greatest` are macros: of several values, or of one list.
+    if let ("math.@min" | "math.@max", several) = (name, args) {
+        let of = match several {
+            [list] => filter(list)?,
+            several => format!("[{}]", all(several)?.join(", ")),
         };
+        return Ok((format!("{of} | {}", &name["math.@".len()..]), Tie::Pipe));
     }
-    match (name, args.as_slice()) {
-        ("string", [of]) => Ok(format!("({of} | plain)")),
-        ("int", [of]) => Ok(format!("({of} | tonumber | trunc)")),
-        ("double", [of]) => Ok(format!("({of} | tonumber)")),
-        ("dyn", [of]) => Ok((*of).to_owned()),
-        ("ceil", [of]) => Ok(format!("({of} | ceil)")),
-        ("floor", [of]) => Ok(format!("({of} | floor)")),
-        ("round", [of]) => Ok(format!("({of} | round)")),
-        ("abs", [of]) => Ok(format!("({of} | fabs)")),
-        ("least", [all @ ..]) if all.len() > 1 => Ok(format!("([{}] | min)", all.join(", "))),
-        ("greatest", [all @ ..]) if all.len() > 1 => Ok(format!("([{}] | max)", all.join(", "))),
-        _ => Err(unsayable()),
-    }
+    let (of, args) = match (target, args) {
+        (Some(target), args) if !matches!(&target.expr, Ast::Ident(n) if n == "math") => {
+            (filter(target)?, args)
+        }
+        (_, [first, rest @ ..]) => (filter(first)?, rest),
+        _ => return Err(unsayable()),
+    };
+    let args = all(args)?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let then = match (name, args.as_slice()) {
+        ("contains", [part]) => format!("contains({part})"),
+        ("startsWith", [part]) => format!("startswith({part})"),
+        ("endsWith", [part]) => format!("endswith({part})"),
+        ("indexOf", [part]) => format!("index({part}) // -1"),
+        ("lastIndexOf", [part]) => format!("rindex({part}) // -1"),
+        ("join", []) => "join(\"\")".into(),
+        ("join", [by]) => format!("join({by})"),
+        ("split", [by]) => format!("split({by})"),
+        ("lowerAscii", []) => "ascii_downcase".into(),
+        ("upperAscii", []) => "ascii_upcase".into(),
+        ("replace", [from, to]) => format!("split({from}) | join({to})"),
+        ("substring", [from]) => format!(".[{from}:]"),
+        ("substring" | "slice", [from, to]) => format!(".[{from}:{to}]"),
+        ("reverse" | "sort" | "distinct" | "ceil" | "floor" | "round", []) => name.into(),
+        ("flatten", []) => "flatten(1)".into(),
+        ("string", []) => "plain".into(),
+        ("int", []) => "tonumber | trunc".into(),
+        ("double", []) => "tonumber".into(),
+        ("dyn", []) => ".".into(),
+        ("abs", []) => "fabs".into(),
+        _ => return Err(unsayable()),
+    };
+    Ok((format!("{of} | {then}"), Tie::Pipe))
 }
 
 /// CEL turns `filter`, `map`, `all` and `exists` into loops that build up a result; here they are told apart again.
-fn of_loop(c: &ComprehensionExpr) -> Filter {
+fn of_loop(c: &ComprehensionExpr) -> Tied {
     if c.iter_var2.is_some() {
         return Err(Unsayable("a loop with two variables".into()));
     }
-    let each = format!("{}[] as {}", operand(&c.iter_range)?, variable(&c.iter_var));
+    let each = format!("{}[] as {}", term(&c.iter_range)?, variable(&c.iter_var));
     let is_result = |node: &IdedExpr| matches!(&node.expr, Ast::Ident(name) if *name == c.accu_var);
     let added = |node: &IdedExpr| -> Option<Filter> {
         let Ast::Call(call) = &node.expr else { return None };
@@ -234,54 +221,130 @@ fn of_loop(c: &ComprehensionExpr) -> Filter {
         let [item] = list.elements.as_slice() else { return None };
         (call.func_name == op::ADD && is_result(result)).then(|| filter(item))
     };
-    if let Some(item) = added(&c.loop_step) {
-        return Ok(format!("[{each} | {}]", item?));
-    }
-    let Ast::Call(step) = &c.loop_step.expr else { return Err(Unsayable("a loop".into())) };
-    match (step.func_name.as_str(), step.args.as_slice()) {
-        (op::LOGICAL_OR, [result, condition]) if is_result(result) => {
-            Ok(format!("any({each} | {}; .)", filter(condition)?))
+    let text = if let Some(item) = added(&c.loop_step) {
+        format!("[{each} | {}]", item?)
+    } else {
+        let Ast::Call(step) = &c.loop_step.expr else { return Err(Unsayable("a loop".into())) };
+        match (step.func_name.as_str(), step.args.as_slice()) {
+            (op::LOGICAL_OR, [result, condition]) if is_result(result) => {
+                format!("any({each} | {}; .)", filter(condition)?)
+            }
+            (op::LOGICAL_AND, [result, condition]) if is_result(result) => {
+                format!("all({each} | {}; .)", filter(condition)?)
+            }
+            (op::CONDITIONAL, [condition, then, otherwise]) if is_result(otherwise) => match added(then) {
+                Some(item) => format!("[{each} | select({}) | {}]", filter(condition)?, item?),
+                // `exists_one` counts.
+                None => format!("([{each} | select({})] | length == 1)", filter(condition)?),
+            },
+            _ => return Err(Unsayable("a loop".into())),
         }
-        (op::LOGICAL_AND, [result, condition]) if is_result(result) => {
-            Ok(format!("all({each} | {}; .)", filter(condition)?))
-        }
-        (op::CONDITIONAL, [condition, then, otherwise]) if is_result(otherwise) => match added(then) {
-            Some(item) => Ok(format!("[{each} | select({}) | {}]", filter(condition)?, item?)),
-            // `exists_one` counts.
-            None => Ok(format!("([{each} | select({})] | length == 1)", filter(condition)?)),
-        },
-        _ => Err(Unsayable("a loop".into())),
-    }
+    };
+    Ok((text, Tie::Term))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::runbook::{Scope, Slot};
 
     fn jq(cel: &str) -> String {
         of_expr(&Expr::parse(cel).unwrap()).unwrap()
     }
 
-    /// That they mean the same as in CEL is shown with jq itself, in the tests of the binary.
+    /// What jq says of them is what CEL says.
+    #[test]
+    fn filters_mean_what_their_expressions_mean() {
+        let steps = json!({
+            "group": { "ids": ["a", "b"], "hosts": [{ "id": "a", "n": 3 }, { "id": "c", "n": 1 }], "end": null, "desired": 6 },
+            "text": "one, two",
+        });
+        let inputs = json!({ "which": "sick", "share": 50.0, "n": 5, "cluster": null });
+        let scope = Scope {
+            inputs: Arc::new(inputs.clone()),
+            steps: steps
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(id, v)| (id.clone(), Slot::known(v.clone())))
+                .collect(),
+            ..Scope::default()
+        };
+        for cel in [
+            "size(steps.group.ids) * 2 - (inputs.n - 1) > 0 && inputs.which == \"sick\" || false",
+            "steps.group.hosts.filter(h, !(h.id in steps.group.ids)).map(h, h.id)",
+            "steps.group.hosts.all(h, h.n > 0) && steps.group.hosts.exists(h, h.n == 3)",
+            "steps.group.hosts.exists_one(h, h.n > 2)",
+            "\"ids\" in steps.group && !(\"nope\" in steps.group)",
+            "has(steps.group.end) && !has(steps.group.nope)",
+            "steps.group.end == null ? steps.group.hosts[1].id + \"!\" : \"\"",
+            "steps.text.split(\", \").reverse().join(\"-\").upperAscii()",
+            "steps.text.replace(\"o\", \"\\\\(0)\").contains(\"\\\\(\")",
+            "[inputs.n, size(steps.text), 7 % 4]",
+            "math.ceil(double(inputs.n) / 2.0)",
+            "math.greatest(inputs.n, steps.group.desired)",
+            "math.least([3, inputs.n, 4]) + math.greatest(1, 2, 3)",
+            "string(inputs.n) + string(true)",
+            "{\"a\": inputs.n, \"b\": [1, 2]}",
+            "[1, 1, 2].distinct()",
+            "inputs.cluster != null",
+        ] {
+            let expr = Expr::parse(cel).unwrap();
+            let program = format!(
+                "{} .inputs as $inputs | .steps as $steps | {}",
+                super::super::EXPRESSIONS,
+                of_expr(&expr).unwrap()
+            );
+            let mut jq = Command::new("jq")
+                .args(["-c", &program])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("jq, which `cargo xtask test` installs");
+            let input = json!({ "inputs": inputs, "steps": steps });
+            jq.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+            let output = jq.wait_with_output().unwrap();
+            let said: Value =
+                serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{cel}: {e}: {program}"));
+            let meant = expr.eval(&scope).unwrap();
+            let same = meant == said || meant.as_f64().is_some_and(|m| Some(m) == said.as_f64());
+            assert!(same, "{cel}: {meant}, and jq says {said}");
+        }
+    }
+
     #[test]
     fn expressions_read_as_filters() {
         for (cel, expected) in [
             ("size(steps.group.in_service) > 0", "($steps.group.in_service | size) > 0"),
-            ("!(\"Launch\" in steps.group.suspended)", "((\"Launch\" | within($steps.group.suspended)) | not)"),
+            ("!(\"Launch\" in steps.group.suspended)", "\"Launch\" | within($steps.group.suspended) | not"),
             (
                 "out.in_service.filter(h, !(h.id in steps.group.ids))",
-                "[$out.in_service[] as $h | select(($h.id | within($steps.group.ids)) | not) | $h]",
+                "[$out.in_service[] as $h | select($h.id | within($steps.group.ids) | not) | $h]",
             ),
             ("steps.old.map(h, h.id)", "[$steps.old[] as $h | $h.id]"),
-            ("steps.before.members.exists(m, !m.writer)", "any($steps.before.members[] as $m | ($m.writer | not); .)"),
+            (
+                "steps.before.members.exists(m, !m.writer)",
+                "any($steps.before.members[] as $m | $m.writer | not; .)",
+            ),
             ("out.all(h, h.ok && has(h.end))", "all($out[] as $h | $h.ok and ($h | has(\"end\")); .)"),
             (
                 "inputs.which == \"sick\" ? steps.a[0].id : steps.b.map(x, x.id)[1]",
-                "(if $inputs.which == \"sick\" then $steps.a[0].id else ([$steps.b[] as $x | $x.id])[1] end)",
+                "if $inputs.which == \"sick\" then $steps.a[0].id else [$steps.b[] as $x | $x.id][1] end",
             ),
+            (
+                "(inputs.a || inputs.b) && !inputs.c && size(steps.x) - (inputs.n - 1) > 2 * inputs.n",
+                "($inputs.a or $inputs.b) and ($inputs.c | not) and ($steps.x | size) - ($inputs.n - 1) > 2 * $inputs.n",
+            ),
+            ("[size(steps.x), inputs.a == 1]", "[($steps.x | size), $inputs.a == 1]"),
             ("steps.x.end + 1", "$steps.x[\"end\"] + 1"),
             ("(inputs.a + 1) * 2", "($inputs.a + 1) * 2"),
-            ("math.ceil(double(inputs.a) / 2.0)", "(($inputs.a | tonumber) / 2 | ceil)"),
+            ("math.ceil(double(inputs.a) / 2.0)", "($inputs.a | tonumber) / 2 | ceil"),
         ] {
             assert_eq!(jq(cel), expected, "{cel}");
         }

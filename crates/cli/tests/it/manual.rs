@@ -1,0 +1,364 @@
+//! The manual of each runbook, pasted into a bash against the simulator, does what the runbook does: with awscli, jq and a
+//! MySQL client, as a person has them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::action::{Ctx, Registry};
+use serde_json::{Map, Value, json};
+use sim::{FaultKind, Hook, Options, Sim, World};
+use tempfile::TempDir;
+
+use crate::faults::{Stage, changes, fast, stages};
+use crate::kills::small_world;
+use crate::served::{Served, ended, inventory};
+
+/// Fast enough for a test, slow enough for programs that take a second to start.
+const SPEED: f64 = 30.0;
+
+/// A terminal with the programs of a person, whose clock runs with the simulator's.
+struct Terminal {
+    folder: TempDir,
+    registry: Registry,
+}
+
+impl Terminal {
+    async fn at(sim: &Sim) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let places = inventory(&sim.world_info(), folder.path());
+        let config = json!({ "inventory": places });
+        std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();
+        let awscli = std::env::var("FIREBREAK_AWSCLI")
+            .expect("FIREBREAK_AWSCLI does not say where awscli is; run the tests with `cargo xtask test`");
+        let bin = folder.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        for (name, text) in [
+            // Its first major version forgets AWS_ENDPOINT_URL for RDS in us-east-1.
+            (
+                "aws",
+                format!(
+                    "PYTHONPATH='{awscli}' exec python3 -m awscli --endpoint-url {} \"$@\"",
+                    sim.endpoint()
+                ),
+            ),
+            ("sleep", format!("PATH=${{PATH#*:}} exec sleep \"$(awk \"BEGIN {{ print $1 / {SPEED} }}\")\"")),
+            (
+                "date",
+                format!(
+                    "PATH=${{PATH#*:}}\ncase $1 in +%s) awk \"BEGIN {{ printf \\\"%.0f\\\", $(date +%s.%N) * {SPEED} }}\" ;; *) date \"$@\" ;; esac"
+                ),
+            ),
+        ] {
+            executable(&bin.join(name), &format!("#!/bin/bash\n{text}\n"));
+        }
+        let settings =
+            actions::Settings { aws_endpoint: Some(sim.endpoint().into()), ..actions::Settings::default() };
+        let places = Arc::new(serde_json::from_value(places).unwrap());
+        let registry = actions::registry(places, settings).await.unwrap();
+        Self { folder, registry }
+    }
+
+    /// Other runbooks than the embedded ones.
+    fn with_runbooks(&self, runbooks: &[(&str, &str)]) {
+        let folder = self.folder.path().join("runbooks");
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in runbooks {
+            std::fs::write(folder.join(name).with_extension("yaml"), text).unwrap();
+        }
+        let file = self.folder.path().join("firebreak.yaml");
+        let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        config["runbooks"] = json!(folder);
+        std::fs::write(file, config.to_string()).unwrap();
+    }
+
+    /// The blocks of the manual, in order.
+    fn blocks(&self, runbook: &str, inputs: &Value) -> String {
+        let given = inputs.as_object().unwrap().iter().map(|(name, value)| {
+            format!("--input={name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        });
+        let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
+            .args(["runbook", "manual", runbook, "--config"])
+            .arg(self.folder.path().join("firebreak.yaml"))
+            .args(given)
+            .output()
+            .unwrap();
+        let page = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let blocks = page.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+        blocks.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What a bash says that these lines are pasted into.
+    async fn paste(&self, lines: &str) -> String {
+        let script = self.folder.path().join("pasted.sh");
+        std::fs::write(&script, lines).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut bash = Command::new("bash");
+        bash.arg(&script)
+            .current_dir(self.folder.path())
+            .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
+            .env("HOME", self.folder.path())
+            .env("AWS_ACCESS_KEY_ID", "person")
+            .env("AWS_SECRET_ACCESS_KEY", "none")
+            .env_remove("PYTHONPATH");
+        let output = tokio::task::spawn_blocking(move || bash.output().unwrap()).await.unwrap();
+        let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        format!("{said}{told}")
+    }
+
+    /// What an action sees.
+    async fn see(&self, action: &str, input: &Value) -> Value {
+        let ctx = Ctx::looking(Arc::new(engine::clock::SystemClock), Duration::from_secs(20));
+        let action = self.registry.get(action).unwrap();
+        action.observe(&ctx, input).await.unwrap_or_else(|e| panic!("{input}: {e}"))
+    }
+
+    /// What there is in the end, as far as two worlds can be compared.
+    async fn world(&self, sim: &Sim, old: &BTreeSet<String>) -> Value {
+        let info = sim.world_info();
+        let mut seen = Map::new();
+        for fleet in &info.fleets {
+            let group = self
+                .see("autoscaling.describe_group", &json!({ "region": fleet.region, "group": fleet.asg }))
+                .await;
+            let hosts = group["in_service"].as_array().unwrap();
+            let kept = hosts.iter().filter(|host| old.contains(host["id"].as_str().unwrap())).count();
+            let protected = hosts.iter().filter(|host| host["protected"] == json!(true)).count();
+            let sizes = ["desired", "min", "max", "suspended", "pending", "leaving"]
+                .map(|field| group[field].clone());
+            seen.insert(fleet.asg.clone(), json!([sizes, hosts.len(), kept, protected]));
+        }
+        for cluster in &info.clusters {
+            let input = json!({ "region": info.region, "cluster": cluster.id });
+            let seen_now = self.see("rds.describe_cluster", &input).await;
+            seen.insert(
+                cluster.id.clone(),
+                json!([seen_now["writer"], seen_now["status"], seen_now["members"]]),
+            );
+        }
+        Value::Object(seen)
+    }
+
+    /// The ids of the hosts that there are.
+    async fn hosts(&self, sim: &Sim) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        for fleet in sim.world_info().fleets {
+            let group = self
+                .see("autoscaling.describe_group", &json!({ "region": fleet.region, "group": fleet.asg }))
+                .await;
+            ids.extend(group["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
+        }
+        ids
+    }
+}
+
+fn executable(file: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn slow() -> Options {
+    Options { speed: SPEED, ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_each_manual_leave_the_world_as_the_runbook_does() {
+    for stage in stages() {
+        let by_firebreak = by_firebreak(&stage).await;
+        let sim = Sim::start(stage.world.clone(), slow()).await.unwrap();
+        let terminal = Terminal::at(&sim).await;
+        let old = terminal.hosts(&sim).await;
+        let said = terminal.paste(&terminal.blocks(&stage.runbook, &stage.inputs)).await;
+        assert!(!said.contains("STOP"), "{}:\n{said}", stage.runbook);
+        assert_eq!(terminal.world(&sim, &old).await, by_firebreak, "{}:\n{said}", stage.runbook);
+        for cluster in sim.world_info().clusters {
+            assert!(sim.error_share(&cluster.id) < 0.001, "{} still fails:\n{said}", cluster.id);
+        }
+    }
+}
+
+/// The world after a run.
+async fn by_firebreak(stage: &Stage) -> Value {
+    let sim = Sim::start(stage.world.clone(), fast()).await.unwrap();
+    let terminal = Terminal::at(&sim).await;
+    let old = terminal.hosts(&sim).await;
+    let served = Served::on(&sim).await;
+    let run = served.begin(&served.person().await, &stage.runbook, &stage.inputs).await;
+    let row = ended(&served.db, run).await;
+    assert_eq!(row.state, "succeeded", "{}: {:?}", stage.runbook, row.message);
+    terminal.world(&sim, &old).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guard_that_says_no_holds_every_later_command_back() {
+    let world = World { faults: Vec::new(), ..small_world() };
+    let sim = Sim::start(world, slow()).await.unwrap();
+    let terminal = Terminal::at(&sim).await;
+    let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b" });
+    let said = terminal.paste(&terminal.blocks("replace-proxysql", &inputs)).await;
+    assert!(said.contains("STOP: hosts_fail: Every login through every host works"), "{said}");
+    assert!(said.contains("not done, because of: hosts_fail"), "{said}");
+    assert!(changes(&sim).is_empty(), "{said}");
+}
+
+const PARENT: &str = r#"
+runbook: parent
+title: All forms that hold others
+when: In a test.
+risk: low
+inputs:
+  names: { type: list, of: string, description: Some names }
+steps:
+  - id: said
+    each: inputs.names
+    steps:
+      - id: loud
+        value: "${item}!"
+  - id: all_said
+    assert: steps.said.map(s, s.key + s.loud).join(" ") == "it's it's! $b $b!"
+    message: "It was said: ${steps.said}."
+  - id: both
+    together:
+      left: [{ id: one, value: "${size(steps.said)}" }]
+      right: [{ id: one, value: "${size(steps.said) + 1}" }]
+  - id: two_and_three
+    assert: steps.both.left.one == 2 && steps.both.right.one == 3
+    message: "They are ${steps.both}."
+  - id: pick
+    value: '${steps.both.left.one == 2 ? "shard-b" : "shard-a"}'
+  - id: no
+    if: steps.both.left.one == 3
+    value: never
+  - id: pause
+    wait: 5s
+  - id: inner
+    run: child
+    with: { cluster: "${steps.pick}", word: "${steps.said[0].loud}" }
+  - id: answered
+    assert: steps.inner.answer == "shard-b of us-east-1 says it's! (quietly)" && steps.no == null
+    message: "It says ${steps.inner} and ${steps.no}."
+"#;
+
+const CHILD: &str = r#"
+runbook: child
+title: A part
+when: In a test.
+risk: low
+inputs:
+  cluster: { type: cluster, description: Which }
+  word: { type: string, description: A word }
+  how: { type: string, default: quietly, description: How }
+steps:
+  - id: pick
+    value: "(${inputs.how})"
+  - id: answer
+    value: "${inputs.cluster.id} of ${inputs.cluster.region} says ${inputs.word} ${steps.pick}"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_form_of_a_step_means_by_hand_what_it_means_in_a_run() {
+    let sim = Sim::start(small_world(), slow()).await.unwrap();
+    let terminal = Terminal::at(&sim).await;
+    terminal.with_runbooks(&[("parent", PARENT), ("child", CHILD)]);
+    let said = terminal.paste(&terminal.blocks("parent", &json!({ "names": "it's, $b" }))).await;
+    assert!(
+        !said.contains("STOP") && said.contains("answered: ok") && said.contains("all_said: ok"),
+        "{said}"
+    );
+}
+
+/// Something to look at with each action.
+fn input_of(action: &str, hosts: &[Value], target_group: &str) -> Option<Value> {
+    let group = json!({ "region": "us-east-1", "group": "proxysql-us" });
+    let cluster = json!({ "region": "us-east-1", "cluster": "shard-e" });
+    Some(match action {
+        "autoscaling.describe_activities"
+        | "autoscaling.describe_group"
+        | "autoscaling.describe_hooks"
+        | "autoscaling.describe_refreshes" => group,
+        "autoscaling.describe_instance" => {
+            json!({ "region": "us-east-1", "group": "proxysql-us", "instance": hosts[0]["id"] })
+        }
+        "ec2.describe_instances" => {
+            json!({ "region": "us-east-1", "instances": [hosts[0]["id"], hosts[1]["id"]] })
+        }
+        "elbv2.target_health" => json!({ "region": "us-east-1", "target_group": target_group }),
+        "mysql.login_matrix" => json!({ "fleet": "proxysql-us", "hosts": hosts, "tries": 2 }),
+        "proxysql.status" => json!({ "fleet": "proxysql-us", "host": hosts[0] }),
+        "rds.describe_cluster" | "rds.failover_events" => cluster,
+        _ => return None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_looked_at_by_hand_is_what_the_actions_see() {
+    let mut world = World { faults: Vec::new(), ..small_world() };
+    world.fleets[0].hooks = vec![Hook {
+        name: "warm".into(),
+        transition: "autoscaling:EC2_INSTANCE_LAUNCHING".into(),
+        heartbeat_s: 60,
+        default_result: "CONTINUE".into(),
+    }];
+    let sim = Sim::start(world, Options { speed: 0.0, ..Options::default() }).await.unwrap();
+    sim.strike(FaultKind::InstanceRefresh { fleet: "proxysql-us".into(), duration_s: 3600 });
+    let terminal = Terminal::at(&sim).await;
+    let ids: Vec<String> = terminal.hosts(&sim).await.into_iter().collect();
+    let lines = format!(
+        "set -e
+aws rds failover-db-cluster --region us-east-1 --db-cluster-identifier shard-e --target-db-instance-identifier shard-e-2
+aws autoscaling suspend-processes --region us-east-1 --auto-scaling-group-name proxysql-us --scaling-processes AZRebalance
+aws autoscaling set-instance-protection --region us-east-1 --auto-scaling-group-name proxysql-us --instance-ids {} --protected-from-scale-in
+aws autoscaling set-desired-capacity --region us-east-1 --auto-scaling-group-name proxysql-us --desired-capacity 3",
+        ids[0]
+    );
+    let said = terminal.paste(&lines).await;
+    assert!(!said.contains("error"), "{said}");
+    sim.step(Duration::from_secs(60)).await.unwrap();
+
+    let group = json!({ "region": "us-east-1", "group": "proxysql-us" });
+    let hosts =
+        terminal.see("autoscaling.describe_group", &group).await["in_service"].as_array().unwrap().clone();
+    let target_group = sim.world_info().fleets[0].target_group_arn.clone().unwrap();
+    let manual = terminal.blocks("replace-proxysql", &json!({ "fleet": "proxysql-us" }));
+    let (prepare, _) = manual.split_once("\nlook group").unwrap();
+    for action in terminal.registry.iter() {
+        let spec = action.spec();
+        let Some(body) = spec.by_hand else { continue };
+        let input = input_of(spec.name, &hosts, &target_group)
+            .unwrap_or_else(|| panic!("{} is not compared: add an input above", spec.name));
+        let words = input.as_object().unwrap().iter().map(|(name, value)| {
+            format!(" {name}='{}'", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        });
+        let lines = format!(
+            "{prepare}\nlooking() {{\n  local \"$@\"\n{body}\n}}\nlooking{}",
+            words.collect::<String>()
+        );
+        let said = terminal.paste(&lines).await;
+        let by_hand: Value =
+            serde_json::from_str(said.trim()).unwrap_or_else(|e| panic!("{}: {e}: {said}", spec.name));
+        let seen = terminal.see(spec.name, &input).await;
+        assert_eq!(told(&by_hand), told(&seen), "{}", spec.name);
+    }
+}
+
+/// What runbooks may ask of it: without what only a program measures, and with moments in one form.
+fn told(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| !["ms", "error"].contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), told(value)))
+            .collect(),
+        Value::Array(items) => items.iter().map(told).collect(),
+        Value::String(text) => match text.parse::<domain::Timestamp>() {
+            Ok(moment) => json!(moment.timestamp()),
+            Err(_) => value.clone(),
+        },
+        Value::Number(number) => json!(number.as_f64()),
+        other => other.clone(),
+    }
+}
