@@ -219,7 +219,7 @@ steps:
       - id: loud
         value: "${item}!"
   - id: all_said
-    assert: steps.said.map(s, s.key + s.loud).join(" ") == "it's it's! $b $b!"
+    assert: steps.said.map(s, s.key + " " + s.loud).join(" ") == "it's it's! $b $b!"
     message: "It was said: ${steps.said}."
   - id: both
     together:

@@ -163,11 +163,14 @@ impl Page<'_> {
             Body::Each(each) => self.each(step, each),
             Body::Together(branches) => Ok(self.together(step, branches)),
             Body::Run(child) => Ok(self.child_code(step, child)),
-            Body::Wait(pause) => Ok(vec![
-                format!("sleep {}", pause.as_secs()),
-                format!("keep {} {}", step.id, pause.as_secs()),
-            ]),
-            Body::Approve(_) => Ok(vec![format!("keep {} null  # once they have agreed", step.id)]),
+            Body::Wait(pause) => {
+                let kept = self.named(&step.id).then(|| format!("keep {} {}", step.id, pause.as_secs()));
+                Ok(std::iter::once(format!("sleep {}", pause.as_secs())).chain(kept).collect())
+            }
+            Body::Approve(_) => {
+                self.unseen.insert(step.id.clone());
+                Ok(Vec::new())
+            }
         };
         code.unwrap_or_else(|e| by_hand(&step.id, &e))
     }
