@@ -81,12 +81,9 @@ struct Host {
     launched_at: Option<Timestamp>,
 }
 
-impl Observe for DescribeGroup {
-    const NAME: &'static str = "autoscaling.describe_group";
-    const SUMMARY: &'static str = "Hosts, sizes and suspended processes of an Auto Scaling group";
-    const PERMISSIONS: &'static [&'static str] =
-        &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeInstances"];
-    const BY_HAND: Option<&'static str> = Some(
+/// How a person looks at a group and its hosts.
+macro_rules! look_by_hand {
+    () => {
         r#"
   local found ids machines
   found=$(aws autoscaling describe-auto-scaling-groups --region "$region" --auto-scaling-group-names "$group" \
@@ -110,8 +107,17 @@ impl Observe for DescribeGroup {
       suspended: ([.SuspendedProcesses[]?.ProcessName] | sort), target_groups: (.TargetGroupARNs // []),
       zones: .AvailabilityZones, status: (.Status // ""), health_check: .HealthCheckType
     }' <<<"$found"
-"#,
-    );
+"#
+    };
+}
+pub(super) use look_by_hand;
+
+impl Observe for DescribeGroup {
+    const NAME: &'static str = "autoscaling.describe_group";
+    const SUMMARY: &'static str = "Hosts, sizes and suspended processes of an Auto Scaling group";
+    const PERMISSIONS: &'static [&'static str] =
+        &["autoscaling:DescribeAutoScalingGroups", "ec2:DescribeInstances"];
+    const BY_HAND: Option<&'static str> = Some(look_by_hand!());
     type Input = GroupInput;
     type Output = Group;
 

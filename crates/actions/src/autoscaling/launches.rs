@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::SERVICE;
-use super::group::{DescribeGroup, Group, GroupInput, look};
+use super::group::{DescribeGroup, Group, GroupInput, look, look_by_hand};
 use crate::aws::Aws;
 use crate::calls::Calls;
 use crate::shell::Command;
@@ -40,6 +40,16 @@ impl Observe for DescribeLaunches {
         "autoscaling:DescribeScalingActivities",
         "ec2:DescribeInstances",
     ];
+    const BY_HAND: Option<&'static str> = Some(concat!(
+        r#"
+  local failure
+  failure=$(aws autoscaling describe-scaling-activities --region "$region" --auto-scaling-group-name "$group" --max-items 20 --output json |
+    jq -c '[.Activities[] | select(.StatusCode == "Failed") | .StatusMessage // .Description][0]') || return
+  {"#,
+        look_by_hand!(),
+        r#"  } | jq -c --argjson failure "$failure" '. + { launch_failure: $failure }'
+"#,
+    ));
     type Input = GroupInput;
     type Output = Launches;
 

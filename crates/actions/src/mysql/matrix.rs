@@ -151,7 +151,8 @@ impl Observe for LoginMatrix {
     done |
     jq -Rsc '
       [split("\n")[] | select(. != "") | split("\t") | { host: .[0], cluster: .[1], ok: (.[3] == "0"), tries: (.[2] | tonumber),
-        failed: (.[3] | tonumber), error: (if .[4] == "" then null else { message: .[4] } end),
+        failed: (.[3] | tonumber), error: (.[4] | if . == "" then null else { message: ., kind: (if test("ProxySQL Error: Access denied") then "access_denied_by_proxy"
+          elif test("ERROR 1045") then "access_denied" elif test("ERROR 1040") then "too_many_connections" else "other" end) } end),
         server_id: .[5], read_only: (if .[6] == null then null else .[6] == "1" end) }] |
       def once: reduce .[] as $it ([]; if any(.[]; . == $it) then . else . + [$it] end);
       def clusters: [.[] | select(.ok | not).cluster] | once;

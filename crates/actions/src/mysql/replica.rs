@@ -56,6 +56,21 @@ impl Observe for ReplicaStatus {
     const SUMMARY: &'static str =
         "Log in to one instance of a cluster, and ask how far it is behind the writer";
     const PERMISSIONS: &'static [&'static str] = &[];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  local port user answer
+  read -r port user < <(jq -r --arg id "$cluster" '.clusters[] | select(.id == $id) | "\(.port) \(.user)"' <<<"$inventory")
+  if ! answer=$(mysql --host "$endpoint" --port "$port" --user "$user" --password --batch --skip-column-names --execute \
+    'SELECT @@aurora_server_id, @@innodb_read_only; SELECT server_id, replica_lag_in_milliseconds FROM information_schema.replica_host_status' 2>&1); then
+    jq -nc --arg error "$answer" '{ reachable: false, error: { message: $error }, server_id: null, read_only: null, lag_ms: null }'
+    return
+  fi
+  jq -Rsc --arg instance "$instance" '[split("\n")[] | select(. != "") | split("\t")] | {
+      reachable: true, error: null, server_id: .[0][0], read_only: (.[0][1] == "1"),
+      lag_ms: ([.[1:][] | select(.[0] == $instance)[1] | tonumber?][0])
+    }' <<<"$answer"
+"#,
+    );
     type Input = ReplicaInput;
     type Output = Replica;
 

@@ -112,6 +112,7 @@ impl Observe for DescribeCluster {
   instances=$(aws rds describe-db-instances --region "$region" --filters "Name=db-cluster-id,Values=$id" --output json) || return
   jq -c --argjson instances "$instances" '
     def size: split(".")[-1] | { medium: 0.25, large: 0.5, xlarge: 1 }[.] // (capture("^(?<n>[0-9]+)xlarge$").n | tonumber)? // 0;
+    def memory: size * ({ r4: 30.5, r5: 32, r6g: 32, r6i: 32, r7g: 32, r7i: 32, r8g: 32, x2g: 64, t3: 16, t4g: 16 }[split(".")[1] // ""] // 0);
     def pending: [(.PendingModifiedValues // {}) | (select(.DBInstanceClass) | "class"), (select(.DBInstanceIdentifier) | "identifier"),
         (select(.EngineVersion) | "engine version"), (select(.Port) | "port"), (select(.MasterUserPassword) | "password"),
         (select(.CACertificateIdentifier) | "certificate")] +
@@ -120,6 +121,8 @@ impl Observe for DescribeCluster {
       ([$instances.DBInstances[] | select(.DBInstanceIdentifier == $id)][0] // {}) as $detail | {
         id: $id, writer: .IsClusterWriter, tier: (.PromotionTier // 1), status: ($detail.DBInstanceStatus // ""),
         class: ($detail.DBInstanceClass // ""), size: ($detail.DBInstanceClass // "" | size),
+        memory_gib: ($detail.DBInstanceClass // "" | memory), endpoint: ($detail.Endpoint.Address // ""),
+        pending_class: $detail.PendingModifiedValues.DBInstanceClass,
         az: ($detail.AvailabilityZone // ""), pending: ($detail | pending)
       }] | sort_by([(.writer | not), .tier, .id])) as $members | {
       id: .DBClusterIdentifier, status: .Status, endpoint: .Endpoint, reader_endpoint: (.ReaderEndpoint // ""), port: .Port,

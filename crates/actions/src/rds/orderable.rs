@@ -52,6 +52,16 @@ impl Observe for OrderableZones {
     const NAME: &'static str = "rds.orderable_zones";
     const SUMMARY: &'static str = "Zones in which an instance class can be ordered";
     const PERMISSIONS: &'static [&'static str] = &["rds:DescribeOrderableDBInstanceOptions"];
+    const BY_HAND: Option<&'static str> = Some(
+        r#"
+  aws rds describe-orderable-db-instance-options --region "$region" --engine aurora-mysql --engine-version "$engine_version" \
+    --db-instance-class "$class" --output json |
+    jq -c --arg class "$class" '
+      def size: split(".")[-1] | { medium: 0.25, large: 0.5, xlarge: 1 }[.] // (capture("^(?<n>[0-9]+)xlarge$").n | tonumber)? // 0;
+      def memory: size * ({ r4: 30.5, r5: 32, r6g: 32, r6i: 32, r7g: 32, r7i: 32, r8g: 32, x2g: 64, t3: 16, t4g: 16 }[split(".")[1] // ""] // 0);
+      { zones: ([.OrderableDBInstanceOptions[].AvailabilityZones[].Name] | unique), size: ($class | size), memory_gib: ($class | memory) }'
+"#,
+    );
     type Input = ClassInput;
     type Output = Zones;
 

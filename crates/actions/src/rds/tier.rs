@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, UndoCall};
+use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, UndoByHand, UndoCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,13 @@ impl Change for SetTier {
     const PERMISSIONS: &'static [&'static str] = &["rds:DescribeDBInstances", "rds:ModifyDBInstance"];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
+    const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
+        look: "rds.describe_cluster",
+        look_with: &["region", "cluster"],
+        each: None,
+        when: "[$before.members[] | select(.id == $with.instance).tier] != [$with.tier]",
+        with: &[("tier", "$before.members[] | select(.id == $with.instance).tier")],
+    });
     type Input = TierInput;
     type Facts = Before;
     type Output = Tier;

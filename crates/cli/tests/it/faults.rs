@@ -23,11 +23,11 @@ use crate::served::{PATIENCE, Person, Served, ended};
 pub(crate) struct Stage {
     pub(crate) runbook: String,
     pub(crate) world: World,
-    inputs: Value,
+    given: Value,
     /// What has passed before it begins.
     before: Duration,
     /// Simulated seconds per second.
-    speed: f64,
+    pub(crate) speed: f64,
 }
 
 /// Takes the place of the oldest host's id, which chance draws.
@@ -82,7 +82,7 @@ fn stage(runbook: &str) -> Option<Stage> {
         "diagnose-logins" => (small_world(), json!({ "fleet": "proxysql-us" })),
         _ => return None,
     };
-    Some(Stage { runbook: runbook.to_owned(), world, inputs, before, speed })
+    Some(Stage { runbook: runbook.to_owned(), world, given: inputs, before, speed })
 }
 
 /// All runbooks that change something, by listing the folder.
@@ -92,7 +92,7 @@ pub(crate) fn stages() -> Vec<Stage> {
     stages
 }
 
-fn all_stages() -> Vec<Stage> {
+pub(crate) fn all_stages() -> Vec<Stage> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runbooks");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -111,7 +111,12 @@ fn all_stages() -> Vec<Stage> {
 /// Plays something on every stage, three at a time: a run mostly waits. Each on a thread of its own, so that starting the server of
 /// one never keeps the traps of another waiting.
 pub(crate) fn on_each_stage<F: Future<Output = ()>>(play: impl Fn(Stage) -> F + Sync) {
-    let stages = Mutex::new(stages());
+    on_each_of(stages(), play);
+}
+
+/// The same on these.
+pub(crate) fn on_each_of<F: Future<Output = ()>>(stages: Vec<Stage>, play: impl Fn(Stage) -> F + Sync) {
+    let stages = Mutex::new(stages);
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
@@ -136,7 +141,12 @@ pub(crate) fn changes(sim: &Sim) -> Vec<LedgerEntry> {
 impl Stage {
     /// The world, at the moment for the runbook.
     pub(crate) async fn sim(&self) -> Sim {
-        let options = sim::Options { speed: self.speed, ..sim::Options::default() };
+        self.sim_at(self.speed).await
+    }
+
+    /// The same, at another speed.
+    pub(crate) async fn sim_at(&self, speed: f64) -> Sim {
+        let options = sim::Options { speed, ..sim::Options::default() };
         let sim = Sim::start(self.world.clone(), options).await.unwrap();
         sim.step(self.before).await.unwrap();
         sim
@@ -144,12 +154,17 @@ impl Stage {
 
     /// Starts a run of it, with whatever its risk demands.
     pub(crate) async fn begin(&self, sim: &Sim, served: &Served, person: &Person) -> Uuid {
+        served.begin(person, &self.runbook, &self.inputs(sim)).await
+    }
+
+    /// What the runbook is given in this world.
+    pub(crate) fn inputs(&self, sim: &Sim) -> Value {
         let first = sim.edit(|world| world.host_ids()).remove(0);
-        let mut inputs = self.inputs.clone();
+        let mut inputs = self.given.clone();
         for input in inputs.as_object_mut().unwrap().values_mut().filter(|i| *i == FIRST_HOST) {
             *input = json!(first);
         }
-        served.begin(person, &self.runbook, &inputs).await
+        inputs
     }
 
     /// The changes of a run in which nothing goes wrong.

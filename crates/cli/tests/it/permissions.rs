@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sim::EVERYBODY;
 
-use crate::faults::{Stage, on_each_stage, refused};
+use crate::faults::{Stage, all_stages, on_each_of, refused};
 use crate::served::{Served, ended};
 
 /// The policy, of which only these actions are left; statements without one are left out.
@@ -31,7 +31,7 @@ fn actions(policy: &Value) -> BTreeSet<String> {
 
 #[test]
 fn without_any_one_of_its_permissions_a_run_is_refused_and_names_it() {
-    on_each_stage(async |stage| every_permission_is_missed(&stage).await);
+    on_each_of(all_stages(), |stage| async move { every_permission_is_missed(&stage).await });
 }
 
 async fn every_permission_is_missed(stage: &Stage) {

@@ -190,6 +190,7 @@ fn of_runbook(runbook: &Runbook) -> Says {
         ("risk", word(runbook.risk)),
     ]);
     says.extend(runbook.impact.as_ref().map(|impact| ("impact", written(impact))));
+    says.extend(runbook.result.as_ref().map(|result| ("result", written(result))));
     says.extend(runbook.approval.as_ref().map(|approval| ("approval", word(approval))));
     if !runbook.locks.is_empty() {
         says.insert("locks", list(runbook.locks.iter().map(written).collect()));
@@ -285,7 +286,8 @@ fn of_use(call: &Use) -> Says {
     if call.retry != super::Retry::default() {
         says.insert("retry", retry);
     }
-    let Some(Until { condition, hold, every, expect, timeout, on_timeout, give_up }) = &call.until else {
+    let Some(Until { condition, hold, every, expect, timeout, on_timeout, message, give_up }) = &call.until
+    else {
         return says;
     };
     says.extend([
@@ -296,6 +298,7 @@ fn of_use(call: &Use) -> Says {
     ]);
     says.extend(hold.map(|hold| ("for", time(hold))));
     says.extend(expect.map(|expect| ("expect", time(expect))));
+    says.extend(message.as_ref().map(|message| ("message", written(message))));
     says.extend(give_up.as_ref().map(|give_up| {
         ("give_up_if", format!("{}: {}", folded(give_up.condition.source()), written(&give_up.message)))
     }));

@@ -29,6 +29,7 @@ use serde_json::{Map, Value, json};
 use self::command::Given;
 use self::jq::Unsayable;
 use super::expr::Expr;
+use super::expr::path::Path;
 use super::template::{Node, Piece, Template, plain_text};
 use super::{Children, Limit, LimitRule, Risk, Runbook, Scope, input_values, inventory_value};
 use crate::action::{Action, Registry};
@@ -78,7 +79,7 @@ impl Manual<'_> {
             manual: *self,
             inputs: scope.inputs.clone(),
             scope,
-            inputs_known: true,
+            later: BTreeSet::new(),
             actions: BTreeSet::new(),
             unseen: BTreeSet::new(),
             text: String::new(),
@@ -100,8 +101,8 @@ struct Page<'a> {
     scope: Scope,
     /// The inputs of the runbook itself.
     inputs: Arc<Value>,
-    /// Not so in a child whose inputs only a step can tell.
-    inputs_known: bool,
+    /// Inputs, of a child, that only a step can tell.
+    later: BTreeSet<String>,
     /// The actions that are looked with.
     actions: BTreeSet<&'static str>,
     /// Steps whose output a shell does not have.
@@ -128,8 +129,12 @@ impl Page<'_> {
 
     /// The value of an expression, where it is known already.
     fn known(&self, expr: &Expr) -> Option<Value> {
-        let known = |root: &str| root == "inventory" || (root == "inputs" && self.inputs_known);
-        expr.paths().iter().all(|path| known(&path.root)).then(|| expr.eval(&self.scope).ok()).flatten()
+        let known = |path: &Path| match path.root.as_str() {
+            "inventory" => true,
+            "inputs" => path.first_field().map_or(self.later.is_empty(), |input| !self.later.contains(input)),
+            _ => false,
+        };
+        expr.paths().iter().all(known).then(|| expr.eval(&self.scope).ok()).flatten()
     }
 
     /// An expression as a filter.

@@ -45,6 +45,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "type": "array", "items": limit(),
             },
             "steps": { "$ref": "#/definitions/steps" },
+            "result": { "description": "What a run says when all its steps are done; may name their outputs.", "type": "string" },
             "verify": verify(),
         },
         "definitions": {

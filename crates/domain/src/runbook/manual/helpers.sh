@@ -1,6 +1,6 @@
 set -o pipefail
 export AWS_PAGER=
-stopped= soft= steps='{}' item=null out=null
+stopped= soft= give_up= steps='{}' item=null out=null
 log=by-hand-$(date +%Y%m%dT%H%M%S).log
 for program in aws jq mysql; do
   command -v "$program" >/dev/null || echo "STOP: $program is not installed here" >&2
@@ -66,6 +66,7 @@ wait_for() {
   end=$(($(date +%s) + $3))
   while [ -z "$stopped" ] && look "$step" "${@:6}"; do
     out=$(now "\$steps.$step | tojson") at=$(date +%s)
+    if [ -n "$give_up" ] && holds "$give_up"; then return 1; fi
     if holds "$filter"; then since=${since:-$at}; else since=; fi
     if [ -n "$since" ] && ((at - since >= for)); then return 0; fi
     if ((at >= end)); then return 1; fi

@@ -1,14 +1,17 @@
 //! The steps of a manual: prose for each, and the lines that do it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::command::{self, Given};
 use super::jq::Unsayable;
 use super::{Page, shell};
 use crate::action::{Action, Effect, UndoByHand};
+use crate::runbook::inputs::child_given;
 use crate::runbook::{
-    Body, Child, Each, EachBody, InputType, OnFailure, OnTimeout, Runbook, Scope, Step, Until, Use, Verify,
-    child_inputs, input_values,
+    Body, Child, Each, EachBody, InputMistake, InputType, OnFailure, OnTimeout, Runbook, Step, Until, Use,
+    Verify, input_values,
 };
 
 /// Code of a step, line by line.
@@ -37,6 +40,10 @@ impl Page<'_> {
         }
         if let Some(verify) = &runbook.verify {
             self.verify(verify, &format!("{number}{}", runbook.steps.len() + 2));
+        }
+        if let Some(result) = &runbook.result {
+            let result = self.message(result);
+            self.block(&[format!("[ -n \"$stopped\" ] || echo \"{result}\"")]);
         }
     }
 
@@ -181,7 +188,12 @@ impl Page<'_> {
                 || call.until.as_ref().is_some_and(|until| until.on_timeout == OnTimeout::Continue);
             let late = match goes_on {
                 true => format!("echo \"{}: not in time; on all the same\"", step.id),
-                false => format!("stop \"{}: not in time\"", step.id),
+                false => {
+                    let message = call.until.as_ref().and_then(|until| until.message.as_ref());
+                    let why =
+                        message.map_or_else(|| "not in time".to_owned(), |message| self.message(message));
+                    format!("stop \"{}: {why}\"", step.id)
+                }
             };
             let mut code = self.waiting(&step.id, call, &late)?;
             soften(step, &mut code);
@@ -228,8 +240,12 @@ impl Page<'_> {
         let look = self.look(&*action, &with)?;
         let filter = self.filter(&until.condition)?;
         let hold = until.hold.map_or(0, |hold| hold.as_secs());
+        let give_up = match &until.give_up {
+            Some(give_up) => format!("give_up={} ", shell::filter(&self.filter(&give_up.condition)?)),
+            None => String::new(),
+        };
         Ok(vec![
-            format!("wait_for {id} {} \\", shell::filter(&filter)),
+            format!("{give_up}wait_for {id} {} \\", shell::filter(&filter)),
             format!("  {} {} {hold} {look} ||", until.timeout.as_secs(), until.every.as_secs().max(1)),
             format!("  {late}"),
         ])
@@ -395,58 +411,64 @@ impl Page<'_> {
         write: impl FnOnce(&mut Self, &Runbook, String, String),
     ) {
         let Some(runbook) = self.manual.children.get(&child.runbook).cloned() else { return };
-        let inputs = self.inputs_of(&runbook, child);
-        let enter = match &inputs {
-            Ok(Given::Known(value)) => format!("enter {}", shell::filter(&value.to_string())),
-            Ok(given) => format!("enter {}", shell::filter(&given.filter())),
-            Err(e) => by_hand(&step.id, e).concat(),
+        let (inside, later, enter) = match self.inputs_of(&runbook, child) {
+            Ok(inputs) => inputs,
+            Err(e) => {
+                let later = runbook.inputs.iter().map(|input| input.name.clone()).collect();
+                (Value::Null, later, by_hand(&step.id, &e).concat())
+            }
         };
-        let known = match inputs {
-            Ok(Given::Known(value)) => Some(value),
-            _ => None,
-        };
-        let inside = Scope { inputs: known.clone().unwrap_or_default().into(), ..self.scope.clone() };
         let outside = (
-            std::mem::replace(&mut self.scope, inside),
-            std::mem::replace(&mut self.inputs_known, known.is_some()),
+            std::mem::replace(&mut self.scope.inputs, inside.into()),
+            std::mem::replace(&mut self.later, later),
             std::mem::take(&mut self.unseen),
         );
         write(self, &runbook, enter, format!("leave {}", step.id));
-        (self.scope, self.inputs_known, self.unseen) = outside;
+        (self.scope.inputs, self.later, self.unseen) = outside;
     }
 
-    /// The child's inputs, as its expressions see them.
-    fn inputs_of(&self, runbook: &Runbook, child: &Child) -> Result<Given, Unsayable> {
+    /// The child's inputs as its expressions see them, as far as they are known; those that are not; and the line that
+    /// works out all of them.
+    fn inputs_of(
+        &self,
+        runbook: &Runbook,
+        child: &Child,
+    ) -> Result<(Value, BTreeSet<String>, String), Unsayable> {
         let inventory = self.manual.inventory;
-        let given = self.with(&child.with)?;
-        let known: Option<serde_json::Map<String, Value>> = given
-            .iter()
-            .map(|(name, given)| match given {
-                Given::Known(value) => Some((name.clone(), value.clone())),
-                _ => None,
-            })
-            .collect();
-        if let Some(known) = known {
-            let stored = child_inputs(runbook, inventory, &known).map_err(|mistakes| {
-                Unsayable(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })?;
-            return Ok(Given::Known(input_values(runbook, inventory, &stored)));
+        let (mut given, mut later) = (serde_json::Map::new(), Vec::new());
+        for (name, value) in self.with(&child.with)? {
+            match value {
+                Given::Known(value) => {
+                    given.insert(name, value);
+                }
+                value => later.push((name, value)),
+            }
         }
-        let defaults =
-            runbook.inputs.iter().filter_map(|i| Some((i.name.clone(), i.default.clone()?))).collect();
-        let defaults = input_values(runbook, inventory, &defaults);
-        let field = |input: &crate::runbook::Input| {
-            let filter = given.iter().find(|(name, _)| *name == input.name).map(|(_, given)| given.filter());
-            let default = || defaults.get(&input.name).cloned().unwrap_or_default();
-            let value = match (filter, &input.kind) {
-                (None, _) => Given::Known(default()),
-                (Some(filter), InputType::Cluster) => record("clusters", &filter),
-                (Some(filter), InputType::ProxyFleet) => record("fleets", &filter),
+        let wrong = |mistakes: Vec<InputMistake>| {
+            Unsayable(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        };
+        let mut stored = child_given(runbook, &given).map_err(wrong)?;
+        for input in &runbook.inputs {
+            let absent = stored.get(&input.name).is_none_or(Value::is_null);
+            if let Some(default) = input.default.as_ref().filter(|_| absent) {
+                stored.insert(input.name.clone(), default.clone());
+            }
+        }
+        let known = input_values(runbook, inventory, &stored);
+        let of = |name: &str| runbook.inputs.iter().find(|input| input.name == name).map(|input| &input.kind);
+        let mut all: Vec<(String, Given)> = Vec::new();
+        for (name, value) in known.as_object().into_iter().flatten() {
+            let told = later.iter().find(|(later, _)| later == name).map(|(_, given)| given.filter());
+            let value = match (told, of(name)) {
+                (None, _) => Given::Known(value.clone()),
+                (Some(filter), Some(InputType::Cluster)) => record("clusters", &filter),
+                (Some(filter), Some(InputType::ProxyFleet)) => record("fleets", &filter),
                 (Some(filter), _) => Given::Filter(filter),
             };
-            (input.name.clone(), value)
-        };
-        Ok(Given::Record(runbook.inputs.iter().map(field).collect()))
+            all.push((name.clone(), value));
+        }
+        let enter = format!("enter {}", shell::filter(&Given::Record(all).filter()));
+        Ok((known, later.into_iter().map(|(name, _)| name).collect(), enter))
     }
 }
 
