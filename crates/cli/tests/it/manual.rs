@@ -2,9 +2,10 @@
 //! MySQL client, as a person has them.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::action::{Ctx, Registry};
@@ -19,6 +20,36 @@ use crate::served::{Served, ended, inventory};
 /// So much slower than a run: programs of people take a second to start.
 const SLOWER: f64 = 4.0;
 
+/// Calls the awscli that is kept warm. (Its first major version forgets AWS_ENDPOINT_URL for RDS in us-east-1.)
+const AWS: &str = r#"
+exec 3<>/dev/tcp/127.0.0.1/PORT
+{ printf '%s\0' --endpoint-url ENDPOINT "$@"; echo; } >&3
+{ read -r code; read -r length; head -c "$length" >&2; cat; } <&3
+exit "$code"
+"#;
+
+/// The port of an awscli that ends with this process.
+fn awscli() -> u16 {
+    static PORT: OnceLock<(u16, Child)> = OnceLock::new();
+    let start = || {
+        let folder = std::env::var("FIREBREAK_AWSCLI")
+            .expect("FIREBREAK_AWSCLI does not say where awscli is; run the tests with `cargo xtask test`");
+        let mut server = Command::new("python3")
+            .args(["-c", include_str!("awscli.py")])
+            .env("PYTHONPATH", folder)
+            .env("AWS_ACCESS_KEY_ID", "person")
+            .env("AWS_SECRET_ACCESS_KEY", "none")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        (port.trim().parse().expect("awscli starts"), server)
+    };
+    PORT.get_or_init(start).0
+}
+
 /// A terminal with the programs of a person, whose clock runs with the simulator's.
 struct Terminal {
     folder: TempDir,
@@ -32,19 +63,10 @@ impl Terminal {
         let places = inventory(&sim.world_info(), folder.path());
         let config = json!({ "inventory": places });
         std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();
-        let awscli = std::env::var("FIREBREAK_AWSCLI")
-            .expect("FIREBREAK_AWSCLI does not say where awscli is; run the tests with `cargo xtask test`");
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         for (name, text) in [
-            // Its first major version forgets AWS_ENDPOINT_URL for RDS in us-east-1.
-            (
-                "aws",
-                format!(
-                    "PYTHONPATH='{awscli}' exec python3 -m awscli --endpoint-url {} \"$@\"",
-                    sim.endpoint()
-                ),
-            ),
+            ("aws", AWS.replace("PORT", &awscli().to_string()).replace("ENDPOINT", sim.endpoint())),
             ("sleep", format!("PATH=${{PATH#*:}} exec sleep \"$(awk \"BEGIN {{ print $1 / {speed} }}\")\"")),
             (
                 "date",
@@ -101,10 +123,7 @@ impl Terminal {
         bash.arg(&script)
             .current_dir(self.folder.path())
             .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
-            .env("HOME", self.folder.path())
-            .env("AWS_ACCESS_KEY_ID", "person")
-            .env("AWS_SECRET_ACCESS_KEY", "none")
-            .env_remove("PYTHONPATH");
+            .env("HOME", self.folder.path());
         let output = tokio::task::spawn_blocking(move || bash.output().unwrap()).await.unwrap();
         let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         format!("{said}{told}")
