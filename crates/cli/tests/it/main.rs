@@ -20,3 +20,4 @@ mod moto;
 mod permissions;
 mod runbooks;
 mod served;
+mod signals;
