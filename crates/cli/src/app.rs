@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use domain::Clock;
 use domain::inventory::Inventory;
 use engine::{Engine, Library, Parts, WatchSettings};
@@ -35,7 +35,14 @@ pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
     }
     let parts =
         Parts { pool: plan.pool, registry, inventory, library, clock: plan.clock, settings: plan.engine };
-    Engine::launch(parts).await.context("the engine")
+    let modes: Vec<String> = parts.settings.triage.modes.keys().cloned().collect();
+    let engine = Engine::launch(parts).await.context("the engine")?;
+    let rules: Vec<String> = engine.rules().iter().map(|(rule, _)| rule.to_string()).collect();
+    if let Some(unknown) = modes.iter().find(|name| !rules.contains(name)) {
+        engine.shut_down().await;
+        bail!("triggers: there is no trigger `{unknown}`; there are: {}", rules.join(", "));
+    }
+    Ok(engine)
 }
 
 /// How the server presents itself.
@@ -43,6 +50,8 @@ pub(crate) struct Web {
     pub(crate) public_url: String,
     pub(crate) environment: Option<String>,
     pub(crate) simulated: bool,
+    /// Alert sources that are open.
+    pub(crate) hooks: server::Hooks,
 }
 
 /// What callers get to finish what they ask, once the engine has stopped.
@@ -64,6 +73,7 @@ pub(crate) async fn serve_until(
         public_url: web.public_url,
         environment: web.environment,
         simulated: web.simulated,
+        hooks: web.hooks,
         ending,
     };
     let served = axum::serve(listener, server::router(engine.clone(), settings))

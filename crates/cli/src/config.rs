@@ -2,13 +2,19 @@
 //!
 //! `deploy/firebreak.yaml` is the commented sample, and a test keeps it readable.
 
+mod alerts;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use domain::inventory::{Inventory, SecretRef};
+use domain::runbook::Mode;
 use serde::Deserialize;
+
+pub(crate) use alerts::{Automation, HookKeys};
 
 /// Everything `firebreak serve` is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,6 +46,15 @@ pub(crate) struct Config {
     /// The login prober.
     #[serde(default)]
     pub(crate) prober: Prober,
+    /// Modes of rules (`runbook/trigger`), instead of the files'.
+    #[serde(default)]
+    pub(crate) triggers: BTreeMap<String, Mode>,
+    /// How much rules may do without a person.
+    #[serde(default)]
+    pub(crate) automation: Automation,
+    /// Alert sources that are open.
+    #[serde(default)]
+    pub(crate) hooks: HookKeys,
     /// How workers share the work.
     #[serde(default)]
     pub(crate) worker: Worker,
@@ -163,7 +178,8 @@ impl Config {
     pub(crate) fn engine(&self) -> engine::Settings {
         let settings = engine::Settings::default();
         let look_budget = self.aws.looks_per_second.map_or(settings.look_budget, engine::Budget::of);
-        engine::Settings { lease: self.lease(), look_budget, ..settings }
+        let triage = self.automation.settings(self.triggers.clone());
+        engine::Settings { lease: self.lease(), look_budget, triage, ..settings }
     }
 
     fn lease(&self) -> Duration {

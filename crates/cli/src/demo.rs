@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Role;
-use engine::WatchSettings;
+use domain::runbook::Mode;
+use engine::{TriageSettings, WatchSettings};
 use sim::{Sim, World};
 use store::private;
 
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// How you are called on the pages
     #[arg(long, default_value = "on-call")]
     name: String,
+    /// Nobody is at the keyboard: every trigger may start its runbook by itself
+    #[arg(long)]
+    auto: bool,
 }
 
 /// The incident begins at 14:42; the demo lets the minutes before it pass quickly.
@@ -61,18 +65,31 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
             ..actions::Settings::default()
         },
         runbooks: files::runbooks(None)?,
-        engine: engine::Settings::default(),
+        engine: engine::Settings {
+            triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },
+            ..engine::Settings::default()
+        },
     })
     .await?;
     let public_url = format!("http://{}", args.listen);
     let link = server::sign_in_link(&pool, &args.name, Role::Admin, &public_url).await?;
     say(format!(
         "\nThe incident of 7 May 2024 begins now, {} times as fast as it was.\n\n    {link}\n\n\
-         Open the link. Within a minute logins to shard-b begin to fail; \"Replace ProxySQL hosts\" recovers it.\n\
+         Open the link. Within a minute logins to shard-b begin to fail; {}\n\
          Ctrl-C ends everything.\n",
-        args.speed
+        args.speed,
+        if args.auto {
+            "Firebreak sees it, decides and recovers it by itself."
+        } else {
+            "Firebreak sees it, and asks you with one click to replace the ProxySQL hosts."
+        }
     ));
-    let web = Web { public_url, environment: Some("demo".into()), simulated: true };
+    let web = Web {
+        public_url,
+        environment: Some("demo".into()),
+        simulated: true,
+        hooks: server::Hooks::default(),
+    };
     let watch = WatchSettings {
         every: Duration::from_secs(10),
         at_most_every: Duration::from_millis(500),

@@ -1,6 +1,7 @@
 //! `firebreak drill`: plays an incident head-less, with a private Postgres, a simulated AWS and an engine in this process,
 //! and scores what happened against what must hold and against what really happened.
 
+mod auto;
 mod score;
 mod spec;
 
@@ -37,15 +38,18 @@ pub(crate) struct Args {
     /// Print the score as JSON
     #[arg(long)]
     json: bool,
-    /// Simulated seconds per second while the runbook runs
-    #[arg(long, default_value_t = 60.0)]
-    speed: f64,
+    /// Simulated seconds per second while the runbook runs: 60; with --auto 20, as the login prober looks on as well
+    #[arg(long)]
+    speed: Option<f64>,
     /// Start the runbook at the moment at which people decided in reality
     #[arg(long)]
     act: bool,
     /// Start the runbook so long after the trigger, such as 3m
     #[arg(long, value_name = "DURATION", value_parser = spec::duration)]
     act_after: Option<Duration>,
+    /// Nobody is at the keyboard: Firebreak sees it, decides and acts by itself, every trigger in mode `auto`
+    #[arg(long, conflicts_with_all = ["act", "act_after"])]
+    auto: bool,
     /// Seed of what chance decides
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -66,40 +70,59 @@ pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
         "incident-2024-05-07" => drill.set(World::incident_2024_05_07()),
         other => bail!("there is no world `{other}`; there is: incident-2024-05-07"),
     };
-    if !(0.1..=1000.0).contains(&args.speed) {
-        bail!("--speed is {}; write 0.1 to 1000 simulated seconds per second", args.speed);
+    let speed = args.speed.unwrap_or(if args.auto { 20.0 } else { 60.0 });
+    if !(0.1..=1000.0).contains(&speed) {
+        bail!("--speed is {speed}; write 0.1 to 1000 simulated seconds per second");
     }
-    let act_after = args.act_after.or(args.act.then_some(drill.act.after));
-    let score = play(&drill, world, act_after, &args).await?;
+    let who = match args.act_after.or(args.act.then_some(drill.act.after)) {
+        Some(after) => Who::People(after),
+        None if args.auto => Who::Firebreak,
+        None => Who::Nobody,
+    };
+    let score = play(&drill, world, who, speed, args.seed).await?;
     say(if args.json { serde_json::to_string_pretty(&score)? } else { score.to_string() });
     Ok(if score.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn play(
-    drill: &Drill,
-    world: World,
-    act_after: Option<Duration>,
-    args: &Args,
-) -> anyhow::Result<Score> {
+/// Who acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Nobody.
+    Nobody,
+    /// People, so long after the trigger.
+    People(Duration),
+    /// Firebreak, by its triggers.
+    Firebreak,
+}
+
+async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> anyhow::Result<Score> {
     let state = files::state_folder();
     let db = TestDb::new().await.context("the drill's own database")?;
     let pool = db.pool().clone();
-    let options = sim::Options { speed: 1.0, seed: args.seed, ..sim::Options::default() };
+    let options = sim::Options { speed: 1.0, seed, ..sim::Options::default() };
     let sim = Sim::start(world.clone(), options.clone()).await?;
     let clock = sim.clock();
     let trigger = world.start + delta(drill.trigger);
 
-    let acted = match act_after {
-        None => {
+    let acted = match who {
+        Who::Nobody => {
             clock.set_speed(HASTE);
             wait_until(&clock, trigger + delta(drill.watch)).await;
             None
         }
-        Some(after) => {
-            // The drill rehearses the permissions, too: the engine may do what the runbook's own policy allows.
+        Who::People(_) | Who::Firebreak => {
+            // The drill rehearses the permissions, too: the engine may do what the runbook's own policy allows; when it must
+            // choose by itself, what all of them do.
             let secrets = state.join(format!("drill-secrets-{}", std::process::id()));
             let inventory = inventory(&sim.world_info(), &secrets)?;
-            sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(&drill.act.runbook, &inventory).await?)?;
+            let own = std::slice::from_ref(&drill.act.runbook);
+            let allowed = if who == Who::Firebreak { &[] } else { own };
+            sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(allowed, &inventory).await?)?;
+            if who == Who::Firebreak {
+                clock.set_speed(HASTE);
+                wait_until(&clock, trigger - auto::BEFORE).await;
+                clock.set_speed(auto::PACE.min(speed));
+            }
             let engine = app::launch(Plan {
                 pool: pool.clone(),
                 inventory,
@@ -110,24 +133,45 @@ async fn play(
                     ..actions::Settings::default()
                 },
                 runbooks: files::runbooks(None)?,
-                engine: engine::Settings::default(),
+                engine: engine::Settings {
+                    triage: if who == Who::Firebreak {
+                        auto::triage()
+                    } else {
+                        engine::Settings::default().triage
+                    },
+                    ..engine::Settings::default()
+                },
             })
             .await?;
-            // Nothing passes while the engine is set up; and the last minutes before the decision pass at the speed of the run,
-            // so that it falls where it should also when the machine is busy.
-            clock.set_speed(HASTE);
-            wait_until(&clock, trigger + delta(after) - TimeDelta::minutes(2)).await;
-            clock.set_speed(args.speed);
-            wait_until(&clock, trigger + delta(after)).await;
-            let decided_at = clock.now();
-            let inputs = sim.edit(|world| drill.act.inputs_in(world));
-            let run_id = act(&engine, drill, inputs).await?;
-            let run = watch(&engine, run_id, decided_at + PATIENCE).await?;
-            clock.sleep(AFTERWARDS).await;
-            let acted = acted(&engine, run, decided_at).await?;
+            let started = match who {
+                Who::People(after) => {
+                    // Nothing passes while the engine is set up; and the last minutes before the decision pass at the speed of
+                    // the run, so that it falls where it should also when the machine is busy.
+                    clock.set_speed(HASTE);
+                    wait_until(&clock, trigger + delta(after) - TimeDelta::minutes(2)).await;
+                    clock.set_speed(speed);
+                    wait_until(&clock, trigger + delta(after)).await;
+                    let (decided_at, inputs) = (clock.now(), sim.edit(|world| drill.act.inputs_in(world)));
+                    Some((decided_at, act(&engine, drill, inputs).await?))
+                }
+                Who::Nobody | Who::Firebreak => {
+                    let decided = auto::decided(&engine, &clock, trigger, delta(drill.watch)).await?;
+                    auto::first_change(&sim, &clock).await;
+                    decided
+                }
+            };
+            clock.set_speed(speed);
+            let acted = match started {
+                Some((decided_at, run_id)) => {
+                    let run = watch(&engine, run_id, decided_at + PATIENCE).await?;
+                    clock.sleep(AFTERWARDS).await;
+                    Some(acted(&engine, run, decided_at).await?)
+                }
+                None => None,
+            };
             engine.shut_down().await;
             std::fs::remove_dir_all(&secrets).context("the drill's secrets")?;
-            Some(acted)
+            acted
         }
     };
     let until = clock.now();
@@ -147,9 +191,20 @@ async fn play(
         _ => None,
     };
     let most_changing = sim.edit(|world| world.most_changing(&drill.symptom.cluster));
-    let (speed, ledger) = (args.speed, sim.ledger());
-    let played =
-        Played { trigger, until, with, without_action, ledger, most_changing, critical_path, speed, acted };
+    let judged = if who == Who::Firebreak { Some(auto::judged(&pool, acted.as_ref()).await?) } else { None };
+    let ledger = sim.ledger();
+    let played = Played {
+        trigger,
+        until,
+        with,
+        without_action,
+        ledger,
+        most_changing,
+        critical_path,
+        speed,
+        acted,
+        judged,
+    };
     sim.stop().await;
     pool.close().await;
     drop(db);

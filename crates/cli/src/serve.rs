@@ -36,6 +36,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         None => Arc::new(SystemClock),
     };
     let public_url = config.public_url();
+    let hooks = config.hooks.open()?;
     let mut greeted = false;
     loop {
         let plan = || -> anyhow::Result<Plan> {
@@ -78,6 +79,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             public_url: public_url.clone(),
             environment: config.environment.clone(),
             simulated: config.simulation.is_some(),
+            hooks: hooks.clone(),
         };
         let watch = WatchSettings {
             every: Duration::from_secs(config.prober.every_s),

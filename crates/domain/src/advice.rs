@@ -189,7 +189,7 @@ fn through(fleet: &str, cells: &[&Cell]) -> String {
 }
 
 /// An error share from which customers feel it, 0 to 1.
-const FELT: f64 = 0.01;
+pub const FELT: f64 = 0.01;
 
 /// Clusters whose customers see errors that no finding explains: told, so that a green matrix does not calm anybody.
 pub fn unexplained(shares: &[(String, f64)], findings: &[Finding]) -> Option<Finding> {

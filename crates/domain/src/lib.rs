@@ -10,6 +10,7 @@
 //! - [`plan`]: what a run would do, told before it does it; and what it did, set beside that.
 //! - [`forecast`]: how long it takes, as past runs tell.
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
+//! - [`signal`], [`triage`]: what machines say is wrong, and what is done about it.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
 //! - [`role`]: who may do what.
@@ -29,6 +30,8 @@ pub mod plan;
 pub mod role;
 pub mod run;
 pub mod runbook;
+pub mod signal;
+pub mod triage;
 
 pub use actor::Actor;
 pub use clock::{Clock, Timestamp};

@@ -59,6 +59,16 @@ fn every_mistake_of_meaning_is_shown_at_its_place() {
 }
 
 #[test]
+fn every_mistake_in_triggers_is_shown_at_its_place() {
+    let text = include_str!("runbooks_support/bad-trigger-form.yaml");
+    let mistakes = runbook::parse("bad-trigger-form.yaml", text).unwrap_err();
+    insta::assert_snapshot!("triggers_form", drawn("bad-trigger-form.yaml", text, &mistakes));
+    let text = include_str!("runbooks_support/bad-triggers.yaml");
+    let mistakes = mistakes_of(&[("bad-triggers.yaml", text)]);
+    insta::assert_snapshot!("triggers_meaning", drawn("bad-triggers.yaml", text, &mistakes));
+}
+
+#[test]
 fn what_is_not_a_plain_record_of_yaml_is_refused_with_a_remedy() {
     let told: Vec<String> = [
         "",

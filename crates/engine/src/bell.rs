@@ -27,6 +27,8 @@ pub enum Topic {
     Fleets,
     /// A kill switch, a freeze or a hand lock was set or released.
     Brakes,
+    /// A signal has come in, or has got its verdict.
+    Signals,
 }
 
 impl Topic {
@@ -36,6 +38,7 @@ impl Topic {
             Self::Inbox(id) => format!("inbox:{id}"),
             Self::Fleets => "fleets".into(),
             Self::Brakes => "brakes".into(),
+            Self::Signals => "signals".into(),
         }
     }
 
@@ -45,6 +48,7 @@ impl Topic {
             Some(("inbox", id)) => id.parse().ok().map(Self::Inbox),
             None if text == "fleets" => Some(Self::Fleets),
             None if text == "brakes" => Some(Self::Brakes),
+            None if text == "signals" => Some(Self::Signals),
             _ => None,
         }
     }

@@ -21,7 +21,8 @@
 //! - `plan`: the same steps, told before they are done.
 //! - `seal`: binds what was written into blocks, for `firebreak audit verify`.
 //! - `forecast`: how long it takes, from the journals of past runs.
-//! - `watch`: the login prober and the symptom charts.
+//! - `watch`: the login prober and the symptom charts; it says what it sees as signals.
+//! - `triage`: what becomes of a signal; it starts what a rule may start by itself.
 //!
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
 //! may follow what (`domain::run`).
@@ -47,6 +48,7 @@ mod start;
 mod tail;
 mod take_over;
 mod texts;
+mod triage;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -72,6 +74,7 @@ pub use observer::{Budget, Counts};
 pub use plan::PlanError;
 pub use review::ReviewError;
 pub use start::{StartError, StartRequest, Started};
+pub use triage::{OfferError, TriageSettings};
 pub use watch::{WATCHES_WITH, WatchSettings};
 
 use bell::Bell;
@@ -107,6 +110,8 @@ pub struct Settings {
     pub rest_after: Duration,
     /// How long history may wait until a block binds it (wall time).
     pub seal_every: Duration,
+    /// How far rules may go by themselves.
+    pub triage: TriageSettings,
 }
 
 impl Default for Settings {
@@ -120,6 +125,7 @@ impl Default for Settings {
             look_budget: Budget::default(),
             rest_after: Duration::from_millis(500),
             seal_every: Duration::from_secs(10),
+            triage: TriageSettings::default(),
         }
     }
 }
@@ -239,6 +245,7 @@ impl Engine {
             tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
             tokio::spawn(take_over::find_work(core.clone())),
             tokio::spawn(take_over::hear_wishes(core.clone())),
+            tokio::spawn(triage::judge(core.clone())),
             tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })

@@ -131,7 +131,7 @@ impl Engine {
 }
 
 impl Core {
-    async fn start(self: &Arc<Self>, request: StartRequest) -> Result<Started, StartError> {
+    pub(crate) async fn start(self: &Arc<Self>, request: StartRequest) -> Result<Started, StartError> {
         if request.wait {
             // Most locks are free: only a start that finds one held stands in line.
             match self.begin(request.clone(), false).await {

@@ -1,24 +1,27 @@
 //! The login prober and the symptom charts.
 //!
-//! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host, and the
+//! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), and the
 //! customers' error share is asked of the metrics store, if one is configured. The newest view is kept for the situation
-//! page, the numbers for its charts. What cannot be seen is said, never left as it was. Its looks are the shared observer's:
+//! page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). What cannot be seen is said, never left as it was. Its looks are the shared observer's:
 //! a run that waits for the same thing is served by them, and the other way round.
 
+mod fleet;
 mod recent;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::action::ActionError;
-use domain::inventory::ProxyFleet;
+use domain::advice::{FELT, Matrix};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
+use store::signals::Received;
 
 use crate::{Core, Topic};
-use recent::Recent;
+use fleet::Watched;
 
 const GROUP: &str = "autoscaling.describe_group";
 const LOGINS: &str = "mysql.login_matrix";
@@ -40,30 +43,35 @@ pub struct WatchSettings {
     pub keep: Duration,
 }
 
+/// A signal of the prober's that nobody has seen for so long (clock time) is over.
+const CALM: TimeDelta = TimeDelta::seconds(60);
+
 pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
-    let mut recent: BTreeMap<String, Recent> = BTreeMap::new();
+    let mut fleets: Vec<Watched> = core.inventory.fleets.iter().map(Watched::new).collect();
     loop {
         let looked = tokio::time::Instant::now();
         let wait = core.clock.sleep(settings.every);
-        for fleet in &core.inventory.fleets {
-            let mut view = look(&core, fleet).await;
+        let mut felt = BTreeSet::new();
+        if let Some(query) = &settings.error_share_query {
+            match error_shares(&core, query).await {
+                Ok(samples) => {
+                    let seen = samples.iter().filter(|sample| sample.value >= FELT);
+                    felt.extend(seen.map(|sample| sample.subject.clone()));
+                    add(&core, "error_share", &samples).await;
+                }
+                Err(e) => tracing::warn!("the customers' error share is not known: {e}"),
+            }
+        }
+        // What is not answered by then is taken in by the next round.
+        let rounds = fleets.iter_mut().map(|fleet| fleet.look(&core, settings.every / 4, &felt));
+        for view in join_all(rounds).await {
             let samples =
                 view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
-            let recent = recent.entry(fleet.id.clone()).or_default();
-            view.matrix = view.matrix.take().map(|round| recent.add(round));
-            if view.matrix.is_none() {
-                recent.forget();
-            }
             if let Err(e) = store::fleets::put(&core.pool, &view).await {
                 tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
             }
             add(&core, "login_failures", &samples).await;
-        }
-        if let Some(query) = &settings.error_share_query {
-            match error_shares(&core, query).await {
-                Ok(samples) => add(&core, "error_share", &samples).await,
-                Err(e) => tracing::warn!("the customers' error share is not known: {e}"),
-            }
+            say(&core, &view).await;
         }
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
         if let Err(e) = store::fleets::forget_before(&core.pool, core.clock.now() - keep).await {
@@ -75,24 +83,23 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
     }
 }
 
-/// The group, and the login matrix of its hosts.
-async fn look(core: &Core, fleet: &ProxyFleet) -> FleetView {
-    let mut view =
-        FleetView { fleet: fleet.id.clone(), at: core.clock.now(), group: None, matrix: None, error: None };
-    let group = json!({ "region": fleet.region, "group": fleet.group });
-    match observe(core, GROUP, group).await {
-        Ok(group) => view.group = Some(group),
-        Err(e) => view.error = Some(format!("The group could not be read: {e}")),
+/// Says which logins fail. What no process has seen for a minute is over; but whoever sees nothing says nothing.
+async fn say(core: &Core, view: &FleetView) {
+    let Some(matrix) = &view.matrix else { return };
+    let matrix: Matrix = match serde_json::from_value(matrix.clone()) {
+        Ok(matrix) => matrix,
+        Err(e) => return tracing::warn!(fleet = view.fleet, "the login matrix cannot be read: {e}"),
+    };
+    let (mut said, at) = (Ok(()), core.clock.now());
+    for signal in domain::signal::of_logins(&view.fleet, &matrix) {
+        let received = Received { signal: &signal, delivery: None, body: None, at };
+        said = said.and(store::signals::receive(&core.pool, received).await.map(drop));
     }
-    let hosts = view.group.as_ref().and_then(|g| g.get("in_service")).and_then(Value::as_array);
-    if let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty()) {
-        let input = json!({ "fleet": fleet.id, "hosts": hosts, "tries": 5 });
-        match observe(core, LOGINS, input).await {
-            Ok(matrix) => view.matrix = Some(matrix),
-            Err(e) => view.error = Some(format!("Logins could not be tried: {e}")),
-        }
+    let calm = store::signals::prober_is_calm(&core.pool, &view.fleet, at - CALM, at).await;
+    if let Err(e) = said.and(calm.map(drop)) {
+        tracing::warn!(fleet = view.fleet, "what the prober says was not kept: {e}");
     }
-    view
+    core.bell.ring(Topic::Signals);
 }
 
 /// The share of failed tries through the hosts, per cluster.

@@ -9,6 +9,7 @@ use store::PgPool;
 use tokio::sync::watch;
 
 use crate::error::Problem;
+use crate::hooks::Hooks;
 use crate::plans::Plans;
 
 /// How this server presents itself.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub environment: Option<String>,
     /// Behind this engine is a simulator: said on each page.
     pub simulated: bool,
+    /// Which alert sources are open, and how each proves itself.
+    pub hooks: Hooks,
     /// Becomes true when the process is to end; open event streams then end. Its sender's end means the same.
     pub ending: watch::Receiver<bool>,
 }

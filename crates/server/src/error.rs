@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use engine::{AskError, BrakeError, PlanError, ReviewError, StartError};
+use engine::{AskError, BrakeError, OfferError, PlanError, ReviewError, StartError};
 use serde_json::{Map, Value, json};
 use store::StoreError;
 use uuid::Uuid;
@@ -181,6 +181,19 @@ impl From<PlanError> for Problem {
     }
 }
 
+impl From<OfferError> for Problem {
+    fn from(error: OfferError) -> Self {
+        let detail = sentence(&error.to_string());
+        match error {
+            OfferError::NotThere => Self::new(StatusCode::CONFLICT, "no_offer", detail)
+                .remedy("It may be over, or somebody may have started it: look at the signals again.")
+                .link("Signals", "/signals"),
+            OfferError::Start(error) => error.into(),
+            OfferError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         let detail = error.to_string();
@@ -253,7 +266,7 @@ struct ErrorPage<'a> {
 
 /// Draws whatever went wrong below it, in the form that was asked for.
 pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
-    let program = request.uri().path().starts_with("/api/");
+    let program = ["/api/", "/hooks/"].iter().any(|beginning| request.uri().path().starts_with(beginning));
     let response = next.run(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {

@@ -28,9 +28,9 @@ type Events = Sse<
     >,
 >;
 
-/// `GET /events`: fleets and runs.
+/// `GET /events`: fleets, signals and runs.
 pub(crate) async fn situation(State(app): State<App>) -> Events {
-    told(&app, |topic| matches!(topic, Topic::Fleets | Topic::Brakes | Topic::Run(_)))
+    told(&app, |topic| matches!(topic, Topic::Fleets | Topic::Brakes | Topic::Signals | Topic::Run(_)))
 }
 
 /// `GET /runs/{id}/events`: one run.

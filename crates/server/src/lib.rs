@@ -1,4 +1,4 @@
-//! Everything that comes in over HTTP: pages for people, JSON for programs.
+//! Everything that comes in over HTTP: pages for people, JSON for programs, alerts of machines.
 //!
 //! ```text
 //!  request ─▶ routes (who may?) ─▶ session (who is it?) ─▶ web | api ─▶ engine (start, plan, ask)
@@ -10,6 +10,7 @@
 //! - `session`: sign-in links, cookies, the token that every form carries back.
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
+//! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
 //! - `situation`, `plans`, `run`: what pages and JSON show, worked out once for both.
 //!
 //! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
@@ -20,6 +21,7 @@ mod assets;
 mod chart;
 mod error;
 mod events;
+mod hooks;
 mod plans;
 mod routes;
 mod run;
@@ -31,5 +33,6 @@ mod web;
 mod words;
 
 pub use app::Settings;
+pub use hooks::{Hooks, Proof, Secret, Source};
 pub use routes::router;
 pub use session::{LINK_VALID, LinkError, sign_in_link};

@@ -13,7 +13,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::app::{App, Settings};
-use crate::{api, assets, error, events, session, web};
+use crate::{api, assets, error, events, hooks, session, web};
 
 /// The largest request that is read, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -25,6 +25,8 @@ pub(crate) enum Access {
     Public,
     /// Whoever has a session; to change something, with its token.
     SignedIn,
+    /// An alert source that proves itself by a signature or a token: see `hooks`.
+    Source,
 }
 
 /// How long a request may take (wall time).
@@ -60,7 +62,7 @@ pub(crate) struct Route {
 
 /// All routes.
 pub(crate) fn table() -> Vec<Route> {
-    use Access::{Public, SignedIn};
+    use Access::{Public, SignedIn, Source};
     use Pace::{Looking, Quick, Stream};
     let look = |path, access, pace, serve| Route { method: "GET", path, access, pace, serve };
     let act = |path, access, pace, serve| Route { method: "POST", path, access, pace, serve };
@@ -76,6 +78,9 @@ pub(crate) fn table() -> Vec<Route> {
         look("/runs/{id}", SignedIn, Quick, get(web::runs::page)),
         look("/runs/{id}/events", SignedIn, Stream, get(events::run)),
         act("/runs/{id}/ask", SignedIn, Quick, post(web::runs::ask)),
+        look("/signals", SignedIn, Quick, get(web::signals::list)),
+        look("/signals/{id}", SignedIn, Quick, get(web::signals::page)),
+        act("/signals/{id}/start", SignedIn, Looking, post(web::signals::start)),
         look("/audit", SignedIn, Quick, get(web::audit::page)),
         look("/brakes", SignedIn, Quick, get(web::brakes::page)),
         act("/brakes/stop", SignedIn, Quick, post(web::brakes::stop)),
@@ -106,6 +111,9 @@ pub(crate) fn table() -> Vec<Route> {
         look("/api/v1/audit", SignedIn, Quick, get(api::audit::search)),
         act("/api/v1/runs/{id}/ask", SignedIn, Quick, post(api::runs::ask)),
         look("/api/v1/runs/{id}/events", SignedIn, Stream, get(events::run)),
+        look("/api/v1/signals", SignedIn, Quick, get(api::signals::list)),
+        look("/api/v1/signals/{id}", SignedIn, Quick, get(api::signals::one)),
+        act("/api/v1/signals/{id}/start", SignedIn, Looking, post(api::signals::start)),
         look("/api/v1/brakes", SignedIn, Quick, get(api::brakes::in_force)),
         act("/api/v1/brakes/stop", SignedIn, Quick, post(api::brakes::stop)),
         act("/api/v1/brakes/allow", SignedIn, Quick, post(api::brakes::allow)),
@@ -117,6 +125,8 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/brakes/locks/force", SignedIn, Quick, post(api::brakes::force)),
         look("/api/v1/reviews", SignedIn, Quick, get(api::reviews::list)),
         act("/api/v1/reviews/{number}/close", SignedIn, Quick, post(api::reviews::close)),
+        // For machines.
+        act("/hooks/{source}", Source, Quick, post(hooks::receive)),
         // For whoever keeps this process alive.
         look("/healthz", Public, Quick, get(api::healthy)),
         look("/readyz", Public, Quick, get(api::ready)),

@@ -9,6 +9,7 @@ use domain::inventory::ProxyFleet;
 use serde::{Deserialize, Serialize};
 use store::fleets::{FleetView, Sample};
 use store::pages::{RunFilter, RunRow};
+use store::signals::{SignalFilter, SignalRow};
 
 use crate::app::App;
 use crate::chart::{self, Chart};
@@ -18,6 +19,9 @@ use domain::advice::{self, Cell, Finding, Matrix};
 use domain::brake::{EVERYTHING, Freeze, KillSwitch};
 use engine::InForce;
 use store::locks::Held;
+
+/// So many signals are shown; the ledger has them all.
+const SIGNALS: i64 = 50;
 
 /// What is older than this (clock time) is stale.
 fn stale_after() -> TimeDelta {
@@ -44,6 +48,8 @@ pub(crate) struct Situation {
     /// Freezes that are on, or begin within a day.
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) locks: Vec<Held>,
+    /// Signals that fire, each with what became of it.
+    pub(crate) signals: Vec<SignalRow>,
     /// Where somebody went on alone, and nobody has looked at it yet.
     pub(crate) reviews: Vec<store::reviews::Review>,
     #[serde(skip)]
@@ -116,6 +122,8 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let InForce { switches, mut freezes, locks } = app.engine().brakes().in_force().await?;
     freezes.retain(|f| f.starts - now < TimeDelta::days(1));
     let reviews = store::reviews::open(pool).await?;
+    let firing = SignalFilter { firing: true, before: None };
+    let signals = store::signals::list(pool, firing, SIGNALS).await?;
 
     let fleets: Vec<Fleet> = inventory
         .fleets
@@ -141,7 +149,19 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         })
         .collect();
     let chart = chart::draw(series, &samples, now - window(), now);
-    Ok(Situation { at: now, findings, fleets, clusters, runs, switches, freezes, locks, reviews, chart })
+    Ok(Situation {
+        at: now,
+        findings,
+        fleets,
+        clusters,
+        runs,
+        switches,
+        freezes,
+        locks,
+        signals,
+        reviews,
+        chart,
+    })
 }
 
 /// The newest value of each subject that is not stale.

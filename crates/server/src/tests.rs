@@ -7,6 +7,7 @@ mod brakes;
 mod deciding;
 mod forms;
 mod gate;
+mod hooks;
 mod pages;
 mod routes;
 mod sign_in;

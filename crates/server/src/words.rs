@@ -121,6 +121,32 @@ pub(crate) fn run_badge(state: &str) -> Badge {
     Badge { tone, icon, word }
 }
 
+/// What became of a signal, from the word that the store keeps; none before triage has looked.
+pub(crate) fn verdict_badge(verdict: Option<&str>) -> Badge {
+    let (tone, icon, word) = match verdict {
+        Some("started") => (Tone::Busy, Icon::Play, "Started"),
+        Some("asked") => (Tone::Warn, Icon::Question, "Asks you"),
+        Some("suggested") => (Tone::Wait, Icon::Dot, "Would have started"),
+        Some("joined") => (Tone::Busy, Icon::Clock, "Joined a run"),
+        Some("suppressed") => (Tone::Off, Icon::Skip, "Suppressed"),
+        Some("ignored") => (Tone::Off, Icon::Dot, "Ignored"),
+        Some(_) => (Tone::Off, Icon::Dot, "Unknown"),
+        None => (Tone::Wait, Icon::Clock, "Being judged"),
+    };
+    Badge { tone, icon, word }
+}
+
+/// The state of a signal.
+pub(crate) fn signal_badge(state: &str) -> Badge {
+    let (tone, icon, word) = match state {
+        "firing" => (Tone::Bad, Icon::Alert, "Firing"),
+        "resolved" => (Tone::Ok, Icon::Check, "Over"),
+        "unclear" => (Tone::Warn, Icon::Question, "Not understood"),
+        _ => (Tone::Off, Icon::Dot, "Unknown"),
+    };
+    Badge { tone, icon, word }
+}
+
 /// Does a run in this state wait for a person?
 pub(crate) fn needs_a_person(state: &str) -> bool {
     matches!(state, "waiting_for_approval" | "paused" | "outcome_unknown" | "stuck")

@@ -18,6 +18,7 @@
 //! - [`pages`]: the read side: lists and one run, for people.
 //! - [`history`]: how long past runs took.
 //! - [`fleets`]: what the prober saw, and numbers over time.
+//! - [`signals`], [`triage`]: what machines say is wrong, and what became of it.
 //! - [`people`]: sign-in links and sessions.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
@@ -43,6 +44,8 @@ pub mod runs;
 pub mod schema;
 pub mod seals;
 pub mod search;
+pub mod signals;
+pub mod triage;
 pub mod workers;
 pub mod writer;
 

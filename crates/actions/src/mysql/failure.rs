@@ -55,9 +55,16 @@ impl Kind {
         }
     }
 
-    /// Did it cost a whole deadline?
+    /// Did it cost a whole deadline, of ours or of ProxySQL's?
     pub(crate) fn is_timeout(self) -> bool {
-        matches!(self, Self::TimeoutConnect | Self::TimeoutGreeting | Self::TimeoutLogin | Self::TimeoutQuery)
+        matches!(
+            self,
+            Self::TimeoutConnect
+                | Self::TimeoutGreeting
+                | Self::TimeoutLogin
+                | Self::TimeoutQuery
+                | Self::MaxConnectTimeout
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use store::calls::Call;
 use store::pages::RunRow;
 use uuid::Uuid;
 
+use super::auto::{Judged, Said};
 use super::spec::{Clairvoyant, Drill, Real};
 
 /// What was played.
@@ -28,6 +29,8 @@ pub(crate) struct Played {
     /// Simulated seconds per second.
     pub(crate) speed: f64,
     pub(crate) acted: Option<Acted>,
+    /// What Firebreak judged by itself, where it was let.
+    pub(crate) judged: Option<Judged>,
 }
 
 /// What the run did.
@@ -52,9 +55,13 @@ pub(crate) struct Score {
     pub(crate) error_share_peak: f64,
     /// Share of failing requests at the end.
     pub(crate) error_share_at_end: f64,
+    /// From the trigger to the first signal that led to the start, where Firebreak acted by itself.
+    pub(crate) seconds_trigger_to_detected: Option<i64>,
     /// From the trigger to the start of the runbook.
     pub(crate) seconds_trigger_to_decision: Option<i64>,
-    /// From there until the symptom was gone for good.
+    /// From the trigger to the first change.
+    pub(crate) seconds_trigger_to_first_change: Option<i64>,
+    /// From the decision until the symptom was gone for good.
     pub(crate) seconds_decision_to_recovered: Option<i64>,
     /// Every change that the simulated AWS and its hosts saw.
     pub(crate) changes: Vec<Change>,
@@ -74,6 +81,8 @@ pub(crate) struct Score {
     pub(crate) seconds_worse_off: i64,
     /// The run against an operator who sees everything at once, where the drill names one.
     pub(crate) critical_path: Option<CriticalPath>,
+    /// What became of each signal, where Firebreak judged by itself.
+    pub(crate) signals: Vec<Said>,
     /// What really happened, if it did.
     pub(crate) real: Option<Real>,
     /// What did not hold, each a sentence.
@@ -131,6 +140,7 @@ pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
         .zip(last_bad.filter(|_| recovered))
         .map(|(decided, bad)| (bad - decided).num_seconds().max(0));
     let (changes, unexpected_changes) = changes(played);
+    let since_trigger = |at: Timestamp| (at - played.trigger).num_seconds();
     let others = |samples: &[Sample]| errors(samples.iter().filter(|s| s.cluster != cluster));
     let mut score = Score {
         drill: drill.drill.clone(),
@@ -138,7 +148,9 @@ pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
         recovered,
         error_share_peak,
         error_share_at_end: with.last().map_or(0.0, Sample::error_share),
-        seconds_trigger_to_decision: decided_at.map(|at| (at - played.trigger).num_seconds()),
+        seconds_trigger_to_detected: played.judged.as_ref().and_then(|j| j.detected_at).map(since_trigger),
+        seconds_trigger_to_decision: decided_at.map(since_trigger),
+        seconds_trigger_to_first_change: changes.first().map(|change| since_trigger(change.at)),
         seconds_decision_to_recovered,
         changes,
         unexpected_changes,
@@ -156,6 +168,7 @@ pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
             without_action: others(&played.without_action),
         },
         critical_path: critical_path(played),
+        signals: played.judged.as_ref().map(|j| j.signals.clone()).unwrap_or_default(),
         real: drill.real.clone(),
         failures: Vec::new(),
     };
@@ -173,6 +186,9 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
             "without action {:.1} % of requests failed at most; the incident is not reproduced",
             peak * 100.0
         ));
+    }
+    if let Some(judged) = &played.judged {
+        failures.extend(judged.failures(&drill.act.runbook));
     }
     let Some(acted) = &played.acted else {
         if score.error_share_at_end < 0.8 * peak {
@@ -312,12 +328,18 @@ impl fmt::Display for Score {
             peak(self.error_share_peak),
             real.map(|r| peak(r.error_share_peak)),
         )?;
+        if self.seconds_trigger_to_detected.is_some() {
+            row(f, "trigger to detected", seconds(self.seconds_trigger_to_detected), None)?;
+        }
         row(
             f,
             "trigger to decision",
             seconds(self.seconds_trigger_to_decision),
             real.map(|r| seconds(Some(r.seconds_trigger_to_decision))),
         )?;
+        if self.seconds_trigger_to_first_change.is_some() {
+            row(f, "trigger to first change", seconds(self.seconds_trigger_to_first_change), None)?;
+        }
         row(
             f,
             "decision to recovered",
@@ -349,6 +371,9 @@ impl fmt::Display for Score {
                 run.state,
                 run.message.as_ref().map_or_else(String::new, |m| format!(". {m}"))
             )?;
+        }
+        for said in &self.signals {
+            writeln!(f, "signal {}: {}. {}", said.signal, said.verdict, said.because)?;
         }
         self.failures.iter().try_for_each(|failure| writeln!(f, "  ✗ {failure}"))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use domain::action::Registry;
 use domain::inventory::Inventory;
 use domain::runbook::permissions::{needed, of_action, policy};
 
@@ -20,13 +21,11 @@ pub(crate) struct Args {
     configured: Configured,
 }
 
-/// The policy of one of the embedded runbooks.
-pub(crate) async fn least_privilege(runbook: &str, inventory: &Inventory) -> anyhow::Result<Value> {
+/// The policy of some of the embedded runbooks; of all of them and the prober, when none is named.
+pub(crate) async fn least_privilege(names: &[String], inventory: &Inventory) -> anyhow::Result<Value> {
     let registry = super::described(Inventory::default()).await?;
     let shelf = Shelf::open(None, &registry)?;
-    let found = shelf.get(runbook)?;
-    let needed = needed(found, &shelf.children(found), &registry);
-    Ok(serde_json::to_value(policy(needed, Some(inventory))?.policy)?)
+    Ok(serde_json::to_value(policy(all_needed(names, &shelf, &registry)?, Some(inventory))?.policy)?)
 }
 
 /// Prints the policy; remarks on it go to stderr.
@@ -34,17 +33,27 @@ pub(crate) async fn permissions(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.configured.read()?;
     let registry = super::described(Inventory::default()).await?;
     let shelf = Shelf::open(config.as_ref(), &registry)?;
-    let mut actions = BTreeSet::new();
-    for runbook in shelf.named(&args.names)? {
-        actions.extend(needed(runbook, &shelf.children(runbook), &registry));
-    }
-    if args.names.is_empty() {
-        actions.extend(engine::WATCHES_WITH.iter().flat_map(|action| of_action(action, &registry)));
-    }
+    let actions = all_needed(&args.names, &shelf, &registry)?;
     let permissions = policy(actions, config.as_ref().map(|config| &config.inventory))?;
     for note in permissions.notes {
         remark(note);
     }
     say(serde_json::to_string_pretty(&permissions.policy)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the named runbooks need; when none is named: all, and what the prober looks with.
+fn all_needed(
+    names: &[String],
+    shelf: &Shelf,
+    registry: &Registry,
+) -> anyhow::Result<BTreeSet<&'static str>> {
+    let mut actions = BTreeSet::new();
+    for runbook in shelf.named(names)? {
+        actions.extend(needed(runbook, &shelf.children(runbook), registry));
+    }
+    if names.is_empty() {
+        actions.extend(engine::WATCHES_WITH.iter().flat_map(|action| of_action(action, registry)));
+    }
+    Ok(actions)
 }

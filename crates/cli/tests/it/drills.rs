@@ -87,6 +87,31 @@ fn every_drill_passes() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// Detection and decision together may take a minute; people took 38.
+#[test]
+fn with_nobody_at_the_keyboard_it_sees_decides_and_recovers_by_itself() {
+    let (passed, score) = drill(&["--auto"]);
+    assert!(passed, "{score:#}");
+    assert_eq!(score["recovered"], true);
+    let seconds = |name: &str| score[name].as_i64().unwrap_or_else(|| panic!("{name}: {score:#}"));
+    let (detected, decided) =
+        (seconds("seconds_trigger_to_detected"), seconds("seconds_trigger_to_decision"));
+    assert!(0 < detected && detected <= decided && decided < 60, "detected {detected}, decided {decided}");
+    assert!(decided <= seconds("seconds_trigger_to_first_change"));
+    let recovered = seconds("seconds_decision_to_recovered");
+    assert!(recovered < score["real"]["seconds_decision_to_recovered"].as_i64().unwrap(), "{recovered}");
+    // It was one run, of the right runbook (the score would have failed otherwise), by its rule, in the same 19 changes.
+    assert_eq!(score["changes"].as_array().unwrap().len(), 4 + 6 * 2 + 3, "{score:#}");
+    let said = |cluster: &str| {
+        let signals = score["signals"].as_array().unwrap();
+        let found = signals.iter().find(|s| s["signal"].as_str().unwrap().ends_with(cluster));
+        found.unwrap_or_else(|| panic!("no signal of {cluster}: {score:#}"))["verdict"].as_str().unwrap()
+    };
+    assert!(said("shard-b").starts_with("started"), "{score:#}");
+    // The cluster that failed over just then has a signal of its own, and no runbook that fits.
+    assert!(!said("shard-e").contains("started"), "{score:#}");
+}
+
 #[test]
 fn every_runbook_has_three_drills() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runbooks");

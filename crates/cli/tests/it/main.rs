@@ -21,3 +21,4 @@ mod moto;
 mod permissions;
 mod runbooks;
 mod served;
+mod signals;

@@ -30,14 +30,22 @@ pub(crate) struct Served {
 impl Served {
     /// Serves a simulated world.
     pub(crate) async fn on(sim: &sim::Sim) -> Self {
+        Self::on_with(sim, &json!({})).await
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) async fn on_with(sim: &sim::Sim, more: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = json!({
+        let mut config = json!({
             "inventory": inventory(&sim.world_info(), folder.path()),
             "aws": { "endpoint": sim.endpoint() },
             "symptom": { "prometheus": sim.endpoint(), "error_share": "cluster:request_error_share" },
             "simulation": { "control": sim.endpoint() },
             "environment": "test",
         });
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
         Self::with(config, folder).await
     }
 

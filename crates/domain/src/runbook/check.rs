@@ -8,6 +8,7 @@ mod conform;
 mod infer;
 mod names;
 mod shape;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub(super) fn check(runbook: &Runbook, registry: &Registry, others: &Others) -> 
         checker.template(&verify.message, &names);
     }
     checker.locks(runbook);
+    checker.triggers(runbook);
     if let Some(pos) = checker.first_change.filter(|_| runbook.locks.is_empty()) {
         let what = "this changes something, and the runbook takes no lock: two runs could fight";
         checker.wrong(

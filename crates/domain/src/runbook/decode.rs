@@ -9,6 +9,7 @@ mod forms;
 mod input;
 mod limits;
 mod step;
+mod triggers;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,8 +41,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
 }
 
 const KEYS: &[&str] = &[
-    "runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "limits", "steps", "result",
-    "verify",
+    "runbook", "title", "when", "risk", "impact", "approval", "inputs", "locks", "limits", "triggers",
+    "steps", "result", "verify",
 ];
 
 const VERIFY_KEYS: &[&str] = &[
@@ -114,6 +115,7 @@ impl Decoder {
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
         let locks = fields.get("locks").map_or_else(Vec::new, |e| self.locks(&e.value));
         let limits = fields.get("limits").map_or_else(Vec::new, |e| self.limits(&e.value));
+        let triggers = fields.get("triggers").map_or_else(Vec::new, |e| self.triggers(&e.value));
         let steps =
             self.required(&fields, "steps", "`steps:` and a list of steps").map_or_else(Vec::new, |e| {
                 self.unique(&e.value, &mut Vec::new());
@@ -131,6 +133,7 @@ impl Decoder {
             inputs,
             locks,
             limits,
+            triggers,
             steps,
             result,
             verify: if_given(verify)?,

@@ -39,6 +39,10 @@
 //! they must not rest on what only a step can tell; what it marks `finally` is taken back when it is over; its `verify` is
 //! its last step. The run is as dangerous as the most dangerous runbook in it. A runbook that would run itself is refused.
 //!
+//! **Triggers.** A trigger says which signals this runbook may be the answer to, and with which inputs. It needs no evidence of its
+//! own: before anything is offered or started, the runbook is planned, and a guard that says no is the evidence that it is not
+//! the answer. See [`trigger`] and [`crate::triage`].
+//!
 //! Deliberately absent: loops other than `each`, variables, and anything that could make a guard run for ever.
 
 mod approval;
@@ -56,6 +60,7 @@ mod scope;
 mod shelf;
 mod suggest;
 mod template;
+mod trigger;
 mod yaml;
 
 use std::sync::Arc;
@@ -73,6 +78,7 @@ pub use inputs::{InputMistake, child_inputs, input_values, inventory_value, reso
 pub use scope::{Scope, Slot};
 pub use shelf::{Checked, check_all};
 pub use template::Template;
+pub use trigger::{Mode, Trigger};
 
 /// A parsed runbook.
 #[derive(Debug, Clone)]
@@ -95,6 +101,8 @@ pub struct Runbook {
     pub locks: Vec<Template>,
     /// How often it may be done, over all runbooks, people and triggers.
     pub limits: Vec<Limit>,
+    /// `triggers:` — what starts it, or offers it, by itself.
+    pub triggers: Vec<Trigger>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// `result:` — what a run says when all its steps are done; may name their outputs.

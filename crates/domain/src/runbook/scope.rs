@@ -29,6 +29,8 @@ pub struct Scope {
     pub inventory: Arc<Value>,
     /// `run`: what is known of the run itself, such as its id.
     pub run: Arc<Value>,
+    /// `signal`, inside `triggers`: see [`crate::signal::Signal::value`].
+    pub signal: Option<Arc<Value>>,
 }
 
 /// The output of a step.
@@ -44,7 +46,7 @@ pub enum Slot {
 }
 
 /// The names that stand at the beginning of a path.
-pub(crate) const ROOTS: [&str; 6] = ["inputs", "steps", "item", "out", "inventory", "run"];
+pub(crate) const ROOTS: [&str; 7] = ["inputs", "steps", "item", "out", "inventory", "run", "signal"];
 
 impl Scope {
     /// The same, with `item`.
@@ -89,6 +91,7 @@ impl Scope {
             item: self.item.clone(),
             inventory: self.inventory.clone(),
             run: self.run.clone(),
+            signal: None,
         }
     }
 
@@ -100,6 +103,7 @@ impl Scope {
             "out" => self.out.as_ref(),
             "inventory" => Some(&self.inventory),
             "run" => Some(&self.run),
+            "signal" => self.signal.as_deref(),
             _ => None,
         }
     }
@@ -161,6 +165,7 @@ fn no_root(name: &str) -> String {
     match name {
         "item" => "`item` is known only inside `each`".into(),
         "out" => "`out` is known only inside `until`, its `message` and `give_up_if`".into(),
+        "signal" => "`signal` is known only inside `triggers`".into(),
         _ => format!("`{name}` is not a known name"),
     }
 }

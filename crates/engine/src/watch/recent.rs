@@ -1,34 +1,42 @@
-//! The login matrix of the last rounds together: a host that fails one login in thirty is sick, and one round alone would
-//! show it only now and then.
+//! The logins to one cluster in the last minute, together: a host that fails one login in thirty is sick, and one round alone
+//! would show it only now and then.
 
 use std::collections::VecDeque;
 
+use chrono::TimeDelta;
+use domain::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// Rounds that are told together: with the default pause of ten seconds, the last minute.
-const ROUNDS: usize = 6;
+/// Rounds of so long (clock time) are told together.
+const KEPT: TimeDelta = TimeDelta::seconds(60);
 
-/// The last rounds of one fleet.
+/// The last rounds of one cluster, each with when it began.
 #[derive(Debug, Default)]
-pub(super) struct Recent(VecDeque<Value>);
+pub(super) struct Recent(VecDeque<(Timestamp, Value)>);
 
 impl Recent {
-    /// Adds a round; tells all that are kept as one matrix, of the pairs that the newest round has.
-    pub(super) fn add(&mut self, round: Value) -> Value {
-        self.0.push_back(round);
-        if self.0.len() > ROUNDS {
-            self.0.pop_front();
-        }
-        json!({ "direct": self.cells("direct"), "via": self.cells("via"), "rounds": self.0.len() })
+    /// Adds a round.
+    pub(super) fn add(&mut self, at: Timestamp, round: Value) {
+        self.0.push_back((at, round));
     }
 
-    /// What cannot be seen now is not filled in from before.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
+    /// Direct logins, and those through hosts: of the pairs that the newest round has, all that was seen in the last minute. What
+    /// was not tried for so long is not told.
+    pub(super) fn told(&mut self, now: Timestamp) -> (Vec<Value>, Vec<Value>) {
+        self.0.retain(|(at, _)| now - *at < KEPT);
+        (self.cells("direct"), self.cells("via"))
+    }
+
+    /// Did any login fail, as far as is kept?
+    pub(super) fn fails(&self) -> bool {
+        let rows = self.0.iter().flat_map(|(_, round)| ["direct", "via"].map(|side| &round[side]));
+        rows.filter_map(Value::as_array).flatten().any(|cell| cell["failed"].as_u64().unwrap_or(0) > 0)
     }
 
     fn cells(&self, side: &str) -> Vec<Value> {
-        let rows = |round: &Value| round.get(side).and_then(Value::as_array).cloned().unwrap_or_default();
+        let rows = |(_, round): &(Timestamp, Value)| {
+            round.get(side).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
         let newest = self.0.back().map(rows).unwrap_or_default();
         let earlier: Vec<Value> = self.0.iter().rev().skip(1).flat_map(rows).collect();
         newest
@@ -39,6 +47,16 @@ impl Recent {
             })
             .collect()
     }
+}
+
+/// All clusters of a fleet as one matrix.
+pub(super) fn matrix(clusters: impl Iterator<Item = (Vec<Value>, Vec<Value>)>) -> Value {
+    let (mut direct, mut via) = (Vec::new(), Vec::new());
+    for (past, through) in clusters {
+        direct.extend(past);
+        via.extend(through);
+    }
+    json!({ "direct": direct, "via": via })
 }
 
 /// Adds an older cell to a newer one; the newest error stays.
@@ -61,27 +79,43 @@ fn add(cell: Value, older: &Value) -> Value {
 mod tests {
     use super::*;
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
     fn round(failed: u64) -> Value {
         let error = if failed > 0 { json!({ "kind": "access_denied" }) } else { Value::Null };
         json!({ "direct": [], "via": [{ "host": "i-1", "cluster": "b", "tries": 5, "failed": failed, "ok": failed == 0, "error": error }] })
     }
 
     #[test]
-    fn a_failure_is_told_for_as_many_rounds_as_are_kept_and_not_longer() {
+    fn a_failure_is_told_for_a_minute_and_not_longer() {
         let mut recent = Recent::default();
-        recent.add(round(1));
-        for n in 2..=ROUNDS as u64 {
-            let cell = recent.add(round(0))["via"][0].clone();
-            assert_eq!((cell["tries"].as_u64(), cell["failed"].as_u64()), (Some(5 * n), Some(1)));
+        recent.add(at(0), round(1));
+        for n in 1..6 {
+            recent.add(at(10 * n), round(0));
+            let cell = recent.told(at(10 * n)).1[0].clone();
+            assert_eq!((cell["tries"].as_i64(), cell["failed"].as_u64()), (Some(5 * (n + 1)), Some(1)));
+            assert!(recent.fails());
             assert_eq!((&cell["ok"], &cell["error"]["kind"]), (&json!(false), &json!("access_denied")));
         }
-        assert_eq!(recent.add(round(0))["via"][0]["failed"], 0);
+        assert_eq!(recent.told(at(60)).1[0]["failed"], 0);
+        assert!(!recent.fails());
     }
 
     #[test]
     fn a_host_that_is_gone_is_not_told_any_more() {
         let mut recent = Recent::default();
-        recent.add(round(1));
-        assert_eq!(recent.add(json!({ "direct": [], "via": [] }))["via"], json!([]));
+        recent.add(at(0), round(1));
+        recent.add(at(10), json!({ "direct": [], "via": [] }));
+        assert!(recent.told(at(10)).1.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_tried_for_a_minute_is_not_told() {
+        let mut recent = Recent::default();
+        recent.add(at(0), round(1));
+        assert_eq!(recent.told(at(59)).1.len(), 1);
+        assert!(recent.told(at(60)).1.is_empty());
     }
 }

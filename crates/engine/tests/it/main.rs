@@ -7,6 +7,7 @@ mod braking;
 mod forms;
 mod gate;
 mod holding;
+mod judging;
 mod postgres;
 mod recovering;
 mod role;

@@ -12,7 +12,7 @@ use domain::inventory::Inventory;
 use domain::run::{Entry, Record, State};
 use domain::{Actor, Clock, Timestamp};
 use engine::clock::ScaledClock;
-use engine::{Engine, Library, Parts, Settings, StartRequest};
+use engine::{Engine, Library, Parts, Settings, StartRequest, TriageSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -206,6 +206,7 @@ pub(crate) struct Bench {
     /// Another way to the database: through a wire, or with fewer rights than the owner's.
     elsewhere: Option<PgPool>,
     others: Vec<(String, String)>,
+    triage: TriageSettings,
 }
 
 /// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
@@ -223,6 +224,7 @@ impl Bench {
             runbook: format!("{header}{steps}"),
             elsewhere: None,
             others: Vec::new(),
+            triage: TriageSettings::default(),
         }
     }
 
@@ -231,6 +233,12 @@ impl Bench {
         let header = format!("runbook: {name}\ntitle: Other\nwhen: In tests\nrisk: low\n");
         self.others.retain(|(file, _)| *file != format!("{name}.yaml"));
         self.others.push((format!("{name}.yaml"), format!("{header}{rest}")));
+    }
+
+    /// With other bounds for what rules may do.
+    pub(crate) fn judging(mut self, triage: TriageSettings) -> Self {
+        self.triage = triage;
+        self
     }
 
     pub(crate) fn severe(self) -> Self {
@@ -311,7 +319,12 @@ impl Bench {
             library,
             clock: self.clock.clone(),
             // Runs rest whenever they can: every test is one of resting, too.
-            settings: Settings { lease, rest_after: Duration::ZERO, ..Settings::default() },
+            settings: Settings {
+                lease,
+                rest_after: Duration::ZERO,
+                triage: self.triage.clone(),
+                ..Settings::default()
+            },
         })
         .await
     }

@@ -8,6 +8,7 @@ pub(crate) mod brakes;
 pub(crate) mod reviews;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
+pub(crate) mod signals;
 
 use axum::Json;
 use axum::extract::State;

@@ -24,6 +24,7 @@ use store::gate::Ahead;
 use store::inbox::Wish;
 use store::pages::RunRow;
 use store::reviews::Review;
+use store::triage::Cause;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -68,6 +69,8 @@ pub(crate) struct RunView {
     pub(crate) ahead: Vec<Ahead>,
     /// Where somebody went on alone.
     pub(crate) reviews: Vec<Review>,
+    /// The signal that it was started or offered for.
+    pub(crate) cause: Option<Cause>,
     /// How long such runs take, and what is left of this one.
     pub(crate) forecast: Option<Forecast>,
     pub(crate) remaining: Option<Remaining>,
@@ -92,6 +95,7 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
     let ahead = if row.state == "queued" { store::gate::ahead(pool, id).await? } else { Vec::new() };
     let broken = journal.iter().any(|r| matches!(&r.entry, Entry::Asked { ask: Ask::BreakGlass { .. }, .. }));
     let reviews = if broken { store::reviews::of_run(pool, id).await? } else { Vec::new() };
+    let cause = store::triage::cause(pool, id).await?;
     let now = app.now();
     // A text of another version of the language may not parse; what has happened is shown all the same.
     let runbook = runbook::parse(&row.runbook, &text).ok().map(Arc::new);
@@ -129,6 +133,7 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
         text,
         ahead,
         reviews,
+        cause,
         forecast,
         remaining,
         comparison: None,

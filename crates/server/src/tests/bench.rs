@@ -274,6 +274,7 @@ impl Bench {
             secure_cookies: false,
             environment: Some("test".into()),
             simulated: true,
+            hooks: super::hooks::open(),
             ending: heard,
         };
         Self { router: crate::router(engine.clone(), settings), engine, lamp, ending, _db: db }

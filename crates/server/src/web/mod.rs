@@ -7,6 +7,7 @@ pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod sign_in;
+pub(crate) mod signals;
 pub(crate) mod situation;
 
 use askama::Template;

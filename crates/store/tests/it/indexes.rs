@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::history::execute;
 
 /// Tables that only ever grow, and the runs.
-const LARGE: [&str; 6] = ["journal", "outside_call", "audit", "run", "seal", "seal_stream"];
+const LARGE: [&str; 8] =
+    ["journal", "outside_call", "audit", "run", "seal", "seal_stream", "signal", "verdict"];
 
 async fn filled() -> TestDb {
     let db = TestDb::new().await.unwrap();
@@ -43,6 +44,12 @@ async fn filled() -> TestDb {
            FROM generate_series(1, 30000) AS n",
         "INSERT INTO seal SELECT n, now(), n, 1, '', 1, '', 1, '', '' FROM generate_series(1, 3000) AS n",
         "INSERT INTO seal_stream SELECT 1 + n % 3000, id, 10, '' FROM (SELECT id, row_number() OVER () AS n FROM run) AS run",
+        "INSERT INTO signal (id, source, kind, fingerprint, state, summary, labels, first_seen, last_seen)
+         SELECT gen_random_uuid(), 's', 'k', n::text, CASE WHEN n < 20 THEN 'firing' ELSE 'resolved' END, '', '{}',
+                now() - n * interval '1 minute', now() - n * interval '1 minute' FROM generate_series(1, 5000) AS n",
+        "INSERT INTO verdict (signal, at, verdict, code, because, considered, start_key)
+         SELECT id, first_seen, CASE n % 50 WHEN 0 THEN 'started' ELSE 'ignored' END, 'c', '', '[]', CASE n % 50 WHEN 0 THEN n::text END
+           FROM (SELECT *, row_number() OVER () AS n FROM signal) AS s",
         "ANALYZE",
     ] {
         execute(pool, sql).await;

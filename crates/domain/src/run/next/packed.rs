@@ -52,7 +52,7 @@ fn unpack(text: &str, inventory: &Arc<Value>) -> Option<Scope> {
     let (inputs, steps, mut item, run): Parts = serde_json::from_str(text).ok()?;
     let steps = steps.into_iter().map(|(id, value)| (id, Slot::known(value))).collect();
     let (inputs, run) = (inputs.into(), run.into());
-    Some(Scope { inputs, steps, item: item.pop(), out: None, inventory: inventory.clone(), run })
+    Some(Scope { inputs, steps, item: item.pop(), inventory: inventory.clone(), run, ..Scope::default() })
 }
 
 fn same(a: &Scope, b: &Scope) -> bool {

@@ -52,7 +52,9 @@ impl Checker<'_> {
             self.wrong(pos, what, "correct them; `firebreak runbook check` shows them");
             return Shape::Any;
         };
-        self.given(pos, child, &runbook, names);
+        if let Node::Record(given) = &child.with.node {
+            self.given(pos, given, &runbook, names, "with");
+        }
         self.outputs(&runbook)
     }
 
@@ -78,9 +80,15 @@ impl Checker<'_> {
         Err((what, "say the steps where they are needed".into()))
     }
 
-    /// Do the inputs fit?
-    fn given(&mut self, pos: Pos, child: &Child, runbook: &Runbook, names: &Names) {
-        let Node::Record(given) = &child.with.node else { return };
+    /// Do the inputs fit that are given under this key?
+    pub(super) fn given(
+        &mut self,
+        pos: Pos,
+        given: &[(String, Pos, Template)],
+        runbook: &Runbook,
+        names: &Names,
+        under: &str,
+    ) {
         for (key, key_pos, value) in given {
             let Some(input) = runbook.inputs.iter().find(|i| i.name == *key) else {
                 let remedy =
@@ -108,7 +116,7 @@ impl Checker<'_> {
             let missing = !given.iter().any(|(key, ..)| *key == input.name);
             if missing && !input.optional && input.default.is_none() {
                 let what = format!("`{}` needs `{}`: {}", runbook.name, input.name, input.description);
-                self.wrong(pos, what, format!("add `with: {{ {}: … }}`", input.name));
+                self.wrong(pos, what, format!("add `{under}: {{ {}: … }}`", input.name));
             }
         }
     }

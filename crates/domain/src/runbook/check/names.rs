@@ -22,6 +22,8 @@ pub(super) struct Names {
     item: Option<Shape>,
     /// Inside of `until` and `give_up_if`.
     out: Option<Shape>,
+    /// Inside of `triggers`: then nothing else of the runbook has a meaning.
+    signal: Option<Shape>,
 }
 
 /// Why a step has no output yet.
@@ -47,7 +49,12 @@ impl Names {
             Shape::record(runbook.inputs.iter().map(|i| (i.name.as_str(), Shape::of_input(&i.kind))));
         let mut inside = BTreeMap::new();
         collect_inside(&runbook.steps, &mut inside);
-        Self { inputs, steps: Vec::new(), ahead: Vec::new(), inside, item: None, out: None }
+        Self { inputs, steps: Vec::new(), ahead: Vec::new(), inside, item: None, out: None, signal: None }
+    }
+
+    /// Those of a trigger.
+    pub(super) fn of_a_signal(runbook: &Runbook) -> Self {
+        Self { signal: Some(Shape::signal()), ..Self::new(runbook) }
     }
 
     /// With a list of steps to come.
@@ -97,6 +104,16 @@ impl Names {
             remedy: remedy.to_owned(),
         };
         match path.root.as_str() {
+            "signal" => self.signal.clone().map(|signal| (signal, 0)).ok_or_else(|| {
+                here(
+                    "`signal` has no meaning here",
+                    "use it in `triggers`, which hand what it says to `inputs`",
+                )
+            }),
+            name @ ("inputs" | "run" | "steps") if self.signal.is_some() => Err(here(
+                &format!("`{name}` has no meaning in `triggers`: there is no run yet"),
+                "name `signal` or `inventory`",
+            )),
             "inputs" => Ok((self.inputs.clone(), 0)),
             "inventory" => Ok((Shape::inventory(), 0)),
             "run" => Ok((Shape::run(), 0)),

@@ -123,6 +123,13 @@ impl Shape {
         Self::record([("id", Self::Text), ("requested_by", Self::Text)])
     }
 
+    /// What expressions see as `signal`. Labels are whatever the source has.
+    pub(super) fn signal() -> Self {
+        let labels = Self::Record(Record { fields: Vec::new(), open: true, strict: false });
+        let texts = ["source", "kind", "severity", "summary"].map(|name| (name, Self::Text));
+        Self::record(texts.into_iter().chain([("labels", labels)]))
+    }
+
     /// One or the other.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {

@@ -1,0 +1,148 @@
+//! What machines may say, and how far rules may go by themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use domain::inventory::SecretRef;
+use domain::runbook::Mode;
+use domain::triage::Budget;
+use engine::TriageSettings;
+use serde::Deserialize;
+use server::{Hooks, Proof, Secret, Source};
+
+/// Without a person.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Automation {
+    /// Starts by one rule within an hour.
+    pub(crate) per_rule: usize,
+    /// Starts on one target within an hour.
+    pub(crate) per_target: usize,
+    /// Starts by all rules within an hour.
+    pub(crate) in_all: usize,
+    /// More targets than this struck within five minutes are a storm.
+    pub(crate) storm: usize,
+    /// Seconds after the start of a process in which it starts nothing by itself.
+    pub(crate) warm_up_s: u64,
+    /// An incident is over when its signals have been for so many seconds.
+    pub(crate) quiet_s: u64,
+}
+
+impl Default for Automation {
+    fn default() -> Self {
+        let (budget, triage) = (Budget::default(), TriageSettings::default());
+        Self {
+            per_rule: budget.per_rule,
+            per_target: budget.per_target,
+            in_all: budget.in_all,
+            storm: budget.storm,
+            warm_up_s: triage.warm_up.as_secs(),
+            quiet_s: triage.quiet.as_secs(),
+        }
+    }
+}
+
+impl Automation {
+    pub(crate) fn settings(self, modes: BTreeMap<String, Mode>) -> TriageSettings {
+        let Self { per_rule, per_target, in_all, storm, warm_up_s, quiet_s } = self;
+        TriageSettings {
+            modes,
+            all: None,
+            budget: Budget { per_rule, per_target, in_all, storm },
+            warm_up: Duration::from_secs(warm_up_s),
+            quiet: Duration::from_secs(quiet_s),
+        }
+    }
+}
+
+/// Alert sources that are open. What is not here is closed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HookKeys {
+    alertmanager: Option<Token>,
+    datadog: Option<Token>,
+    generic: Option<Signed>,
+    grafana: Option<TokenOrSigned>,
+    opsgenie: Option<Token>,
+    pagerduty: Option<Signed>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    token: SecretRef,
+}
+
+/// Several secrets while one is replaced by another.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    secrets: Vec<SecretRef>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum TokenOrSigned {
+    Token(Token),
+    Signed(Signed),
+}
+
+impl HookKeys {
+    /// Reads the secrets. One that cannot be read keeps the process from starting: alerts would be refused in silence.
+    pub(crate) fn open(&self) -> anyhow::Result<Hooks> {
+        let Self { alertmanager, datadog, generic, grafana, opsgenie, pagerduty } = self;
+        let mut hooks = Hooks::default();
+        let tokens =
+            [(Source::Alertmanager, alertmanager), (Source::Datadog, datadog), (Source::Opsgenie, opsgenie)];
+        for (source, token) in tokens {
+            if let Some(token) = token {
+                hooks = hooks.with(source, token.proof(source)?);
+            }
+        }
+        for (source, signed) in [(Source::Generic, generic), (Source::PagerDuty, pagerduty)] {
+            if let Some(signed) = signed {
+                hooks = hooks.with(source, signed.proof(source)?);
+            }
+        }
+        match grafana {
+            Some(TokenOrSigned::Token(token)) => {
+                hooks = hooks.with(Source::Grafana, token.proof(Source::Grafana)?);
+            }
+            Some(TokenOrSigned::Signed(signed)) => {
+                hooks = hooks.with(Source::Grafana, signed.proof(Source::Grafana)?);
+            }
+            None => {}
+        }
+        Ok(hooks)
+    }
+}
+
+impl Token {
+    fn proof(&self, source: Source) -> anyhow::Result<Proof> {
+        Ok(Proof::Token(read(source, &self.token)?))
+    }
+}
+
+impl Signed {
+    fn proof(&self, source: Source) -> anyhow::Result<Proof> {
+        anyhow::ensure!(!self.secrets.is_empty(), "hooks.{}: `secrets` is empty; name one", source.name());
+        Ok(Proof::Signed(self.secrets.iter().map(|secret| read(source, secret)).collect::<Result<_, _>>()?))
+    }
+}
+
+fn read(source: Source, secret: &SecretRef) -> anyhow::Result<Secret> {
+    let place = format!("hooks.{}", source.name());
+    let text = match secret {
+        SecretRef::Env(name) => {
+            std::env::var(name).with_context(|| format!("{place}: the environment has no {name}"))?
+        }
+        SecretRef::File(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("{place}: {path}"))?
+            .trim_end_matches(['\n', '\r'])
+            .to_owned(),
+    };
+    // An empty one would let everybody in, or nobody.
+    anyhow::ensure!(text.len() >= 16, "{place}: the secret has fewer than 16 characters; make a longer one");
+    Ok(Secret::new(text))
+}

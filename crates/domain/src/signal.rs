@@ -1,0 +1,207 @@
+//! Signals: what a machine says is wrong, in one form, whoever says it.
+//!
+//! An alert source's own words become a kind, labels and a fingerprint; the same trouble said again has the same fingerprint, and
+//! counts up instead of being a new signal. A signal says nothing about what is to be done: that is [`crate::triage`]'s to judge.
+//!
+//! - [`of_logins`]: the login prober's own signals, from what it saw in the last minute.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::Timestamp;
+use crate::advice::{self, Matrix};
+
+/// The login prober's name as a source.
+pub const PROBER: &str = "prober";
+
+/// Is the trouble there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalState {
+    /// It is.
+    Firing,
+    /// It is over. Such a signal never starts anything.
+    Resolved,
+    /// It came from a source that is trusted, and is not understood. Kept and shown; it never starts anything.
+    Unclear,
+}
+
+/// What a machine says is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Who says so: `prober`, `alertmanager`, …
+    pub source: String,
+    /// What is wrong, in the word that rules name it by: `logins_fail`, the name of an alert.
+    pub kind: String,
+    /// The same trouble said again has the same, within its source.
+    pub fingerprint: String,
+    /// Is it there?
+    pub state: SignalState,
+    /// How bad, in the source's own word.
+    pub severity: Option<String>,
+    /// In a sentence, for people.
+    pub summary: String,
+    /// What it is about.
+    pub labels: BTreeMap<String, String>,
+    /// Since when, by the source's clock, if it tells.
+    pub started_at: Option<Timestamp>,
+}
+
+impl SignalState {
+    /// Its word, as it is stored and shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+impl FromStr for SignalState {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        [Self::Firing, Self::Resolved, Self::Unclear]
+            .into_iter()
+            .find(|state| state.word() == word)
+            .ok_or_else(|| format!("`{word}` is no state of a signal"))
+    }
+}
+
+impl fmt::Display for SignalState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Signal {
+    /// What expressions see as `signal`. A label that it does not have is empty text, as it is for Prometheus: `named` are those
+    /// that the expressions ask for.
+    pub fn value<'a>(&self, named: impl IntoIterator<Item = &'a str>) -> Value {
+        let mut labels: BTreeMap<&str, &str> = named.into_iter().map(|name| (name, "")).collect();
+        labels.extend(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        json!({
+            "source": self.source, "kind": self.kind, "severity": self.severity.as_deref().unwrap_or_default(),
+            "summary": self.summary, "labels": labels,
+        })
+    }
+}
+
+/// One failed login may be a lost packet; so many within the last minute are not.
+const ENOUGH: u32 = 3;
+
+/// What the login prober says: a signal for each cluster of the fleet to which logins fail, by the rounds of the last minute.
+///
+/// Labels: `fleet`, `cluster`, `hosts` (through how many of them logins fail: `none`, `one`, `several`, `all`), and `direct`, what
+/// a login past the hosts meets: `ok`, `read_only`, `refused`, `no_connection`, `down`, or `not_tried`.
+pub fn of_logins(fleet: &str, matrix: &Matrix) -> Vec<Signal> {
+    let mut clusters: Vec<&str> = Vec::new();
+    for cell in matrix.direct.iter().chain(&matrix.via) {
+        if !clusters.contains(&cell.cluster.as_str()) {
+            clusters.push(&cell.cluster);
+        }
+    }
+    clusters.into_iter().filter_map(|cluster| of_cluster(fleet, cluster, matrix)).collect()
+}
+
+fn of_cluster(fleet: &str, cluster: &str, matrix: &Matrix) -> Option<Signal> {
+    let direct = matrix.direct.iter().find(|c| c.cluster == cluster && c.tries > 0);
+    let via: Vec<_> = matrix.via.iter().filter(|c| c.cluster == cluster && c.tries > 0).collect();
+    let failed = via.iter().chain(&direct).map(|c| c.failed).sum::<u32>();
+    let read_only = direct.is_some_and(|d| d.read_only == Some(true));
+    if failed < ENOUGH && !read_only {
+        return None;
+    }
+    let hosts = match via.iter().filter(|c| c.failed > 0).count() {
+        0 => "none",
+        n if n == via.len() && n > 1 => "all",
+        1 => "one",
+        _ => "several",
+    };
+    let direct = match direct {
+        None => "not_tried",
+        Some(cell) if cell.failed > 0 => match cell.error.as_ref().map_or("", |e| e.kind.as_str()) {
+            "access_denied" => "refused",
+            "too_many_connections" => "no_connection",
+            _ => "down",
+        },
+        Some(_) if read_only => "read_only",
+        Some(_) => "ok",
+    };
+    let labels = [("fleet", fleet), ("cluster", cluster), ("hosts", hosts), ("direct", direct)];
+    let about = Matrix {
+        direct: matrix.direct.iter().filter(|c| c.cluster == cluster).cloned().collect(),
+        via: via.into_iter().cloned().collect(),
+    };
+    Some(Signal {
+        source: PROBER.into(),
+        kind: "logins_fail".into(),
+        fingerprint: format!("logins_fail/{fleet}/{cluster}"),
+        state: SignalState::Firing,
+        severity: None,
+        summary: advice::logins(fleet, &about).into_iter().map(|found| found.what).collect(),
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        started_at: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::{Cell, Failure};
+
+    fn cell(host: &str, failed: u32, kind: &str) -> Cell {
+        let error = (failed > 0).then(|| Failure { kind: kind.into(), ..Failure::default() });
+        Cell { host: host.into(), cluster: "b".into(), tries: 30, failed, error, read_only: Some(false) }
+    }
+
+    fn says(direct: Cell, via: Vec<Cell>) -> Option<(String, String)> {
+        let found = of_logins("f", &Matrix { direct: vec![direct], via });
+        let signal = found.first()?;
+        assert_eq!((found.len(), signal.fingerprint.as_str()), (1, "logins_fail/f/b"));
+        assert!(!signal.summary.is_empty());
+        Some((signal.labels["hosts"].clone(), signal.labels["direct"].clone()))
+    }
+
+    #[test]
+    fn a_login_or_two_that_fail_are_no_signal() {
+        assert_eq!(says(cell("direct", 0, ""), vec![cell("i-1", 1, "other"), cell("i-2", 1, "other")]), None);
+        assert_eq!(says(cell("direct", 2, "timeout_login"), vec![]), None);
+    }
+
+    #[test]
+    fn it_says_through_how_many_hosts_and_what_the_direct_login_met() {
+        let said = |hosts: &str, direct: &str| Some((hosts.to_owned(), direct.to_owned()));
+        let (sick, well) = (cell("i-1", 3, "access_denied"), cell("i-2", 0, ""));
+        let also = cell("i-3", 3, "access_denied");
+        assert_eq!(says(cell("direct", 0, ""), vec![sick.clone(), well.clone()]), said("one", "ok"));
+        assert_eq!(
+            says(cell("direct", 0, ""), vec![sick.clone(), well.clone(), also.clone()]),
+            said("several", "ok")
+        );
+        assert_eq!(says(cell("direct", 0, ""), vec![sick.clone(), also]), said("all", "ok"));
+        for (kind, direct) in [
+            ("access_denied", "refused"),
+            ("too_many_connections", "no_connection"),
+            ("timeout_login", "down"),
+        ] {
+            assert_eq!(says(cell("direct", 9, kind), vec![well.clone()]), said("none", direct));
+        }
+        let follower = Cell { read_only: Some(true), ..cell("direct", 0, "") };
+        assert_eq!(says(follower, vec![well]), said("none", "read_only"));
+        let untried = Cell { tries: 0, ..cell("direct", 0, "") };
+        assert_eq!(says(untried, vec![sick]), said("one", "not_tried"));
+    }
+
+    #[test]
+    fn a_label_that_it_does_not_have_is_empty_text() {
+        let found = of_logins("f", &Matrix { direct: vec![cell("direct", 3, "other")], via: vec![] });
+        let value = found[0].value(["team", "fleet"]);
+        assert_eq!((&value["labels"]["team"], &value["labels"]["fleet"]), (&json!(""), &json!("f")));
+    }
+}

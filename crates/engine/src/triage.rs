@@ -1,0 +1,312 @@
+//! The reconciler that judges signals: it has no input but the store, so that whatever it was told, lost or left half done, it
+//! does.
+//!
+//! ```text
+//!  signals that are due ─claim─▶ look (`look`: rules, runs, brakes, the plan) ─▶ domain::triage::decide
+//!        ▲                                                                          │
+//!        └── look again, while it fires ◀── start, by its key ◀── one statement: verdict, incident
+//! ```
+//!
+//! A claim ends with its worker's lease, so a signal is judged by one process at a time, and by another when that dies. Between
+//! storing a verdict and starting its run a process may die as well: the next look finds no run of that key, judges anew, and
+//! starts it under the same key, which stands for *this runbook on these targets for this incident*: one run, whatever happens.
+
+mod look;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::brake::Overrides;
+use domain::runbook::Mode;
+use domain::signal::Signal;
+use domain::triage::{Budget, Case, Decision, Rule, Verdict, decide};
+use domain::{Actor, Timestamp};
+use serde_json::{Map, Value, json};
+use store::StoreError;
+use store::signals::Received;
+use store::triage::{Due, Given, NewVerdict, Offer};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{Core, Engine, StartError, StartRequest, Started, Topic};
+use look::{Evidence, Looked};
+
+/// So many signals are judged at the same time: each may make a plan, and a plan asks the outside.
+const AT_ONCE: usize = 4;
+/// What comes between again and again is left to the next look.
+const TRIES: usize = 3;
+
+/// How far rules may go here.
+#[derive(Debug, Clone)]
+pub struct TriageSettings {
+    /// Modes by rule (`runbook/trigger`), instead of the files'.
+    pub modes: BTreeMap<String, Mode>,
+    /// One mode for all rules, instead of the files' and the ones above: for drills.
+    pub all: Option<Mode>,
+    /// How much may be done without a person.
+    pub budget: Budget,
+    /// How long nothing is started by itself after a start of the process (clock time).
+    pub warm_up: Duration,
+    /// An incident is over when its signals have been for so long (clock time).
+    pub quiet: Duration,
+}
+
+impl Default for TriageSettings {
+    fn default() -> Self {
+        Self {
+            modes: BTreeMap::new(),
+            all: None,
+            budget: Budget::default(),
+            warm_up: Duration::from_secs(60),
+            quiet: Duration::from_secs(600),
+        }
+    }
+}
+
+impl TriageSettings {
+    fn mode(&self, rule: &Rule, written: Mode) -> Mode {
+        self.all.or_else(|| self.modes.get(&rule.to_string()).copied()).unwrap_or(written)
+    }
+}
+
+/// Why an offer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// There is none (any more).
+    #[error("this signal offers nothing (any more)")]
+    NotThere,
+    /// The start itself.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// Stores a signal that came in; from then on it will get its verdict. `None` when this very delivery was stored before.
+    pub async fn receive(
+        &self,
+        signal: &Signal,
+        delivery: Option<&str>,
+        body: Option<&str>,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let at = self.core.clock.now();
+        let id = store::signals::receive(&self.core.pool, Received { signal, delivery, body, at }).await?;
+        self.core.bell.ring(Topic::Signals);
+        Ok(id)
+    }
+
+    /// A person starts what a rule has prepared for a signal: with the plan that was its evidence, under the same key, so that
+    /// two clicks (or a click and a rule) are one run.
+    pub async fn take_offer(
+        &self,
+        signal: Uuid,
+        by: &Actor,
+        confirm: Option<String>,
+        overrides: Overrides,
+    ) -> Result<Started, OfferError> {
+        let offer = store::triage::offered(&self.core.pool, signal).await?.ok_or(OfferError::NotThere)?;
+        let plan = serde_json::from_value(offer.plan).map_err(|e| StoreError::Corrupt {
+            what: "plan",
+            key: offer.verdict.to_string(),
+            why: e.to_string(),
+        })?;
+        let started = self
+            .start(StartRequest {
+                runbook: offer.runbook,
+                inputs: offer.inputs.as_object().cloned().unwrap_or_default(),
+                by: by.clone(),
+                reason: Some(format!("prepared by {}", offer.rule)),
+                idem_key: offer.start_key,
+                plan: Some(plan),
+                overrides,
+                confirm,
+                wait: false,
+            })
+            .await?;
+        self.core.bell.ring(Topic::Signals);
+        Ok(started)
+    }
+
+    /// The rules on the shelf, each with its mode here.
+    pub fn rules(&self) -> Vec<(Rule, Mode)> {
+        self.core.rules().map(|(rule, _, _, mode)| (rule, mode)).collect()
+    }
+}
+
+/// Judges what is due, until the process ends.
+pub(crate) async fn judge(core: Arc<Core>) {
+    let warm_at = core.clock.now() + delta(core.settings.triage.warm_up);
+    let mut at_work: JoinSet<Uuid> = JoinSet::new();
+    let mut claims: Vec<Uuid> = Vec::new();
+    let mut rings = core.bell.listen();
+    loop {
+        let room = AT_ONCE - at_work.len().min(AT_ONCE);
+        for due in take(&core, &claims, room).await {
+            claims.push(due.claim);
+            let core = core.clone();
+            at_work.spawn(async move {
+                let claim = due.claim;
+                // Boxed: a plan is a large future.
+                if let Err(e) = Box::pin(one(&core, due, warm_at)).await {
+                    tracing::warn!("a signal was not judged: {e}");
+                }
+                claim
+            });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            Some(done) = at_work.join_next(), if !at_work.is_empty() => match done {
+                Ok(claim) => claims.retain(|c| *c != claim),
+                // It panicked: nobody looks at what it had claimed any more.
+                Err(_) if at_work.is_empty() => claims.clear(),
+                Err(_) => {}
+            },
+            () = heard(&mut rings), if room > 0 => {}
+        }
+    }
+}
+
+/// Completes when something was said that may make a signal due.
+async fn heard(rings: &mut tokio::sync::broadcast::Receiver<Topic>) {
+    loop {
+        match rings.recv().await {
+            Ok(Topic::Signals | Topic::Brakes) | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+async fn take(core: &Core, claims: &[Uuid], room: usize) -> Vec<Due> {
+    if core.lease.remaining().is_none() {
+        return Vec::new();
+    }
+    let now = core.clock.now();
+    let quiet_since = now - delta(core.settings.triage.quiet);
+    if let Err(e) = store::triage::close_incidents(&core.pool, quiet_since, now).await {
+        tracing::warn!("incidents that are over were not closed: {e}");
+    }
+    let limit = i64::try_from(room).unwrap_or(0);
+    store::triage::claim(&core.pool, core.lease.worker(), claims, now, limit).await.unwrap_or_else(|e| {
+        tracing::warn!("what is due to be judged cannot be read: {e}");
+        Vec::new()
+    })
+}
+
+/// Judges one signal.
+async fn one(core: &Arc<Core>, due: Due, warm_at: Timestamp) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        match attempt(core, &due, warm_at).await? {
+            Given::Stale => {}
+            Given::Stored => {
+                core.bell.ring(Topic::Signals);
+                return Ok(());
+            }
+            Given::Same | Given::Lost => return Ok(()),
+        }
+    }
+    store::triage::postpone(&core.pool, &due, core.clock.now() + TimeDelta::seconds(5)).await
+}
+
+async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Given, StoreError> {
+    // What was started is left alone while it runs.
+    if let Some(key) = &due.start_key
+        && let Some((_, None)) = store::triage::run_of(&core.pool, key).await?
+    {
+        store::triage::postpone(&core.pool, due, core.clock.now() + TimeDelta::seconds(30)).await?;
+        return Ok(Given::Same);
+    }
+    let Looked { candidates, evidence, around, seen } = look::look(core, due, warm_at).await?;
+    let now = core.clock.now();
+    let budget = &core.settings.triage.budget;
+    let case = Case { state: due.signal.state, now, candidates: &candidates, around: &around, budget };
+    let decision = decide(&case);
+    let chosen = decision.of.and_then(|at| candidates.get(at).zip(evidence.into_iter().nth(at)));
+    let rule = chosen.as_ref().map(|(candidate, _)| candidate.rule.clone());
+    let evidence = chosen.and_then(|(_, evidence)| evidence);
+    let offers = matches!(decision.verdict, Verdict::Suggested | Verdict::Asked | Verdict::Started);
+    let verdict = NewVerdict {
+        due,
+        at: now,
+        verdict: decision.verdict,
+        code: decision.code,
+        because: &decision.because,
+        rule: rule.as_ref().map(Rule::to_string),
+        considered: candidates
+            .iter()
+            .map(|c| json!({ "rule": c.rule.to_string(), "mode": c.mode, "standing": c.standing.word(), "says": c.standing.says() }))
+            .collect(),
+        offer: evidence.as_ref().filter(|_| offers).map(Evidence::offer).transpose()?,
+        run_id: decision.run,
+        seen,
+        look_at: decision.again.map(|again| now + again),
+    };
+    let given = store::triage::give(&core.pool, &verdict).await?;
+    if given == Given::Stored {
+        let (signal, verdict) = (&due.signal.fingerprint, decision.verdict.word());
+        tracing::info!(signal, verdict, code = decision.code, "{}", decision.because);
+    }
+    if let (
+        Given::Stored | Given::Same,
+        Decision { verdict: Verdict::Started, .. },
+        Some(rule),
+        Some(evidence),
+    ) = (given, &decision, rule, evidence)
+    {
+        start(core, due, &rule, evidence).await?;
+    }
+    Ok(given)
+}
+
+/// Starts what was decided. What stands in the way is found by the next look, and told there.
+async fn start(core: &Arc<Core>, due: &Due, rule: &Rule, evidence: Evidence) -> Result<(), StoreError> {
+    let request = StartRequest {
+        runbook: rule.runbook.clone(),
+        inputs: evidence.given,
+        by: principal(rule),
+        reason: Some(due.signal.summary.clone()).filter(|said| !said.is_empty()),
+        idem_key: evidence.key,
+        plan: Some(evidence.plan),
+        overrides: Overrides::default(),
+        confirm: None,
+        wait: false,
+    };
+    match core.start(request).await {
+        Ok(started) => tracing::info!(run = %started.run_id, "{rule} has started a run"),
+        Err(e) => tracing::warn!("{rule} could not start its run: {e}"),
+    }
+    Ok(())
+}
+
+/// As whom a rule starts runs.
+pub(crate) fn principal(rule: &Rule) -> Actor {
+    Actor::system(format!("trigger {rule}"))
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+impl Evidence {
+    fn offer(&self) -> Result<Offer, StoreError> {
+        let unreadable = |e: serde_json::Error| StoreError::Corrupt {
+            what: "plan",
+            key: self.key.clone(),
+            why: e.to_string(),
+        };
+        Ok(Offer {
+            runbook: self.plan.runbook.clone(),
+            inputs: Value::Object(Map::clone(&self.given)),
+            title: self.plan.title.clone(),
+            targets: self.targets.clone(),
+            incident: self.incident,
+            start_key: self.key.clone(),
+            plan: serde_json::to_value(&self.plan).map_err(unreadable)?,
+        })
+    }
+}

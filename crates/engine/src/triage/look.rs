@@ -1,0 +1,167 @@
+//! What a verdict rests on: the rules that take a signal, and how things stand for each. Looks, and changes nothing.
+//!
+//! What is cheap is asked first; a plan is only made when nothing else has an answer yet, because it asks the outside.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
+use domain::runbook::{Mode, Runbook, Trigger};
+use domain::signal::SignalState;
+use domain::triage::{Candidate, Rule, Run, Standing, Surroundings};
+use domain::{Actor, Timestamp};
+use futures::future::try_join_all;
+use serde_json::{Map, Value};
+use store::StoreError;
+use store::triage::Due;
+use uuid::Uuid;
+
+use super::{delta, principal};
+use crate::{Core, PlanError};
+
+/// Budgets are per hour.
+const BUDGET_SPAN: TimeDelta = TimeDelta::hours(1);
+/// Targets struck within this are one storm.
+const STORM_SPAN: TimeDelta = TimeDelta::minutes(5);
+
+/// What was found.
+pub(super) struct Looked {
+    pub(super) candidates: Vec<Candidate>,
+    /// Of each candidate, where a plan could be made.
+    pub(super) evidence: Vec<Option<Evidence>>,
+    pub(super) around: Surroundings,
+    /// The newest start that is counted in it.
+    pub(super) seen: i64,
+}
+
+/// What would be started, and why.
+pub(super) struct Evidence {
+    pub(super) plan: Plan,
+    /// Inputs as the trigger gives them.
+    pub(super) given: Map<String, Value>,
+    pub(super) targets: Vec<String>,
+    pub(super) incident: Uuid,
+    /// Of the run.
+    pub(super) key: String,
+}
+
+impl Core {
+    /// All rules, in the order of the shelf: name, runbook, trigger, mode here.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (Rule, &Arc<Runbook>, &Trigger, Mode)> {
+        let runbooks = self.library.iter().filter_map(|(_, shelf)| shelf.runbook.as_ref().ok());
+        runbooks.flat_map(|runbook| runbook.triggers.iter().map(move |trigger| (runbook, trigger))).map(
+            |(runbook, trigger)| {
+                let rule = Rule { runbook: runbook.name.clone(), trigger: trigger.name.clone() };
+                let mode = self.settings.triage.mode(&rule, trigger.mode);
+                (rule, runbook, trigger, mode)
+            },
+        )
+    }
+}
+
+/// Looks. The starts are read first, so that whatever comes between is found out by the statement that stores the verdict.
+pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<Looked, StoreError> {
+    let now = core.clock.now();
+    let lately =
+        store::triage::lately(&core.pool, due.start_key.as_deref(), now - BUDGET_SPAN, now - STORM_SPAN)
+            .await?;
+    let around = Surroundings {
+        starts: lately.starts,
+        struck: lately.struck.into_iter().collect(),
+        warm_at: Some(warm_at),
+    };
+    let (mut candidates, mut evidence) = (Vec::new(), Vec::new());
+    if due.signal.state == SignalState::Firing {
+        // At the same time: what one of them must wait for is no reason for the others to be late.
+        let looks = core.rules().filter_map(|(rule, runbook, trigger, mode)| {
+            let matches = match trigger.matches(&due.signal, &core.inventory_value) {
+                Ok(false) => return None,
+                Ok(true) => Ok(()),
+                Err(e) => Err(Standing::Unfit(format!("its `where` cannot be worked out: {e}"))),
+            };
+            Some(async move {
+                let (standing, found) = match matches {
+                    Ok(()) => stands(core, due, &rule, runbook, trigger).await?,
+                    Err(unfit) => (unfit, None),
+                };
+                Ok::<_, StoreError>((Candidate { rule, mode, standing }, found))
+            })
+        });
+        (candidates, evidence) = try_join_all(looks).await?.into_iter().unzip();
+    }
+    Ok(Looked { candidates, evidence, around, seen: lately.seen })
+}
+
+async fn stands(
+    core: &Core,
+    due: &Due,
+    rule: &Rule,
+    runbook: &Runbook,
+    trigger: &Trigger,
+) -> Result<(Standing, Option<Evidence>), StoreError> {
+    let unfit = |why: String| Ok((Standing::Unfit(why), None));
+    let given = match trigger.given(&due.signal, &core.inventory_value) {
+        Ok(given) => given,
+        Err(e) => return unfit(format!("its `inputs` cannot be worked out: {e}")),
+    };
+    let by: Actor = principal(rule);
+    let prepared = match core.prepare(&rule.runbook, &given, Uuid::nil(), &by) {
+        Ok(prepared) => prepared,
+        Err(e) => return unfit(e.to_string()),
+    };
+    let targets = prepared.locks.clone();
+    let incident = store::triage::incident(&core.pool, &targets).await?.unwrap_or_else(Uuid::now_v7);
+    let first = format!("signal:{incident}:{}:{}", rule.runbook, targets.join(","));
+    let mut key = first.clone();
+    for again in 1.. {
+        let Some((run, outcome)) = store::triage::run_of(&core.pool, &key).await? else { break };
+        match outcome.as_deref() {
+            None => return Ok((Standing::Running(run), None)),
+            // It has changed nothing: the world was another one by then, and may be again. The budget says how often.
+            Some("refused" | "expired") => key = format!("{first}:{again}"),
+            Some(outcome) => return Ok((Standing::Acted(run, outcome.to_owned()), None)),
+        }
+    }
+    if let Some(holder) = store::runs::holder(&core.pool, &targets).await? {
+        let run = Run { id: holder.run_id, title: holder.title, by: holder.requested_by };
+        return Ok((Standing::Running(run), None));
+    }
+    let rest = delta(trigger.cooldown);
+    let since = core.clock.now() - rest;
+    if let Some((run, ended)) = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await? {
+        return Ok((Standing::Resting(run, ended + rest), None));
+    }
+    let plan = match core.plan(prepared).await {
+        Ok(plan) => plan,
+        Err(PlanError::Store(e)) => return Err(e),
+        Err(PlanError::Start(e)) => return Ok((Standing::Blind(e.to_string()), None)),
+    };
+    let standing = read(&plan, runbook, &targets);
+    Ok((standing, Some(Evidence { plan, given, targets, incident, key })))
+}
+
+/// What a plan says for or against its runbook.
+fn read(plan: &Plan, runbook: &Runbook, targets: &[String]) -> Standing {
+    let stops = plan.steps.iter().find_map(|step| match &step.outcome {
+        PlannedOutcome::Stops { message, .. } => Some((step, message)),
+        _ => None,
+    });
+    match (stops, plan.brakes.first(), &plan.verdict) {
+        // A look that fails says nothing about what it would have seen; work of others that was seen is a reason.
+        (Some((step, message)), ..) if step.action.is_some() && plan.foreign.is_empty() => {
+            Standing::Blind(format!("{}: {message}", step.path))
+        }
+        (Some((step, message)), ..) => {
+            Standing::Refuted { step: step.path.to_string(), message: message.clone() }
+        }
+        (None, Some(brake), _) => Standing::Held(brake.clone()),
+        (None, None, Verdict::Stops { step, message }) => {
+            Standing::Refuted { step: step.to_string(), message: message.clone() }
+        }
+        (None, None, Verdict::Ready) => Standing::Fits {
+            title: plan.title.clone(),
+            targets: targets.to_vec(),
+            typed: to_type(runbook.risk, &plan.title, &runbook.name).is_some(),
+        },
+    }
+}

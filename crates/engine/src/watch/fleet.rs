@@ -1,0 +1,133 @@
+//! One fleet under watch: its group, and the logins to each of its clusters.
+//!
+//! Each cluster is tried by itself. One that is down makes every try wait for its timeout, and must not keep what is known of
+//! the others: a round takes in what has been answered within its patience, and the next one takes in the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::action::ActionError;
+use domain::inventory::ProxyFleet;
+use serde_json::{Value, json};
+use store::fleets::FleetView;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::recent::{Recent, matrix};
+use super::{GROUP, LOGINS, observe};
+use crate::Core;
+
+/// Logins tried for each pair in a round.
+const TRIES: u32 = 5;
+/// So many where customers see errors and no login has failed yet: a host that fails few of them is looked at closer.
+const CLOSER: u32 = 20;
+
+/// A round waits for its answers at least so long (wall time).
+const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+
+/// What one round answered for one cluster.
+struct Answer {
+    cluster: String,
+    matrix: Result<Value, ActionError>,
+}
+
+pub(super) struct Watched {
+    fleet: ProxyFleet,
+    recent: BTreeMap<String, Recent>,
+    looks: JoinSet<Answer>,
+    /// Clusters that are being tried, or were.
+    tried: BTreeMap<String, AbortHandle>,
+}
+
+impl Watched {
+    pub(super) fn new(fleet: &ProxyFleet) -> Self {
+        Self { fleet: fleet.clone(), recent: BTreeMap::new(), looks: JoinSet::new(), tried: BTreeMap::new() }
+    }
+
+    /// The group, and the login matrix of its hosts.
+    /// `felt` are the clusters whose customers see errors.
+    pub(super) async fn look(
+        &mut self,
+        core: &Arc<Core>,
+        patience: Duration,
+        felt: &BTreeSet<String>,
+    ) -> FleetView {
+        let fleet = &self.fleet;
+        let mut view = FleetView {
+            fleet: fleet.id.clone(),
+            at: core.clock.now(),
+            group: None,
+            matrix: None,
+            error: None,
+        };
+        let group = json!({ "region": fleet.region, "group": fleet.group });
+        match observe(core, GROUP, group).await {
+            Ok(group) => view.group = Some(group),
+            Err(e) => view.error = Some(format!("The group could not be read: {e}")),
+        }
+        let hosts = view.group.as_ref().and_then(|g| g.get("in_service")).cloned().unwrap_or_default();
+        if hosts.as_array().is_none_or(Vec::is_empty) {
+            // What cannot be seen now is not filled in from before.
+            self.recent.clear();
+            return view;
+        }
+        self.begin(core, &hosts, felt);
+        view.error = self.take_in(core, patience).await;
+        let ids: Vec<&Value> = hosts.as_array().into_iter().flatten().map(|host| &host["id"]).collect();
+        let now = core.clock.now();
+        let told = self.fleet.clusters.iter().filter_map(|id| {
+            let (direct, mut via) = self.recent.get_mut(id)?.told(now);
+            via.retain(|cell| ids.contains(&&cell["host"]));
+            Some((direct, via))
+        });
+        let matrix = matrix(told);
+        let nothing = |side: &str| matrix[side].as_array().is_none_or(Vec::is_empty);
+        view.matrix = (!nothing("direct") || !nothing("via")).then_some(matrix);
+        view
+    }
+
+    /// Tries every cluster that is not being tried already.
+    fn begin(&mut self, core: &Arc<Core>, hosts: &Value, felt: &BTreeSet<String>) {
+        for cluster in &self.fleet.clusters {
+            if self.tried.get(cluster).is_some_and(|look| !look.is_finished()) {
+                continue;
+            }
+            let unexplained = felt.contains(cluster) && !self.recent.get(cluster).is_some_and(Recent::fails);
+            let tries = if unexplained { CLOSER } else { TRIES };
+            let input =
+                json!({ "fleet": self.fleet.id, "hosts": hosts, "clusters": [cluster], "tries": tries });
+            let (core, name) = (core.clone(), cluster.clone());
+            let look = self.looks.spawn(async move {
+                let matrix = observe(&core, LOGINS, input).await;
+                Answer { cluster: name, matrix }
+            });
+            self.tried.insert(cluster.clone(), look);
+        }
+    }
+
+    /// Takes in what is answered within the patience; what could not be tried at all, in a sentence.
+    async fn take_in(&mut self, core: &Core, patience: Duration) -> Option<String> {
+        // However fast the clock runs, answers come at the pace of the machine.
+        let end = async { tokio::join!(core.clock.sleep(patience), tokio::time::sleep(LEAST_PATIENCE)) };
+        tokio::pin!(end);
+        let mut failed = Vec::new();
+        loop {
+            let answer = tokio::select! {
+                biased;
+                answer = self.looks.join_next() => match answer {
+                    None => break,
+                    // It panicked: nothing is known, and the next round tries again.
+                    Some(Err(_)) => continue,
+                    Some(Ok(answer)) => answer,
+                },
+                _ = &mut end => break,
+            };
+            match answer.matrix {
+                // Told for a minute from now on, however long the tries have taken.
+                Ok(matrix) => self.recent.entry(answer.cluster).or_default().add(core.clock.now(), matrix),
+                Err(e) => failed.push(format!("{}: {e}", answer.cluster)),
+            }
+        }
+        (!failed.is_empty()).then(|| format!("Logins could not be tried: {}", failed.join("; ")))
+    }
+}

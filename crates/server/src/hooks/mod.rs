@@ -1,0 +1,189 @@
+//! Alerts of other systems: `POST /hooks/{source}`.
+//!
+//! ```text
+//!  raw bytes ─▶ verify (signature or token) ─▶ read (one file for each source) ─▶ store ─▶ only then 202
+//! ```
+//!
+//! - Verified over the raw bytes, before anything is parsed. A source that the configuration does not name is closed.
+//! - What is verified and not understood is kept and shown as an unclear signal, never dropped: a sender that is told 4xx drops
+//!   the alert, or turns its feed off (PagerDuty, after three).
+//! - Only what could not be stored is answered with 5xx, so that the sender tries again; the same said twice counts up.
+//! - Nothing is decided here: see `engine::triage`.
+
+mod alertmanager;
+mod datadog;
+mod generic;
+mod grafana;
+mod opsgenie;
+mod pagerduty;
+mod proof;
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use domain::signal::{Signal, SignalState};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::app::App;
+use crate::error::Problem;
+
+pub use proof::{Proof, Secret};
+
+/// More signals than one delivery has.
+const MOST: usize = 1000;
+
+/// How each source proves itself; what is not here is closed.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks(BTreeMap<Source, Proof>);
+
+/// Who may say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Prometheus Alertmanager, version 4 of its webhook. Proves itself by a token.
+    Alertmanager,
+    /// Datadog, with our template. By a token.
+    Datadog,
+    /// Whatever can sign JSON.
+    Generic,
+    /// Grafana's alerting. By a token, or by its signature.
+    Grafana,
+    /// Opsgenie. By a token.
+    Opsgenie,
+    /// PagerDuty, version 3 of its webhooks. By its signature.
+    PagerDuty,
+}
+
+/// A signal that was delivered, and the source's id for that.
+#[derive(Debug, Clone, PartialEq)]
+struct Delivered {
+    signal: Signal,
+    delivery: Option<String>,
+}
+
+impl From<Signal> for Delivered {
+    fn from(signal: Signal) -> Self {
+        Self { signal, delivery: None }
+    }
+}
+
+impl Hooks {
+    /// Opens a source.
+    #[must_use]
+    pub fn with(mut self, source: Source, proof: Proof) -> Self {
+        self.0.insert(source, proof);
+        self
+    }
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Alertmanager, Self::Datadog, Self::Generic, Self::Grafana, Self::Opsgenie, Self::PagerDuty];
+
+    /// Its name in the address.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Datadog => "datadog",
+            Self::Generic => "generic",
+            Self::Grafana => "grafana",
+            Self::Opsgenie => "opsgenie",
+            Self::PagerDuty => "pagerduty",
+        }
+    }
+
+    fn read(self, body: &[u8]) -> Result<Vec<Delivered>, String> {
+        match self {
+            Self::Alertmanager => alertmanager::read(body),
+            Self::Datadog => datadog::read(body),
+            Self::Generic => generic::read(body),
+            Self::Grafana => grafana::read(body),
+            Self::Opsgenie => opsgenie::read(body),
+            Self::PagerDuty => pagerduty::read(body),
+        }
+    }
+}
+
+/// `POST /hooks/{source}`
+pub(crate) async fn receive(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let hooks = &app.settings().hooks.0;
+    let open = Source::ALL.into_iter().find(|source| source.name() == name);
+    let (source, proof) =
+        open.and_then(|source| Some((source, hooks.get(&source)?))).ok_or_else(|| closed(&name))?;
+    proof.check(source, &headers, &body).map_err(|why| {
+        tracing::warn!(source = source.name(), "a delivery was refused: {why}");
+        refused(why)
+    })?;
+    let delivered = match source.read(&body) {
+        Ok(delivered) if delivered.len() <= MOST => delivered,
+        Ok(delivered) => {
+            let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
+            vec![unclear(source.name(), &why, &body).into()]
+        }
+        Err(why) => {
+            tracing::warn!(source = source.name(), "a delivery is not understood: {why}");
+            vec![unclear(source.name(), &why, &body).into()]
+        }
+    };
+    let text = String::from_utf8_lossy(&body);
+    let mut stored = 0;
+    for Delivered { signal, delivery } in &delivered {
+        let id = app.engine().receive(signal, delivery.as_deref(), Some(&text)).await?;
+        stored += usize::from(id.is_some());
+    }
+    Ok((StatusCode::ACCEPTED, Json(json!({ "signals": delivered.len(), "stored": stored }))).into_response())
+}
+
+/// What cannot be read, kept.
+fn unclear(source: &str, why: &str, body: &[u8]) -> Signal {
+    Signal {
+        source: source.into(),
+        kind: "not_understood".into(),
+        fingerprint: format!("not_understood/{}", &hex::encode(Sha256::digest(body))[..16]),
+        state: SignalState::Unclear,
+        severity: None,
+        summary: format!("A delivery of {source} is not understood: {why}."),
+        labels: BTreeMap::new(),
+        started_at: None,
+    }
+}
+
+fn closed(name: &str) -> Problem {
+    let detail = format!("The configuration opens no hook `{name}`.");
+    Problem::new(StatusCode::UNAUTHORIZED, "hook_closed", detail)
+        .remedy(format!("Add `{name}` under `hooks` in the configuration, with its secret."))
+}
+
+fn refused(why: &'static str) -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "not_proven",
+        format!("The delivery does not prove who sent it: {why}."),
+    )
+    .remedy("Compare the secret of the sender with the one under `hooks` in the configuration.")
+}
+
+/// Text that is there.
+fn some(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The first text that is there.
+fn first<'a>(texts: impl IntoIterator<Item = Option<&'a str>>) -> Option<String> {
+    texts.into_iter().flatten().find_map(some)
+}
+
+/// From JSON, or why not.
+fn json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|e| e.to_string())
+}

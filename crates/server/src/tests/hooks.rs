@@ -1,0 +1,340 @@
+//! The alerts intake, with a recorded sample of each source; and what becomes of what came in, on the pages.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use domain::Clock as _;
+use domain::signal::SignalState;
+use engine::Topic;
+use engine::clock::SystemClock;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::Value;
+use sha2::Sha256;
+use store::signals::{SignalFilter, SignalRow};
+
+use super::bench::{Answer, Bench, run_of};
+use crate::{Hooks, Proof, Secret, Source};
+
+const TOKEN: &str = "a token that is long enough";
+const SECRET: &str = "a secret that is long enough";
+
+const SAMPLES: [(Source, &str); 5] = [
+    (Source::Alertmanager, include_str!("../hooks/samples/alertmanager.json")),
+    (Source::Grafana, include_str!("../hooks/samples/grafana.json")),
+    (Source::PagerDuty, include_str!("../hooks/samples/pagerduty.json")),
+    (Source::Datadog, include_str!("../hooks/samples/datadog.json")),
+    (Source::Opsgenie, include_str!("../hooks/samples/opsgenie.json")),
+];
+
+pub(super) fn open() -> Hooks {
+    let secrets = || vec![Secret::new("the one before, long enough"), Secret::new(SECRET)];
+    Source::ALL.into_iter().fold(Hooks::default(), |hooks, source| match source {
+        Source::Generic | Source::PagerDuty | Source::Grafana => hooks.with(source, Proof::Signed(secrets())),
+        _ => hooks.with(source, Proof::Token(Secret::new(TOKEN))),
+    })
+}
+
+fn hmac(secret: &str, parts: &[&[u8]]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    parts.iter().for_each(|part| mac.update(part));
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// The headers that prove it.
+fn proven(source: Source, body: &str) -> Vec<(&'static str, String)> {
+    match source {
+        Source::PagerDuty => {
+            let signature = hmac(SECRET, &[body.as_bytes()]);
+            vec![("x-pagerduty-signature", format!("v1={},v1={signature}", "00".repeat(32)))]
+        }
+        Source::Grafana => vec![("x-grafana-alerting-signature", hmac(SECRET, &[body.as_bytes()]))],
+        Source::Generic => signed(SystemClock.now().timestamp(), body),
+        Source::Alertmanager => vec![("authorization", format!("Bearer {TOKEN}"))],
+        Source::Datadog | Source::Opsgenie => vec![("x-firebreak-token", TOKEN.to_owned())],
+    }
+}
+
+fn signed(at: i64, body: &str) -> Vec<(&'static str, String)> {
+    let at = at.to_string();
+    let signature = hmac(SECRET, &[at.as_bytes(), b".", body.as_bytes()]);
+    vec![("x-firebreak-timestamp", at), ("x-firebreak-signature", format!("v1={signature}"))]
+}
+
+async fn post(bench: &Bench, source: &str, headers: &[(&'static str, String)], body: &str) -> Answer {
+    let mut request = Request::post(format!("/hooks/{source}"));
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    bench.send(request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
+async fn deliver(bench: &Bench, source: Source, body: &str) {
+    let answer = post(bench, source.name(), &proven(source, body), body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}: {}", source.name(), answer.text);
+}
+
+async fn signals(bench: &Bench) -> Vec<SignalRow> {
+    store::signals::list(bench.engine.pool(), SignalFilter::default(), 100).await.unwrap()
+}
+
+/// Waits until all signals have a verdict, and answers them.
+async fn judged(bench: &Bench) -> Vec<SignalRow> {
+    let mut rings = bench.engine.listen();
+    loop {
+        let all = signals(bench).await;
+        if all.iter().all(|signal| signal.verdict.is_some()) {
+            return all;
+        }
+        while rings.recv().await.unwrap() != Topic::Signals {}
+    }
+}
+
+#[tokio::test]
+async fn each_source_proves_itself_or_is_not_heard() {
+    let bench = Bench::new().await;
+    for (source, sample) in SAMPLES {
+        let wrong: Vec<_> = proven(source, sample)
+            .into_iter()
+            .map(|(name, value)| (name, value.replace("a token", "b token").replace(['a', 'b', 'c'], "d")))
+            .collect();
+        for headers in [vec![], wrong] {
+            let answer = post(&bench, source.name(), &headers, sample).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: {}", source.name(), answer.text);
+            assert_eq!(answer.json()["code"], "not_proven");
+        }
+        if matches!(source, Source::PagerDuty | Source::Grafana) {
+            let other = sample.replace("shard-b", "shard-c");
+            let answer = post(&bench, source.name(), &proven(source, sample), &other).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "another body: {}", source.name());
+        }
+    }
+    let answer = post(&bench, "nagios", &[], "{}").await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (StatusCode::UNAUTHORIZED, &Value::from("hook_closed"))
+    );
+    assert!(signals(&bench).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_signed_delivery_is_good_for_five_minutes() {
+    let bench = Bench::new().await;
+    let body = r#"{ "kind": "requests_fail", "summary": "A third fails." }"#;
+    let now = SystemClock.now().timestamp();
+    for (at, status) in [
+        (now - 400, StatusCode::UNAUTHORIZED),
+        (now + 400, StatusCode::UNAUTHORIZED),
+        (now - 200, StatusCode::ACCEPTED),
+    ] {
+        assert_eq!(post(&bench, "generic", &signed(at, body), body).await.status, status, "{}", at - now);
+    }
+    let mut later = signed(now - 400, body);
+    later[0].1 = now.to_string();
+    let answer = post(&bench, "generic", &later, body).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "the time is signed, too");
+}
+
+#[tokio::test]
+async fn a_recorded_sample_of_each_source_becomes_a_signal() {
+    let bench = Bench::new().await;
+    for (source, sample) in SAMPLES {
+        deliver(&bench, source, sample).await;
+    }
+    let mut told: Vec<Value> = signals(&bench)
+        .await
+        .into_iter()
+        .map(|s| {
+            serde_json::json!({
+                "source": s.source, "kind": s.kind, "state": s.state, "severity": s.severity, "summary": s.summary,
+                "labels": s.labels, "started_at": s.started_at,
+            })
+        })
+        .collect();
+    told.sort_by_key(Value::to_string);
+    insta::assert_json_snapshot!("samples", told);
+}
+
+#[tokio::test]
+async fn the_same_again_counts_up_and_what_is_over_and_comes_late_opens_nothing() {
+    let bench = Bench::new().await;
+    let group = |status: &str, started: &str| {
+        format!(
+            r#"{{ "version": "4", "alerts": [{{ "status": "{status}", "labels": {{ "alertname": "A" }}, "startsAt": "{started}", "fingerprint": "f" }}] }}"#
+        )
+    };
+    let (one, two) = ("2024-05-07T14:43:00Z", "2024-05-07T15:00:00Z");
+    let states = [
+        ("firing", one, 1, "firing", 1),
+        ("firing", one, 1, "firing", 2),
+        ("resolved", one, 1, "resolved", 3),
+        ("resolved", one, 1, "resolved", 4),
+        ("firing", one, 1, "resolved", 5),
+        ("firing", two, 2, "firing", 1),
+    ];
+    for (status, started, rows, state, count) in states {
+        deliver(&bench, Source::Alertmanager, &group(status, started)).await;
+        let all = signals(&bench).await;
+        assert_eq!(
+            (all.len(), all[0].state.as_str(), all[0].count),
+            (rows, state, count),
+            "{status} {started}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_its_source_repeats_under_the_same_id_is_taken_once() {
+    let bench = Bench::new().await;
+    let sample = SAMPLES[2].1;
+    deliver(&bench, Source::PagerDuty, sample).await;
+    deliver(&bench, Source::PagerDuty, sample).await;
+    assert_eq!(signals(&bench).await[0].count, 1);
+    // Long after it is over, a copy of the first delivery opens nothing.
+    let over =
+        sample.replace("incident.triggered", "incident.resolved").replace("01CH754SM17", "02CH754SM17");
+    deliver(&bench, Source::PagerDuty, &over).await;
+    deliver(&bench, Source::PagerDuty, sample).await;
+    let all = signals(&bench).await;
+    assert_eq!((all.len(), all[0].state.as_str()), (1, "resolved"));
+}
+
+#[tokio::test]
+async fn what_is_proven_and_not_understood_is_kept_and_shown() {
+    let bench = Bench::new().await;
+    let bad = [
+        (Source::Alertmanager, "not json", "expected"),
+        (Source::Alertmanager, r#"{ "version": "5", "alerts": [] }"#, "its version is `5`"),
+        (Source::Generic, r#"{ "kind": "k", "summary": "s", "stat": "resolved" }"#, "unknown field `stat`"),
+        (Source::Datadog, &SAMPLES[3].1.replace("4711", "$ALERT_ID"), "not filled in"),
+    ];
+    for (source, body, _) in &bad {
+        deliver(&bench, *source, body).await;
+        deliver(&bench, *source, body).await;
+    }
+    let all = judged(&bench).await;
+    assert_eq!(all.len(), bad.len(), "the same again counts up: {all:#?}");
+    for (.., words) in bad {
+        let kept =
+            all.iter().find(|s| s.summary.contains(words)).unwrap_or_else(|| panic!("{words}: {all:#?}"));
+        assert_eq!((kept.state.as_str(), kept.count), (SignalState::Unclear.word(), 2));
+        assert_eq!((kept.verdict.as_deref(), kept.code.as_deref()), (Some("ignored"), Some("unclear")));
+    }
+    let page = bench.sign_in("ada").await.get("/signals").await;
+    assert!(page.text.contains("unknown field `stat`") && page.text.contains("Not understood"));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_too_large_is_refused_before_it_is_read() {
+    let bench = Bench::new().await;
+    let body = "x".repeat(300 * 1024);
+    let answer = post(&bench, "alertmanager", &proven(Source::Alertmanager, &body), &body).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// A lamp that may be lit when somebody says that it is dark.
+fn lit(mode: &str) -> String {
+    format!(
+        r#"runbook: light
+title: Light the lamp
+when: It is dark
+risk: medium
+inputs:
+  fleet: {{ type: proxy_fleet, description: Whose lamp }}
+locks: ["fleet:${{inputs.fleet.id}}"]
+triggers:
+  - name: dark
+    where: signal.kind == "dark" && signal.labels.team != "night"
+    inputs: {{ fleet: "${{signal.labels.fleet}}" }}
+    mode: {mode}
+steps:
+  - {{ id: before, use: lamp.look, with: {{ lamp: "${{inputs.fleet.id}}" }} }}
+  - {{ id: is_off, title: The lamp is off, assert: steps.before.on == false, message: The lamp is on already. }}
+  - {{ id: switch, use: lamp.set, with: {{ lamp: "${{inputs.fleet.id}}", on: true }} }}
+"#
+    )
+}
+
+const DARK: &str = r#"{ "kind": "dark", "summary": "It is dark.", "labels": { "fleet": "lamps-eu" } }"#;
+
+#[tokio::test]
+async fn a_signal_asks_with_its_evidence_and_one_click_starts_the_run() {
+    let bench = Bench::with(&[("light", &lit("ask"))]).await;
+    deliver(&bench, Source::Generic, DARK).await;
+    let signal = judged(&bench).await.remove(0);
+    assert_eq!(
+        (signal.verdict.as_deref(), signal.code.as_deref()),
+        (Some("asked"), Some("ask")),
+        "{signal:#?}"
+    );
+    assert_eq!(bench.lamp().switched, 0);
+
+    let person = bench.sign_in("ada").await;
+    let home = person.get("/").await;
+    assert!(home.text.contains("It is dark.") && home.text.contains("data-offer=\"light\""), "{}", home.text);
+    let page = person.get(&format!("/signals/{}", signal.id)).await;
+    assert!(page.text.contains("Evidence: the plan of light") && page.text.contains("The lamp is off"));
+    assert!(page.text.contains("/runbooks/light?fleet=lamps-eu"), "{}", page.text);
+
+    let start = format!("/signals/{}/start", signal.id);
+    let run = run_of(&person.form(&start, &[]).await);
+    // A second click, and somebody else's, are the same run.
+    assert_eq!(run_of(&person.form(&start, &[]).await), run);
+    let other = bench.sign_in("bob").await.post(&format!("/api/v1{start}"), "", &serde_json::json!({})).await;
+    assert_eq!((other.status, &other.json()["run_id"]), (StatusCode::OK, &Value::from(run.to_string())));
+    bench.until(run, "succeeded").await;
+    assert_eq!(bench.lamp().switched, 1);
+
+    let page = person.get(&format!("/runs/{run}")).await;
+    assert!(page.text.contains("generic: It is dark.") && page.text.contains("prepared by light/dark"));
+    let cause = &person.get(&format!("/api/v1/runs/{run}")).await.json()["cause"];
+    assert_eq!(
+        (&cause["signal"], &cause["rule"]),
+        (&Value::from(signal.id.to_string()), &Value::from("light/dark"))
+    );
+}
+
+#[tokio::test]
+async fn a_rule_in_mode_shadow_only_writes_down_what_it_would_have_done() {
+    let bench = Bench::with(&[("light", &lit("shadow"))]).await;
+    deliver(&bench, Source::Generic, DARK).await;
+    let signal = judged(&bench).await.remove(0);
+    assert_eq!(signal.verdict.as_deref(), Some("suggested"));
+    let list = bench.sign_in("ada").await.get("/api/v1/signals?firing=1").await.json();
+    assert_eq!(list["signals"][0]["code"], "shadow");
+    assert_eq!(bench.lamp().switched, 0);
+}
+
+#[tokio::test]
+async fn whoever_may_not_start_runs_takes_no_offer_and_the_refusal_is_audited() {
+    let bench = Bench::with(&[("light", &lit("ask"))]).await;
+    deliver(&bench, Source::Generic, DARK).await;
+    let signal = judged(&bench).await.remove(0);
+    let viewer = bench.sign_in_as("vic", domain::Role::Viewer).await;
+    let answer = viewer.form(&format!("/signals/{}/start", signal.id), &[]).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text);
+    let audit = bench.sign_in("ada").await.get("/api/v1/audit?actor=vic").await;
+    assert!(audit.text.contains("start refused: not_allowed"), "{}", audit.text);
+}
+
+#[tokio::test]
+async fn why_nothing_happened_is_told_of_every_signal() {
+    let bench = Bench::with(&[("light", &lit("auto"))]).await;
+    bench.lamp().on = true;
+    for body in [
+        DARK.to_owned(),
+        DARK.replace("dark\"", "cold\""),
+        DARK.replace("lamps-eu", "lamps-us"),
+        DARK.replace("\"labels\": {", "\"state\": \"resolved\", \"labels\": { \"team\": \"day\","),
+        DARK.replace("\"labels\": {", "\"labels\": { \"team\": \"night\","),
+    ] {
+        deliver(&bench, Source::Generic, &body).await;
+    }
+    let mut codes: Vec<_> = judged(&bench).await.into_iter().map(|s| s.code.unwrap()).collect();
+    codes.sort();
+    assert_eq!(codes, ["no_rule", "no_rule", "refuted", "resolved", "unfit"]);
+    let page = bench.sign_in("ada").await.get("/signals").await;
+    for words in
+        ["by its guard `is_off`: The lamp is on already.", "No rule takes it.", "no proxy fleet `lamps-us`"]
+    {
+        assert!(page.text.contains(words), "{words}: {}", page.text);
+    }
+}

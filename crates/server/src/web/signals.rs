@@ -1,0 +1,190 @@
+//! The ledger of signals: what machines said, and what became of it; one signal with its verdicts and its evidence; and the button
+//! that starts what a rule has prepared.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::Timestamp;
+use domain::brake::Overrides;
+use domain::plan::{Plan, PlannedOutcome};
+use domain::runbook::Mode;
+use domain::triage::Rule;
+use engine::Started;
+use serde::Deserialize;
+use serde_json::Value;
+use store::signals::{SignalFilter, SignalRow};
+use store::triage::VerdictRow;
+use uuid::Uuid;
+
+use super::{Frame, html};
+use crate::app::{App, to_the_end};
+use crate::error::Problem;
+use crate::session::Visitor;
+use crate::web::runbooks::audit_refusal;
+use crate::words;
+
+/// On one page.
+const PAGE: usize = 50;
+
+/// Which signals a list shows, as the page's form and the API's query say it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Filter {
+    firing: Option<String>,
+    /// A cursor, from the page before.
+    before: Option<String>,
+}
+
+impl Filter {
+    fn is_firing(&self) -> bool {
+        self.firing.as_deref().is_some_and(|value| !matches!(value, "" | "0" | "false"))
+    }
+}
+
+/// One page of them, and where the next one begins.
+pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, Option<String>), Problem> {
+    let before = filter.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
+    let wanted = SignalFilter { firing: filter.is_firing(), before };
+    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let mut signals = store::signals::list(app.pool(), wanted, limit).await?;
+    let more = signals.len() > PAGE;
+    signals.truncate(PAGE);
+    let last = signals.last().filter(|_| more);
+    let next = last.map(|last| format!("{}_{}", last.first_seen.timestamp_micros(), last.id));
+    Ok((signals, next))
+}
+
+fn cursor(text: &str) -> Result<(Timestamp, Uuid), Problem> {
+    let read = |text: &str| {
+        let (at, id) = text.split_once('_')?;
+        Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
+    };
+    read(text).ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
+            .remedy("Begin at the first page.")
+            .link("Signals", "/signals")
+    })
+}
+
+#[derive(Template)]
+#[template(path = "signals.html")]
+struct List {
+    frame: Frame,
+    filter: Filter,
+    signals: Vec<SignalRow>,
+    next: Option<String>,
+    rules: Vec<(Rule, Mode)>,
+}
+
+/// `GET /signals`
+pub(crate) async fn list(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Problem> {
+    let (signals, next) = some(&app, &filter).await?;
+    let (frame, rules) = (Frame::new(&app, &visitor, "signals", "Signals"), app.engine().rules());
+    html(&List { frame, filter, signals, next, rules })
+}
+
+#[derive(Template)]
+#[template(path = "signal.html")]
+struct Page {
+    frame: Frame,
+    signal: SignalRow,
+    verdicts: Vec<VerdictRow>,
+    /// The evidence of the newest verdict that has some.
+    plan: Option<Plan>,
+    body: Option<String>,
+}
+
+impl Page {
+    /// Every rule that took it: rule, mode, how things stood, and why.
+    fn considered(&self, verdict: &VerdictRow) -> Vec<(String, String, String, String)> {
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+        let all = verdict.considered.as_array().into_iter().flatten();
+        all.map(|one| (text(one, "rule"), text(one, "mode"), text(one, "standing"), text(one, "says")))
+            .collect()
+    }
+
+    /// The guards of the plan that held, with what they saw.
+    fn evidence(&self, plan: &Plan) -> Vec<(String, String)> {
+        let told = plan.steps.iter().filter_map(|step| match &step.outcome {
+            PlannedOutcome::Holds { facts } => {
+                let seen: Vec<_> = facts.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+                Some((step.title.clone(), words::shorten(&seen.join(", "), 160)))
+            }
+            _ => None,
+        });
+        told.collect()
+    }
+
+    /// The runbook's page, with the inputs filled in.
+    fn runbook_page(&self) -> String {
+        let plan = self.plan.as_ref();
+        let inputs = plan.map(|plan| &plan.inputs).into_iter().flatten();
+        let given = inputs.filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+        format!("/runbooks/{}?{query}", plan.map_or("", |plan| &plan.runbook))
+    }
+}
+
+/// `GET /signals/{id}`
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+) -> Result<Response, Problem> {
+    let signal = find(&app, id).await?;
+    let verdicts = store::triage::verdicts(app.pool(), id).await?;
+    let plan = verdicts.iter().find_map(|verdict| serde_json::from_value(verdict.plan.clone()?).ok());
+    let body = store::signals::body(app.pool(), id).await?;
+    let frame = Frame::new(&app, &visitor, "signals", "Signal").live("/events");
+    html(&Page { frame, signal, verdicts, plan, body })
+}
+
+pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
+    store::signals::one(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such signal"))
+}
+
+/// What a form says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Taking {
+    /// What is typed to confirm, where the risk demands it.
+    confirm: Option<String>,
+}
+
+/// `POST /signals/{id}/start`
+pub(crate) async fn start(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Form(taking): Form<Taking>,
+) -> Result<Response, Problem> {
+    let started = take(&app, &visitor, id, taking.confirm).await?;
+    Ok(Redirect::to(&format!("/runs/{}", started.run_id)).into_response())
+}
+
+/// Starts what a rule has prepared, and goes on to the end of it even if the browser hangs up. A refusal is written down.
+pub(crate) async fn take(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    confirm: Option<String>,
+) -> Result<Started, Problem> {
+    let signal = find(app, id).await?;
+    let (engine, by) = (app.engine().clone(), visitor.actor());
+    let taken =
+        to_the_end(async move { engine.take_offer(id, &by, confirm, Overrides::default()).await }).await?;
+    match taken {
+        Ok(started) => Ok(started),
+        Err(error) => {
+            let problem = Problem::from(error).link("The signal", format!("/signals/{id}"));
+            audit_refusal(app, visitor, signal.runbook.as_deref().unwrap_or(&signal.kind), &problem).await?;
+            Err(problem)
+        }
+    }
+}
