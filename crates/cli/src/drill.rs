@@ -121,7 +121,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
             if who == Who::Firebreak {
                 clock.set_speed(HASTE);
                 wait_until(&clock, trigger - auto::BEFORE).await;
-                clock.set_speed(auto::PACE.min(speed));
+                clock.set_speed(speed);
             }
             let engine = app::launch(Plan {
                 pool: pool.clone(),

@@ -19,7 +19,9 @@ use super::score::Acted;
 pub(super) const BEFORE: TimeDelta = TimeDelta::seconds(90);
 /// While it must see and decide, time passes no faster than this: the milliseconds of a machine that also plays AWS, its
 /// customers and Postgres are not to be counted as seconds.
-pub(super) const PACE: f64 = 5.0;
+const PACE: f64 = 2.0;
+/// It begins so long before the trigger.
+const LEAD: TimeDelta = TimeDelta::seconds(5);
 /// What it has not decided by then, it decides late, and time may pass faster.
 const LATE: TimeDelta = TimeDelta::minutes(3);
 const HASTE: f64 = 60.0;
@@ -80,6 +82,8 @@ pub(super) async fn decided(
         keep: Duration::from_secs(3 * 60 * 60),
     });
     let mut rings = engine.listen();
+    clock.sleep((trigger - LEAD - clock.now()).to_std().unwrap_or_default()).await;
+    clock.set_speed(PACE);
     loop {
         for signal in store::signals::list(engine.pool(), SignalFilter::default(), ALL).await? {
             if signal.verdict.as_deref() == Some("started")
