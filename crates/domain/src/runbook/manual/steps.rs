@@ -293,7 +293,8 @@ impl Page<'_> {
                 })
                 .collect();
             let line = command::line(&*undoing, &with)?;
-            Ok(code.push(format!("back {} {} \\\n  {line}", step.id, shell::filter(&here(when)))))
+            code.push(format!("back {} {} \\\n  {line}", step.id, shell::filter(&here(when))));
+            Ok::<_, Unsayable>(())
         };
         let Some(field) = each else {
             back(with.to_vec(), "null")?;
