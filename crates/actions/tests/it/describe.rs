@@ -186,6 +186,7 @@ async fn every_action_describes_itself() {
             "autoscaling.describe_group",
             "autoscaling.describe_hooks",
             "autoscaling.describe_instance",
+            "autoscaling.describe_launches",
             "autoscaling.describe_refreshes",
             "autoscaling.protect_instances",
             "autoscaling.resume_processes",
@@ -197,12 +198,17 @@ async fn every_action_describes_itself() {
             "elbv2.target_health",
             "metrics.query",
             "mysql.login_matrix",
+            "mysql.replica_status",
             "proxysql.pause",
+            "proxysql.restart",
             "proxysql.resume",
             "proxysql.status",
             "rds.describe_cluster",
             "rds.failover_cluster",
             "rds.failover_events",
+            "rds.modify_instance_class",
+            "rds.orderable_zones",
+            "rds.set_promotion_tier",
         ]
     );
 }

@@ -61,12 +61,13 @@ const VERIFY_KEYS: &[&str] = &[
 
 /// The keys of each record of the language, by its place in the JSON Schema.
 #[cfg(test)]
-pub(super) fn keys() -> [(&'static str, &'static [&'static str]); 7] {
+pub(super) fn keys() -> [(&'static str, &'static [&'static str]); 8] {
     [
         ("", KEYS),
         ("/properties/verify", VERIFY_KEYS),
         ("/properties/approval", approval::KEYS),
         ("/properties/limits/items", limits::KEYS),
+        ("/properties/triggers/items", triggers::KEYS),
         ("/definitions/input", input::KEYS),
         ("/definitions/step", step::KEYS),
         ("/definitions/step/properties/approve", approval::STEP_KEYS),

@@ -44,6 +44,10 @@ pub fn schema(registry: &Registry) -> Value {
                 "description": "How often it may be done, over all runbooks, people and triggers.",
                 "type": "array", "items": limit(),
             },
+            "triggers": {
+                "description": "Which signals it may be the answer to.",
+                "type": "array", "items": trigger(),
+            },
             "steps": { "$ref": "#/definitions/steps" },
             "result": { "description": "What a run says when all its steps are done; may name their outputs.", "type": "string" },
             "verify": verify(),
@@ -261,6 +265,24 @@ fn limit() -> Value {
             "cooldown": { "description": "So long a rest, from the end of each run.", "$ref": "#/definitions/duration" },
         },
         "oneOf": [{ "required": ["at_most", "per"] }, { "required": ["cooldown"] }],
+    })
+}
+
+fn trigger() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name", "where"],
+        "properties": {
+            "name": { "description": "Unique in the runbook; verdicts tell it by that.", "type": "string", "pattern": "^[a-z][a-z0-9-]{0,59}$" },
+            "where": { "description": "A condition on `signal`.", "$ref": "#/definitions/expression" },
+            "inputs": { "description": "What the runbook is given; may name `signal`.", "type": "object" },
+            "mode": {
+                "description": "shadow: only records what it would have done; ask: prepares it for one click; auto: starts it.",
+                "enum": ["shadow", "ask", "auto"],
+            },
+            "cooldown": { "description": "So long a rest before it acts on the same again.", "$ref": "#/definitions/duration" },
+        },
     })
 }
 

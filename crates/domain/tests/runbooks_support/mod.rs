@@ -111,6 +111,9 @@ observing!(describe_group, "autoscaling.describe_group", { region: String, group
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
     desired: u32, max: u32, suspended: Vec<String>
 });
+observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String }, {
+    ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
+    desired: u32, max: u32, suspended: Vec<String>, launch_failure: Option<String> });
 observing!(describe_refreshes, "autoscaling.describe_refreshes", { region: String, group: String }, { active: Vec<String> });
 observing!(describe_hooks, "autoscaling.describe_hooks", { region: String, group: String }, {
     launching: Vec<Hook>, terminating: Vec<Hook>
@@ -119,7 +122,7 @@ observing!(describe_instance, "autoscaling.describe_instance", { region: String,
 observing!(target_health, "elbv2.target_health", { region: String, target_group: String }, { healthy: Vec<String> });
 observing!(login_matrix, "mysql.login_matrix", {
     fleet: String, hosts: Option<Vec<Host>>, clusters: Option<Vec<String>>, tries: Option<u32>, direct: Option<bool>
-}, { failures: u32, direct_failures: u32, direct_failing_clusters: Vec<String>, failing_hosts: Vec<String> });
+}, { failures: u32, direct_failures: u32, direct_failing_clusters: Vec<String>, failing_clusters: Vec<String>, failing_hosts: Vec<String> });
 observing!(proxy_status, "proxysql.status", { fleet: String, host: Host }, { clients: u32 });
 changing!(suspend, "autoscaling.suspend_processes", undoable: true, { region: String, group: String, processes: Vec<String> }, {
     suspended: Vec<String>
@@ -137,6 +140,7 @@ changing!(terminate, "autoscaling.terminate_instance", undoable: false, {
 pub(crate) fn registry() -> Registry {
     Registry::default()
         .observing(describe_group::It)
+        .observing(describe_launches::It)
         .observing(describe_refreshes::It)
         .observing(describe_hooks::It)
         .observing(describe_instance::It)

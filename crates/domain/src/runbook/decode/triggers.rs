@@ -5,7 +5,7 @@ use crate::runbook::trigger::COOLDOWN;
 use crate::runbook::yaml::{Data, Node};
 use crate::runbook::{Mode, Template, Trigger, template};
 
-const KEYS: &[&str] = &["name", "where", "inputs", "mode", "cooldown"];
+pub(super) const KEYS: &[&str] = &["name", "where", "inputs", "mode", "cooldown"];
 const EXAMPLE: &str =
     "write `- { name: logins-fail, where: signal.kind == \"logins_fail\", inputs: { … }, mode: ask }`";
 
