@@ -300,6 +300,7 @@ fn input_of(action: &str, hosts: &[Value], target_group: &str, endpoint: &str) -
     Some(match action {
         "autoscaling.describe_activities"
         | "autoscaling.describe_group"
+        | "autoscaling.describe_launches"
         | "autoscaling.describe_hooks"
         | "autoscaling.describe_refreshes" => group,
         "autoscaling.describe_instance" => {

@@ -1,3 +1,5 @@
+//! Policies for an inventory, whole and with things missing.
+
 use serde_json::json;
 
 use super::*;
