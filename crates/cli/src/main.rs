@@ -87,7 +87,7 @@ fn main() -> ExitCode {
                     match Cli::parse().command {
                         Command::Serve(args) => serve::serve(args).await,
                         Command::Demo(args) => demo::demo(args).await,
-                        Command::Drill(args) => drill::drill(args).await,
+                        Command::Drill(args) => Box::pin(drill::drill(args)).await,
                         Command::Stop(args) => brakes::stop(args).await,
                         Command::AllowChanges(args) => brakes::allow(args).await,
                         Command::Freeze(command) => brakes::freeze(command).await,

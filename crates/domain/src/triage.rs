@@ -290,7 +290,8 @@ impl Candidate {
     fn refuted(&self) -> Option<String> {
         match &self.standing {
             Standing::Refuted { step, message } => {
-                Some(format!("{} does not fit, by its guard `{step}`: {message}", self.rule))
+                let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+                Some(format!("{} does not fit, by its guard `{step}`: {message}{stop}", self.rule))
             }
             _ => None,
         }
