@@ -137,8 +137,10 @@ pub(crate) async fn receive(
     };
     let text = String::from_utf8_lossy(&body);
     let mut stored = 0;
-    for Delivered { signal, delivery } in &delivered {
-        let id = app.engine().receive(signal, delivery.as_deref(), Some(&text)).await?;
+    for (n, Delivered { signal, delivery }) in delivered.iter().enumerate() {
+        // With the first only: a large delivery is not kept a thousand times over.
+        let body = (n == 0).then_some(text.as_ref());
+        let id = app.engine().receive(signal, delivery.as_deref(), body).await?;
         stored += usize::from(id.is_some());
     }
     Ok((StatusCode::ACCEPTED, Json(json!({ "signals": delivered.len(), "stored": stored }))).into_response())

@@ -7,3 +7,4 @@ mod indexes;
 mod migrations;
 mod proof;
 mod seals;
+mod triage;
