@@ -4,6 +4,7 @@
 //!  Registry ──▶ action ──▶ aws: one client per region ──▶ gate, deadline ──▶ ONE call ──▶ call record
 //!                      ──▶ mysql: a login by hand, each phase with a deadline of its own
 //!                      ──▶ metrics: Prometheus
+//!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty
 //! ```
 //!
 //! An action here says what it sees, or makes exactly one mutating call. It never retries, never waits and never decides
@@ -22,6 +23,7 @@ mod errors;
 mod input;
 mod metrics;
 mod mysql;
+pub mod notify;
 mod proxysql;
 mod rds;
 pub mod secrets;

@@ -83,7 +83,8 @@ pub fn resolve(inventory: &Inventory) -> Result<Secrets, MissingSecrets> {
     if missing.is_empty() { Ok(Secrets(secrets)) } else { Err(MissingSecrets(missing)) }
 }
 
-fn read(reference: &SecretRef) -> Result<Secret, String> {
+/// Reads one; why it is not there, in words that say what to do.
+pub fn read(reference: &SecretRef) -> Result<Secret, String> {
     let value = match reference {
         SecretRef::Env(name) => std::env::var(name).map_err(|e| match e {
             std::env::VarError::NotPresent => format!("set the environment variable {name}"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use domain::Clock;
 use domain::inventory::Inventory;
+use domain::notice::Channels;
 use engine::{Engine, Library, Parts, WatchSettings};
 use store::PgPool;
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ pub(crate) struct Plan {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actions: actions::Settings,
     pub(crate) runbooks: Vec<(String, String)>,
+    pub(crate) channels: Channels,
     pub(crate) engine: engine::Settings,
 }
 
@@ -33,11 +35,18 @@ pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
             tracing::error!("runbook `{name}` is refused:\n{rendered}");
         }
     }
-    let parts =
-        Parts { pool: plan.pool, registry, inventory, library, clock: plan.clock, settings: plan.engine };
+    let parts = Parts {
+        pool: plan.pool,
+        registry,
+        inventory,
+        library,
+        clock: plan.clock,
+        channels: plan.channels,
+        settings: plan.engine,
+    };
     let modes: Vec<String> = parts.settings.triage.modes.keys().cloned().collect();
     let engine = Engine::launch(parts).await.context("the engine")?;
-    let rules: Vec<String> = engine.rules().iter().map(|(rule, _)| rule.to_string()).collect();
+    let rules: Vec<String> = engine.rules().iter().map(ToString::to_string).collect();
     if let Some(unknown) = modes.iter().find(|name| !rules.contains(name)) {
         engine.shut_down().await;
         bail!("triggers: there is no trigger `{unknown}`; there are: {}", rules.join(", "));

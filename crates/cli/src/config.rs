@@ -3,6 +3,7 @@
 //! `deploy/firebreak.yaml` is the commented sample, and a test keeps it readable.
 
 mod alerts;
+mod notify;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use domain::runbook::Mode;
 use serde::Deserialize;
 
 pub(crate) use alerts::{Automation, HookKeys};
+pub(crate) use notify::Notify;
 
 /// Everything `firebreak serve` is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +57,9 @@ pub(crate) struct Config {
     /// Alert sources that are open.
     #[serde(default)]
     pub(crate) hooks: HookKeys,
+    /// Where people elsewhere are told.
+    #[serde(default)]
+    pub(crate) notify: Notify,
     /// How workers share the work.
     #[serde(default)]
     pub(crate) worker: Worker,
@@ -179,7 +184,13 @@ impl Config {
         let settings = engine::Settings::default();
         let look_budget = self.aws.looks_per_second.map_or(settings.look_budget, engine::Budget::of);
         let triage = self.automation.settings(self.triggers.clone());
-        engine::Settings { lease: self.lease(), look_budget, triage, ..settings }
+        engine::Settings {
+            lease: self.lease(),
+            look_budget,
+            triage,
+            public_url: self.public_url(),
+            ..settings
+        }
     }
 
     fn lease(&self) -> Duration {

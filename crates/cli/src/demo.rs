@@ -56,6 +56,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     clock.set_speed(args.speed);
 
     let engine = app::launch(Plan {
+        channels: domain::notice::Channels::new(),
         pool: pool.clone(),
         inventory: inventory(&sim.world_info(), &state.join("demo-secrets"))?,
         clock: Arc::new(SimClock(clock)),

@@ -124,6 +124,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
                 clock.set_speed(speed);
             }
             let engine = app::launch(Plan {
+                channels: domain::notice::Channels::new(),
                 pool: pool.clone(),
                 inventory,
                 clock: Arc::new(SimClock(clock.clone())),

@@ -37,10 +37,12 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     };
     let public_url = config.public_url();
     let hooks = config.hooks.open()?;
+    let channels = config.notify.open(config.environment.as_deref())?;
     let mut greeted = false;
     loop {
         let plan = || -> anyhow::Result<Plan> {
             Ok(Plan {
+                channels: channels.clone(),
                 pool: pool.clone(),
                 inventory: config.inventory.clone(),
                 clock: clock.clone(),

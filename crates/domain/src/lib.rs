@@ -11,6 +11,9 @@
 //! - [`forecast`]: how long it takes, as past runs tell.
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`signal`], [`triage`]: what machines say is wrong, and what is done about it.
+//! - [`incident`]: what people do together about one trouble.
+//! - [`notice`]: what people elsewhere are told.
+//! - [`trust`]: how far triggers may go: their modes, how they compare with what people did, and what edited rules would change.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
 //! - [`role`]: who may do what.
@@ -25,13 +28,16 @@ pub mod audit;
 pub mod brake;
 pub mod clock;
 pub mod forecast;
+pub mod incident;
 pub mod inventory;
+pub mod notice;
 pub mod plan;
 pub mod role;
 pub mod run;
 pub mod runbook;
 pub mod signal;
 pub mod triage;
+pub mod trust;
 
 pub use actor::Actor;
 pub use clock::{Clock, Timestamp};

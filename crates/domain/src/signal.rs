@@ -80,6 +80,14 @@ impl fmt::Display for SignalState {
 }
 
 impl Signal {
+    /// What it says is struck, in the names of locks, by the labels that name it: whether any rule takes it or not.
+    pub fn targets(&self) -> Vec<String> {
+        let named = ["fleet", "cluster"].into_iter();
+        named
+            .filter_map(|kind| Some(format!("{kind}:{}", self.labels.get(kind).filter(|id| !id.is_empty())?)))
+            .collect()
+    }
+
     /// What expressions see as `signal`. A label that it does not have is empty text, as it is for Prometheus: `named` are those
     /// that the expressions ask for.
     pub fn value<'a>(&self, named: impl IntoIterator<Item = &'a str>) -> Value {

@@ -233,6 +233,7 @@ async fn launch(pool: &PgPool, world: &Arc<World>) -> Result<Engine> {
         return Err(format!("{mistakes:?}").into());
     }
     let parts = Parts {
+        channels: Default::default(),
         pool: pool.clone(),
         registry,
         inventory: Arc::new(inventory()),

@@ -34,11 +34,13 @@ pub mod clock;
 mod committer;
 mod driver;
 mod forecast;
+mod incidents;
 mod kill_switch;
 mod lease;
 mod library;
 mod look;
 mod observer;
+mod outbox;
 mod perform;
 mod plan;
 mod reader;
@@ -58,6 +60,7 @@ use std::time::Duration;
 
 use domain::action::Registry;
 use domain::inventory::Inventory;
+use domain::notice::Channels;
 use domain::run::{Ask, State};
 use domain::runbook::inventory_value;
 use domain::{Actor, Clock};
@@ -69,11 +72,13 @@ use uuid::Uuid;
 
 pub use bell::Topic;
 pub use brakes::{BrakeError, Brakes, InForce};
+pub use incidents::IncidentError;
 pub use library::{Library, Shelf};
 pub use observer::{Budget, Counts};
 pub use plan::PlanError;
 pub use review::ReviewError;
 pub use start::{StartError, StartRequest, Started};
+pub use triage::trust::{TriggerView, TrustError};
 pub use triage::{OfferError, TriageSettings};
 pub use watch::{WATCHES_WITH, WatchSettings};
 
@@ -112,6 +117,8 @@ pub struct Settings {
     pub seal_every: Duration,
     /// How far rules may go by themselves.
     pub triage: TriageSettings,
+    /// How people reach the pages: what elsewhere is told leads there.
+    pub public_url: String,
 }
 
 impl Default for Settings {
@@ -126,6 +133,7 @@ impl Default for Settings {
             rest_after: Duration::from_millis(500),
             seal_every: Duration::from_secs(10),
             triage: TriageSettings::default(),
+            public_url: "http://127.0.0.1:8080".into(),
         }
     }
 }
@@ -142,6 +150,8 @@ pub struct Parts {
     pub library: Library,
     /// Clock time.
     pub clock: Arc<dyn Clock>,
+    /// Where people elsewhere are told.
+    pub channels: Channels,
     /// Behaviour.
     pub settings: Settings,
 }
@@ -162,6 +172,7 @@ struct Core {
     library: Library,
     texts: Texts,
     clock: Arc<dyn Clock>,
+    channels: Channels,
     settings: Settings,
     lease: Lease,
     kill_switch: KillSwitch,
@@ -208,7 +219,7 @@ pub enum AskError {
 impl Engine {
     /// Registers a worker incarnation and begins to look for work.
     pub async fn launch(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { pool, registry, inventory, library, clock, settings } = parts;
+        let Parts { pool, registry, inventory, library, clock, channels, settings } = parts;
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
         let kill_switch = KillSwitch::look(&pool).await;
@@ -234,6 +245,7 @@ impl Engine {
             inventory,
             library,
             clock,
+            channels,
             settings,
             lease,
             kill_switch,
@@ -246,6 +258,8 @@ impl Engine {
             tokio::spawn(take_over::find_work(core.clone())),
             tokio::spawn(take_over::hear_wishes(core.clone())),
             tokio::spawn(triage::judge(core.clone())),
+            tokio::spawn(outbox::find_news(core.clone())),
+            tokio::spawn(outbox::send(core.clone())),
             tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })

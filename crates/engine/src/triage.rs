@@ -12,6 +12,7 @@
 //! starts it under the same key, which stands for *this runbook on these targets for this incident*: one run, whatever happens.
 
 mod look;
+pub(crate) mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,9 +20,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::brake::Overrides;
+use domain::notice::{self, Notice, Urgency};
 use domain::runbook::Mode;
 use domain::signal::Signal;
 use domain::triage::{Budget, Case, Decision, Rule, Verdict, decide};
+use domain::trust::{ModeSet, in_force};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -67,8 +70,9 @@ impl Default for TriageSettings {
 }
 
 impl TriageSettings {
-    fn mode(&self, rule: &Rule, written: Mode) -> Mode {
-        self.all.or_else(|| self.modes.get(&rule.to_string()).copied()).unwrap_or(written)
+    /// The mode of a rule: by its file, by the configuration, by what was set since.
+    fn mode(&self, rule: &Rule, written: Mode, set: Option<&ModeSet>) -> Mode {
+        self.all.unwrap_or_else(|| in_force(written, self.modes.get(&rule.to_string()).copied(), set))
     }
 }
 
@@ -132,9 +136,9 @@ impl Engine {
         Ok(started)
     }
 
-    /// The rules on the shelf, each with its mode here.
-    pub fn rules(&self) -> Vec<(Rule, Mode)> {
-        self.core.rules().map(|(rule, _, _, mode)| (rule, mode)).collect()
+    /// The rules on the shelf.
+    pub fn rules(&self) -> Vec<Rule> {
+        self.core.rules().map(|(rule, ..)| rule).collect()
     }
 }
 
@@ -172,7 +176,7 @@ pub(crate) async fn judge(core: Arc<Core>) {
 }
 
 /// Completes when something was said that may make a signal due.
-async fn heard(rings: &mut tokio::sync::broadcast::Receiver<Topic>) {
+pub(crate) async fn heard(rings: &mut tokio::sync::broadcast::Receiver<Topic>) {
     loop {
         match rings.recv().await {
             Ok(Topic::Signals | Topic::Brakes) | Err(RecvError::Lagged(_)) => return,
@@ -188,7 +192,7 @@ async fn take(core: &Core, claims: &[Uuid], room: usize) -> Vec<Due> {
     }
     let now = core.clock.now();
     let quiet_since = now - delta(core.settings.triage.quiet);
-    if let Err(e) = store::triage::close_incidents(&core.pool, quiet_since, now).await {
+    if let Err(e) = close_incidents(core, quiet_since, now).await {
         tracing::warn!("incidents that are over were not closed: {e}");
     }
     let limit = i64::try_from(room).unwrap_or(0);
@@ -196,6 +200,26 @@ async fn take(core: &Core, claims: &[Uuid], room: usize) -> Vec<Due> {
         tracing::warn!("what is due to be judged cannot be read: {e}");
         Vec::new()
     })
+}
+
+/// Closes what is over, and tells of it.
+async fn close_incidents(core: &Core, quiet_since: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    for (id, number, title) in store::triage::quiet_incidents(&core.pool, quiet_since).await? {
+        let notice = Notice {
+            key: format!("incident:{id}:closed"),
+            kind: "incident_closed".into(),
+            urgency: Urgency::Good,
+            title: format!("Over: INC-{number} {title}"),
+            text: "Its signals have been over for a while, so it was closed.".into(),
+            path: format!("/incidents/{id}"),
+            incident: Some(id),
+        };
+        let notices = core.rows(&notice);
+        if store::triage::close_quiet(&core.pool, id, quiet_since, now, &notices).await? {
+            core.bell.ring(Topic::Signals);
+        }
+    }
+    Ok(())
 }
 
 /// Judges one signal.
@@ -221,7 +245,8 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
         store::triage::postpone(&core.pool, due, core.clock.now() + TimeDelta::seconds(30)).await?;
         return Ok(Given::Same);
     }
-    let Looked { candidates, evidence, around, seen } = look::look(core, due, warm_at).await?;
+    let Looked { candidates, evidence, around, incident, seen, modes_seen } =
+        look::look(core, due, warm_at).await?;
     let now = core.clock.now();
     let budget = &core.settings.triage.budget;
     let case = Case { state: due.signal.state, now, candidates: &candidates, around: &around, budget };
@@ -230,6 +255,19 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
     let rule = chosen.as_ref().map(|(candidate, _)| candidate.rule.clone());
     let evidence = chosen.and_then(|(_, evidence)| evidence);
     let offers = matches!(decision.verdict, Verdict::Suggested | Verdict::Asked | Verdict::Started);
+    let belongs_to = evidence.as_ref().filter(|_| offers).map(|e| e.incident).or(incident);
+    // What is offered has its own key; what was done and did not help is told once for its run.
+    let told = match (&evidence, decision.run) {
+        (Some(evidence), _) => (evidence.key.clone(), evidence.plan.title.clone()),
+        (None, run) => (run.map(|id| id.to_string()).unwrap_or_default(), String::new()),
+    };
+    let notice = notice::of_verdict(
+        decision.verdict,
+        decision.code,
+        &decision.because,
+        (due.id, belongs_to),
+        (&told.0, &told.1),
+    );
     let verdict = NewVerdict {
         due,
         at: now,
@@ -243,7 +281,10 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
             .collect(),
         offer: evidence.as_ref().filter(|_| offers).map(Evidence::offer).transpose()?,
         run_id: decision.run,
+        incident: belongs_to,
+        notices: notice.map_or(json!([]), |notice| core.rows(&notice)),
         seen,
+        modes_seen,
         look_at: decision.again.map(|again| now + again),
     };
     let given = store::triage::give(&core.pool, &verdict).await?;

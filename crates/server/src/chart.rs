@@ -93,7 +93,12 @@ pub(crate) fn draw(title: &'static str, samples: &[Sample], from: Timestamp, to:
         lines.iter().rev().take(NAMED).map(|l| format!("{} {}", l.subject, l.share())).collect::<Vec<_>>();
     Some(Chart {
         title,
-        summary: format!("{title}, last hour. Now: {}.", worst.join(", ")),
+        summary: format!(
+            "{title}, from {} to {}. At the end: {}.",
+            from.format("%H:%M"),
+            to.format("%H:%M"),
+            worst.join(", ")
+        ),
         top: words::share(&top),
         middle: words::share(&(top / 2.0)),
         times: [from, from + (to - from) / 2, to].map(|at| words::moment(&at)),

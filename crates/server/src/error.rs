@@ -10,7 +10,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use engine::{AskError, BrakeError, OfferError, PlanError, ReviewError, StartError};
+use domain::incident::Refusal;
+use engine::{
+    AskError, BrakeError, IncidentError, OfferError, PlanError, ReviewError, StartError, TrustError,
+};
 use serde_json::{Map, Value, json};
 use store::StoreError;
 use uuid::Uuid;
@@ -49,6 +52,11 @@ pub(crate) struct Link {
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), remedy: None, link: None, more: Box::default() }
+    }
+
+    /// What was given makes no sense; says why.
+    pub(crate) fn unfit(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit", sentence(&why.into()))
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -240,6 +248,35 @@ impl From<ReviewError> for Problem {
             ReviewError::NoNote => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_note", detail),
             ReviewError::Closed(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", detail),
             ReviewError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IncidentError> for Problem {
+    fn from(error: IncidentError) -> Self {
+        let detail = sentence(&error.to_string());
+        match error {
+            IncidentError::NotThere(_) => Self::not_found("such incident"),
+            IncidentError::NoSuchTarget(_) => Self::unfit(detail),
+            IncidentError::Refused(Refusal::NotAllowed(_)) => not_allowed(detail),
+            IncidentError::Refused(Refusal::Unfit(_)) => Self::unfit(detail),
+            IncidentError::Refused(Refusal::NotNow(_)) | IncidentError::Changed => {
+                Self::new(StatusCode::CONFLICT, "not_possible_now", detail).link("Incidents", "/incidents")
+            }
+            IncidentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TrustError> for Problem {
+    fn from(error: TrustError) -> Self {
+        let detail = sentence(&error.to_string());
+        match error {
+            TrustError::NotAllowed { .. } => not_allowed(detail),
+            TrustError::NoReason => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail),
+            TrustError::NoSuchRule(_) => Self::not_found("such trigger"),
+            TrustError::Over => Self::new(StatusCode::CONFLICT, "not_possible_now", detail),
+            TrustError::Store(error) => error.into(),
         }
     }
 }

@@ -11,7 +11,7 @@
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
-//! - `situation`, `plans`, `run`: what pages and JSON show, worked out once for both.
+//! - `situation`, `plans`, `run`, `incident`: what pages and JSON show, worked out once for both.
 //!
 //! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
 
@@ -22,6 +22,7 @@ mod chart;
 mod error;
 mod events;
 mod hooks;
+mod incident;
 mod plans;
 mod routes;
 mod run;

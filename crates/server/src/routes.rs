@@ -81,6 +81,16 @@ pub(crate) fn table() -> Vec<Route> {
         look("/signals", SignedIn, Quick, get(web::signals::list)),
         look("/signals/{id}", SignedIn, Quick, get(web::signals::page)),
         act("/signals/{id}/start", SignedIn, Looking, post(web::signals::start)),
+        act("/signals/{id}/dismiss", SignedIn, Quick, post(web::signals::dismiss)),
+        act("/signals/{id}/judge", SignedIn, Quick, post(web::signals::judge)),
+        look("/incidents", SignedIn, Quick, get(web::incidents::list)),
+        act("/incidents", SignedIn, Quick, post(web::incidents::open)),
+        look("/incidents/{id}", SignedIn, Quick, get(web::incidents::page)),
+        act("/incidents/{id}/ask", SignedIn, Quick, post(web::incidents::ask)),
+        look("/incidents/{id}/post-mortem.md", SignedIn, Quick, get(web::incidents::post_mortem)),
+        look("/triggers", SignedIn, Quick, get(web::triggers::page)),
+        act("/triggers/mode", SignedIn, Quick, post(web::triggers::set_mode)),
+        look("/outbox", SignedIn, Quick, get(web::triggers::outbox)),
         look("/audit", SignedIn, Quick, get(web::audit::page)),
         look("/brakes", SignedIn, Quick, get(web::brakes::page)),
         act("/brakes/stop", SignedIn, Quick, post(web::brakes::stop)),
@@ -114,6 +124,15 @@ pub(crate) fn table() -> Vec<Route> {
         look("/api/v1/signals", SignedIn, Quick, get(api::signals::list)),
         look("/api/v1/signals/{id}", SignedIn, Quick, get(api::signals::one)),
         act("/api/v1/signals/{id}/start", SignedIn, Looking, post(api::signals::start)),
+        act("/api/v1/signals/{id}/dismiss", SignedIn, Quick, post(api::signals::dismiss)),
+        act("/api/v1/signals/{id}/judge", SignedIn, Quick, post(api::signals::judge)),
+        look("/api/v1/incidents", SignedIn, Quick, get(api::incidents::list)),
+        act("/api/v1/incidents", SignedIn, Quick, post(api::incidents::open)),
+        look("/api/v1/incidents/{id}", SignedIn, Quick, get(api::incidents::one)),
+        act("/api/v1/incidents/{id}/ask", SignedIn, Quick, post(api::incidents::ask)),
+        look("/api/v1/triggers", SignedIn, Quick, get(api::incidents::triggers)),
+        act("/api/v1/triggers/mode", SignedIn, Quick, post(api::incidents::set_mode)),
+        look("/api/v1/outbox", SignedIn, Quick, get(api::incidents::outbox)),
         look("/api/v1/brakes", SignedIn, Quick, get(api::brakes::in_force)),
         act("/api/v1/brakes/stop", SignedIn, Quick, post(api::brakes::stop)),
         act("/api/v1/brakes/allow", SignedIn, Quick, post(api::brakes::allow)),
@@ -145,6 +164,7 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         if let Some(limit) = pace.limit() {
             serve = serve.route_layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit));
         }
+        // The same path with another method is added to what is there.
         router = router.route(path, serve);
     }
     let mut router = router

@@ -5,6 +5,7 @@
 
 use chrono::TimeDelta;
 use domain::Timestamp;
+use domain::incident::Incident;
 use domain::inventory::ProxyFleet;
 use serde::{Deserialize, Serialize};
 use store::fleets::{FleetView, Sample};
@@ -41,6 +42,8 @@ pub(crate) struct Situation {
     pub(crate) findings: Vec<Finding>,
     pub(crate) fleets: Vec<Fleet>,
     pub(crate) clusters: Vec<Cluster>,
+    /// Incidents that are open.
+    pub(crate) incidents: Vec<Incident>,
     /// Runs that have not ended.
     pub(crate) runs: Vec<RunRow>,
     /// Kill switches that are on.
@@ -124,6 +127,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let reviews = store::reviews::open(pool).await?;
     let firing = SignalFilter { firing: true, before: None };
     let signals = store::signals::list(pool, firing, SIGNALS).await?;
+    let incidents = store::incidents::now_open(pool).await?;
 
     let fleets: Vec<Fleet> = inventory
         .fleets
@@ -154,6 +158,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         findings,
         fleets,
         clusters,
+        incidents,
         runs,
         switches,
         freezes,

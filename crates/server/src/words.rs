@@ -147,6 +147,19 @@ pub(crate) fn signal_badge(state: &str) -> Badge {
     Badge { tone, icon, word }
 }
 
+/// The state of a message in the outbox.
+pub(crate) fn message_badge(state: &str) -> Badge {
+    let (tone, icon, word) = match state {
+        "waiting" => (Tone::Wait, Icon::Clock, "Waits"),
+        "sent" => (Tone::Ok, Icon::Check, "Sent"),
+        "left_out" => (Tone::Off, Icon::Skip, "Not for it"),
+        "unclear" => (Tone::Warn, Icon::Question, "May have been sent"),
+        "failed" => (Tone::Bad, Icon::Cross, "Not sent"),
+        _ => (Tone::Off, Icon::Dot, "Unknown"),
+    };
+    Badge { tone, icon, word }
+}
+
 /// Does a run in this state wait for a person?
 pub(crate) fn needs_a_person(state: &str) -> bool {
     matches!(state, "waiting_for_approval" | "paused" | "outcome_unknown" | "stuck")
@@ -165,6 +178,13 @@ impl fmt::Display for Moment {
             self.0.format("%-d %B %Y, %H:%M:%S UTC"),
             self.0.format("%H:%M:%S")
         )
+    }
+}
+
+impl Moment {
+    /// The time of day alone.
+    pub(crate) fn plain(&self) -> String {
+        self.0.format("%H:%M:%S").to_string()
     }
 }
 
@@ -206,6 +226,11 @@ pub(crate) fn span(delta: TimeDelta) -> String {
         3600..86400 => format!("{} h {:02} m", s / 3600, s % 3600 / 60),
         _ => format!("{} d {} h", s / 86400, s % 86400 / 3600),
     }
+}
+
+/// The same, for templates.
+pub(crate) fn lasted(delta: &TimeDelta) -> String {
+    span(*delta)
 }
 
 /// The same from whole seconds, for templates.

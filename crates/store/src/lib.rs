@@ -19,6 +19,9 @@
 //! - [`history`]: how long past runs took.
 //! - [`fleets`]: what the prober saw, and numbers over time.
 //! - [`signals`], [`triage`]: what machines say is wrong, and what became of it.
+//! - [`incidents`]: what people do together about one trouble.
+//! - [`trust`]: how far triggers may go, and the past that tells whether they should.
+//! - [`outbox`]: what people elsewhere are to be told, until they have been.
 //! - [`people`]: sign-in links and sessions.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
@@ -32,8 +35,10 @@ pub mod fleets;
 pub mod gate;
 pub mod history;
 pub mod inbox;
+pub mod incidents;
 pub mod journal;
 pub mod locks;
+pub mod outbox;
 pub mod pages;
 pub mod people;
 mod pool;
@@ -46,6 +51,7 @@ pub mod seals;
 pub mod search;
 pub mod signals;
 pub mod triage;
+pub mod trust;
 pub mod workers;
 pub mod writer;
 

@@ -204,8 +204,14 @@ pub struct NewVerdict<'a> {
     pub offer: Option<Offer>,
     /// The run that it names.
     pub run_id: Option<Uuid>,
+    /// The incident that the signal belongs to, where nothing is offered.
+    pub incident: Option<Uuid>,
+    /// What people elsewhere are told of it, in the form of [`crate::outbox::rows`].
+    pub notices: Value,
     /// See [`Lately::seen`].
     pub seen: i64,
+    /// See [`crate::trust::Modes::seen`].
+    pub modes_seen: i64,
     /// When triage must look again.
     pub look_at: Option<Timestamp>,
 }
@@ -250,7 +256,7 @@ pub async fn give(pool: &PgPool, new: &NewVerdict<'_>) -> Result<Given, StoreErr
         "signal": new.due.id, "claim": new.due.claim, "change": new.due.change, "at": new.at, "verdict": new.verdict.word(),
         "code": new.code, "because": new.because, "rule": new.rule, "considered": new.considered, "run_id": new.run_id,
         "seen": new.seen, "look_at": new.look_at, "targets": targets, "title": offer.map(|o| &o.title),
-        "incident": offer.map(|o| o.incident), "start_key": offer.map(|o| &o.start_key), "runbook": offer.map(|o| &o.runbook),
+        "incident": offer.map_or(new.incident, |o| Some(o.incident)), "modes_seen": new.modes_seen, "notices": new.notices, "start_key": offer.map(|o| &o.start_key), "runbook": offer.map(|o| &o.runbook),
         "inputs": offer.map(|o| &o.inputs), "plan": offer.map(|o| &o.plan),
     });
     let word = sqlx::query_scalar!(r#"SELECT give_verdict($1) AS "word!""#, verdict).fetch_one(pool).await?;
@@ -263,22 +269,50 @@ pub async fn give(pool: &PgPool, new: &NewVerdict<'_>) -> Result<Given, StoreErr
     }
 }
 
-/// Closes incidents whose signals have all been over since a moment; how many.
-pub async fn close_incidents(
+/// Incidents that are over: what fired in them has not for a while, or a person has dismissed it. Id, number and title.
+pub async fn quiet_incidents(
     pool: &PgPool,
     quiet_since: Timestamp,
-    at: Timestamp,
-) -> Result<u64, StoreError> {
-    let closed = sqlx::query!(
-        r#"UPDATE incident i SET closed_at = $2
+) -> Result<Vec<(Uuid, i64, String)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT i.id, i.number, i.title FROM incident i
             WHERE i.closed_at IS NULL AND i.opened_at < $1
-              AND NOT EXISTS (SELECT FROM signal s WHERE s.incident = i.id AND (s.state = 'firing' OR s.resolved_at > $1))"#,
+              -- What a person has opened, and no signal belongs to, a person closes.
+              AND (i.opened_by = 'triage' OR EXISTS (SELECT FROM signal s WHERE s.incident = i.id))
+              AND NOT EXISTS (SELECT FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
+                               WHERE s.incident = i.id AND (s.state = 'firing' AND v.code IS DISTINCT FROM 'dismissed' OR s.resolved_at > $1))"#,
+        quiet_since,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.number, row.title)).collect())
+}
+
+/// Closes one of them, if it still is over, and tells of it.
+pub async fn close_quiet(
+    pool: &PgPool,
+    id: Uuid,
+    quiet_since: Timestamp,
+    at: Timestamp,
+    notices: &Value,
+) -> Result<bool, StoreError> {
+    let closed = sqlx::query_scalar!(
+        r#"WITH closed AS (
+               UPDATE incident i SET closed_at = $3
+                WHERE i.id = $1 AND i.closed_at IS NULL
+                  AND NOT EXISTS (SELECT FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
+                                   WHERE s.incident = i.id AND (s.state = 'firing' AND v.code IS DISTINCT FROM 'dismissed' OR s.resolved_at > $2))
+               RETURNING i.id
+           )
+           SELECT count(tell($4, $3)) AS "closed!" FROM closed"#,
+        id,
         quiet_since,
         at,
+        notices,
     )
-    .execute(pool)
+    .fetch_one(pool)
     .await?;
-    Ok(closed.rows_affected())
+    Ok(closed > 0)
 }
 
 /// What an offer holds, for the one who takes it.

@@ -142,6 +142,7 @@ impl Bench {
             assert!(shelf.runbook.is_ok(), "{name}: {:?}", shelf.runbook);
         }
         Engine::launch(Parts {
+            channels: Default::default(),
             pool: self.pool.clone(),
             registry,
             inventory: Arc::new(Inventory::default()),

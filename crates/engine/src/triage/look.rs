@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
-use domain::runbook::{Mode, Runbook, Trigger};
+use domain::runbook::{Runbook, Trigger};
 use domain::signal::SignalState;
 use domain::triage::{Candidate, Rule, Run, Standing, Surroundings};
 use domain::{Actor, Timestamp};
@@ -30,8 +30,12 @@ pub(super) struct Looked {
     /// Of each candidate, where a plan could be made.
     pub(super) evidence: Vec<Option<Evidence>>,
     pub(super) around: Surroundings,
+    /// The open incident that the signal belongs to, if there is one.
+    pub(super) incident: Option<Uuid>,
     /// The newest start that is counted in it.
     pub(super) seen: i64,
+    /// The newest mode that it goes by.
+    pub(super) modes_seen: i64,
 }
 
 /// What would be started, and why.
@@ -46,14 +50,13 @@ pub(super) struct Evidence {
 }
 
 impl Core {
-    /// All rules, in the order of the shelf: name, runbook, trigger, mode here.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (Rule, &Arc<Runbook>, &Trigger, Mode)> {
+    /// All rules, in the order of the shelf.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (Rule, &Arc<Runbook>, &Trigger)> {
         let runbooks = self.library.iter().filter_map(|(_, shelf)| shelf.runbook.as_ref().ok());
         runbooks.flat_map(|runbook| runbook.triggers.iter().map(move |trigger| (runbook, trigger))).map(
             |(runbook, trigger)| {
                 let rule = Rule { runbook: runbook.name.clone(), trigger: trigger.name.clone() };
-                let mode = self.settings.triage.mode(&rule, trigger.mode);
-                (rule, runbook, trigger, mode)
+                (rule, runbook, trigger)
             },
         )
     }
@@ -62,6 +65,7 @@ impl Core {
 /// Looks. The starts are read first, so that whatever comes between is found out by the statement that stores the verdict.
 pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<Looked, StoreError> {
     let now = core.clock.now();
+    let modes = super::trust::modes(core).await?;
     let lately =
         store::triage::lately(&core.pool, due.start_key.as_deref(), now - BUDGET_SPAN, now - STORM_SPAN)
             .await?;
@@ -71,25 +75,52 @@ pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<L
         warm_at: Some(warm_at),
     };
     let (mut candidates, mut evidence) = (Vec::new(), Vec::new());
+    let mut incident = None;
     if due.signal.state == SignalState::Firing {
         // At the same time: what one of them must wait for is no reason for the others to be late.
-        let looks = core.rules().filter_map(|(rule, runbook, trigger, mode)| {
+        let looks = core.rules().filter_map(|(rule, runbook, trigger)| {
+            let mode = core.settings.triage.mode(&rule, trigger.mode, modes.of(&rule));
             let matches = match trigger.matches(&due.signal, &core.inventory_value) {
                 Ok(false) => return None,
                 Ok(true) => Ok(()),
                 Err(e) => Err(Standing::Unfit(format!("its `where` cannot be worked out: {e}"))),
             };
             Some(async move {
-                let (standing, found) = match matches {
+                let stand = match matches {
                     Ok(()) => stands(core, due, &rule, runbook, trigger).await?,
-                    Err(unfit) => (unfit, None),
+                    Err(unfit) => Stand::of(unfit),
                 };
-                Ok::<_, StoreError>((Candidate { rule, mode, standing }, found))
+                Ok::<_, StoreError>((
+                    Candidate { rule, mode, standing: stand.standing },
+                    stand.evidence,
+                    stand.incident,
+                ))
             })
         });
-        (candidates, evidence) = try_join_all(looks).await?.into_iter().unzip();
+        for (candidate, found, at) in try_join_all(looks).await? {
+            candidates.push(candidate);
+            evidence.push(found);
+            incident = incident.or(at);
+        }
+        if incident.is_none() {
+            incident = store::triage::incident(&core.pool, &due.signal.targets()).await?;
+        }
     }
-    Ok(Looked { candidates, evidence, around, seen: lately.seen })
+    Ok(Looked { candidates, evidence, around, incident, seen: lately.seen, modes_seen: modes.seen })
+}
+
+/// How things stand for a rule, with what was found.
+struct Stand {
+    standing: Standing,
+    evidence: Option<Evidence>,
+    /// The open incident at its targets.
+    incident: Option<Uuid>,
+}
+
+impl Stand {
+    fn of(standing: Standing) -> Self {
+        Self { standing, evidence: None, incident: None }
+    }
 }
 
 async fn stands(
@@ -98,8 +129,8 @@ async fn stands(
     rule: &Rule,
     runbook: &Runbook,
     trigger: &Trigger,
-) -> Result<(Standing, Option<Evidence>), StoreError> {
-    let unfit = |why: String| Ok((Standing::Unfit(why), None));
+) -> Result<Stand, StoreError> {
+    let unfit = |why: String| Ok(Stand::of(Standing::Unfit(why)));
     let given = match trigger.given(&due.signal, &core.inventory_value) {
         Ok(given) => given,
         Err(e) => return unfit(format!("its `inputs` cannot be worked out: {e}")),
@@ -110,34 +141,36 @@ async fn stands(
         Err(e) => return unfit(e.to_string()),
     };
     let targets = prepared.locks.clone();
-    let incident = store::triage::incident(&core.pool, &targets).await?.unwrap_or_else(Uuid::now_v7);
+    let open = store::triage::incident(&core.pool, &targets).await?;
+    let stands = |standing| Ok(Stand { standing, evidence: None, incident: open });
+    let incident = open.unwrap_or_else(Uuid::now_v7);
     let first = format!("signal:{incident}:{}:{}", rule.runbook, targets.join(","));
     let mut key = first.clone();
     for again in 1.. {
         let Some((run, outcome)) = store::triage::run_of(&core.pool, &key).await? else { break };
         match outcome.as_deref() {
-            None => return Ok((Standing::Running(run), None)),
+            None => return stands(Standing::Running(run)),
             // It has changed nothing: the world was another one by then, and may be again. The budget says how often.
             Some("refused" | "expired") => key = format!("{first}:{again}"),
-            Some(outcome) => return Ok((Standing::Acted(run, outcome.to_owned()), None)),
+            Some(outcome) => return stands(Standing::Acted(run, outcome.to_owned())),
         }
     }
     if let Some(holder) = store::runs::holder(&core.pool, &targets).await? {
         let run = Run { id: holder.run_id, title: holder.title, by: holder.requested_by };
-        return Ok((Standing::Running(run), None));
+        return stands(Standing::Running(run));
     }
     let rest = delta(trigger.cooldown);
     let since = core.clock.now() - rest;
     if let Some((run, ended)) = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await? {
-        return Ok((Standing::Resting(run, ended + rest), None));
+        return stands(Standing::Resting(run, ended + rest));
     }
     let plan = match core.plan(prepared).await {
         Ok(plan) => plan,
         Err(PlanError::Store(e)) => return Err(e),
-        Err(PlanError::Start(e)) => return Ok((Standing::Blind(e.to_string()), None)),
+        Err(PlanError::Start(e)) => return stands(Standing::Blind(e.to_string())),
     };
     let standing = read(&plan, runbook, &targets);
-    Ok((standing, Some(Evidence { plan, given, targets, incident, key })))
+    Ok(Stand { standing, evidence: Some(Evidence { plan, given, targets, incident, key }), incident: open })
 }
 
 /// What a plan says for or against its runbook.

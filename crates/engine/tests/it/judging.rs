@@ -15,15 +15,16 @@ use uuid::Uuid;
 
 use crate::world::{Bench, request};
 
-const ONE: &str = "steps:\n  - id: look\n    use: world.look\n    with: { name: a }\n  - id: low\n    title: It is low\n    assert: steps.look.value < 10\n    message: It is ${steps.look.value} already.\n  - id: set\n    use: world.set\n    with: { name: a, value: 1 }\n";
-const AUTO: &str = "triggers: [{ name: bad, where: signal.kind == \"bad\", mode: auto, cooldown: 1s }]";
-const RULE: &str = "test/bad";
+pub(crate) const ONE: &str = "steps:\n  - id: look\n    use: world.look\n    with: { name: a }\n  - id: low\n    title: It is low\n    assert: steps.look.value < 10\n    message: It is ${steps.look.value} already.\n  - id: set\n    use: world.set\n    with: { name: a, value: 1 }\n";
+pub(crate) const AUTO: &str =
+    "triggers: [{ name: bad, where: signal.kind == \"bad\", mode: auto, cooldown: 1s }]";
+pub(crate) const RULE: &str = "test/bad";
 
 fn lease() -> Duration {
     Duration::from_secs(10)
 }
 
-fn signal(source: &str, about: &str) -> Signal {
+pub(crate) fn signal(source: &str, about: &str) -> Signal {
     Signal {
         source: source.into(),
         kind: "bad".into(),
@@ -37,12 +38,12 @@ fn signal(source: &str, about: &str) -> Signal {
 }
 
 /// Said while no process lives.
-async fn said(bench: &Bench, signal: &Signal) -> Uuid {
+pub(crate) async fn said(bench: &Bench, signal: &Signal) -> Uuid {
     let received = Received { signal, delivery: None, body: None, at: bench.clock.now() };
     store::signals::receive(bench.pool(), received).await.unwrap().unwrap()
 }
 
-async fn runs(bench: &Bench) -> Vec<RunRow> {
+pub(crate) async fn runs(bench: &Bench) -> Vec<RunRow> {
     store::pages::runs(bench.pool(), &RunFilter::default(), 100).await.unwrap()
 }
 
@@ -51,7 +52,7 @@ async fn all(bench: &Bench) -> Vec<SignalRow> {
 }
 
 /// Waits until the signals are as wanted.
-async fn until(
+pub(crate) async fn until(
     bench: &Bench,
     engine: &Engine,
     what: &str,
@@ -74,7 +75,7 @@ async fn until(
     }
 }
 
-fn code(signals: &[SignalRow], wanted: &str) -> bool {
+pub(crate) fn code(signals: &[SignalRow], wanted: &str) -> bool {
     signals.first().and_then(|s| s.code.as_deref()) == Some(wanted)
 }
 
@@ -123,6 +124,9 @@ async fn decided_by_the_dead(bench: &Bench) -> String {
     let (incident, at) = (Uuid::now_v7(), bench.clock.now());
     let start_key = format!("signal:{incident}:test:thing");
     let verdict = NewVerdict {
+        incident: None,
+        notices: serde_json::json!([]),
+        modes_seen: 0,
         due: &due,
         at,
         verdict: Verdict::Started,

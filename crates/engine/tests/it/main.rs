@@ -12,6 +12,8 @@ mod postgres;
 mod recovering;
 mod role;
 mod running;
+mod telling;
+mod trusting;
 mod waiting;
 mod wire;
 mod world;

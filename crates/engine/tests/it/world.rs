@@ -9,6 +9,7 @@ use domain::action::{
     UndoCall,
 };
 use domain::inventory::Inventory;
+use domain::notice::{Channel, Channels};
 use domain::run::{Entry, Record, State};
 use domain::{Actor, Clock, Timestamp};
 use engine::clock::ScaledClock;
@@ -207,6 +208,7 @@ pub(crate) struct Bench {
     elsewhere: Option<PgPool>,
     others: Vec<(String, String)>,
     triage: TriageSettings,
+    channels: Channels,
 }
 
 /// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
@@ -225,6 +227,7 @@ impl Bench {
             elsewhere: None,
             others: Vec::new(),
             triage: TriageSettings::default(),
+            channels: Channels::new(),
         }
     }
 
@@ -233,6 +236,12 @@ impl Bench {
         let header = format!("runbook: {name}\ntitle: Other\nwhen: In tests\nrisk: low\n");
         self.others.retain(|(file, _)| *file != format!("{name}.yaml"));
         self.others.push((format!("{name}.yaml"), format!("{header}{rest}")));
+    }
+
+    /// With somebody elsewhere to be told.
+    pub(crate) fn telling(mut self, name: &str, channel: Arc<dyn Channel>) -> Self {
+        self.channels.insert(name.into(), channel);
+        self
     }
 
     /// With other bounds for what rules may do.
@@ -259,6 +268,12 @@ impl Bench {
     /// With a clock that goes hardly faster than the wall's: half an hour is longer than any test.
     pub(crate) fn calm(mut self) -> Self {
         self.clock = Arc::new(ScaledClock::set(self.clock.now(), 5.0));
+        self
+    }
+
+    /// At another time.
+    pub(crate) fn at(mut self, now: Timestamp) -> Self {
+        self.clock = Arc::new(ScaledClock::set(now, SPEED));
         self
     }
 
@@ -313,6 +328,7 @@ impl Bench {
             panic!("{}", domain::runbook::render("test.yaml", &self.runbook, mistakes, false));
         }
         Engine::launch(Parts {
+            channels: self.channels.clone(),
             pool: self.pool().clone(),
             registry,
             inventory: Arc::new(Inventory::default()),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::error::Problem;
 use crate::session::Visitor;
-use crate::web::signals::{Filter, find, some, take};
+use crate::web::signals::{Filter, Overruling, find, overrule, some, take};
 
 /// `GET /api/v1/signals?firing=1&before=…`
 pub(crate) async fn list(
@@ -46,4 +46,33 @@ pub(crate) async fn start(
     let started = take(&app, &visitor, id, taking.confirm).await?;
     let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(json!({ "run_id": started.run_id, "new": started.new }))).into_response())
+}
+
+/// Why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Saying {
+    reason: String,
+}
+
+/// `POST /api/v1/signals/{id}/dismiss`: nothing is to be done about it, until it changes.
+pub(crate) async fn dismiss(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Json(saying): Json<Saying>,
+) -> Result<Json<Value>, Problem> {
+    overrule(&app, &visitor, id, Overruling::Dismiss, saying.reason).await?;
+    one(State(app), Path(id)).await
+}
+
+/// `POST /api/v1/signals/{id}/judge`: judges it anew, also when a person has dismissed it.
+pub(crate) async fn judge(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Json(saying): Json<Saying>,
+) -> Result<Json<Value>, Problem> {
+    overrule(&app, &visitor, id, Overruling::JudgeAnew, saying.reason).await?;
+    one(State(app), Path(id)).await
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use domain::Actor;
 use domain::Timestamp;
 use domain::forecast::{Forecast, Remaining};
+use domain::incident::Incident;
 use domain::plan::{Comparison, Plan, compare};
 use domain::run::{Ask, Entry, Record, State};
 use domain::runbook::{self, Children, Runbook};
@@ -34,7 +35,7 @@ pub(crate) use asks::{Choice, Decision, choices};
 pub(crate) use gate::GateView;
 pub(crate) use outline::Outline;
 pub(crate) use steps::StepView;
-pub(crate) use timeline::Told;
+pub(crate) use timeline::{Told, tell};
 
 /// Which of a run's calls are read. Those that change something always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(crate) struct RunView {
     pub(crate) reviews: Vec<Review>,
     /// The signal that it was started or offered for.
     pub(crate) cause: Option<Cause>,
+    /// Those that it was at work on.
+    pub(crate) incidents: Vec<Incident>,
     /// How long such runs take, and what is left of this one.
     pub(crate) forecast: Option<Forecast>,
     pub(crate) remaining: Option<Remaining>,
@@ -96,6 +99,7 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
     let broken = journal.iter().any(|r| matches!(&r.entry, Entry::Asked { ask: Ask::BreakGlass { .. }, .. }));
     let reviews = if broken { store::reviews::of_run(pool, id).await? } else { Vec::new() };
     let cause = store::triage::cause(pool, id).await?;
+    let incidents = store::incidents::of_run(pool, id).await?;
     let now = app.now();
     // A text of another version of the language may not parse; what has happened is shown all the same.
     let runbook = runbook::parse(&row.runbook, &text).ok().map(Arc::new);
@@ -134,6 +138,7 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
         ahead,
         reviews,
         cause,
+        incidents,
         forecast,
         remaining,
         comparison: None,

@@ -23,7 +23,7 @@ pub(crate) struct Told {
 }
 
 /// Tells an entry.
-pub(super) fn tell(record: &Record, from: Timestamp) -> Told {
+pub(crate) fn tell(record: &Record, from: Timestamp) -> Told {
     let (tone, icon, text) = words_of(&record.entry);
     let by = match &record.entry {
         Entry::Requested { by, .. } | Entry::Asked { by, .. } => Some(by.name().to_owned()),

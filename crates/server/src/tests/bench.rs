@@ -259,6 +259,7 @@ impl Bench {
             assert!(library.get(name).unwrap().runbook.is_ok(), "{:#?}", library.get(name).unwrap().runbook);
         }
         let engine = Engine::launch(Parts {
+            channels: Default::default(),
             pool: db.pool().clone(),
             library,
             registry,

@@ -3,12 +3,14 @@
 pub(crate) mod audit;
 pub(crate) mod brakes;
 pub(crate) mod form;
+pub(crate) mod incidents;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod sign_in;
 pub(crate) mod signals;
 pub(crate) mod situation;
+pub(crate) mod triggers;
 
 use askama::Template;
 use axum::extract::Request;

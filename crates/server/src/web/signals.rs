@@ -9,9 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::Timestamp;
 use domain::brake::Overrides;
 use domain::plan::{Plan, PlannedOutcome};
-use domain::runbook::Mode;
-use domain::triage::Rule;
-use engine::Started;
+use engine::{Started, TriggerView};
 use serde::Deserialize;
 use serde_json::Value;
 use store::signals::{SignalFilter, SignalRow};
@@ -75,7 +73,7 @@ struct List {
     filter: Filter,
     signals: Vec<SignalRow>,
     next: Option<String>,
-    rules: Vec<(Rule, Mode)>,
+    triggers: Vec<TriggerView>,
 }
 
 /// `GET /signals`
@@ -85,8 +83,9 @@ pub(crate) async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
     let (signals, next) = some(&app, &filter).await?;
-    let (frame, rules) = (Frame::new(&app, &visitor, "signals", "Signals"), app.engine().rules());
-    html(&List { frame, filter, signals, next, rules })
+    let frame = Frame::new(&app, &visitor, "signals", "Signals");
+    let (triggers, _) = app.engine().triggers().await?;
+    html(&List { frame, filter, signals, next, triggers })
 }
 
 #[derive(Template)]
@@ -187,4 +186,62 @@ pub(crate) async fn take(
             Err(problem)
         }
     }
+}
+
+/// What a person says against a verdict.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Saying {
+    reason: String,
+}
+
+/// `POST /signals/{id}/dismiss`
+pub(crate) async fn dismiss(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Form(saying): Form<Saying>,
+) -> Result<Response, Problem> {
+    overrule(&app, &visitor, id, Overruling::Dismiss, saying.reason).await?;
+    Ok(Redirect::to(&format!("/signals/{id}")).into_response())
+}
+
+/// `POST /signals/{id}/judge`
+pub(crate) async fn judge(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Form(saying): Form<Saying>,
+) -> Result<Response, Problem> {
+    overrule(&app, &visitor, id, Overruling::JudgeAnew, saying.reason).await?;
+    Ok(Redirect::to(&format!("/signals/{id}")).into_response())
+}
+
+/// What a person wants done about a verdict.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Overruling {
+    /// Nothing is to be done about the signal.
+    Dismiss,
+    /// It is to be judged anew.
+    JudgeAnew,
+}
+
+/// Does it.
+pub(crate) async fn overrule(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    what: Overruling,
+    reason: String,
+) -> Result<(), Problem> {
+    find(app, id).await?;
+    let (engine, by) = (app.engine().clone(), visitor.actor());
+    to_the_end(async move {
+        match what {
+            Overruling::Dismiss => engine.dismiss(id, &by, &reason).await,
+            Overruling::JudgeAnew => engine.judge_anew(id, &by, &reason).await,
+        }
+    })
+    .await??;
+    Ok(())
 }

@@ -31,6 +31,9 @@ async fn started(db: &TestDb, about: &str, at: Timestamp, seen: i64) -> Given {
     receive(db.pool(), Received { signal: &signal, delivery: None, body: None, at }).await.unwrap();
     let due = claim(db.pool(), 1, &[], at, 1).await.unwrap().remove(0);
     let verdict = NewVerdict {
+        incident: None,
+        notices: serde_json::json!([]),
+        modes_seen: 0,
         due: &due,
         at,
         verdict: Verdict::Started,

@@ -1,0 +1,283 @@
+//! Tells people elsewhere: chat, mail, other tools. Never in the way of a run, never twice.
+//!
+//! ```text
+//!  a verdict ──its own statement──▶ outbox ──claim──▶ channel ──▶ sent
+//!  a run, as its journal tells ──find_news──▶ ▲   │       └─ nobody knows ─▶ look ─▶ there / send again / unclear
+//!                                             └───┴── not taken: later, with patience
+//! ```
+//!
+//! Runs put nothing into the outbox themselves: their journal is there already, and one more row in each of its commits would cost
+//! every run what only some need. What a run has to tell is worked out from how it stands, when the bell says that it moved and now
+//! and again; the outbox keeps each key once, so that it does not matter how often, or by how many processes.
+//!
+//! A claim ends with its worker's lease. Whoever claims a message that somebody else had claimed does not know what became of it,
+//! and asks the channel before sending.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use domain::notice::{Channel, Found, Letter, Notice, RunNews, Undelivered, Urgency, letter_id, of_run};
+use serde_json::Value;
+use store::StoreError;
+use store::outbox::{Sending, Sent};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{Core, Topic};
+
+/// So many messages are on their way at the same time.
+const AT_ONCE: usize = 8;
+/// A channel that does not answer for so long (wall time) is given up for this time.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// After so many tries it is given up: about a day.
+const TRIES: i32 = 300;
+/// The longest rest between two tries.
+const LONGEST_REST: TimeDelta = TimeDelta::minutes(5);
+/// How often everything is looked over, for what the bell did not tell.
+const SWEEP: Duration = Duration::from_secs(30);
+/// Rings are gathered for so long.
+const GATHER: Duration = Duration::from_millis(200);
+/// What was told already is remembered for so many keys, to spare the database the question.
+const REMEMBERED: usize = 10_000;
+
+impl Core {
+    /// A notice to every channel that wants it, in the form that the store takes.
+    pub(crate) fn rows(&self, notice: &Notice) -> Value {
+        let wants = self.channels.iter().filter(|(_, channel)| notice.urgency >= channel.least());
+        store::outbox::rows(notice, wants.map(|(name, _)| name.as_str()))
+    }
+}
+
+/// Works out what runs and triggers have to tell, until the process ends.
+pub(crate) async fn find_news(core: Arc<Core>) {
+    if core.channels.is_empty() {
+        return;
+    }
+    let (mut rings, mut told) = (core.bell.listen(), HashSet::new());
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        let looked = tokio::select! {
+            moved = moved(&mut rings) => match moved {
+                Some(runs) => runs_tell(&core, Some(&runs), &mut told).await,
+                None => continue,
+            },
+            _ = sweep.tick() => all_tell(&core, &mut told).await,
+        };
+        if let Err(e) = looked {
+            tracing::warn!("what is to be told was not worked out: {e}");
+        }
+    }
+}
+
+/// The runs that have moved; `None` where it is not known which, so that the next sweep finds them.
+async fn moved(rings: &mut tokio::sync::broadcast::Receiver<Topic>) -> Option<Vec<Uuid>> {
+    let mut runs = BTreeSet::new();
+    loop {
+        match rings.recv().await {
+            Ok(Topic::Run(id)) => {
+                runs.insert(id);
+                break;
+            }
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return None,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+    tokio::time::sleep(GATHER).await;
+    while let Ok(topic) = rings.try_recv() {
+        if let Topic::Run(id) = topic {
+            runs.insert(id);
+        }
+    }
+    Some(runs.into_iter().collect())
+}
+
+/// Everything since what was told last. Who has never told anything does not begin with old news.
+async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreError> {
+    runs_tell(core, None, told).await?;
+    let since = since(core).await?;
+    for demoted in store::trust::demotions(&core.pool, since).await? {
+        let notice = Notice {
+            key: format!("demoted:{}", demoted.run_id),
+            kind: "demoted".into(),
+            urgency: Urgency::Attention,
+            title: format!("Asks from now on: {}", demoted.rule),
+            text: format!("{}; a person may let it act by itself again.", demoted.reason),
+            path: "/triggers".into(),
+            incident: None,
+        };
+        tell(core, &notice, told).await?;
+    }
+    Ok(())
+}
+
+async fn since(core: &Core) -> Result<Timestamp, StoreError> {
+    let now = core.clock.now();
+    Ok(store::outbox::newest(&core.pool).await?.map_or(now, |newest| newest.min(now)) - TimeDelta::hours(1))
+}
+
+async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>) -> Result<(), StoreError> {
+    let since = if ids.is_some() { Timestamp::UNIX_EPOCH } else { since(core).await? };
+    for run in store::outbox::runs(&core.pool, ids, since).await? {
+        let news = RunNews {
+            id: run.id,
+            title: run.title,
+            by: run.requested_by,
+            state: run.state,
+            seq: run.seq,
+            message: run.message,
+            ended: run.ended_at.is_some(),
+            incident: run.incident,
+        };
+        if let Some(notice) = of_run(&news) {
+            tell(core, &notice, told).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell(core: &Core, notice: &Notice, told: &mut HashSet<String>) -> Result<(), StoreError> {
+    if told.contains(&notice.key) {
+        return Ok(());
+    }
+    store::outbox::put(&core.pool, &core.rows(notice), core.clock.now()).await?;
+    core.bell.ring(Topic::Signals);
+    if told.len() >= REMEMBERED {
+        told.clear();
+    }
+    told.insert(notice.key.clone());
+    Ok(())
+}
+
+/// Sends what is due, until the process ends.
+pub(crate) async fn send(core: Arc<Core>) {
+    if core.channels.is_empty() {
+        return;
+    }
+    let names: Vec<String> = core.channels.keys().cloned().collect();
+    let mut at_work: JoinSet<Uuid> = JoinSet::new();
+    let mut claims: Vec<Uuid> = Vec::new();
+    let mut rings = core.bell.listen();
+    loop {
+        let room = AT_ONCE - at_work.len().min(AT_ONCE);
+        for sending in take(&core, &names, &claims, room).await {
+            claims.push(sending.claim);
+            let core = core.clone();
+            at_work.spawn(async move {
+                let claim = sending.claim;
+                if let Err(e) = one(&core, &sending).await {
+                    tracing::warn!(
+                        channel = sending.channel,
+                        "what became of a message was not written down: {e}"
+                    );
+                }
+                claim
+            });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            Some(done) = at_work.join_next(), if !at_work.is_empty() => match done {
+                Ok(claim) => claims.retain(|c| *c != claim),
+                // It panicked: what it had claimed is in doubt, and taken again.
+                Err(_) if at_work.is_empty() => claims.clear(),
+                Err(_) => {}
+            },
+            () = crate::triage::heard(&mut rings), if room > 0 => {}
+        }
+    }
+}
+
+async fn take(core: &Core, names: &[String], claims: &[Uuid], room: usize) -> Vec<Sending> {
+    if core.lease.remaining().is_none() {
+        return Vec::new();
+    }
+    let limit = i64::try_from(room).unwrap_or(0);
+    let now = core.clock.now();
+    store::outbox::claim(&core.pool, core.lease.worker(), names, claims, now, limit).await.unwrap_or_else(
+        |e| {
+            tracing::warn!("what is to be told cannot be read: {e}");
+            Vec::new()
+        },
+    )
+}
+
+/// Sends one message, and writes down what became of it.
+async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
+    let Some(channel) = core.channels.get(&sending.channel) else { return Ok(()) };
+    let theirs = match (channel.follows(), sending.notice.incident) {
+        (Some(source), Some(incident)) => store::outbox::theirs(&core.pool, incident, source).await?,
+        _ => None,
+    };
+    let sent = match channel.follows() {
+        Some(source) if theirs.is_none() => {
+            Sent::LeftOut { why: format!("no signal of {source} belongs to its incident") }
+        }
+        _ => attempt(core, channel.as_ref(), sending, theirs.as_deref()).await,
+    };
+    if let Sent::Failed { error } | Sent::Unclear { error } = &sent {
+        tracing::warn!(
+            channel = sending.channel,
+            key = sending.notice.key,
+            "a message was not sent: {error}"
+        );
+    }
+    store::outbox::settle(&core.pool, sending, &sent, core.clock.now()).await
+}
+
+async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: Option<&str>) -> Sent {
+    let link = format!("{}{}", core.settings.public_url, sending.notice.path);
+    let letter = Letter {
+        notice: &sending.notice,
+        link: &link,
+        id: letter_id(&sending.channel, &sending.notice.key),
+        thread: sending.thread.as_ref(),
+        theirs,
+    };
+    let mut doubt = sending.doubt;
+    if doubt {
+        match within(channel.find(&letter)).await {
+            Ok(Found::There(receipt)) => return Sent::There { receipt },
+            Ok(Found::NotThere) => doubt = false,
+            Err(e) => return settled(core, sending, e, doubt),
+        }
+    }
+    match within(channel.send(&letter)).await {
+        Ok(receipt) => Sent::There { receipt },
+        // Looked for at once: in most cases it is seen, and if not, the doubt stays.
+        Err(Undelivered::Unclear(error)) => match within(channel.find(&letter)).await {
+            Ok(Found::There(receipt)) => Sent::There { receipt },
+            Ok(Found::NotThere) => later(core, sending, error, None, false),
+            Err(Undelivered::Unclear(_)) => Sent::Unclear { error },
+            Err(e) => settled(core, sending, e, true),
+        },
+        Err(e) => settled(core, sending, e, doubt),
+    }
+}
+
+/// Nobody waits for ever; what did not answer in time may have been taken.
+async fn within<T>(asked: impl Future<Output = Result<T, Undelivered>>) -> Result<T, Undelivered> {
+    let seconds = DEADLINE.as_secs();
+    let late = |_| Err(Undelivered::Unclear(format!("no answer within {seconds} seconds")));
+    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(late)
+}
+
+fn settled(core: &Core, sending: &Sending, undelivered: Undelivered, doubt: bool) -> Sent {
+    match undelivered {
+        Undelivered::Later { error, after } => later(core, sending, error, after, doubt),
+        Undelivered::Unclear(error) => Sent::Unclear { error },
+        Undelivered::Never(error) => Sent::Failed { error },
+    }
+}
+
+fn later(core: &Core, sending: &Sending, error: String, after: Option<Duration>, doubt: bool) -> Sent {
+    if sending.attempts >= TRIES {
+        return Sent::Failed { error: format!("given up after {TRIES} tries: {error}") };
+    }
+    let patience = TimeDelta::seconds(1 << sending.attempts.clamp(0, 10)).min(LONGEST_REST);
+    let asked = after.and_then(|after| TimeDelta::from_std(after).ok()).unwrap_or_default();
+    Sent::Later { error, due: core.clock.now() + patience.max(asked), doubt }
+}

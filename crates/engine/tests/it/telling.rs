@@ -1,0 +1,262 @@
+//! What people elsewhere are told: everything once, whatever is lost on the way, and never in the way of a run.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::Actor;
+use domain::notice::{Channel, Found, Letter, Undelivered, Urgency};
+use domain::run::Ask;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use store::outbox::OutboxRow;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::judging::{AUTO, ONE, said, signal};
+use crate::world::{Bench, ask};
+
+/// What the channel does with the next letters; afterwards it takes all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mood {
+    /// Takes it, and the answer is lost.
+    LosesAnswer,
+    /// The letter is lost, and so is the answer.
+    LosesLetter,
+    /// Says that it is busy.
+    Busy,
+    /// Refuses it.
+    Refuses,
+    /// Never answers.
+    Hangs,
+}
+
+/// A channel that remembers.
+#[derive(Default)]
+struct Room {
+    moods: Mutex<Vec<Mood>>,
+    heard: Mutex<Vec<(Uuid, String, Option<Value>)>>,
+    /// It can say what it has heard.
+    tells: bool,
+    asked: Mutex<usize>,
+    hung: Notify,
+}
+
+impl Room {
+    fn in_mood(moods: &[Mood], tells: bool) -> Arc<Self> {
+        Arc::new(Self { moods: Mutex::new(moods.iter().rev().copied().collect()), tells, ..Self::default() })
+    }
+
+    fn titles(&self) -> Vec<String> {
+        self.heard.lock().unwrap().iter().map(|(_, title, _)| title.clone()).collect()
+    }
+}
+
+impl Channel for Room {
+    fn least(&self) -> Urgency {
+        Urgency::Info
+    }
+
+    fn send<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Option<Value>, Undelivered>> {
+        let mood = self.moods.lock().unwrap().pop();
+        let take = || {
+            let mut heard = self.heard.lock().unwrap();
+            heard.push((letter.id, letter.notice.title.clone(), letter.thread.cloned()));
+            json!({ "ts": heard.len() })
+        };
+        let lost = || Err(Undelivered::Unclear("the answer was lost".into()));
+        let answer = match mood {
+            None => Ok(Some(take())),
+            Some(Mood::LosesAnswer) => {
+                take();
+                lost()
+            }
+            Some(Mood::LosesLetter) => lost(),
+            Some(Mood::Busy) => {
+                Err(Undelivered::Later { error: "busy".into(), after: Some(Duration::from_secs(30)) })
+            }
+            Some(Mood::Refuses) => Err(Undelivered::Never("no such channel".into())),
+            Some(Mood::Hangs) => {
+                take();
+                return async {
+                    self.hung.notify_one();
+                    std::future::pending().await
+                }
+                .boxed();
+            }
+        };
+        std::future::ready(answer).boxed()
+    }
+
+    fn find<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
+        *self.asked.lock().unwrap() += 1;
+        let heard = self.heard.lock().unwrap().iter().position(|(id, ..)| *id == letter.id);
+        std::future::ready(match (self.tells, heard) {
+            (false, _) => Err(Undelivered::Unclear("it does not say".into())),
+            (true, Some(at)) => Ok(Found::There(Some(json!({ "ts": at + 1 })))),
+            (true, None) => Ok(Found::NotThere),
+        })
+        .boxed()
+    }
+}
+
+fn lease() -> Duration {
+    Duration::from_secs(10)
+}
+
+async fn messages(bench: &Bench) -> Vec<OutboxRow> {
+    store::outbox::list(bench.pool(), 100).await.unwrap()
+}
+
+/// Waits until the outbox is as wanted.
+async fn until(bench: &Bench, what: &str, wanted: impl Fn(&[OutboxRow]) -> bool) -> Vec<OutboxRow> {
+    let mut bell = store::listener::PgListener::connect_with(bench.pool()).await.unwrap();
+    bell.listen("firebreak").await.unwrap();
+    let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let found = messages(bench).await;
+        if wanted(&found) {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < patience, "never {what}: {found:#?}");
+        let _ = tokio::time::timeout(Duration::from_millis(200), bell.recv()).await;
+    }
+}
+
+fn states(found: &[OutboxRow]) -> Vec<&str> {
+    found.iter().rev().map(|m| m.state.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_and_its_end_are_told_once_in_one_thread_by_however_many_processes() {
+    let room = Room::in_mood(&[], true);
+    let bench = Bench::new(ONE).await.saying(AUTO).telling("ops", room.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let engines = [bench.engine(lease()).await, bench.engine(lease()).await, bench.engine(lease()).await];
+    let told = |found: &[OutboxRow]| {
+        found.len() >= 3
+            && found.iter().all(|m| m.state == "sent")
+            && found.iter().any(|m| m.message["kind"] == "acted")
+    };
+    until(&bench, "told all", told).await;
+    for engine in &engines {
+        engine.receive(&signal("one", "disk"), None, None).await.unwrap();
+    }
+    let mut titles = room.titles();
+    assert_eq!(titles[0], "Started by itself: Test");
+    titles.sort();
+    assert_eq!(titles, ["It was done once and did not help", "Started by itself: Test", "Succeeded: Test"]);
+    let threads: Vec<_> = room.heard.lock().unwrap().iter().map(|(_, _, thread)| thread.clone()).collect();
+    assert_eq!(threads, [None, Some(json!({ "ts": 1 })), Some(json!({ "ts": 1 }))]);
+    for engine in engines {
+        engine.shut_down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_looked_up_and_a_busy_channel_is_given_time() {
+    let room = Room::in_mood(&[Mood::LosesAnswer, Mood::LosesLetter, Mood::Busy], true);
+    let bench = Bench::new(ONE).await.saying(AUTO).telling("ops", room.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let engine = bench.engine(lease()).await;
+    let found = until(&bench, "told all", |f| f.len() >= 3 && f.iter().all(|m| m.state == "sent")).await;
+    assert_eq!(room.titles().len(), found.len(), "{found:#?}");
+    assert_eq!(*room.asked.lock().unwrap(), 2);
+    let tries: Vec<_> = found.iter().rev().map(|m| m.attempts).collect();
+    assert_eq!((tries[0], tries[1]), (1, 3), "{found:#?}");
+    engine.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_looked_up_is_said_to_be_unclear_and_what_is_refused_is_not_tried_again() {
+    let room = Room::in_mood(&[Mood::LosesAnswer, Mood::Refuses], false);
+    let bench = Bench::new(ONE).await.saying(AUTO).telling("mail", room.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let engine = bench.engine(lease()).await;
+    let settled = |found: &[OutboxRow]| found.len() >= 3 && found.iter().all(|m| m.due.is_none());
+    let found = until(&bench, "settled all", settled).await;
+    assert_eq!(states(&found), ["unclear", "failed", "sent"]);
+    assert!(found.iter().all(|m| m.attempts == 1));
+    assert_eq!(found[1].error.as_deref(), Some("no such channel"));
+    engine.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_dies_while_it_sends_leaves_a_doubt_that_the_next_one_clears_up() {
+    let room = Room::in_mood(&[Mood::Hangs], true);
+    let bench = Bench::new(ONE).await.saying(&AUTO.replace("auto", "ask")).telling("ops", room.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let first = bench.engine(lease()).await;
+    room.hung.notified().await;
+    // It has sent, and does not live to write that down.
+    first.shut_down().await;
+    let second = bench.engine(lease()).await;
+    let found = until(&bench, "told", |f| f.iter().any(|m| m.state == "sent")).await;
+    assert_eq!(room.titles(), ["Decide: Test"]);
+    assert_eq!((found.len(), found[0].attempts), (1, 2));
+    second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_never_answers_holds_up_no_run_and_people_are_told_what_waits_for_them() {
+    let room = Room::in_mood(&[Mood::Hangs, Mood::Hangs, Mood::Hangs], true);
+    let words = Room::in_mood(&[], true);
+    let steps = "steps:\n  - id: low\n    assert: false\n    message: Not now.\n    on_failure: pause\n";
+    let bench = Bench::new(steps).await.telling("hung", room).telling("words", words.clone());
+    let (engine, run) = bench.start().await;
+    bench.until(run, "paused", |s| s.paused().is_some()).await;
+    until(&bench, "told that it waits", |f| f.iter().any(|m| m.channel == "words" && m.state == "sent"))
+        .await;
+    ask(&engine, run, Ask::Abort { takeback: domain::run::Takeback::Finally, reason: "enough".into() }).await;
+    bench.ended(run).await;
+    until(&bench, "told its end", |f| {
+        f.iter().filter(|m| m.channel == "words" && m.state == "sent").count() == 2
+    })
+    .await;
+    assert_eq!(words.titles(), ["Waits for a person: Test", "Aborted: Test"]);
+    engine.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_never_told_anything_does_not_begin_with_old_news() {
+    let bench = Bench::new(ONE).await;
+    let (engine, run) = bench.start().await;
+    bench.ended(run).await;
+    engine.shut_down().await;
+    // Two hours of clock time go by, and then somebody configures a channel.
+    let later = bench.clock.now() + chrono::TimeDelta::hours(3);
+    let room = Room::in_mood(&[], true);
+    let bench = bench.at(later).telling("ops", room.clone());
+    let (engine, _) = {
+        let engine = bench.engine(lease()).await;
+        let started = engine.start(crate::world::request("another")).await.unwrap();
+        (engine, started)
+    };
+    until(&bench, "told of the new run", |f| f.iter().any(|m| m.state == "sent")).await;
+    assert_eq!(room.titles(), ["Succeeded: Test"]);
+    engine.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_run_of_its_own_moves_a_trigger_to_ask_and_is_told() {
+    let steps = "steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 1 }\n    on_failure: fail\n  - id: never\n    assert: 1 == 2\n    message: It did not help.\n    on_failure: fail\n";
+    let room = Room::in_mood(&[], true);
+    let bench = Bench::new(steps).await.saying(AUTO).telling("ops", room.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let engine = bench.engine(lease()).await;
+    until(&bench, "told of the demotion", |f| {
+        f.iter().any(|m| m.message["kind"] == "demoted" && m.state == "sent")
+    })
+    .await;
+    let (triggers, occasions) = engine.triggers().await.unwrap();
+    assert_eq!((triggers[0].mode.word(), triggers[0].written.word()), ("ask", "auto"));
+    assert_eq!(triggers[0].set.as_ref().unwrap().by, "triage");
+    assert_eq!((triggers[0].score.started, triggers[0].score.failed), (1, 1));
+    assert_eq!(occasions.len(), 1);
+    // Once: what a person says afterwards holds.
+    let approver = Actor::with_role("grace", domain::Role::Approver);
+    engine.set_mode("test/bad", Some(domain::runbook::Mode::Auto), &approver, "understood").await.unwrap();
+    let (triggers, _) = engine.triggers().await.unwrap();
+    assert_eq!(triggers[0].mode.word(), "auto");
+    engine.shut_down().await;
+}

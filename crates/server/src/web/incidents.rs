@@ -1,0 +1,192 @@
+//! Incidents: the list, one of them with its timeline and what people do in it, and the post-mortem pack.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::incident::{Ask, Incident, Severity};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::form::field;
+use super::{Frame, html, is_fragment};
+use crate::app::{App, to_the_end};
+use crate::chart::{HEIGHT, WIDTH};
+use crate::error::Problem;
+use crate::incident::{self, IncidentView, Line, pack};
+use crate::session::Visitor;
+use crate::words;
+
+/// On one page.
+const PAGE: i64 = 50;
+
+/// Where a list goes on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Before {
+    /// The number of the last one on the page before.
+    before: Option<i64>,
+}
+
+#[derive(Template)]
+#[template(path = "incidents.html")]
+struct List {
+    frame: Frame,
+    incidents: Vec<Incident>,
+    next: Option<i64>,
+    targets: Vec<String>,
+    now: domain::Timestamp,
+}
+
+impl List {
+    fn lasted(&self, incident: &Incident) -> String {
+        words::span(incident.closed_at.unwrap_or(self.now) - incident.opened_at)
+    }
+}
+
+/// One page of them, and where the next one begins.
+pub(crate) async fn some(app: &App, before: &Before) -> Result<(Vec<Incident>, Option<i64>), Problem> {
+    let mut incidents = store::incidents::list(app.pool(), before.before, PAGE + 1).await?;
+    let most = usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let more = incidents.len() > most;
+    incidents.truncate(most);
+    let next = incidents.last().filter(|_| more).map(|last| last.number);
+    Ok((incidents, next))
+}
+
+/// `GET /incidents`
+pub(crate) async fn list(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(before): Query<Before>,
+) -> Result<Response, Problem> {
+    let (incidents, next) = some(&app, &before).await?;
+    let frame = Frame::new(&app, &visitor, "incidents", "Incidents");
+    let (targets, now) = (app.engine().targets(), app.now());
+    html(&List { frame, incidents, next, targets, now })
+}
+
+#[derive(Template)]
+#[template(path = "incident.html", blocks = ["main"])]
+struct Page {
+    frame: Frame,
+    view: IncidentView,
+    lines: Vec<Line>,
+    person: String,
+}
+
+impl Page {
+    fn is_open(&self) -> bool {
+        self.view.incident.closed_at.is_none()
+    }
+
+    fn is_driver(&self) -> bool {
+        self.view.incident.driver.as_deref() == Some(self.person.as_str())
+    }
+
+    fn severities(&self) -> [Severity; 4] {
+        Severity::ALL
+    }
+
+    fn is_severity(&self, severity: &Severity) -> bool {
+        self.view.incident.severity == Some(*severity)
+    }
+}
+
+/// `GET /incidents/{id}`: also by number, as people say it.
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Ok(known) = id.parse::<Uuid>() else {
+        let number = id.trim_start_matches("INC-").trim_start_matches("inc-").parse().ok();
+        let found = match number {
+            Some(number) => store::incidents::numbered(app.pool(), number).await?,
+            None => None,
+        };
+        let known = found.ok_or_else(|| Problem::not_found("such incident"))?;
+        return Ok(Redirect::to(&format!("/incidents/{known}")).into_response());
+    };
+    let view = incident::read(&app, known).await?;
+    let title = format!("{} {}", view.incident.name(), view.incident.title);
+    let frame = Frame::new(&app, &visitor, "incidents", title).live("/events");
+    let mut lines = view.timeline();
+    // The newest first: that is what somebody who comes back wants to know.
+    lines.reverse();
+    let page = Page { frame, view, lines, person: visitor.person.clone() };
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+type Fields = Form<Vec<(String, String)>>;
+
+/// `POST /incidents`
+pub(crate) async fn open(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let targets: Vec<String> =
+        form.iter().filter(|(name, _)| name == "target").map(|(_, value)| value.clone()).collect();
+    let (engine, by) = (app.engine().clone(), visitor.actor());
+    let title = field(&form, "title").to_owned();
+    let (id, _) = to_the_end(async move { engine.open_incident(&title, &targets, &by).await }).await??;
+    Ok(Redirect::to(&format!("/incidents/{id}")).into_response())
+}
+
+/// `POST /incidents/{id}/ask`
+pub(crate) async fn ask(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Form(form): Fields,
+) -> Result<Response, Problem> {
+    let text = |name: &str| field(&form, name).trim().to_owned();
+    let ask = match field(&form, "ask") {
+        "note" => Ask::Note { text: text("text") },
+        "severity" => Ask::Severity { severity: text("severity").parse().map_err(Problem::unfit)? },
+        "title" => Ask::Title { title: text("title") },
+        "take" => Ask::Take,
+        "hand_over" => {
+            Ask::HandOver { to: text("to"), note: Some(text("note")).filter(|note| !note.is_empty()) }
+        }
+        "close" => Ask::Close { reason: text("reason") },
+        other => {
+            return Err(Problem::unfit(format!("`{other}` is nothing that can be asked of an incident")));
+        }
+    };
+    let driver = form.iter().find(|(name, _)| name == "driver").map(|(_, driver)| driver.clone());
+    act(&app, &visitor, id, ask, driver).await?;
+    Ok(Redirect::to(&format!("/incidents/{id}")).into_response())
+}
+
+/// Does it, if whoever drives is still who was seen there (`driver`; nobody when empty; not asked when absent).
+pub(crate) async fn act(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    ask: Ask,
+    driver: Option<String>,
+) -> Result<(), Problem> {
+    let mut seen = app.engine().incident(id).await?;
+    if let Some(driver) = driver {
+        seen.driver = Some(driver).filter(|driver| !driver.is_empty());
+    }
+    let (engine, by) = (app.engine().clone(), visitor.actor());
+    to_the_end(async move { engine.in_incident(&seen, &ask, &by).await }).await??;
+    Ok(())
+}
+
+/// `GET /incidents/{id}/post-mortem.md`
+pub(crate) async fn post_mortem(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
+    let view = incident::read(&app, id).await?;
+    let text = pack::markdown(&view, &app.settings().public_url)?;
+    let name = format!("attachment; filename=\"{}.md\"", view.incident.name());
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/markdown; charset=utf-8")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_str(&name).map_err(Problem::internal)?),
+    ];
+    Ok((headers, text).into_response())
+}

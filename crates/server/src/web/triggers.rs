@@ -1,0 +1,115 @@
+//! How far each trigger may go by itself, and whether it has earned it: modes, the scoreboard, and the occasions behind it. And the
+//! outbox: what people elsewhere were told.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::TimeDelta;
+use domain::runbook::Mode;
+use domain::trust::score::{Compared, Occasion};
+use engine::TriggerView;
+use store::outbox::OutboxRow;
+
+use super::form::field;
+use super::{Frame, html};
+use crate::app::{App, to_the_end};
+use crate::error::Problem;
+use crate::session::Visitor;
+use crate::words;
+
+/// So many occasions are shown.
+const SHOWN: usize = 50;
+/// And so many messages.
+const MESSAGES: i64 = 100;
+
+#[derive(Template)]
+#[template(path = "triggers.html")]
+struct Page {
+    frame: Frame,
+    triggers: Vec<TriggerView>,
+    occasions: Vec<Occasion>,
+}
+
+impl Page {
+    /// Which modes can be set, besides the one that holds.
+    fn others(&self, trigger: &TriggerView) -> Vec<Mode> {
+        [Mode::Shadow, Mode::Ask, Mode::Auto].into_iter().filter(|mode| *mode != trigger.mode).collect()
+    }
+
+    fn compared(&self, occasion: &Occasion) -> (&'static str, &'static str) {
+        match occasion.compared() {
+            Compared::Started => ("busy", "It started the run"),
+            Compared::Taken => ("ok", "A person took its offer"),
+            Compared::Same => ("ok", "A person did the same"),
+            Compared::Different => ("warn", "A person did something else"),
+            Compared::Nothing => ("off", "Nobody did anything"),
+        }
+    }
+
+    /// How much earlier it was than people.
+    fn lead_of(&self, lead: &TimeDelta) -> String {
+        self.lead(&lead.num_seconds())
+    }
+
+    fn lead(&self, seconds: &i64) -> String {
+        let span = words::span(TimeDelta::seconds(seconds.abs()));
+        if *seconds < 0 { format!("{span} later than people") } else { format!("{span} before people") }
+    }
+}
+
+/// `GET /triggers`
+pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
+    let (triggers, mut occasions) = app.engine().triggers().await?;
+    occasions.truncate(SHOWN);
+    let frame = Frame::new(&app, &visitor, "signals", "Triggers");
+    html(&Page { frame, triggers, occasions })
+}
+
+/// `POST /triggers/mode`
+pub(crate) async fn set_mode(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Form<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let mode = match field(&form, "mode") {
+        "configured" => None,
+        word => Some(word.parse().map_err(Problem::unfit)?),
+    };
+    set(&app, &visitor, field(&form, "rule"), mode, field(&form, "reason")).await?;
+    Ok(Redirect::to("/triggers").into_response())
+}
+
+/// Sets it.
+pub(crate) async fn set(
+    app: &App,
+    visitor: &Visitor,
+    rule: &str,
+    mode: Option<Mode>,
+    reason: &str,
+) -> Result<(), Problem> {
+    let (engine, by, rule, reason) =
+        (app.engine().clone(), visitor.actor(), rule.to_owned(), reason.to_owned());
+    to_the_end(async move { engine.set_mode(&rule, mode, &by, &reason).await }).await??;
+    Ok(())
+}
+
+#[derive(Template)]
+#[template(path = "outbox.html")]
+struct Outbox {
+    frame: Frame,
+    messages: Vec<OutboxRow>,
+}
+
+impl Outbox {
+    fn text<'a>(&self, message: &'a OutboxRow, name: &str) -> &'a str {
+        message.message[name].as_str().unwrap_or_default()
+    }
+}
+
+/// `GET /outbox`
+pub(crate) async fn outbox(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
+    let messages = store::outbox::list(app.pool(), MESSAGES).await?;
+    let frame = Frame::new(&app, &visitor, "signals", "Outbox");
+    html(&Outbox { frame, messages })
+}

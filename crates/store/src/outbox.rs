@@ -1,0 +1,246 @@
+//! What people elsewhere are to be told, until they have been: each notice to each channel once.
+//!
+//! A row is written by the statement that makes it true (a verdict, the end of an incident), or worked out from history (a run). Of
+//! one incident, one channel is told in order, one message at a time: so that a thread has a beginning, and the last word is the last.
+
+use domain::Timestamp;
+use domain::notice::Notice;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::StoreError;
+
+/// The rows of a notice to these channels, in the form that the statements take.
+pub fn rows<'c>(notice: &Notice, channels: impl IntoIterator<Item = &'c str>) -> Value {
+    let row = |channel| json!({ "channel": channel, "key": notice.key, "message": notice, "incident": notice.incident });
+    channels.into_iter().map(row).collect()
+}
+
+/// Puts them in; those that are there already stay as they are. How many are new is not said.
+pub async fn put(pool: &PgPool, rows: &Value, at: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!("SELECT tell($1, $2)", rows, at).execute(pool).await?;
+    Ok(())
+}
+
+/// A message that this process is to send.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// Its number.
+    pub id: i64,
+    /// The channel's name.
+    pub channel: String,
+    /// What is told.
+    pub notice: Notice,
+    /// Tries before this one.
+    pub attempts: i32,
+    /// It was tried, and nobody knows what became of that.
+    pub doubt: bool,
+    /// The right to send it.
+    pub claim: Uuid,
+    /// Where the channel has put the first message of the same incident.
+    pub thread: Option<Value>,
+}
+
+/// Takes messages that are due: no other worker sends them while this one lives, and none of an incident before the one ahead of
+/// it is settled. What this worker has taken before and does not send any more (`at_work` are those that it does) is taken again,
+/// and told as `doubt`: nobody knows what became of it.
+pub async fn claim(
+    pool: &PgPool,
+    worker: i64,
+    channels: &[String],
+    at_work: &[Uuid],
+    at: Timestamp,
+    limit: i64,
+) -> Result<Vec<Sending>, StoreError> {
+    let rows = sqlx::query!(
+        r#"UPDATE outbox SET claim = gen_random_uuid(), claimed_by = $1, attempts = attempts + 1
+             FROM (SELECT o.id, o.claim IS NOT NULL AS doubt FROM outbox o
+                          WHERE o.due <= $2 AND o.channel = ANY ($3)
+                            AND (o.claimed_by IS NULL OR o.claimed_by = $1 AND o.claim <> ALL ($4)
+                                 OR NOT EXISTS (SELECT FROM worker w WHERE w.id = o.claimed_by AND w.lease_until > clock_timestamp()))
+                            AND NOT EXISTS (SELECT FROM outbox a WHERE a.incident = o.incident AND a.channel = o.channel
+                                               AND a.id < o.id AND a.due IS NOT NULL)
+                          ORDER BY o.id LIMIT $5 FOR UPDATE SKIP LOCKED) due
+            WHERE outbox.id = due.id
+           RETURNING outbox.id, channel, message, attempts - 1 AS "attempts!", claim AS "claim!", doubt AS "doubt!",
+                     (SELECT f.receipt FROM outbox f WHERE f.incident = outbox.incident AND f.channel = outbox.channel
+                         AND f.receipt IS NOT NULL ORDER BY f.id LIMIT 1) AS thread"#,
+        worker,
+        at,
+        channels,
+        at_work,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let notice = serde_json::from_value(row.message)
+                .map_err(|e| StoreError::corrupt("notice", row.id, e.to_string()))?;
+            let (id, channel, attempts, doubt) = (row.id, row.channel, row.attempts, row.doubt);
+            Ok(Sending { id, channel, notice, attempts, doubt, claim: row.claim, thread: row.thread })
+        })
+        .collect()
+}
+
+/// What became of a try.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sent {
+    /// It is there.
+    There {
+        /// Where the channel has put it.
+        receipt: Option<Value>,
+    },
+    /// Not yet.
+    Later {
+        /// Why.
+        error: String,
+        /// When to try again.
+        due: Timestamp,
+        /// It may be there already.
+        doubt: bool,
+    },
+    /// It is not for this channel.
+    LeftOut {
+        /// Why.
+        why: String,
+    },
+    /// It may be there or not, and cannot be seen: it is not sent again.
+    Unclear {
+        /// Why.
+        error: String,
+    },
+    /// It never will be.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Writes down what became of a try, if the right to say so still holds.
+pub async fn settle(pool: &PgPool, sending: &Sending, sent: &Sent, at: Timestamp) -> Result<(), StoreError> {
+    let doubtful = matches!(sent, Sent::Later { doubt: true, .. });
+    let (state, receipt, error, due) = match sent {
+        Sent::There { receipt } => ("sent", receipt.as_ref(), None, None),
+        Sent::Later { error, due, .. } => ("waiting", None, Some(error), Some(*due)),
+        Sent::LeftOut { why } => ("left_out", None, Some(why), None),
+        Sent::Unclear { error } => ("unclear", None, Some(error), None),
+        Sent::Failed { error } => ("failed", None, Some(error), None),
+    };
+    sqlx::query!(
+        // A claim that nobody holds is doubt.
+        "UPDATE outbox SET state = $3, receipt = $4, error = $5, due = $6, claim = CASE WHEN $8 THEN claim END, claimed_by = NULL,
+                settled_at = CASE WHEN $6::timestamptz IS NULL THEN $7::timestamptz END
+          WHERE id = $1 AND claim = $2",
+        sending.id,
+        sending.claim,
+        state,
+        receipt,
+        error,
+        due,
+        at,
+        doubtful,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// When the newest message became true, if there was ever one.
+pub async fn newest(pool: &PgPool) -> Result<Option<Timestamp>, StoreError> {
+    Ok(sqlx::query_scalar!("SELECT max(at) FROM outbox").fetch_one(pool).await?)
+}
+
+/// The id that a source gives the trouble, by the newest of its signals in an incident.
+pub async fn theirs(pool: &PgPool, incident: Uuid, source: &str) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT fingerprint FROM signal WHERE incident = $1 AND source = $2 ORDER BY first_seen DESC LIMIT 1",
+        incident,
+        source,
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// A message, as people see it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct OutboxRow {
+    /// Its number.
+    pub id: i64,
+    /// The channel's name.
+    pub channel: String,
+    /// What is told.
+    pub message: Value,
+    /// The incident.
+    pub incident: Option<Uuid>,
+    /// When it became true.
+    pub at: Timestamp,
+    /// `waiting`, `sent`, `left_out`, `unclear`, `failed`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Why not, or not yet.
+    pub error: Option<String>,
+    /// When it is tried next.
+    pub due: Option<Timestamp>,
+    /// When that was settled.
+    pub settled_at: Option<Timestamp>,
+}
+
+/// The newest messages.
+pub async fn list(pool: &PgPool, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
+    Ok(sqlx::query_as!(
+        OutboxRow,
+        "SELECT id, channel, message, incident, at, state, attempts, error, due, settled_at FROM outbox ORDER BY at DESC, id DESC LIMIT $1",
+        limit,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// A run, as far as notices tell of it.
+#[derive(Debug, Clone)]
+pub struct RunNow {
+    /// Its id.
+    pub id: Uuid,
+    /// What it does to what.
+    pub title: String,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// How it stands.
+    pub state: String,
+    /// How it ended, in a sentence.
+    pub message: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Number of the entry that it has stood so since: the last that made it wait, or ended it.
+    pub seq: i64,
+    /// The incident at its targets.
+    pub incident: Option<Uuid>,
+}
+
+/// Runs that may have something to tell: these, or all that are open or have ended since a moment.
+pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Result<Vec<RunNow>, StoreError> {
+    Ok(sqlx::query_as!(
+        RunNow,
+        r#"SELECT r.id, r.title, r.requested_by, r.state, r.message, r.ended_at,
+                  coalesce((SELECT max(w.seq) FROM journal w WHERE w.run_id = r.id
+                               AND w.kind IN ('gated', 'awaits_approval', 'paused', 'outcome_unknown', 'drifted', 'closing')), 0) AS "seq!",
+                  (SELECT i.id FROM incident i, journal j WHERE j.run_id = r.id AND j.seq = 1
+                      AND i.targets && ARRAY(SELECT json_array_elements_text(j.entry->'locks'))
+                      AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)
+                    ORDER BY i.opened_at DESC LIMIT 1) AS incident
+             FROM run r
+            WHERE CASE WHEN $1::uuid[] IS NULL
+                       THEN r.created_at > $2::timestamptz - interval '1 day' AND (r.ended_at > $2 OR r.ended_at IS NULL)
+                            AND r.state IN ('waiting_for_approval', 'paused', 'outcome_unknown', 'stuck', 'succeeded', 'symptom_persists',
+                                            'refused', 'expired', 'failed', 'aborted', 'undone')
+                       ELSE r.id = ANY ($1) END
+            ORDER BY r.created_at LIMIT 1000"#,
+        ids,
+        since,
+    )
+    .fetch_all(pool)
+    .await?)
+}
