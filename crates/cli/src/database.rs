@@ -18,6 +18,11 @@ pub(crate) struct Database {
 }
 
 impl Database {
+    /// The configuration, where one is named.
+    pub(crate) fn config(&self) -> anyhow::Result<Option<Config>> {
+        self.config.as_deref().map(Config::read).transpose()
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> anyhow::Result<String> {
         match (&self.database_url, &self.config) {

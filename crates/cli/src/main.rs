@@ -8,6 +8,7 @@
 //! - `sim` runs the simulated AWS alone;
 //! - `migrate` brings the database up to date, as its owner;
 //! - `audit` proves that history is as it was written, and exports it;
+//! - `triggers backtest` replays the signals of the past against edited rules;
 //! - `runbook …` works with runbook files: `check`, `manual`, `permissions`, `diff`, `schema`.
 
 mod app;
@@ -24,6 +25,7 @@ mod serve;
 mod sign_in;
 mod simulated;
 mod terminal;
+mod triggers;
 
 use std::process::ExitCode;
 
@@ -71,6 +73,9 @@ enum Command {
     /// Prove that history is as it was written, and export it
     #[command(subcommand)]
     Audit(audit::Command),
+    /// How far triggers may go, and what edited ones would have done
+    #[command(subcommand)]
+    Triggers(triggers::Command),
     /// Work with runbook files
     #[command(subcommand)]
     Runbook(runbook::Command),
@@ -96,6 +101,7 @@ fn main() -> ExitCode {
                         Command::Sim(args) => simulated::sim(args).await,
                         Command::Migrate(args) => migrate::migrate(args).await,
                         Command::Audit(command) => audit::audit(command).await,
+                        Command::Triggers(command) => triggers::triggers(command).await,
                         Command::Runbook(command) => runbook::run(command).await,
                     }
                 });

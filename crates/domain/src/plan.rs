@@ -176,13 +176,14 @@ impl PlannedOutcome {
 }
 
 impl Plan {
-    /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what.
+    /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what. It does not depend on the
+    /// order of keys: a plan that was kept in the database comes back with another one.
     pub fn digest(&self) -> String {
         let essence = |step: &PlannedStep| PlannedStep { outcome: step.outcome.essence(), ..step.clone() };
         let material: Vec<_> = self.material().map(essence).collect();
-        let mut text = serde_json::json!([self.runbook_hash, self.inputs, material]).to_string();
+        let mut text = sorted(serde_json::json!([self.runbook_hash, self.inputs, material])).to_string();
         if !self.children.is_empty() {
-            text.push_str(&serde_json::json!(self.children).to_string());
+            text.push_str(&sorted(serde_json::json!(self.children)).to_string());
         }
         hex::encode(Sha256::digest(text))
     }
@@ -207,5 +208,33 @@ impl Plan {
             PlannedOutcome::Changes { changes } => changes.as_slice(),
             _ => &[],
         })
+    }
+}
+
+/// The same with the keys of every object in order.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> =
+                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            fields.into_iter().collect()
+        }
+        plain => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_any_order_are_the_same_material() {
+        let one: Value =
+            serde_json::from_str(r#"{ "b": [{ "d": 1, "c": 2 }], "a": null }"#).unwrap_or_default();
+        let other: Value =
+            serde_json::from_str(r#"{ "a": null, "b": [{ "c": 2, "d": 1 }] }"#).unwrap_or_default();
+        assert_eq!(sorted(one).to_string(), sorted(other.clone()).to_string());
+        assert_eq!(sorted(other).to_string(), r#"{"a":null,"b":[{"c":2,"d":1}]}"#);
     }
 }

@@ -39,6 +39,8 @@ const TRIES: i32 = 300;
 const LONGEST_REST: TimeDelta = TimeDelta::minutes(5);
 /// How often everything is looked over, for what the bell did not tell.
 const SWEEP: Duration = Duration::from_secs(30);
+/// What ended so long ago (clock time) is no news.
+const NEWS: TimeDelta = TimeDelta::hours(1);
 /// Rings are gathered for so long.
 const GATHER: Duration = Duration::from_millis(200);
 /// What was told already is remembered for so many keys, to spare the database the question.
@@ -117,11 +119,11 @@ async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreEr
 
 async fn since(core: &Core) -> Result<Timestamp, StoreError> {
     let now = core.clock.now();
-    Ok(store::outbox::newest(&core.pool).await?.map_or(now, |newest| newest.min(now)) - TimeDelta::hours(1))
+    Ok(store::outbox::newest(&core.pool).await?.map_or(now, |newest| newest.min(now)) - NEWS)
 }
 
 async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>) -> Result<(), StoreError> {
-    let since = if ids.is_some() { Timestamp::UNIX_EPOCH } else { since(core).await? };
+    let since = if ids.is_some() { core.clock.now() - NEWS } else { since(core).await? };
     for run in store::outbox::runs(&core.pool, ids, since).await? {
         let news = RunNews {
             id: run.id,

@@ -8,6 +8,7 @@ mod deciding;
 mod forms;
 mod gate;
 mod hooks;
+mod incidents;
 mod pages;
 mod routes;
 mod sign_in;

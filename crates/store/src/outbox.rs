@@ -220,7 +220,7 @@ pub struct RunNow {
     pub incident: Option<Uuid>,
 }
 
-/// Runs that may have something to tell: these, or all that are open or have ended since a moment.
+/// Runs that may have something to tell: these, or all, of those that are open or have ended since a moment.
 pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Result<Vec<RunNow>, StoreError> {
     Ok(sqlx::query_as!(
         RunNow,
@@ -232,8 +232,9 @@ pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Resu
                       AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)
                     ORDER BY i.opened_at DESC LIMIT 1) AS incident
              FROM run r
-            WHERE CASE WHEN $1::uuid[] IS NULL
-                       THEN r.created_at > $2::timestamptz - interval '1 day' AND (r.ended_at > $2 OR r.ended_at IS NULL)
+            WHERE (r.ended_at > $2 OR r.ended_at IS NULL)
+              AND CASE WHEN $1::uuid[] IS NULL
+                       THEN r.created_at > $2::timestamptz - interval '1 day'
                             AND r.state IN ('waiting_for_approval', 'paused', 'outcome_unknown', 'stuck', 'succeeded', 'symptom_persists',
                                             'refused', 'expired', 'failed', 'aborted', 'undone')
                        ELSE r.id = ANY ($1) END

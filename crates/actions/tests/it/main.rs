@@ -13,4 +13,5 @@ mod logins;
 mod mariadb;
 mod metrics;
 mod moto;
+mod notify;
 mod proxysql;

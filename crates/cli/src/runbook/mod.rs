@@ -8,7 +8,7 @@ mod schema;
 
 pub(crate) use permissions::least_privilege;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -67,11 +67,15 @@ impl Configured {
 }
 
 /// The runbooks of a configuration, or the embedded ones, each sound.
-struct Shelf(Vec<Arc<Runbook>>);
+pub(crate) struct Shelf(Vec<Arc<Runbook>>);
 
 impl Shelf {
     fn open(config: Option<&Config>, registry: &Registry) -> anyhow::Result<Self> {
-        let folder = config.and_then(|config| config.runbooks.as_deref());
+        Self::of(config.and_then(|config| config.runbooks.as_deref()), registry)
+    }
+
+    /// Of a folder; the embedded ones when none is named.
+    pub(crate) fn of(folder: Option<&Path>, registry: &Registry) -> anyhow::Result<Self> {
         let checked = check_all(files::runbooks(folder)?, registry).into_iter().map(|checked| {
             checked.runbook.map_err(|mistakes| {
                 anyhow::anyhow!(
@@ -81,6 +85,11 @@ impl Shelf {
             })
         });
         checked.collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[Arc<Runbook>] {
+        &self.0
     }
 
     /// Those of these names; all, when none is named.

@@ -10,6 +10,7 @@
 
 mod aborts;
 mod audit;
+mod backtest;
 mod brakes;
 mod browser;
 mod chrome;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::Settings;
 
-const SWITCH: &str = r#"runbook: switch-lamp
+pub(super) const SWITCH: &str = r#"runbook: switch-lamp
 title: Switch the lamp on
 when: |
   It is dark.

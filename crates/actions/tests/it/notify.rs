@@ -1,0 +1,308 @@
+//! Channels against servers that take a message and lose the answer, are busy, refuse, or are not there.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actions::notify::{ChannelKind, ChannelSettings, Tls, channels};
+use actions::secrets::Secret;
+use domain::notice::{Channel, Found, Letter, Notice, Undelivered, Urgency, letter_id};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A service: what it was asked, and what it answers next.
+#[derive(Clone, Default)]
+struct Service {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
+}
+
+/// Method and path, headers, body.
+type Asked = (String, BTreeMap<String, String>, String);
+/// Status, seconds of `Retry-After`, body.
+type Answer = (u16, Option<u64>, Value);
+
+impl Service {
+    async fn answering(answers: &[Answer]) -> (Self, String) {
+        let service = Self { answers: Arc::new(Mutex::new(answers.to_vec())), ..Self::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let serving = service.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                serving.serve(stream).await;
+            }
+        });
+        (service, url)
+    }
+
+    async fn serve(&self, stream: TcpStream) {
+        let (read, mut write) = stream.into_split();
+        let mut read = BufReader::new(read);
+        let mut line = String::new();
+        read.read_line(&mut line).await.unwrap();
+        let first = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+        let mut headers = BTreeMap::new();
+        loop {
+            line.clear();
+            read.read_line(&mut line).await.unwrap();
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let length = headers.get("content-length").map_or(0, |n| n.parse().unwrap());
+        let mut body = vec![0; length];
+        read.read_exact(&mut body).await.unwrap();
+        self.asked.lock().unwrap().push((first, headers, String::from_utf8(body).unwrap()));
+        let (status, retry_after, body) = self.answers.lock().unwrap().remove(0);
+        let retry_after = retry_after.map(|s| format!("retry-after: {s}\r\n")).unwrap_or_default();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let head = format!(
+            "HTTP/1.1 {status} X\r\n{retry_after}location: /elsewhere\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        write.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn channel(kind: ChannelKind) -> Arc<dyn Channel> {
+    let settings = ChannelSettings { name: "x".into(), least: Urgency::Info, kind };
+    channels([settings], Some("staging")).unwrap().remove("x").unwrap()
+}
+
+fn notice() -> Notice {
+    Notice {
+        key: "asked:1".into(),
+        kind: "asked".into(),
+        urgency: Urgency::Attention,
+        title: "Decide: Replace <hosts> & more".into(),
+        text: "Its guards hold.".into(),
+        path: "/signals/1".into(),
+        incident: None,
+    }
+}
+
+fn letter<'a>(notice: &'a Notice, thread: Option<&'a Value>) -> Letter<'a> {
+    let id = letter_id("x", &notice.key);
+    Letter { notice, link: "https://firebreak.example.com/signals/1", id, thread, theirs: Some("PT4KHLK") }
+}
+
+fn slack(api: String) -> Arc<dyn Channel> {
+    channel(ChannelKind::Slack { api, channel: "C1".into(), token: Secret::new("xoxb-1") })
+}
+
+#[tokio::test]
+async fn slack_is_told_with_an_id_in_a_thread_and_its_answers_are_understood() {
+    let ok = json!({ "ok": true, "channel": "C1", "ts": "1715093000.000100" });
+    let answers = [
+        (200, None, ok),
+        (429, Some(30), json!({ "ok": false, "error": "ratelimited" })),
+        (500, None, Value::Null),
+        (200, None, json!({ "ok": false, "error": "channel_not_found" })),
+    ];
+    let (service, url) = Service::answering(&answers).await;
+    let (slack, notice) = (slack(url), notice());
+    let receipt = slack.send(&letter(&notice, None)).await.unwrap().unwrap();
+    assert_eq!(receipt, json!({ "channel": "C1", "ts": "1715093000.000100" }));
+    let busy = slack.send(&letter(&notice, Some(&receipt))).await.unwrap_err();
+    assert!(
+        matches!(&busy, Undelivered::Later { after: Some(after), .. } if *after == Duration::from_secs(30)),
+        "{busy:?}"
+    );
+    assert!(matches!(slack.send(&letter(&notice, None)).await, Err(Undelivered::Unclear(_))));
+    let never = slack.send(&letter(&notice, None)).await.unwrap_err();
+    assert_eq!(never, Undelivered::Never("Slack says channel_not_found".into()));
+
+    let asked = service.asked();
+    let (line, headers, first) = (&asked[0].0, &asked[0].1, json_of(&asked[0].2));
+    assert_eq!(
+        (line.as_str(), headers["authorization"].as_str()),
+        ("POST /chat.postMessage", "Bearer xoxb-1")
+    );
+    assert_eq!(first["metadata"]["event_payload"]["id"], letter_id("x", "asked:1").to_string());
+    let words = first["blocks"][0]["text"]["text"].as_str().unwrap();
+    assert!(
+        words.contains("[staging] Decide: Replace &lt;hosts&gt; &amp; more>*\nIts guards hold."),
+        "{words}"
+    );
+    assert_eq!(first.get("thread_ts"), None);
+    let second = json_of(&asked[1].2);
+    assert_eq!(
+        (&second["thread_ts"], &second["reply_broadcast"]),
+        (&json!("1715093000.000100"), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn what_slack_has_is_found_by_its_id_and_a_token_that_may_not_read_cannot_tell() {
+    let notice = notice();
+    let id = letter_id("x", &notice.key).to_string();
+    let ours = json!({ "ts": "2.0", "metadata": { "event_type": "firebreak_notice", "event_payload": { "id": id } } });
+    let answers = [
+        (200, None, json!({ "ok": true, "messages": [{ "ts": "3.0" }, ours] })),
+        (
+            200,
+            None,
+            json!({ "ok": true, "messages": [{ "ts": "3.0", "metadata": { "event_payload": {} } }] }),
+        ),
+        (200, None, json!({ "ok": false, "error": "missing_scope" })),
+    ];
+    let (service, url) = Service::answering(&answers).await;
+    let slack = slack(url);
+    let thread = json!({ "channel": "C1", "ts": "1.0" });
+    let found = slack.find(&letter(&notice, Some(&thread))).await.unwrap();
+    assert_eq!(found, Found::There(Some(json!({ "channel": "C1", "ts": "2.0" }))));
+    assert_eq!(slack.find(&letter(&notice, None)).await.unwrap(), Found::NotThere);
+    assert_eq!(
+        slack.find(&letter(&notice, None)).await.unwrap_err(),
+        Undelivered::Unclear("Slack says missing_scope".into())
+    );
+    let lines: Vec<String> = service.asked().into_iter().map(|(line, ..)| line).collect();
+    assert!(
+        lines[0].starts_with("GET /conversations.replies?channel=C1") && lines[0].contains("ts=1.0"),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[1].starts_with("GET /conversations.history?channel=C1"), "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn a_note_at_pagerduty_ends_with_its_id_by_which_it_is_found() {
+    let notice = notice();
+    let mark = format!("(Firebreak {})", letter_id("x", &notice.key));
+    let there = json!({ "notes": [{ "content": "acknowledged" }, { "content": format!("said\n{mark}") }] });
+    let answers = [
+        (201, None, json!({ "note": {} })),
+        (200, None, there),
+        (200, None, json!({ "notes": [] })),
+        (401, None, json!({ "error": { "message": "no" } })),
+    ];
+    let (service, url) = Service::answering(&answers).await;
+    let kind =
+        ChannelKind::PagerDuty { api: url, token: Secret::new("key"), from: "oncall@example.com".into() };
+    let pagerduty = channel(kind);
+    assert_eq!(pagerduty.follows(), Some("pagerduty"));
+    assert_eq!(pagerduty.send(&letter(&notice, None)).await.unwrap(), None);
+    assert_eq!(pagerduty.find(&letter(&notice, None)).await.unwrap(), Found::There(None));
+    assert_eq!(pagerduty.find(&letter(&notice, None)).await.unwrap(), Found::NotThere);
+    assert!(matches!(pagerduty.send(&letter(&notice, None)).await, Err(Undelivered::Never(_))));
+    let (line, headers, body) = service.asked().remove(0);
+    assert_eq!(line, "POST /incidents/PT4KHLK/notes");
+    assert_eq!(
+        (headers["authorization"].as_str(), headers["from"].as_str()),
+        ("Token token=key", "oncall@example.com")
+    );
+    assert!(json_of(&body)["note"]["content"].as_str().unwrap().ends_with(&mark), "{body}");
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_follows_no_redirect_and_nobody_there_means_later() {
+    let answers = [(200, None, Value::Null), (302, None, Value::Null)];
+    let (service, url) = Service::answering(&answers).await;
+    let webhook = channel(ChannelKind::Webhook { url: url.clone(), secret: Secret::new("secret") });
+    let notice = notice();
+    assert_eq!(webhook.send(&letter(&notice, None)).await.unwrap(), None);
+    assert!(matches!(webhook.send(&letter(&notice, None)).await, Err(Undelivered::Never(_))));
+    assert_eq!(webhook.find(&letter(&notice, None)).await.unwrap(), Found::NotThere);
+    let (_, headers, body) = service.asked().remove(0);
+    let signed = hmac_of("secret", &format!("{}.{body}", headers["x-firebreak-timestamp"]));
+    assert_eq!(headers["x-firebreak-signature"], format!("v1={signed}"));
+    assert_eq!(headers["x-firebreak-id"], letter_id("x", "asked:1").to_string());
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = channel(ChannelKind::Webhook { url: format!("http://{free}/"), secret: Secret::new("s") });
+    assert!(matches!(nobody.send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
+}
+
+fn hmac_of(secret: &str, text: &str) -> String {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// A mail server that speaks what it must; `end` is what it says to the message, and nothing means that it hangs up.
+async fn mail_server(rcpt: &'static str, end: Option<&'static str>) -> (u16, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = Arc::new(Mutex::new(String::new()));
+    let keeps = heard.clone();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        write.write_all(b"220 mail.test ESMTP\r\n").await.unwrap();
+        let mut text = false;
+        while let Ok(Some(line)) = lines.next_line().await {
+            keeps.lock().unwrap().push_str(&format!("{line}\n"));
+            let reply = match (text, line.split([' ', ':']).next().unwrap()) {
+                (true, _) if line == "." => {
+                    text = false;
+                    match end {
+                        Some(reply) => reply,
+                        None => return,
+                    }
+                }
+                (true, _) => continue,
+                (false, "EHLO") => "250 mail.test",
+                (false, "RCPT") => rcpt,
+                (false, "DATA") => {
+                    text = true;
+                    "354 go on"
+                }
+                (false, "QUIT") => "221 bye",
+                (false, _) => "250 ok",
+            };
+            if write.write_all(format!("{reply}\r\n").as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    (port, heard)
+}
+
+fn mail(port: u16) -> Arc<dyn Channel> {
+    channel(ChannelKind::Mail {
+        host: "127.0.0.1".into(),
+        port,
+        tls: Tls::None,
+        login: None,
+        from: "firebreak@example.com".into(),
+        to: vec!["oncall@example.com".into(), "boss@example.com".into()],
+    })
+}
+
+#[tokio::test]
+async fn mail_is_taken_refused_put_off_or_unclear_as_the_server_says() {
+    let notice = notice();
+    let (port, heard) = mail_server("250 ok", Some("250 queued")).await;
+    assert_eq!(mail(port).send(&letter(&notice, None)).await.unwrap(), None);
+    let said = heard.lock().unwrap().clone();
+    assert!(
+        said.contains("RCPT TO:<boss@example.com>") && said.contains("Subject: [staging] Decide: Replace"),
+        "{said}"
+    );
+    assert!(said.contains(&format!("{}@example.com", letter_id("x", "asked:1"))), "{said}");
+    assert!(said.contains("https://firebreak.example.com/signals/1"), "{said}");
+
+    let (port, _) = mail_server("450 later, please", Some("250 queued")).await;
+    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
+    let (port, _) = mail_server("550 no such user", Some("250 queued")).await;
+    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Never(_))));
+    let (port, _) = mail_server("250 ok", Some("451 disk full")).await;
+    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
+    // The text was handed over, and then nothing: it may have been taken.
+    let (port, _) = mail_server("250 ok", None).await;
+    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Unclear(_))));
+    assert!(matches!(mail(port).find(&letter(&notice, None)).await, Err(Undelivered::Unclear(_))));
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    assert!(matches!(mail(free).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
+}

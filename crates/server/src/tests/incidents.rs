@@ -1,0 +1,180 @@
+//! Incidents and triggers, as people and programs meet them.
+
+use axum::http::{StatusCode, header};
+use domain::Role;
+use domain::signal::{Signal, SignalState};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::bench::{Bench, Person};
+
+/// A runbook that asks a person to switch the lamp when somebody says that it is dark.
+fn asking() -> String {
+    super::bench::SWITCH.replace("switch-lamp", "answer-dark").replace(
+        "steps:",
+        "triggers: [{ name: dark, where: signal.kind == \"dark\", inputs: { fleet: \"${signal.labels.fleet}\" }, mode: ask }]\nsteps:",
+    )
+}
+
+fn dark() -> Signal {
+    Signal {
+        source: "generic".into(),
+        kind: "dark".into(),
+        fingerprint: "dark".into(),
+        state: SignalState::Firing,
+        severity: None,
+        summary: "It is dark | at lamps-eu.".into(),
+        labels: [("fleet".to_owned(), "lamps-eu".to_owned())].into(),
+        started_at: None,
+    }
+}
+
+/// Waits until the only signal has this code.
+async fn judged(bench: &Bench, person: &Person<'_>, code: &str) -> Value {
+    let mut topics = bench.engine.listen();
+    loop {
+        let signals = person.get("/api/v1/signals").await.json();
+        if signals["signals"][0]["code"] == code {
+            return signals["signals"][0].clone();
+        }
+        topics.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_a_document() {
+    let bench = Bench::with(&[("answer-dark", &asking())]).await;
+    let ada = bench.sign_in("ada").await;
+    bench.engine.receive(&dark(), None, Some("{}")).await.unwrap();
+    let signal = judged(&bench, &ada, "ask").await;
+    let path = format!("/incidents/{}", signal["incident"].as_str().unwrap());
+    let home = ada.get("/").await.text;
+    assert!(home.contains("INC-1") && home.contains("nobody has it"), "{home}");
+
+    let moved = ada.form(&format!("{path}/ask"), &[("ask", "take"), ("driver", "")]).await;
+    assert_eq!(moved.status, StatusCode::SEE_OTHER, "{}", moved.text);
+    let bo = bench.sign_in("bo").await;
+    let late = bo.form(&format!("{path}/ask"), &[("ask", "take"), ("driver", "")]).await;
+    assert_eq!(late.status, StatusCode::CONFLICT);
+    assert!(late.text.contains("It has changed since you looked"), "{}", late.text);
+    for fields in [
+        vec![("ask", "severity"), ("severity", "sev2")],
+        vec![("ask", "note"), ("text", "It began with <b>shard-e</b>.")],
+    ] {
+        assert_eq!(bo.form(&format!("{path}/ask"), &fields).await.status, StatusCode::SEE_OTHER);
+    }
+    let page = ada.get(&path).await.text;
+    for shown in
+        ["SEV2: many customers", "<b>ada</b>", "It began with &#60;b&#62;shard-e", "Asks you", "lamps-eu"]
+    {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let started = ada.form(&format!("/signals/{}/start", signal["id"].as_str().unwrap()), &[]).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    let run: Uuid = started.header(header::LOCATION).rsplit('/').next().unwrap().parse().unwrap();
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
+    assert!(ada.get(&format!("/runs/{run}")).await.text.contains("INC-1"));
+
+    let pack = ada.get(&format!("{path}/post-mortem.md")).await;
+    assert_eq!(pack.header(header::CONTENT_DISPOSITION), "attachment; filename=\"INC-1.md\"");
+    for told in [
+        "| Severity | SEV2: many customers cannot work |",
+        "| first signal |",
+        "| decision |",
+        "| first change |",
+        "generic says: It is dark \\| at lamps-eu.",
+        "It began with <b>shard-e</b>.",
+        "Announced a change with lamp.set",
+        "| Object | What | Before | After |",
+        "What follows, who does it, until when",
+    ] {
+        assert!(pack.text.contains(told), "{told}: {}", pack.text);
+    }
+    let told = ada.get(&format!("/api/v1{path}")).await.json();
+    assert_eq!((&told["name"], &told["incident"]["driver"]), (&json!("INC-1"), &json!("ada")));
+    assert_eq!(told["runs"][0]["run"]["id"], json!(run));
+    let kinds: Vec<&str> =
+        told["timeline"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
+    for kind in ["incident", "signal", "verdict", "person", "run"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    assert_eq!(ada.get("/incidents/INC-1").await.header(header::LOCATION), path);
+    assert_eq!(ada.get("/incidents/INC-9").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_person_opens_one_for_what_the_inventory_knows_and_finds_it_again() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let open = async |body: Value| ada.post("/api/v1/incidents", &Uuid::now_v7().to_string(), &body).await;
+    let new = open(json!({ "title": "It flickers", "targets": ["fleet:lamps-eu"] })).await;
+    assert_eq!(new.status, StatusCode::CREATED, "{}", new.text);
+    let again = open(json!({ "title": "It is dark", "targets": ["fleet:lamps-eu"] })).await;
+    assert_eq!(
+        (again.status, again.json()["incident"].clone()),
+        (StatusCode::OK, new.json()["incident"].clone())
+    );
+    for (body, says) in [
+        (json!({ "title": "x", "targets": [] }), "Name at least one target"),
+        (json!({ "title": " ", "targets": ["fleet:lamps-eu"] }), "A title is missing"),
+        (json!({ "title": "x", "targets": ["fleet:moon"] }), "`fleet:moon` names no fleet"),
+    ] {
+        let refused = open(body).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
+        assert!(refused.json()["detail"].as_str().unwrap().starts_with(says), "{}", refused.text);
+    }
+    let viewer = bench.sign_in_as("eve", Role::Viewer).await;
+    let body = json!({ "title": "x", "targets": ["fleet:lamps-eu"] });
+    assert_eq!(viewer.post("/api/v1/incidents", "k", &body).await.status, StatusCode::FORBIDDEN);
+    let path = format!("/api/v1/incidents/{}/ask", new.json()["incident"].as_str().unwrap());
+    let closed = ada.post(&path, "k", &json!({ "ask": "close", "reason": "a loose bulb" })).await;
+    assert_eq!(closed.status, StatusCode::OK, "{}", closed.text);
+    assert_eq!(closed.json()["incident"]["closed_by"], "ada");
+    assert_eq!(ada.post(&path, "l", &json!({ "ask": "take" })).await.status, StatusCode::CONFLICT);
+    let page = ada.get("/incidents").await.text;
+    assert!(page.contains("It flickers") && page.contains("Closed"), "{page}");
+}
+
+#[tokio::test]
+async fn modes_are_set_with_a_reason_and_a_verdict_is_overruled_by_a_person() {
+    let bench = Bench::with(&[("answer-dark", &asking())]).await;
+    let ada = bench.sign_in("ada").await;
+    bench.engine.receive(&dark(), None, None).await.unwrap();
+    let signal = judged(&bench, &ada, "ask").await;
+    let page = format!("/signals/{}", signal["id"].as_str().unwrap());
+    assert_eq!(
+        ada.form(&format!("{page}/dismiss"), &[("reason", "")]).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        ada.form(&format!("{page}/dismiss"), &[("reason", "a test")]).await.status,
+        StatusCode::SEE_OTHER
+    );
+    let shown = ada.get(&page).await.text;
+    assert!(shown.contains("ada says: a test") && !shown.contains("data-offer"), "{shown}");
+    let mode = async |person: &Person<'_>, mode: &str, reason: &str| {
+        let fields = [("rule", "answer-dark/dark"), ("mode", mode), ("reason", reason)];
+        person.form("/triggers/mode", &fields).await.status
+    };
+    assert_eq!(mode(&ada, "auto", "bold").await, StatusCode::FORBIDDEN);
+    assert_eq!(mode(&ada, "shadow", "").await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(mode(&ada, "loud", "x").await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(mode(&ada, "shadow", "it asks at night").await, StatusCode::SEE_OTHER);
+    let triggers = ada.get("/triggers").await.text;
+    for shown in ["data-mode=\"shadow\"", "it asks at night", "1</b> times", "as configured"] {
+        assert!(triggers.contains(shown), "{shown}: {triggers}");
+    }
+    assert_eq!(
+        ada.form(&format!("{page}/judge"), &[("reason", "no test")]).await.status,
+        StatusCode::SEE_OTHER
+    );
+    judged(&bench, &ada, "shadow").await;
+    assert_eq!(mode(&ada, "configured", "day again").await, StatusCode::SEE_OTHER);
+    let told = ada.get("/api/v1/triggers").await.json();
+    assert_eq!(
+        (&told["triggers"][0]["mode"], &told["triggers"][0]["written"]),
+        (&json!("ask"), &json!("ask"))
+    );
+    assert!(ada.get("/outbox").await.text.contains("Nothing has been told yet"));
+}
