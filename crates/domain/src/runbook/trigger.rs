@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::expr::path::Seg;
+use super::expr::path::{Path, Seg};
 use super::{EvalError, Expr, Pos, Scope, Template};
 use crate::signal::Signal;
 
@@ -61,6 +61,20 @@ impl Trigger {
     /// Is this signal one for it?
     pub fn matches(&self, signal: &Signal, inventory: &Arc<Value>) -> Result<bool, EvalError> {
         self.condition.test(&self.scope(signal, inventory))
+    }
+
+    /// What of a signal its condition looks at: of two in which that is the same it thinks the same.
+    pub fn looks_at(&self, signal: &Signal) -> Value {
+        let part = |path: &Path| match (path.first_field(), path.segs.get(1).map(|part| &part.seg)) {
+            (Some("labels"), Some(Seg::Field(name))) => {
+                signal.labels.get(name).map_or("", String::as_str).into()
+            }
+            (Some("source"), _) => signal.source.as_str().into(),
+            (Some("kind"), _) => signal.kind.as_str().into(),
+            (Some("severity"), _) => signal.severity.as_deref().unwrap_or_default().into(),
+            _ => signal.value([]),
+        };
+        self.condition.paths().iter().filter(|path| path.root == "signal").map(part).collect()
     }
 
     /// The inputs that it gives for this signal, as a person would give them.

@@ -99,14 +99,19 @@ pub struct Replay<'a> {
     starts: Vec<(Timestamp, Start)>,
     done: BTreeSet<(Uuid, &'a Rule)>,
     changes: BTreeMap<(Would, Would), (usize, Vec<Uuid>)>,
+    /// What each rule thought of what it looked at: most signals of a month are like others.
+    thought: BTreeMap<(&'a Rule, String), Result<bool, String>>,
     report: Report,
 }
+
+/// So many thoughts are remembered.
+const REMEMBERED: usize = 100_000;
 
 impl<'a> Replay<'a> {
     /// Of these rules.
     pub fn new(rules: &'a [Edited<'a>], inventory: &'a Arc<Value>, budget: Budget) -> Self {
-        let (starts, done, changes, report) = Default::default();
-        Self { rules, inventory, budget, starts, done, changes, report }
+        let (starts, done, changes, thought, report) = Default::default();
+        Self { rules, inventory, budget, starts, done, changes, thought, report }
     }
 
     /// The next signal.
@@ -143,11 +148,11 @@ impl<'a> Replay<'a> {
         let mut candidates = Vec::new();
         let mut of = Vec::new();
         for edited in self.rules.iter().filter(|_| state == SignalState::Firing) {
-            match edited.trigger.matches(&past.signal, self.inventory) {
+            match self.thinks(edited, &past.signal) {
                 Ok(false) => continue,
                 Ok(true) => {}
                 Err(e) => {
-                    self.report.broken.entry(edited.rule.to_string()).or_insert_with(|| e.to_string());
+                    self.report.broken.entry(edited.rule.to_string()).or_insert(e);
                     continue;
                 }
             }
@@ -172,6 +177,19 @@ impl<'a> Replay<'a> {
             self.starts.push((past.at, Start { rule: rule.clone(), targets: past.targets.clone() }));
         }
         Would { verdict: decision.verdict.word().into(), rule: rule.map(Rule::to_string) }
+    }
+
+    fn thinks(&mut self, edited: &Edited<'a>, signal: &Signal) -> Result<bool, String> {
+        let key = (edited.rule, edited.trigger.looks_at(signal).to_string());
+        if let Some(thought) = self.thought.get(&key) {
+            return thought.clone();
+        }
+        let thought = edited.trigger.matches(signal, self.inventory).map_err(|e| e.to_string());
+        if self.thought.len() >= REMEMBERED {
+            self.thought.clear();
+        }
+        self.thought.insert(key, thought.clone());
+        thought
     }
 
     /// How things stood for a rule; nobody knows, where it did not take the signal.
