@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::brake::Overrides;
+use domain::incident::LONGEST_TITLE;
 use domain::notice::{self, Notice, Urgency};
 use domain::runbook::Mode;
 use domain::signal::Signal;
@@ -279,7 +280,7 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
             .iter()
             .map(|c| json!({ "rule": c.rule.to_string(), "mode": c.mode, "standing": c.standing.word(), "says": c.standing.says() }))
             .collect(),
-        offer: evidence.as_ref().filter(|_| offers).map(Evidence::offer).transpose()?,
+        offer: evidence.as_ref().filter(|_| offers).map(|e| e.offer(&due.signal.summary)).transpose()?,
         run_id: decision.run,
         incident: belongs_to,
         notices: notice.map_or(json!([]), |notice| core.rows(&notice)),
@@ -334,7 +335,8 @@ fn delta(duration: Duration) -> TimeDelta {
 }
 
 impl Evidence {
-    fn offer(&self) -> Result<Offer, StoreError> {
+    /// An incident is called what the first signal of it says, not what would be done about it.
+    fn offer(&self, said: &str) -> Result<Offer, StoreError> {
         let unreadable = |e: serde_json::Error| StoreError::Corrupt {
             what: "plan",
             key: self.key.clone(),
@@ -343,7 +345,11 @@ impl Evidence {
         Ok(Offer {
             runbook: self.plan.runbook.clone(),
             inputs: Value::Object(Map::clone(&self.given)),
-            title: self.plan.title.clone(),
+            title: if said.is_empty() {
+                self.plan.title.clone()
+            } else {
+                said.chars().take(LONGEST_TITLE).collect()
+            },
             targets: self.targets.clone(),
             incident: self.incident,
             start_key: self.key.clone(),

@@ -21,6 +21,8 @@ pub(crate) struct Line {
     pub(crate) tone: Tone,
     #[serde(skip)]
     pub(crate) icon: Icon,
+    /// The run's step that it is about.
+    pub(crate) step: Option<String>,
     pub(crate) text: String,
     /// Who, where it was a person or a rule.
     pub(crate) by: Option<String>,
@@ -34,7 +36,17 @@ pub(super) fn lines(view: &IncidentView) -> Vec<Line> {
     let began = view.began();
     let mut tell =
         |at: Timestamp, kind, (tone, icon), text: String, by: Option<String>, path: Option<String>| {
-            lines.push(Line { at, offset: words::offset(at - began), kind, tone, icon, text, by, path });
+            lines.push(Line {
+                at,
+                offset: words::offset(at - began),
+                kind,
+                tone,
+                icon,
+                step: None,
+                text,
+                by,
+                path,
+            });
         };
     let incident = &view.incident;
     if incident.opened_by == "triage" {
@@ -56,21 +68,31 @@ pub(super) fn lines(view: &IncidentView) -> Vec<Line> {
         let text = format!("{}: {}", badge.word, verdict.because);
         tell(verdict.at, "verdict", (badge.tone, badge.icon), text, verdict.rule.clone(), path);
     }
-    for (row, journal) in &view.runs {
-        let path = Some(format!("/runs/{}", row.id));
-        for record in journal.iter().filter(|record| is_told(&record.entry)) {
-            let told = crate::run::tell(record, row.created_at);
-            let step = told.step.map_or_else(String::new, |step| format!("{step}: "));
-            let text = format!("{} · {step}{}", row.title, told.text);
-            tell(record.at, "run", (told.tone, told.icon), text, told.by, path.clone());
-        }
-    }
     for said in &view.said {
         tell(said.at, "person", (Tone::Busy, Icon::Dot), words_of(said), Some(said.by.clone()), None);
     }
     if let (Some(at), None) = (incident.closed_at, &incident.closed_by) {
         let text = "Closed by itself: its signals have been over for a while".to_owned();
         tell(at, "incident", (Tone::Ok, Icon::Check), text, None, None);
+    }
+    // Which run it was must be said where there are several.
+    let several = view.runs.len() > 1;
+    for (row, journal) in &view.runs {
+        for record in journal.iter().filter(|record| is_told(&record.entry)) {
+            let told = crate::run::tell(record, row.created_at);
+            let first = matches!(record.entry, Entry::Requested { .. });
+            lines.push(Line {
+                at: record.at,
+                offset: words::offset(record.at - began),
+                kind: "run",
+                tone: told.tone,
+                icon: told.icon,
+                step: told.step,
+                text: if several || first { format!("{} · {}", row.title, told.text) } else { told.text },
+                by: told.by,
+                path: Some(format!("/runs/{}", row.id)),
+            });
+        }
     }
     // Of the same moment, in the order of cause: signal, verdict, run.
     lines.sort_by_key(|line| line.at);
