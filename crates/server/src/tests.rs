@@ -11,4 +11,5 @@ mod hooks;
 mod pages;
 mod routes;
 mod sign_in;
+mod sns;
 mod starting;
