@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::{cargo, rootless};
+use crate::{cargo, relocate, rootless};
 
 /// Who packs for this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,21 @@ pub(crate) fn install(what: &str, packages: impl Fn(Family) -> Vec<&'static str>
         cargo::run(command)?;
     }
     Ok(())
+}
+
+/// The same for what would start a service where it is installed: unpacked, it starts nothing.
+pub(crate) fn install_without_service(
+    what: &str,
+    packages: impl Fn(Family) -> Vec<&'static str>,
+) -> Result<()> {
+    match Family::here() {
+        Some(family @ (Family::Debian | Family::Ubuntu)) if on_path("dpkg").is_some() => {
+            println!("{what}: unpacked into the target folder, so that no service starts");
+            rootless::unpack(&packages(family))?;
+            relocate::alertmanager()
+        }
+        _ => install(what, packages),
+    }
 }
 
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {

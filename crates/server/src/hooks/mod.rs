@@ -8,38 +8,62 @@
 //! - What is verified and not understood is kept and shown as an unclear signal, never dropped: a sender that is told 4xx drops
 //!   the alert, or turns its feed off (PagerDuty, after three).
 //! - Only what could not be stored is answered with 5xx, so that the sender tries again; the same said twice counts up.
+//! - Deliveries that come at the same time share commits. What is held at once is bounded: a storm waits on the wire, not in memory.
 //! - Nothing is decided here: see `engine::triage`.
 
 mod alertmanager;
+mod aws;
 mod datadog;
+mod eventbridge;
+mod fit;
 mod generic;
 mod grafana;
 mod opsgenie;
 mod pagerduty;
 mod proof;
+mod sns;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::Problem;
+use sns::Heard;
 
 pub use proof::{Proof, Secret};
+pub use sns::{Authority, Get, Sns};
+
+/// The name of SNS in the address.
+const SNS: &str = "sns";
 
 /// More signals than one delivery has.
 const MOST: usize = 1000;
+/// So many share one commit.
+const TOGETHER: usize = 100;
+/// A body that takes longer is not waited for.
+const LONGEST: Duration = Duration::from_secs(5);
+/// So many deliveries are held at the same time; others wait their turn.
+pub(crate) const AT_ONCE: usize = 512;
 
 /// How each source proves itself; what is not here is closed.
 #[derive(Debug, Clone, Default)]
-pub struct Hooks(BTreeMap<Source, Proof>);
+pub struct Hooks {
+    proofs: BTreeMap<Source, Proof>,
+    sns: Option<Arc<Sns>>,
+}
 
 /// Who may say something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +72,8 @@ pub enum Source {
     Alertmanager,
     /// Datadog, with our template. By a token.
     Datadog,
+    /// EventBridge, by an API destination. By a token.
+    EventBridge,
     /// Whatever can sign JSON.
     Generic,
     /// Grafana's alerting. By a token, or by its signature.
@@ -60,8 +86,8 @@ pub enum Source {
 
 /// A signal that was delivered, and the source's id for that.
 #[derive(Debug, Clone, PartialEq)]
-struct Delivered {
-    signal: Signal,
+pub(crate) struct Delivered {
+    pub(crate) signal: Signal,
     delivery: Option<String>,
 }
 
@@ -75,21 +101,57 @@ impl Hooks {
     /// Opens a source.
     #[must_use]
     pub fn with(mut self, source: Source, proof: Proof) -> Self {
-        self.0.insert(source, proof);
+        self.proofs.insert(source, proof);
         self
+    }
+
+    /// Opens SNS, which proves itself in its own way.
+    #[must_use]
+    pub fn with_sns(self, sns: Sns) -> Self {
+        Self { sns: Some(Arc::new(sns)), ..self }
+    }
+
+    /// Believes a delivery, and reads it.
+    async fn hear(
+        &self,
+        name: &str,
+        now: Timestamp,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Heard, Problem> {
+        if let Some(sns) = self.sns.as_ref().filter(|_| name == SNS) {
+            return sns.hear(now, headers, body).await;
+        }
+        let open = Source::ALL.into_iter().find(|source| source.name() == name);
+        let (source, proof) =
+            open.and_then(|source| Some((source, self.proofs.get(&source)?))).ok_or_else(|| closed(name))?;
+        proof.check(source, headers, body).map_err(refused)?;
+        let delivered = source.read(body).unwrap_or_else(|why| {
+            tracing::warn!(source = name, "a delivery is not understood: {why}");
+            vec![unclear(name, &why, body).into()]
+        });
+        Ok(Heard { delivered, confirm: None })
     }
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Alertmanager, Self::Datadog, Self::Generic, Self::Grafana, Self::Opsgenie, Self::PagerDuty];
+    pub const ALL: [Self; 7] = [
+        Self::Alertmanager,
+        Self::Datadog,
+        Self::EventBridge,
+        Self::Generic,
+        Self::Grafana,
+        Self::Opsgenie,
+        Self::PagerDuty,
+    ];
 
     /// Its name in the address.
     pub fn name(self) -> &'static str {
         match self {
             Self::Alertmanager => "alertmanager",
             Self::Datadog => "datadog",
+            Self::EventBridge => "eventbridge",
             Self::Generic => "generic",
             Self::Grafana => "grafana",
             Self::Opsgenie => "opsgenie",
@@ -97,10 +159,11 @@ impl Source {
         }
     }
 
-    fn read(self, body: &[u8]) -> Result<Vec<Delivered>, String> {
+    pub(crate) fn read(self, body: &[u8]) -> Result<Vec<Delivered>, String> {
         match self {
             Self::Alertmanager => alertmanager::read(body),
             Self::Datadog => datadog::read(body),
+            Self::EventBridge => eventbridge::read(body),
             Self::Generic => generic::read(body),
             Self::Grafana => grafana::read(body),
             Self::Opsgenie => opsgenie::read(body),
@@ -113,37 +176,42 @@ impl Source {
 pub(crate) async fn receive(
     State(app): State<App>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let hooks = &app.settings().hooks.0;
-    let open = Source::ALL.into_iter().find(|source| source.name() == name);
-    let (source, proof) =
-        open.and_then(|source| Some((source, hooks.get(&source)?))).ok_or_else(|| closed(&name))?;
-    proof.check(source, &headers, &body).map_err(|why| {
-        tracing::warn!(source = source.name(), "a delivery was refused: {why}");
-        refused(why)
-    })?;
-    let delivered = match source.read(&body) {
-        Ok(delivered) if delivered.len() <= MOST => delivered,
-        Ok(delivered) => {
-            let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
-            vec![unclear(source.name(), &why, &body).into()]
-        }
-        Err(why) => {
-            tracing::warn!(source = source.name(), "a delivery is not understood: {why}");
-            vec![unclear(source.name(), &why, &body).into()]
-        }
+    // Before anything is read: however many post, only so many bodies are held.
+    let _room = app.intake().acquire().await.map_err(Problem::internal)?;
+    let headers = request.headers().clone();
+    let body = match timeout(LONGEST, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return Ok(refused.into_response()),
+        Err(_) => return Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
     };
-    let text = String::from_utf8_lossy(&body);
-    let mut stored = 0;
-    for (n, Delivered { signal, delivery }) in delivered.iter().enumerate() {
-        // With the first only: a large delivery is not kept a thousand times over.
-        let body = (n == 0).then_some(text.as_ref());
-        let id = app.engine().receive(signal, delivery.as_deref(), body).await?;
-        stored += usize::from(id.is_some());
+    let hooks = &app.settings().hooks;
+    let Heard { mut delivered, confirm } =
+        hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(|problem| {
+            tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
+        })?;
+    if delivered.len() > MOST {
+        let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
+        delivered = vec![unclear(&name, &why, &body).into()];
     }
-    Ok((StatusCode::ACCEPTED, Json(json!({ "signals": delivered.len(), "stored": stored }))).into_response())
+    let said = delivered.len();
+    // With the first only: a large delivery is not kept a thousand times over.
+    let mut text = Some(fit::text(String::from_utf8_lossy(&body).into_owned()));
+    let mut stored = 0;
+    let mut delivered = delivered.into_iter().map(fit::fit).map(|fitting| (fitting.signal, fitting.delivery));
+    loop {
+        let together: Vec<_> = delivered.by_ref().take(TOGETHER).collect();
+        if together.is_empty() {
+            break;
+        }
+        let rows = app.engine().receive_all(together, text.take()).await?;
+        stored += rows.iter().flatten().count();
+    }
+    if let (Some(address), Some(sns)) = (confirm, &hooks.sns) {
+        sns.confirm(address).await?;
+    }
+    Ok((StatusCode::ACCEPTED, Json(json!({ "signals": said, "stored": stored }))).into_response())
 }
 
 /// What cannot be read, kept.
@@ -163,16 +231,16 @@ fn unclear(source: &str, why: &str, body: &[u8]) -> Signal {
 fn closed(name: &str) -> Problem {
     let detail = format!("The configuration opens no hook `{name}`.");
     Problem::new(StatusCode::UNAUTHORIZED, "hook_closed", detail)
-        .remedy(format!("Add `{name}` under `hooks` in the configuration, with its secret."))
+        .remedy(format!("Add `{name}` under `hooks` in the configuration, with what proves it."))
 }
 
-fn refused(why: &'static str) -> Problem {
+fn refused(why: impl fmt::Display) -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "not_proven",
         format!("The delivery does not prove who sent it: {why}."),
     )
-    .remedy("Compare the secret of the sender with the one under `hooks` in the configuration.")
+    .remedy("Compare what the sender is set up with, and what `hooks` in the configuration says.")
 }
 
 /// Text that is there.
