@@ -63,13 +63,15 @@ pub fn of_verdict(
     (key, title): (&str, &str),
 ) -> Option<Notice> {
     let (kind, urgency, line) = match (verdict, code) {
+        // In a minute it is warm, and starts it or asks for another reason.
+        (Verdict::Asked, "warming_up") => return None,
         (Verdict::Asked, "storm") => ("asked", Urgency::Bad, format!("A storm: decide about “{title}”")),
         (Verdict::Asked, _) => ("asked", Urgency::Attention, format!("Decide: {title}")),
         (Verdict::Started, _) => ("started", Urgency::Info, format!("Started by itself: {title}")),
         (Verdict::Suppressed, "acted") => ("acted", Urgency::Bad, "It was done once and did not help".into()),
         _ => return None,
     };
-    // That a process warms up, or that a budget is used up, is the same question to a person.
+    // That a mode is `ask`, or that a budget is used up, is the same question to a person.
     Some(Notice {
         key: format!("{kind}:{key}"),
         kind: kind.into(),
@@ -225,6 +227,7 @@ mod tests {
             (Verdict::Suggested, "shadow"),
             (Verdict::Joined, "joined"),
             (Verdict::Ignored, "no_rule"),
+            (Verdict::Asked, "warming_up"),
         ] {
             assert_eq!(told(verdict, code), None);
         }
@@ -232,10 +235,7 @@ mod tests {
 
     #[test]
     fn the_same_question_for_another_reason_is_the_same_notice() {
-        assert_eq!(
-            told(Verdict::Asked, "warming_up").unwrap().key,
-            told(Verdict::Asked, "budget").unwrap().key
-        );
+        assert_eq!(told(Verdict::Asked, "ask").unwrap().key, told(Verdict::Asked, "budget").unwrap().key);
     }
 
     #[test]
