@@ -5,6 +5,7 @@
 //!                      ──▶ mysql: a login by hand, each phase with a deadline of its own
 //!                      ──▶ metrics: Prometheus
 //!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty
+//!  fetch: one GET, for hooks
 //! ```
 //!
 //! An action here says what it sees, or makes exactly one mutating call. It never retries, never waits and never decides
@@ -20,6 +21,7 @@ mod calls;
 mod ec2;
 mod elbv2;
 mod errors;
+mod fetch;
 mod input;
 mod metrics;
 mod mysql;
@@ -34,6 +36,8 @@ use std::time::Duration;
 
 use domain::action::Registry;
 use domain::inventory::Inventory;
+
+pub use fetch::fetch;
 
 use aws::Aws;
 use mysql::Prober;
@@ -107,6 +111,9 @@ pub enum SetupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An HTTP client could not be built.
+    #[error("no HTTP client: {0}")]
+    Http(String),
 }
 
 /// All actions, ready to use: secrets are read, clients are set up; nothing is called yet.

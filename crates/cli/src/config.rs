@@ -146,6 +146,10 @@ impl Config {
         if let Some(looks) = config.aws.looks_per_second.filter(|looks| !(0.1..=100.0).contains(looks)) {
             mistakes.push(format!("aws.looks_per_second is {looks}; write 0.1 to 100"));
         }
+        if config.hooks.are_simulated() && config.aws.endpoint.is_none() {
+            let why = "it would believe what anybody signs with the simulator's key";
+            mistakes.push(format!("hooks.sns.simulated without aws.endpoint: {why}"));
+        }
         if !mistakes.is_empty() {
             bail!("\n  - {}", mistakes.join("\n  - "));
         }
@@ -217,5 +221,14 @@ mod tests {
     fn a_mistake_is_named_with_its_place() {
         let e = format!("{:#}", Config::parse("inventory: {}\nlisten_on: 1\n").unwrap_err());
         assert!(e.contains("listen_on") && e.contains("line 2"), "{e}");
+    }
+
+    #[test]
+    fn a_simulated_sns_is_believed_beside_a_simulated_aws_alone() {
+        let hooks = "hooks: { sns: { topics: [a], simulated: { endpoint: \"http://127.0.0.1:1\", authority: a.pem } } }\n";
+        let text = format!("inventory: {{}}\n{hooks}");
+        let e = format!("{:#}", Config::parse(&text).unwrap_err());
+        assert!(e.contains("hooks.sns.simulated"), "{e}");
+        assert!(Config::parse(&format!("{text}aws: {{ endpoint: \"http://127.0.0.1:1\" }}\n")).is_ok());
     }
 }

@@ -18,6 +18,15 @@ use crate::advice::{self, Matrix};
 /// The login prober's name as a source.
 pub const PROBER: &str = "prober";
 
+/// The kind of what RDS says has happened.
+pub const RDS_EVENT: &str = "rds_event";
+
+/// The kind of what Auto Scaling says has happened.
+pub const AUTO_SCALING_EVENT: &str = "autoscaling_event";
+
+/// Kinds that say that something has happened, and never that it is over: it is, a while after it was last said.
+pub const EVENTS: [&str; 2] = [RDS_EVENT, AUTO_SCALING_EVENT];
+
 /// Is the trouble there?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -34,6 +34,6 @@ mod web;
 mod words;
 
 pub use app::Settings;
-pub use hooks::{Hooks, Proof, Secret, Source};
+pub use hooks::{Authority, Get, Hooks, Proof, Secret, Sns, Source};
 pub use routes::router;
 pub use session::{LINK_VALID, LinkError, sign_in_link};

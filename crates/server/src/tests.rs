@@ -12,4 +12,5 @@ mod incidents;
 mod pages;
 mod routes;
 mod sign_in;
+mod sns;
 mod starting;

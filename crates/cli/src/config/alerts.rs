@@ -1,6 +1,8 @@
 //! What machines may say, and how far rules may go by themselves.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,7 +11,7 @@ use domain::runbook::Mode;
 use domain::triage::Budget;
 use engine::TriageSettings;
 use serde::Deserialize;
-use server::{Hooks, Proof, Secret, Source};
+use server::{Authority, Hooks, Proof, Secret, Sns, Source};
 
 /// Without a person.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -62,10 +64,31 @@ impl Automation {
 pub(crate) struct HookKeys {
     alertmanager: Option<Token>,
     datadog: Option<Token>,
+    eventbridge: Option<Token>,
     generic: Option<Signed>,
     grafana: Option<TokenOrSigned>,
     opsgenie: Option<Token>,
     pagerduty: Option<Signed>,
+    sns: Option<Topics>,
+}
+
+/// SNS proves itself; what is configured is which of its topics are ours.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Topics {
+    topics: Vec<String>,
+    /// Only for a simulated AWS: whose certificates are believed instead of AWS's. Whoever has a key of that authority can say
+    /// anything, and the simulator's keys are no secret.
+    simulated: Option<SimulatedSns>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SimulatedSns {
+    /// Certificates and confirmations are asked here, and nowhere else.
+    endpoint: String,
+    /// The authority's certificate, in PEM.
+    authority: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -91,10 +114,14 @@ enum TokenOrSigned {
 impl HookKeys {
     /// Reads the secrets. One that cannot be read keeps the process from starting: alerts would be refused in silence.
     pub(crate) fn open(&self) -> anyhow::Result<Hooks> {
-        let Self { alertmanager, datadog, generic, grafana, opsgenie, pagerduty } = self;
+        let Self { alertmanager, datadog, eventbridge, generic, grafana, opsgenie, pagerduty, sns } = self;
         let mut hooks = Hooks::default();
-        let tokens =
-            [(Source::Alertmanager, alertmanager), (Source::Datadog, datadog), (Source::Opsgenie, opsgenie)];
+        let tokens = [
+            (Source::Alertmanager, alertmanager),
+            (Source::Datadog, datadog),
+            (Source::EventBridge, eventbridge),
+            (Source::Opsgenie, opsgenie),
+        ];
         for (source, token) in tokens {
             if let Some(token) = token {
                 hooks = hooks.with(source, token.proof(source)?);
@@ -114,7 +141,33 @@ impl HookKeys {
             }
             None => {}
         }
+        if let Some(sns) = sns {
+            hooks = hooks.with_sns(sns.open().context("hooks.sns")?);
+        }
         Ok(hooks)
+    }
+
+    /// Is there something that only a simulated AWS may have?
+    pub(crate) fn are_simulated(&self) -> bool {
+        self.sns.as_ref().is_some_and(|sns| sns.simulated.is_some())
+    }
+}
+
+impl Topics {
+    fn open(&self) -> anyhow::Result<Sns> {
+        anyhow::ensure!(!self.topics.is_empty(), "`topics` is empty; name one by its ARN");
+        let named = |topic: &&String| topic.starts_with("arn:") && topic.split(':').nth(2) == Some("sns");
+        if let Some(wrong) = self.topics.iter().find(|topic| !named(topic)) {
+            anyhow::bail!(
+                "`{wrong}` is no topic; write it like arn:aws:sns:us-east-1:111122223333:incidents"
+            );
+        }
+        let sns = Sns::new(self.topics.iter().cloned(), Arc::new(actions::fetch()?));
+        let Some(SimulatedSns { endpoint, authority }) = &self.simulated else { return Ok(sns) };
+        let place = || format!("simulated.authority: {}", authority.display());
+        let pem = std::fs::read(authority).with_context(place)?;
+        let authority = Authority::read(&pem).map_err(|e| anyhow::anyhow!("{}: it {e}", place()))?;
+        sns.simulated(endpoint, authority).map_err(|e| anyhow::anyhow!("simulated.endpoint: {e}"))
     }
 }
 

@@ -11,35 +11,49 @@
 //! - Nothing is decided here: see `engine::triage`.
 
 mod alertmanager;
+mod aws;
 mod datadog;
+mod eventbridge;
 mod generic;
 mod grafana;
 mod opsgenie;
 mod pagerduty;
 mod proof;
+mod sns;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::error::Problem;
+use sns::Heard;
 
 pub use proof::{Proof, Secret};
+pub use sns::{Authority, Get, Sns};
+
+/// The name of SNS in the address.
+const SNS: &str = "sns";
 
 /// More signals than one delivery has.
 const MOST: usize = 1000;
 
 /// How each source proves itself; what is not here is closed.
 #[derive(Debug, Clone, Default)]
-pub struct Hooks(BTreeMap<Source, Proof>);
+pub struct Hooks {
+    proofs: BTreeMap<Source, Proof>,
+    sns: Option<Arc<Sns>>,
+}
 
 /// Who may say something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +62,8 @@ pub enum Source {
     Alertmanager,
     /// Datadog, with our template. By a token.
     Datadog,
+    /// EventBridge, by an API destination. By a token.
+    EventBridge,
     /// Whatever can sign JSON.
     Generic,
     /// Grafana's alerting. By a token, or by its signature.
@@ -75,21 +91,57 @@ impl Hooks {
     /// Opens a source.
     #[must_use]
     pub fn with(mut self, source: Source, proof: Proof) -> Self {
-        self.0.insert(source, proof);
+        self.proofs.insert(source, proof);
         self
+    }
+
+    /// Opens SNS, which proves itself in its own way.
+    #[must_use]
+    pub fn with_sns(self, sns: Sns) -> Self {
+        Self { sns: Some(Arc::new(sns)), ..self }
+    }
+
+    /// Believes a delivery, and reads it.
+    async fn hear(
+        &self,
+        name: &str,
+        now: Timestamp,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Heard, Problem> {
+        if let Some(sns) = self.sns.as_ref().filter(|_| name == SNS) {
+            return sns.hear(now, headers, body).await;
+        }
+        let open = Source::ALL.into_iter().find(|source| source.name() == name);
+        let (source, proof) =
+            open.and_then(|source| Some((source, self.proofs.get(&source)?))).ok_or_else(|| closed(name))?;
+        proof.check(source, headers, body).map_err(refused)?;
+        let delivered = source.read(body).unwrap_or_else(|why| {
+            tracing::warn!(source = name, "a delivery is not understood: {why}");
+            vec![unclear(name, &why, body).into()]
+        });
+        Ok(Heard { delivered, confirm: None })
     }
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Alertmanager, Self::Datadog, Self::Generic, Self::Grafana, Self::Opsgenie, Self::PagerDuty];
+    pub const ALL: [Self; 7] = [
+        Self::Alertmanager,
+        Self::Datadog,
+        Self::EventBridge,
+        Self::Generic,
+        Self::Grafana,
+        Self::Opsgenie,
+        Self::PagerDuty,
+    ];
 
     /// Its name in the address.
     pub fn name(self) -> &'static str {
         match self {
             Self::Alertmanager => "alertmanager",
             Self::Datadog => "datadog",
+            Self::EventBridge => "eventbridge",
             Self::Generic => "generic",
             Self::Grafana => "grafana",
             Self::Opsgenie => "opsgenie",
@@ -101,6 +153,7 @@ impl Source {
         match self {
             Self::Alertmanager => alertmanager::read(body),
             Self::Datadog => datadog::read(body),
+            Self::EventBridge => eventbridge::read(body),
             Self::Generic => generic::read(body),
             Self::Grafana => grafana::read(body),
             Self::Opsgenie => opsgenie::read(body),
@@ -116,25 +169,15 @@ pub(crate) async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let hooks = &app.settings().hooks.0;
-    let open = Source::ALL.into_iter().find(|source| source.name() == name);
-    let (source, proof) =
-        open.and_then(|source| Some((source, hooks.get(&source)?))).ok_or_else(|| closed(&name))?;
-    proof.check(source, &headers, &body).map_err(|why| {
-        tracing::warn!(source = source.name(), "a delivery was refused: {why}");
-        refused(why)
-    })?;
-    let delivered = match source.read(&body) {
-        Ok(delivered) if delivered.len() <= MOST => delivered,
-        Ok(delivered) => {
-            let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
-            vec![unclear(source.name(), &why, &body).into()]
-        }
-        Err(why) => {
-            tracing::warn!(source = source.name(), "a delivery is not understood: {why}");
-            vec![unclear(source.name(), &why, &body).into()]
-        }
-    };
+    let hooks = &app.settings().hooks;
+    let Heard { mut delivered, confirm } =
+        hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(|problem| {
+            tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
+        })?;
+    if delivered.len() > MOST {
+        let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
+        delivered = vec![unclear(&name, &why, &body).into()];
+    }
     let text = String::from_utf8_lossy(&body);
     let mut stored = 0;
     for (n, Delivered { signal, delivery }) in delivered.iter().enumerate() {
@@ -142,6 +185,9 @@ pub(crate) async fn receive(
         let body = (n == 0).then_some(text.as_ref());
         let id = app.engine().receive(signal, delivery.as_deref(), body).await?;
         stored += usize::from(id.is_some());
+    }
+    if let (Some(address), Some(sns)) = (confirm, &hooks.sns) {
+        sns.confirm(address).await?;
     }
     Ok((StatusCode::ACCEPTED, Json(json!({ "signals": delivered.len(), "stored": stored }))).into_response())
 }
@@ -163,16 +209,16 @@ fn unclear(source: &str, why: &str, body: &[u8]) -> Signal {
 fn closed(name: &str) -> Problem {
     let detail = format!("The configuration opens no hook `{name}`.");
     Problem::new(StatusCode::UNAUTHORIZED, "hook_closed", detail)
-        .remedy(format!("Add `{name}` under `hooks` in the configuration, with its secret."))
+        .remedy(format!("Add `{name}` under `hooks` in the configuration, with what proves it."))
 }
 
-fn refused(why: &'static str) -> Problem {
+fn refused(why: impl fmt::Display) -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "not_proven",
         format!("The delivery does not prove who sent it: {why}."),
     )
-    .remedy("Compare the secret of the sender with the one under `hooks` in the configuration.")
+    .remedy("Compare what the sender is set up with, and what `hooks` in the configuration says.")
 }
 
 /// Text that is there.

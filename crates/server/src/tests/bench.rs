@@ -229,6 +229,11 @@ impl Bench {
 
     /// With other runbooks (name and text) on the shelf.
     pub(super) async fn with(more: &[(&str, &str)]) -> Self {
+        Self::opened(more, super::hooks::open()).await
+    }
+
+    /// And with other hooks.
+    pub(super) async fn opened(more: &[(&str, &str)], hooks: crate::Hooks) -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
         let limited = SWITCH.replace("switch-lamp", "switch-lamp-limited").replace(
             "steps:",
@@ -275,7 +280,7 @@ impl Bench {
             secure_cookies: false,
             environment: Some("test".into()),
             simulated: true,
-            hooks: super::hooks::open(),
+            hooks,
             ending: heard,
         };
         Self { router: crate::router(engine.clone(), settings), engine, lamp, ending, _db: db }

@@ -49,7 +49,9 @@ fn proven(source: Source, body: &str) -> Vec<(&'static str, String)> {
         Source::Grafana => vec![("x-grafana-alerting-signature", hmac(SECRET, &[body.as_bytes()]))],
         Source::Generic => signed(SystemClock.now().timestamp(), body),
         Source::Alertmanager => vec![("authorization", format!("Bearer {TOKEN}"))],
-        Source::Datadog | Source::Opsgenie => vec![("x-firebreak-token", TOKEN.to_owned())],
+        Source::Datadog | Source::EventBridge | Source::Opsgenie => {
+            vec![("x-firebreak-token", TOKEN.to_owned())]
+        }
     }
 }
 

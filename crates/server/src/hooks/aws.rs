@@ -1,0 +1,359 @@
+//! What AWS says, whoever brings it (`sns`, `eventbridge`): alarms of CloudWatch, and events of RDS and Auto Scaling.
+//!
+//! | Said | kind | labels that a rule can ask for | state |
+//! |---|---|---|---|
+//! | an alarm | its name | `alarm`, `metric`, `namespace`, and its dimensions | ALARM fires, OK is over, INSUFFICIENT_DATA is unclear |
+//! | an event of RDS | `rds_event` | `event` (`RDS-EVENT-0049`), `categories` | fires |
+//! | an event of Auto Scaling | `autoscaling_event` | `event` (`EC2 Instance Launch Unsuccessful`), `status` | fires |
+//!
+//! Further labels of all: `account`, `region`, and what it is about: `cluster`, `instance`, `group`, by AWS's names.
+//!
+//! An event says that something has happened, and nobody says later that it is over: see [`domain::signal::EVENTS`]. An alarm
+//! without data says neither that the trouble is there nor that it is gone, so it ends nothing and starts nothing.
+//!
+//! Traps: an alarm's times end in `+0000`, which RFC 3339 does not know; its `Region` is a name for people; its dimensions
+//! are a list in SNS and a map in EventBridge; the `SourceIdentifier` of RDS may or may not begin with `rds:`, so that the ARN is what
+//! counts.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use domain::Timestamp;
+use domain::signal::{AUTO_SCALING_EVENT, RDS_EVENT, Signal, SignalState};
+use serde::Deserialize;
+
+use super::{first, json, some};
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Alarm(Box<Alarm>),
+    Event(Box<Event>),
+}
+
+/// As CloudWatch publishes it to a topic.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Alarm {
+    alarm_name: String,
+    alarm_description: Option<String>,
+    #[serde(default, rename = "AWSAccountId")]
+    account: String,
+    new_state_value: String,
+    #[serde(default)]
+    new_state_reason: String,
+    #[serde(default)]
+    state_change_time: String,
+    #[serde(default)]
+    alarm_arn: String,
+    #[serde(default)]
+    trigger: Trigger,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Trigger {
+    metric_name: Option<String>,
+    namespace: Option<String>,
+    dimensions: Vec<Dimension>,
+}
+
+#[derive(Deserialize)]
+struct Dimension {
+    name: String,
+    value: String,
+}
+
+/// As EventBridge wraps it.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Event {
+    id: String,
+    detail_type: String,
+    source: String,
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    region: String,
+    #[serde(default)]
+    time: String,
+    #[serde(default)]
+    resources: Vec<String>,
+    detail: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RdsDetail {
+    #[serde(default)]
+    event_categories: Vec<String>,
+    source_arn: String,
+    #[serde(default)]
+    date: String,
+    #[serde(default)]
+    message: String,
+    #[serde(rename = "EventID")]
+    event_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GroupDetail {
+    auto_scaling_group_name: String,
+    #[serde(default)]
+    status_code: String,
+    #[serde(default)]
+    status_message: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default, rename = "EC2InstanceId")]
+    instance: String,
+    #[serde(default)]
+    cause: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AlarmDetail {
+    alarm_name: String,
+    #[serde(default)]
+    configuration: Configuration,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    value: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    timestamp: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Configuration {
+    description: Option<String>,
+    metrics: Vec<Metric>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metric {
+    metric_stat: Option<Stat>,
+}
+
+#[derive(Deserialize)]
+struct Stat {
+    metric: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    dimensions: BTreeMap<String, String>,
+}
+
+/// An alarm, however it came.
+struct Told {
+    name: String,
+    description: Option<String>,
+    account: String,
+    arn: String,
+    state: String,
+    reason: String,
+    changed: String,
+    metric: Option<(String, String)>,
+    dimensions: Vec<(String, String)>,
+}
+
+/// A time as AWS writes it: with `Z`, or with `+0000`.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+        .ok()
+        .map(|at| at.to_utc())
+}
+
+/// What is in a topic, or posted by EventBridge.
+pub(super) fn read(source: &str, body: &[u8]) -> Result<Signal, String> {
+    let signal = match json(body).map_err(|_| not_known())? {
+        Said::Alarm(alarm) => alarm.told().signal(),
+        Said::Event(event) => event.signal(),
+    }?;
+    Ok(Signal { source: source.to_owned(), ..signal })
+}
+
+/// The id of an event, which is the same when EventBridge delivers it again.
+pub(super) fn event_id(body: &[u8]) -> Option<String> {
+    json::<Event>(body).ok().and_then(|event| some(&event.id))
+}
+
+fn not_known() -> String {
+    "it is neither an alarm of CloudWatch nor an event of EventBridge".into()
+}
+
+impl Alarm {
+    fn told(self) -> Told {
+        let Trigger { metric_name, namespace, dimensions } = self.trigger;
+        Told {
+            name: self.alarm_name,
+            description: self.alarm_description,
+            account: self.account,
+            arn: self.alarm_arn,
+            state: self.new_state_value,
+            reason: self.new_state_reason,
+            changed: self.state_change_time,
+            metric: namespace.zip(metric_name),
+            dimensions: dimensions.into_iter().map(|d| (d.name, d.value)).collect(),
+        }
+    }
+}
+
+impl Told {
+    fn signal(self) -> Result<Signal, String> {
+        let name = some(&self.name).ok_or("an alarm has no name")?;
+        let (state, lacks) = match self.state.as_str() {
+            "ALARM" => (SignalState::Firing, ""),
+            "OK" => (SignalState::Resolved, ""),
+            "INSUFFICIENT_DATA" => (SignalState::Unclear, "It has no data. "),
+            other => return Err(format!("an alarm's state is `{other}`")),
+        };
+        // arn:aws:cloudwatch:us-east-1:111122223333:alarm:name
+        let region = self.arn.split(':').nth(3).unwrap_or_default().to_owned();
+        let said = first([self.description.as_deref(), Some(&*name)]).unwrap_or_default();
+        let (namespace, metric) = self.metric.unwrap_or_default();
+        let mut labels = labels([
+            ("alarm", &*name),
+            ("account", &self.account),
+            ("region", &region),
+            ("namespace", &namespace),
+            ("metric", &metric),
+        ]);
+        labels.extend(self.dimensions.into_iter().map(|(name, value)| (ours(name), value)));
+        Ok(Signal {
+            source: String::new(),
+            fingerprint: some(&self.arn).unwrap_or_else(|| format!("{}/{name}", self.account)),
+            kind: name,
+            state,
+            severity: None,
+            summary: format!("{}. {lacks}{}", said.trim_end_matches('.'), self.reason).trim().to_owned(),
+            labels,
+            started_at: time(&self.changed),
+        })
+    }
+}
+
+impl Event {
+    fn signal(mut self) -> Result<Signal, String> {
+        let detail = self.detail.take();
+        let unread =
+            |e: serde_json::Error| format!("the detail of a `{}` is another one: {e}", self.detail_type);
+        match (self.source.as_str(), self.detail_type.as_str()) {
+            ("aws.cloudwatch", "CloudWatch Alarm State Change") => {
+                let detail: AlarmDetail = serde_json::from_value(detail).map_err(unread)?;
+                self.alarm(detail).signal()
+            }
+            ("aws.rds", _) => {
+                let detail: RdsDetail = serde_json::from_value(detail).map_err(unread)?;
+                Ok(self.rds(detail))
+            }
+            ("aws.autoscaling", _) => {
+                let detail: GroupDetail = serde_json::from_value(detail).map_err(unread)?;
+                Ok(self.group(detail))
+            }
+            (source, kind) => Err(format!("`{kind}` of `{source}` is no event that is known")),
+        }
+    }
+
+    fn alarm(self, detail: AlarmDetail) -> Told {
+        let metrics = detail.configuration.metrics;
+        let metric = metrics.into_iter().find_map(|m| Some(m.metric_stat?.metric));
+        let (metric, dimensions) =
+            metric.map(|m| ((m.namespace, m.name), m.dimensions.into_iter().collect())).unzip();
+        Told {
+            name: detail.alarm_name,
+            description: detail.configuration.description,
+            account: self.account,
+            arn: self.resources.into_iter().next().unwrap_or_default(),
+            state: detail.state.value,
+            reason: detail.state.reason,
+            changed: detail.state.timestamp,
+            metric,
+            dimensions: dimensions.unwrap_or_default(),
+        }
+    }
+
+    fn rds(self, detail: RdsDetail) -> Signal {
+        // arn:aws:rds:us-east-1:111122223333:cluster:shard-b
+        let mut arn = detail.source_arn.splitn(7, ':').skip(5);
+        let about = match arn.next() {
+            Some("cluster") => "cluster",
+            Some("db") => "instance",
+            _ => "resource",
+        };
+        let said = first([Some(&*detail.message), Some(&*self.detail_type)]).unwrap_or_default();
+        let labels = labels([
+            ("event", &*detail.event_id),
+            ("categories", &detail.event_categories.join(",")),
+            ("account", &self.account),
+            ("region", &self.region),
+            (about, arn.next().unwrap_or_default()),
+        ]);
+        let at = time(&detail.date).or_else(|| time(&self.time));
+        happened(RDS_EVENT, &detail.event_id, &detail.source_arn, said, labels, at)
+    }
+
+    fn group(self, detail: GroupDetail) -> Signal {
+        let words = [&*detail.status_message, &detail.description, &detail.cause];
+        let why = first(words.map(Some)).unwrap_or_default();
+        let labels = labels([
+            ("event", &*self.detail_type),
+            ("status", &detail.status_code),
+            ("account", &self.account),
+            ("region", &self.region),
+            ("group", &detail.auto_scaling_group_name),
+            ("instance", &detail.instance),
+        ]);
+        let about = format!("{}/{}", detail.auto_scaling_group_name, detail.instance);
+        let said = format!("{}: {}. {why}", detail.auto_scaling_group_name, self.detail_type);
+        happened(AUTO_SCALING_EVENT, &self.detail_type, &about, said, labels, time(&self.time))
+    }
+}
+
+fn happened(
+    kind: &str,
+    event: &str,
+    about: &str,
+    summary: String,
+    labels: BTreeMap<String, String>,
+    started_at: Option<Timestamp>,
+) -> Signal {
+    Signal {
+        source: String::new(),
+        kind: kind.into(),
+        fingerprint: format!("{event}/{about}"),
+        state: SignalState::Firing,
+        severity: None,
+        summary: summary.trim().to_owned(),
+        labels,
+        started_at,
+    }
+}
+
+/// Those that are there.
+fn labels<'a>(all: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), some(value)?))).collect()
+}
+
+/// What a dimension is about, in the word that other sources use.
+fn ours(dimension: String) -> String {
+    match dimension.as_str() {
+        "DBClusterIdentifier" => "cluster".into(),
+        "DBInstanceIdentifier" => "instance".into(),
+        "AutoScalingGroupName" => "group".into(),
+        _ => dimension,
+    }
+}
