@@ -7,22 +7,40 @@
 
 use std::sync::Arc;
 
+use domain::Timestamp;
+use domain::signal::Signal;
 use store::journal::{Append, Appended};
 use store::runs::{Created, NewRun};
+use store::signals::Received;
 use store::writer::Writer;
 use store::{PgPool, StoreError};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
 
 /// How many statements that append may be on their way at the same time: one fills up while the other is in its fsync.
 const APPENDERS: usize = 2;
 /// How many runs one statement may hold.
 const BATCH: usize = 256;
 
+/// How many deliveries of signals one commit may hold.
+const DELIVERIES: usize = 64;
+
 /// Not answered, or refused: told to all that were in the statement.
 pub(crate) type Unwritten = Arc<StoreError>;
 
 /// A run to be written, with the beginning of its journal.
 pub(crate) type Newborn = (NewRun, Append);
+
+/// Signals that came in together, each with its source's id for that.
+pub(crate) struct Delivery {
+    pub(crate) signals: Vec<(Signal, Option<String>)>,
+    /// As it was received. Kept with the first of them only.
+    pub(crate) body: Option<String>,
+    pub(crate) at: Timestamp,
+}
+
+/// The row of each; none for what was delivered before.
+type Rows = Vec<Option<Uuid>>;
 
 struct Order<T, A> {
     what: Arc<T>,
@@ -34,6 +52,7 @@ type Queue<T, A> = mpsc::UnboundedSender<Order<T, A>>;
 pub(crate) struct Committer {
     appends: Queue<Append, Appended>,
     births: Queue<Newborn, Created>,
+    deliveries: Queue<Delivery, Rows>,
 }
 
 impl Committer {
@@ -46,7 +65,9 @@ impl Committer {
         }
         let (births, queue) = mpsc::unbounded_channel();
         tokio::spawn(create(Creating(Writer::to(pool)), queue));
-        Self { appends, births }
+        let (deliveries, queue) = mpsc::unbounded_channel();
+        tokio::spawn(receive(Receiving(pool.clone()), queue));
+        Self { appends, births, deliveries }
     }
 
     /// Appends, and says what became of it. Each driver has one order on its way at the most, which bounds the queues.
@@ -57,6 +78,11 @@ impl Committer {
     /// Has a run written.
     pub(crate) async fn create(&self, newborn: Arc<Newborn>) -> Result<Created, Unwritten> {
         ask(&self.births, newborn).await
+    }
+
+    /// Has signals stored. Whoever delivers bounds how many are on their way.
+    pub(crate) async fn receive(&self, delivery: Arc<Delivery>) -> Result<Rows, Unwritten> {
+        ask(&self.deliveries, delivery).await
     }
 }
 
@@ -101,6 +127,41 @@ impl Statement for Creating {
     async fn write(&mut self, newborns: &[&Newborn]) -> Result<Vec<Created>, StoreError> {
         let births: Vec<_> = newborns.iter().map(|(run, begin)| (run, begin)).collect();
         self.0.create(&births).await
+    }
+}
+
+struct Receiving(PgPool);
+
+impl Statement for Receiving {
+    type What = Delivery;
+    type Answer = Rows;
+
+    async fn write(&mut self, deliveries: &[&Delivery]) -> Result<Vec<Rows>, StoreError> {
+        let received: Vec<Received<'_>> =
+            deliveries.iter().flat_map(|delivery| delivery.received()).collect();
+        let mut rows = store::signals::receive_all(&self.0, &received).await?.into_iter();
+        Ok(deliveries.iter().map(|delivery| rows.by_ref().take(delivery.signals.len()).collect()).collect())
+    }
+}
+
+impl Delivery {
+    fn received(&self) -> impl Iterator<Item = Received<'_>> {
+        self.signals.iter().enumerate().map(|(n, (signal, delivery))| Received {
+            signal,
+            delivery: delivery.as_deref(),
+            body: self.body.as_deref().filter(|_| n == 0),
+            at: self.at,
+        })
+    }
+}
+
+async fn receive(mut statement: Receiving, mut queue: mpsc::UnboundedReceiver<Order<Delivery, Rows>>) {
+    loop {
+        let mut batch = Vec::with_capacity(DELIVERIES);
+        if queue.recv_many(&mut batch, DELIVERIES).await == 0 {
+            return;
+        }
+        write(&mut statement, batch).await;
     }
 }
 

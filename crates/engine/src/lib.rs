@@ -182,6 +182,7 @@ struct Core {
     /// Runs that this worker owns, or may own, without driving them: their creation or claim was not acknowledged.
     strays: Mutex<HashSet<Uuid>>,
     observer: Observer,
+    plans: triage::Plans,
     calls: CallKeeper,
     /// How many waiting runs may write down what they see at the same time.
     telling: Semaphore,
@@ -233,6 +234,7 @@ impl Engine {
             reader: Reader::start(pool.clone()),
             observer: Observer::new(clock.clone(), settings.look_budget, settings.look_deadline),
             calls: CallKeeper::start(pool.clone()),
+            plans: triage::Plans::default(),
             telling: Semaphore::new(TELLING),
             inventory_value: Arc::new(inventory_value(&inventory)),
             texts: Texts::default(),

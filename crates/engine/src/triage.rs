@@ -7,6 +7,9 @@
 //!        └── look again, while it fires ◀── start, by its key ◀── one statement: verdict, incident
 //! ```
 //!
+//! Ten thousand signals at once are judged at a bounded pace: those that no rule takes get their verdicts together, without a look;
+//! of the others a few at a time, the new ones first, and a plan that was made a moment ago serves all that ask for the same.
+//!
 //! A claim ends with its worker's lease, so a signal is judged by one process at a time, and by another when that dies. Between
 //! storing a verdict and starting its run a process may die as well: the next look finds no run of that key, judges anew, and
 //! starts it under the same key, which stands for *this runbook on these targets for this incident*: one run, whatever happens.
@@ -14,7 +17,7 @@
 mod look;
 pub(crate) mod trust;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,23 +26,29 @@ use domain::brake::Overrides;
 use domain::incident::LONGEST_TITLE;
 use domain::notice::{self, Notice, Urgency};
 use domain::runbook::Mode;
-use domain::signal::Signal;
-use domain::triage::{Budget, Case, Decision, Rule, Verdict, decide};
+use domain::signal::{Signal, SignalState};
+use domain::triage::{Budget, Case, Decision, Rule, Surroundings, Verdict, decide};
 use domain::trust::{ModeSet, in_force};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
-use store::signals::Received;
 use store::triage::{Due, Given, NewVerdict, Offer};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::committer::Delivery;
 use crate::{Core, Engine, StartError, StartRequest, Started, Topic};
+pub(crate) use look::Plans;
 use look::{Evidence, Looked};
 
 /// So many signals are judged at the same time: each may make a plan, and a plan asks the outside.
 const AT_ONCE: usize = 4;
+/// So many are taken together, so that ten thousand cost few questions.
+const TAKEN: usize = 64;
+/// An event of AWS is over when it was not said for so long (clock time).
+const EVENT_LASTS: TimeDelta = TimeDelta::minutes(15);
 /// What comes between again and again is left to the next look.
 const TRIES: usize = 3;
 
@@ -99,10 +108,20 @@ impl Engine {
         delivery: Option<&str>,
         body: Option<&str>,
     ) -> Result<Option<Uuid>, StoreError> {
-        let at = self.core.clock.now();
-        let id = store::signals::receive(&self.core.pool, Received { signal, delivery, body, at }).await?;
+        let signals = vec![(signal.clone(), delivery.map(str::to_owned))];
+        Ok(self.receive_all(signals, body.map(str::to_owned)).await?.into_iter().next().flatten())
+    }
+
+    /// The same of all that came in with one delivery, each with its source's id; by one commit, which other deliveries share.
+    pub async fn receive_all(
+        &self,
+        signals: Vec<(Signal, Option<String>)>,
+        body: Option<String>,
+    ) -> Result<Vec<Option<Uuid>>, StoreError> {
+        let delivery = Delivery { signals, body, at: self.core.clock.now() };
+        let rows = self.core.committer.receive(Arc::new(delivery)).await?;
         self.core.bell.ring(Topic::Signals);
-        Ok(id)
+        Ok(rows)
     }
 
     /// A person starts what a rule has prepared for a signal: with the plan that was its evidence, under the same key, so that
@@ -148,11 +167,28 @@ pub(crate) async fn judge(core: Arc<Core>) {
     let warm_at = core.clock.now() + delta(core.settings.triage.warm_up);
     let mut at_work: JoinSet<Uuid> = JoinSet::new();
     let mut claims: Vec<Uuid> = Vec::new();
+    let mut waiting: VecDeque<Due> = VecDeque::new();
     let mut rings = core.bell.listen();
+    let mut tidied: Option<Instant> = None;
     loop {
+        if tidied.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+            tidied = Some(Instant::now());
+            tidy(&core).await;
+        }
         let room = AT_ONCE - at_work.len().min(AT_ONCE);
-        for due in take(&core, &claims, room).await {
-            claims.push(due.claim);
+        let mut more = false;
+        if waiting.is_empty() && room > 0 {
+            let taken = take(&core, &claims).await;
+            let (nobodys, others): (Vec<Due>, Vec<Due>) =
+                taken.into_iter().partition(|due| look::is_nobodys(&core, due));
+            match dismiss(&core, &nobodys).await {
+                Ok(()) => more = nobodys.len() + others.len() == TAKEN,
+                Err(e) => tracing::warn!("signals were not judged: {e}"),
+            }
+            claims.extend(others.iter().map(|due| due.claim));
+            waiting.extend(others);
+        }
+        for due in waiting.drain(..room.min(waiting.len())) {
             let core = core.clone();
             at_work.spawn(async move {
                 let claim = due.claim;
@@ -163,12 +199,15 @@ pub(crate) async fn judge(core: Arc<Core>) {
                 claim
             });
         }
+        if more && waiting.is_empty() && at_work.len() < AT_ONCE {
+            continue;
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             Some(done) = at_work.join_next(), if !at_work.is_empty() => match done {
                 Ok(claim) => claims.retain(|c| *c != claim),
                 // It panicked: nobody looks at what it had claimed any more.
-                Err(_) if at_work.is_empty() => claims.clear(),
+                Err(_) if at_work.is_empty() => claims = waiting.iter().map(|due| due.claim).collect(),
                 Err(_) => {}
             },
             () = heard(&mut rings), if room > 0 => {}
@@ -180,14 +219,26 @@ pub(crate) async fn judge(core: Arc<Core>) {
 pub(crate) async fn heard(rings: &mut tokio::sync::broadcast::Receiver<Topic>) {
     loop {
         match rings.recv().await {
-            Ok(Topic::Signals | Topic::Brakes) | Err(RecvError::Lagged(_)) => return,
+            Ok(Topic::Signals | Topic::Brakes) | Err(RecvError::Lagged(_)) => {
+                // Whatever was said besides is looked at by the same look.
+                while rings.try_recv().is_ok() {}
+                return;
+            }
             Ok(_) => {}
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }
 
-async fn take(core: &Core, claims: &[Uuid], room: usize) -> Vec<Due> {
+/// Ends what nobody says is over.
+async fn tidy(core: &Core) {
+    let now = core.clock.now();
+    if let Err(e) = store::signals::events_are_over(&core.pool, now - EVENT_LASTS, now).await {
+        tracing::warn!("events that are over were not ended: {e}");
+    }
+}
+
+async fn take(core: &Core, claims: &[Uuid]) -> Vec<Due> {
     if core.lease.remaining().is_none() {
         return Vec::new();
     }
@@ -196,7 +247,7 @@ async fn take(core: &Core, claims: &[Uuid], room: usize) -> Vec<Due> {
     if let Err(e) = close_incidents(core, quiet_since, now).await {
         tracing::warn!("incidents that are over were not closed: {e}");
     }
-    let limit = i64::try_from(room).unwrap_or(0);
+    let limit = i64::try_from(TAKEN).unwrap_or(0);
     store::triage::claim(&core.pool, core.lease.worker(), claims, now, limit).await.unwrap_or_else(|e| {
         tracing::warn!("what is due to be judged cannot be read: {e}");
         Vec::new()
@@ -219,6 +270,53 @@ async fn close_incidents(core: &Core, quiet_since: Timestamp, now: Timestamp) ->
         if store::triage::close_quiet(&core.pool, id, quiet_since, now, &notices).await? {
             core.bell.ring(Topic::Signals);
         }
+    }
+    Ok(())
+}
+
+/// Judges those that no rule takes: nothing is looked at, and they get their verdicts together.
+async fn dismiss(core: &Core, dues: &[Due]) -> Result<(), StoreError> {
+    let (now, around) = (core.clock.now(), Surroundings::default());
+    let mut incidents: BTreeMap<Vec<String>, Option<Uuid>> = BTreeMap::new();
+    let mut judged = Vec::new();
+    for due in dues {
+        let budget = &core.settings.triage.budget;
+        let case = Case { state: due.signal.state, now, candidates: &[], around: &around, budget };
+        let targets = due.signal.targets();
+        let incident = match incidents.get(&targets) {
+            _ if targets.is_empty() || due.signal.state != SignalState::Firing => None,
+            Some(known) => *known,
+            None => {
+                let found = store::triage::incident(&core.pool, &targets).await?;
+                incidents.insert(targets, found);
+                found
+            }
+        };
+        judged.push((due, decide(&case), incident));
+    }
+    let verdicts: Vec<NewVerdict<'_>> = judged
+        .iter()
+        .map(|(due, decision, incident)| NewVerdict {
+            due,
+            at: now,
+            verdict: decision.verdict,
+            code: decision.code,
+            because: &decision.because,
+            rule: None,
+            considered: json!([]),
+            offer: None,
+            run_id: None,
+            incident: *incident,
+            // Nobody is told of what nobody is asked about.
+            notices: json!([]),
+            seen: 0,
+            modes_seen: 0,
+            look_at: decision.again.map(|again| now + again),
+        })
+        .collect();
+    if !verdicts.is_empty() && store::triage::give_all(&core.pool, &verdicts).await?.contains(&Given::Stored)
+    {
+        core.bell.ring(Topic::Signals);
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), and the
 //! customers' error share is asked of the metrics store, if one is configured. The newest view is kept for the situation
-//! page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). What cannot be seen is said, never left as it was. Its looks are the shared observer's:
+//! page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). A host that is leaving says nothing of
+//! its fleet: logins through it are left out. What cannot be seen is said, never left as it was. Its looks are the shared observer's:
 //! a run that waits for the same thing is served by them, and the other way round.
 
 mod fleet;
@@ -26,9 +27,10 @@ use fleet::Watched;
 const GROUP: &str = "autoscaling.describe_group";
 const LOGINS: &str = "mysql.login_matrix";
 const METRICS: &str = "metrics.query";
+const STATUS: &str = "proxysql.status";
 
 /// The actions that it looks with.
-pub const WATCHES_WITH: [&str; 3] = [GROUP, LOGINS, METRICS];
+pub const WATCHES_WITH: [&str; 4] = [GROUP, LOGINS, METRICS, STATUS];
 
 /// How often the prober looks, and for what.
 #[derive(Debug, Clone)]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use domain::Timestamp;
 use engine::{Engine, StartError, StartRequest, Started};
 use store::PgPool;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::Problem;
-use crate::hooks::Hooks;
+use crate::hooks::{AT_ONCE, Hooks};
 use crate::plans::Plans;
 
 /// How this server presents itself.
@@ -37,11 +37,13 @@ struct Inner {
     engine: Engine,
     settings: Settings,
     plans: Plans,
+    /// Room for deliveries of alert sources.
+    intake: Semaphore,
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
-        Self(Arc::new(Inner { engine, settings, plans: Plans::default() }))
+        Self(Arc::new(Inner { engine, settings, plans: Plans::default(), intake: Semaphore::new(AT_ONCE) }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -54,6 +56,10 @@ impl App {
 
     pub(crate) fn plans(&self) -> &Plans {
         &self.0.plans
+    }
+
+    pub(crate) fn intake(&self) -> &Semaphore {
+        &self.0.intake
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

@@ -39,6 +39,8 @@ use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
 use crate::physics::{Effect, Refusal};
 use crate::shared::Shared;
+pub(crate) use autoscaling_describe::{group_arn, subnet};
+pub(crate) use cloudwatch::named_dimensions;
 use iam::Caller;
 pub(crate) use iam::Policies;
 pub use iam::{EVERYBODY, PolicyError};

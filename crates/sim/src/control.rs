@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::fault::FaultKind;
+use crate::notify::{self, Subscriber};
 use crate::physics::Sample;
 use crate::shared::Shared;
 
@@ -36,13 +37,17 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_sim/world", get(async |State(s): Sim| Json(s.world(|w| w.info()))))
         .route("/_sim/fault", post(fault))
         .route("/_sim/policy", post(policy))
+        .route("/_sim/subscribe", post(subscribe))
+        .route("/_sim/sns/confirm", get(confirm))
+        .route("/_sim/sns/signer.pem", get(async || notify::SIGNER))
+        .route("/_sim/sns/authority.pem", get(async || notify::AUTHORITY))
         .route("/_sim/{*rest}", any(unknown))
         .route("/api/v1/query", get(query_get).post(query_post))
         .with_state(shared)
 }
 
 async fn unknown() -> Response {
-    let error = "the control API has clock, step, state, ledger, customers, operations, world, fault and policy under /_sim/, and a page at /_sim";
+    let error = "the control API has clock, step, state, ledger, customers, operations, world, fault, policy, subscribe and sns under /_sim/, and a page at /_sim";
     (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
 }
 
@@ -126,6 +131,27 @@ async fn policy(State(shared): Sim, Json(Restriction { caller, policy }): Json<R
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error.to_string() }))).into_response(),
     }
+}
+
+/// From now on tells somebody what happens.
+async fn subscribe(State(shared): Sim, Json(subscriber): Json<Subscriber>) -> Json<Value> {
+    notify::subscribe(&shared, subscriber);
+    Json(json!({ "topic": notify::topic(&shared) }))
+}
+
+#[derive(Deserialize)]
+struct Token {
+    #[serde(rename = "Token")]
+    token: String,
+}
+
+/// `ConfirmSubscription`, by the address that the invitation named.
+async fn confirm(State(shared): Sim, Query(Token { token }): Query<Token>) -> Response {
+    if shared.confirmations.confirm(&token) {
+        return Json(json!({ "SubscriptionArn": format!("{}:{token}", notify::topic(&shared)) }))
+            .into_response();
+    }
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": "nobody waits for this token" }))).into_response()
 }
 
 async fn query_get(shared: Sim, RawQuery(query): RawQuery) -> Response {

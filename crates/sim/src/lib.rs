@@ -11,6 +11,8 @@
 //!                                                        └─ traffic       what customers see
 //! ```
 //!
+//! What happens is told to whoever subscribes (`notify`), as SNS and EventBridge tell it.
+//!
 //! [`Physics`] is the world: pure, single-threaded, advanced in ticks of one simulated second, and
 //! deterministic for a seed. Everything around it is wire. Running the same physics with no wire at
 //! all answers "what if nobody acts": [`counterfactual`].
@@ -29,6 +31,7 @@ mod hold;
 mod incident;
 mod ledger;
 mod mysql;
+mod notify;
 mod physics;
 mod shared;
 mod sim;
@@ -42,6 +45,7 @@ pub use counterfactual::{counterfactual, counterfactual_with};
 pub use fault::{ApiFault, ApiTrouble, FaultKind, TimedFault};
 pub use hold::{Hold, Phase};
 pub use ledger::LedgerEntry;
+pub use notify::Subscriber;
 pub use physics::{Bounds, Effect, Modification, Physics, Refusal, Sample};
 pub use sim::{Options, Sim, StartError};
 pub use world::{

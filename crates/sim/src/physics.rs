@@ -16,6 +16,7 @@ mod host;
 mod launch;
 mod life;
 mod metrics;
+mod news;
 mod proxy;
 mod refresh;
 mod refusal;
@@ -32,7 +33,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use alarms::Watch;
+pub(crate) use alarms::{AlarmState, Watch};
 pub(crate) use aurora::{AuroraCluster, Member, RdsEvent};
 pub use class_change::Modification;
 pub(crate) use draw::bits;
@@ -41,6 +42,7 @@ pub use group_ops::{Bounds, Effect};
 pub(crate) use host::{Host, Machine, TargetState};
 pub(crate) use launch::LaunchRequest;
 pub(crate) use metrics::{Metric, Metrics, Subject};
+pub(crate) use news::News;
 pub(crate) use proxy::Reply;
 pub(crate) use refresh::{Preferences, Protected, Refresh};
 pub use refusal::Refusal;
@@ -101,6 +103,8 @@ pub struct Physics {
     pub(crate) events: Vec<RdsEvent>,
     pub(crate) metrics: Metrics,
     pub(crate) watches: Vec<Watch>,
+    /// Oldest first.
+    pub(crate) news: Vec<News>,
     pub(crate) dials: Dials,
     /// Index of the fleet in front of each cluster.
     fleet_of: Vec<usize>,
@@ -144,6 +148,7 @@ impl Physics {
             events: Vec::new(),
             metrics: Metrics::default(),
             watches: Vec::new(),
+            news: Vec::new(),
             dials: Dials::default(),
             fleet_of: world.clusters.iter().map(fleet_of).collect(),
             crowds: vec![Crowd::default(); world.fleets.len()],

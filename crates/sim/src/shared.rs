@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::hold::Holds;
 use crate::ledger::LedgerEntry;
 use crate::mysql::Listeners;
+use crate::notify::Confirmations;
 use crate::physics::{self, Physics};
 
 /// One running simulator, as its tasks see it.
@@ -18,24 +19,34 @@ pub(crate) struct Shared {
     pub(crate) holds: Holds,
     pub(crate) policies: Policies,
     pub(crate) listeners: Listeners,
+    pub(crate) confirmations: Confirmations,
     pub(crate) seed: u64,
     physics: Mutex<Physics>,
     ledger: Mutex<Vec<LedgerEntry>>,
     requests: AtomicU64,
+    endpoint: String,
     stop: watch::Receiver<()>,
 }
 
 impl Shared {
-    pub(crate) fn new(clock: Clock, physics: Physics, seed: u64, stop: watch::Receiver<()>) -> Self {
+    pub(crate) fn new(
+        clock: Clock,
+        physics: Physics,
+        seed: u64,
+        endpoint: String,
+        stop: watch::Receiver<()>,
+    ) -> Self {
         Self {
             clock,
             holds: Holds::default(),
             policies: Policies::default(),
             listeners: Listeners::default(),
+            confirmations: Confirmations::default(),
             seed,
             physics: Mutex::new(physics),
             ledger: Mutex::new(Vec::new()),
             requests: AtomicU64::new(0),
+            endpoint,
             stop,
         }
     }
@@ -67,6 +78,11 @@ impl Shared {
         let (a, b) = (physics::bits(self.seed, "request", n), physics::bits(self.seed, "request tail", n));
         let (b_high, b_low) = (b >> 48, b & 0xffff_ffff_ffff);
         format!("{:08x}-{:04x}-4{:03x}-{b_high:04x}-{b_low:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff)
+    }
+
+    /// Base URL of the HTTP side.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Resolves when the simulator stops (its owner signals, or is gone).

@@ -15,7 +15,7 @@ use crate::ledger::LedgerEntry;
 use crate::physics::{Physics, Sample};
 use crate::shared::Shared;
 use crate::world::{World, WorldError, WorldInfo};
-use crate::{FaultKind, PolicyError, aws, control};
+use crate::{FaultKind, PolicyError, Subscriber, aws, control, notify};
 
 /// Real time between two looks at the clock, while nobody calls.
 const HEARTBEAT: Duration = Duration::from_millis(25);
@@ -62,7 +62,6 @@ pub enum StartError {
 /// A running simulator. Dropping it closes every socket.
 pub struct Sim {
     shared: Arc<Shared>,
-    endpoint: String,
     stop: watch::Sender<()>,
     tasks: JoinSet<()>,
 }
@@ -77,12 +76,11 @@ impl Sim {
         let physics = Physics::new(&world, options.seed, subnet)?;
         let clock = Clock::new(world.start, options.speed);
         let (stop, stopped) = watch::channel(());
-        let shared = Arc::new(Shared::new(clock, physics, options.seed, stopped));
-
         let address = format!("127.0.0.1:{}", options.http_port);
         let failed = |source| StartError::Listen { address: address.clone(), source };
         let http = TcpListener::bind(&address).await.map_err(failed)?;
-        let bound = http.local_addr().map_err(failed)?;
+        let endpoint = format!("http://{}", http.local_addr().map_err(failed)?);
+        let shared = Arc::new(Shared::new(clock, physics, options.seed, endpoint, stopped));
         settle(&shared).await?;
 
         let mut tasks = JoinSet::new();
@@ -96,13 +94,30 @@ impl Sim {
             }
         });
         tasks.spawn(heartbeat(shared.clone(), reservation));
-        Ok(Self { shared, endpoint: format!("http://{bound}"), stop, tasks })
+        Ok(Self { shared, stop, tasks })
     }
 
     /// Base URL of every AWS service and of the control API, e.g. `http://127.0.0.1:40123`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.shared.endpoint()
+    }
+
+    /// From now on tells somebody what happens, as SNS or EventBridge would.
+    pub fn subscribe(&self, subscriber: Subscriber) {
+        notify::subscribe(&self.shared, subscriber);
+    }
+
+    /// The ARN of the topic that alarms and events are put into.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        notify::topic(&self.shared)
+    }
+
+    /// The certificate of the authority whose certificates its SNS signs with, in PEM.
+    #[must_use]
+    pub fn authority(&self) -> &'static str {
+        notify::AUTHORITY
     }
 
     /// The simulated clock.

@@ -4,10 +4,10 @@
 //! at the same time: then an old delivery has come late, and opens nothing.
 
 use domain::Timestamp;
-use domain::signal::{PROBER, Signal, SignalState};
+use domain::signal::{EVENTS, PROBER, Signal, SignalState};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -27,13 +27,32 @@ pub struct Received<'a> {
 
 /// Stores it. The row that it is told by; `None` when it was delivered before.
 pub async fn receive(pool: &PgPool, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
+    write(&mut *pool.acquire().await?, received).await
+}
+
+/// Stores many by one commit, all or none: what each came to, as by itself.
+pub async fn receive_all(pool: &PgPool, received: &[Received<'_>]) -> Result<Vec<Option<Uuid>>, StoreError> {
+    let mut order: Vec<usize> = (0..received.len()).collect();
+    // In one order everywhere, so that two who write at the same time never wait for each other; what is about the same stays
+    // in the order in which it came.
+    order.sort_by_key(|&n| (&received[n].signal.source, &received[n].signal.fingerprint));
+    let mut rows = vec![None; received.len()];
+    let mut together = pool.begin().await?;
+    for n in order {
+        rows[n] = write(&mut together, received[n]).await?;
+    }
+    together.commit().await?;
+    Ok(rows)
+}
+
+async fn write(connection: &mut PgConnection, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
     match received.signal.state {
-        SignalState::Firing => firing(pool, received).await,
-        SignalState::Resolved | SignalState::Unclear => other(pool, received).await,
+        SignalState::Firing => firing(connection, received).await,
+        SignalState::Resolved | SignalState::Unclear => other(connection, received).await,
     }
 }
 
-async fn firing(pool: &PgPool, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
+async fn firing(connection: &mut PgConnection, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
     let Received { signal, delivery, body, at } = received;
     let labels = serde_json::to_value(&signal.labels).unwrap_or_default();
     let id = sqlx::query_scalar!(
@@ -73,13 +92,13 @@ async fn firing(pool: &PgPool, received: Received<'_>) -> Result<Option<Uuid>, S
         body,
         delivery,
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(id)
 }
 
 /// What is over ends what fires; what is over and was never said, or is not understood, is a row of its own.
-async fn other(pool: &PgPool, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
+async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
     let Received { signal, delivery, body, at } = received;
     let labels = serde_json::to_value(&signal.labels).unwrap_or_default();
     let id = sqlx::query_scalar!(
@@ -121,7 +140,7 @@ async fn other(pool: &PgPool, received: Received<'_>) -> Result<Option<Uuid>, St
         delivery,
         signal.state.word(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(id)
 }
@@ -139,6 +158,24 @@ pub async fn prober_is_calm(
             WHERE source = $1 AND state = 'firing' AND labels->>'fleet' = $2 AND last_seen < $3"#,
         PROBER,
         fleet,
+        since,
+        at,
+    )
+    .execute(pool)
+    .await?;
+    Ok(ended.rows_affected())
+}
+
+/// Events of AWS that were not said again since a moment are over. Whoever writes one of them just now is not waited for.
+pub async fn events_are_over(pool: &PgPool, since: Timestamp, at: Timestamp) -> Result<u64, StoreError> {
+    let kinds = EVENTS.map(str::to_owned);
+    let ended = sqlx::query!(
+        r#"UPDATE signal SET state = 'resolved', resolved_at = $3, change = change + 1,
+                  look_at = CASE WHEN verdict IS NULL THEN $3::timestamptz END
+            WHERE id IN (SELECT id FROM signal
+                          WHERE state = 'firing' AND source IN ('sns', 'eventbridge') AND kind = ANY ($1) AND last_seen < $2
+                            FOR UPDATE SKIP LOCKED)"#,
+        &kinds[..],
         since,
         at,
     )

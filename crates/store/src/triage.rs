@@ -28,7 +28,7 @@ pub struct Due {
     pub start_key: Option<String>,
 }
 
-/// Takes signals that are due: no other worker judges them while this one lives. What this worker has taken before and does not
+/// Takes signals that are due, those without a verdict first: no other worker judges them while this one lives. What this worker has taken before and does not
 /// look at any more (`at_work` are those that it does) is taken again.
 pub async fn claim(
     pool: &PgPool,
@@ -43,7 +43,7 @@ pub async fn claim(
                           WHERE s.look_at <= $2
                             AND (s.claimed_by IS NULL OR s.claimed_by = $1 AND s.claim <> ALL ($3)
                                  OR NOT EXISTS (SELECT FROM worker w WHERE w.id = s.claimed_by AND w.lease_until > clock_timestamp()))
-                          ORDER BY s.look_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+                          ORDER BY s.verdict IS NOT NULL, s.look_at LIMIT $4 FOR UPDATE SKIP LOCKED)
            RETURNING id, source, kind, fingerprint, state, severity, summary, labels, started_at, change, claim AS "claim!",
                      (SELECT v.start_key FROM verdict v WHERE v.id = signal.verdict AND v.verdict = 'started') AS start_key"#,
         worker,
@@ -250,22 +250,45 @@ pub enum Given {
 
 /// Stores a verdict, and the incident with it, in one statement.
 pub async fn give(pool: &PgPool, new: &NewVerdict<'_>) -> Result<Given, StoreError> {
+    let word =
+        sqlx::query_scalar!(r#"SELECT give_verdict($1) AS "word!""#, written(new)).fetch_one(pool).await?;
+    given(&word, new.due.id)
+}
+
+/// Stores many by one commit; what became of each.
+pub async fn give_all(pool: &PgPool, new: &[NewVerdict<'_>]) -> Result<Vec<Given>, StoreError> {
+    let mut order: Vec<&NewVerdict<'_>> = new.iter().collect();
+    // In the order in which signals are received: the two never wait for each other.
+    order.sort_by_key(|new| (&new.due.signal.source, &new.due.signal.fingerprint));
+    let verdicts: Vec<Value> = order.iter().map(|new| written(new)).collect();
+    let words = sqlx::query_scalar!(
+        r#"SELECT give_verdict(v) AS "word!" FROM unnest($1::jsonb[]) WITH ORDINALITY AS given (v, n) ORDER BY n"#,
+        &verdicts,
+    )
+    .fetch_all(pool)
+    .await?;
+    words.iter().zip(order).map(|(word, new)| given(word, new.due.id)).collect()
+}
+
+fn written(new: &NewVerdict<'_>) -> Value {
     let offer = new.offer.as_ref();
     let targets = offer.map_or(&[][..], |o| &o.targets);
-    let verdict = json!({
+    json!({
         "signal": new.due.id, "claim": new.due.claim, "change": new.due.change, "at": new.at, "verdict": new.verdict.word(),
         "code": new.code, "because": new.because, "rule": new.rule, "considered": new.considered, "run_id": new.run_id,
         "seen": new.seen, "look_at": new.look_at, "targets": targets, "title": offer.map(|o| &o.title),
         "incident": offer.map_or(new.incident, |o| Some(o.incident)), "modes_seen": new.modes_seen, "notices": new.notices, "start_key": offer.map(|o| &o.start_key), "runbook": offer.map(|o| &o.runbook),
         "inputs": offer.map(|o| &o.inputs), "plan": offer.map(|o| &o.plan),
-    });
-    let word = sqlx::query_scalar!(r#"SELECT give_verdict($1) AS "word!""#, verdict).fetch_one(pool).await?;
-    match word.as_str() {
+    })
+}
+
+fn given(word: &str, signal: Uuid) -> Result<Given, StoreError> {
+    match word {
         "stored" => Ok(Given::Stored),
         "same" => Ok(Given::Same),
         "stale" => Ok(Given::Stale),
         "lost" => Ok(Given::Lost),
-        other => Err(StoreError::corrupt("answer of give_verdict", new.due.id, other)),
+        other => Err(StoreError::corrupt("answer of give_verdict", signal, other)),
     }
 }
 

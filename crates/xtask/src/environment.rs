@@ -40,6 +40,8 @@ fn wanted() -> Result<Vec<(&'static str, OsString)>> {
         ("FIREBREAK_CHROMEDRIVER", parts::chromedriver()),
         ("FIREBREAK_MARIADBD", parts::mariadbd()),
         ("FIREBREAK_PYTHON", parts::python()),
+        ("FIREBREAK_PROMETHEUS", parts::prometheus()),
+        ("FIREBREAK_ALERTMANAGER", parts::alertmanager()),
         (MOTO.variable, MOTO.folder()),
         (AWSCLI.variable, AWSCLI.folder()),
     ];

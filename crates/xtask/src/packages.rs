@@ -90,6 +90,20 @@ pub(crate) fn install(what: &str, packages: impl Fn(Family) -> Vec<&'static str>
     Ok(())
 }
 
+/// The same for what would start a service where it is installed: unpacked, it starts nothing.
+pub(crate) fn install_without_service(
+    what: &str,
+    packages: impl Fn(Family) -> Vec<&'static str>,
+) -> Result<()> {
+    match Family::here() {
+        Some(family @ (Family::Debian | Family::Ubuntu)) if on_path("dpkg").is_some() => {
+            println!("{what}: unpacked into the target folder, so that no service starts");
+            rootless::unpack(&packages(family))
+        }
+        _ => install(what, packages),
+    }
+}
+
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())

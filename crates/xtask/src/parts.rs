@@ -22,14 +22,16 @@ pub(crate) enum Part {
     Mariadb,
     /// What people read awscli's answers with.
     Jq,
+    /// Prometheus and its Alertmanager, which deliver alerts.
+    Prometheus,
     /// Runs what comes from PyPI.
     Python,
 }
 
 impl Part {
     /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Postgres, Self::Browser, Self::Moto, Self::Awscli, Self::Mariadb, Self::Jq];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Postgres, Self::Browser, Self::Moto, Self::Awscli, Self::Mariadb, Self::Jq, Self::Prometheus];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -39,6 +41,7 @@ impl Part {
             Self::Awscli => "awscli",
             Self::Mariadb => "mariadb",
             Self::Jq => "jq",
+            Self::Prometheus => "prometheus",
             Self::Python => "python",
         }
     }
@@ -55,8 +58,14 @@ impl Part {
                     && find(&["mysql"]).is_some()
             }
             Self::Jq => find(&["jq"]).is_some(),
+            Self::Prometheus => prometheus().is_some() && alertmanager().is_some(),
             Self::Python => pypi::pip().is_some(),
         }
+    }
+
+    /// Would installing it start something that nobody here wants to run?
+    pub(crate) fn has_service(self) -> bool {
+        self == Self::Prometheus
     }
 
     /// What brings it, if PyPI does.
@@ -86,6 +95,11 @@ impl Part {
             (Self::Python, Fedora) => &["python3", "python3-pip"],
             (Self::Python, Homebrew) => &["python"],
             (Self::Jq, _) => &["jq"],
+            (Self::Prometheus, Debian | Ubuntu) => &["prometheus", "prometheus-alertmanager"],
+            (Self::Prometheus, Fedora) => {
+                &["golang-github-prometheus", "golang-github-prometheus-alertmanager"]
+            }
+            (Self::Prometheus, Homebrew) => &["prometheus", "alertmanager"],
             (Self::Moto | Self::Awscli, _) => &[], // from PyPI
         }
     }
@@ -111,6 +125,14 @@ pub(crate) fn chromedriver() -> Option<PathBuf> {
 
 pub(crate) fn mariadbd() -> Option<PathBuf> {
     program("FIREBREAK_MARIADBD", &["mariadbd"])
+}
+
+pub(crate) fn prometheus() -> Option<PathBuf> {
+    program("FIREBREAK_PROMETHEUS", &["prometheus"])
+}
+
+pub(crate) fn alertmanager() -> Option<PathBuf> {
+    program("FIREBREAK_ALERTMANAGER", &["prometheus-alertmanager", "alertmanager"])
 }
 
 pub(crate) fn python() -> Option<PathBuf> {

@@ -38,9 +38,17 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
     let missing: Vec<Part> =
         needed.into_iter().filter(|part| part.project().is_none() && !part.is_here()).collect();
     if !missing.is_empty() {
-        let names: Vec<&str> = missing.iter().map(|part| part.name()).collect();
-        let of = |family: Family| missing.iter().flat_map(|part| part.packages(family)).copied().collect();
-        packages::install(&names.join(", "), of)?;
+        let (serving, others): (Vec<Part>, Vec<Part>) = missing.iter().partition(|part| part.has_service());
+        let names = |parts: &[Part]| parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(", ");
+        let of = |parts: &[Part], family: Family| {
+            parts.iter().flat_map(|part| part.packages(family)).copied().collect::<Vec<_>>()
+        };
+        if !others.is_empty() {
+            packages::install(&names(&others), |family| of(&others, family))?;
+        }
+        if !serving.is_empty() {
+            packages::install_without_service(&names(&serving), |family| of(&serving, family))?;
+        }
         if let Some(part) = missing.iter().find(|part| !part.is_here()) {
             bail!(
                 "{} was installed, but is not found; is its package another one on this system?",

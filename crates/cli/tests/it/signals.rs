@@ -12,7 +12,7 @@ use crate::kills::small_world;
 use crate::served::{PATIENCE, Served, ended};
 
 /// Waits, on the database's bell, until a signal is as wanted.
-async fn until(db: &TestDb, what: &str, wanted: impl Fn(&SignalRow) -> bool) -> SignalRow {
+pub(crate) async fn until(db: &TestDb, what: &str, wanted: impl Fn(&SignalRow) -> bool) -> SignalRow {
     let mut bell = store::listener::PgListener::connect_with(db.pool()).await.unwrap();
     bell.listen("firebreak").await.unwrap();
     let end = Instant::now() + PATIENCE;
@@ -54,6 +54,9 @@ async fn killed_once_it_has_seen_and_once_it_has_decided_it_recovers_by_one_run(
     let launched =
         sim.ledger().into_iter().filter(|e| e.operation == "SetDesiredCapacity" && e.effect.is_some());
     assert_eq!(launched.count(), 1);
+    // Nothing is said of the clusters whose logins work, while hosts were paused and terminated.
+    let all = store::signals::list(served.db.pool(), SignalFilter::default(), 100).await.unwrap();
+    assert!(all.iter().all(of_shard_b), "{all:#?}");
     // The page tells why, also after all the restarts.
     let person = served.person().await;
     let page = person.get(&format!("/api/v1/runs/{}", run.id)).await;

@@ -2,7 +2,8 @@
 //!
 //! What is cheap is asked first; a plan is only made when nothing else has an answer yet, because it asks the outside.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
@@ -11,7 +12,7 @@ use domain::signal::SignalState;
 use domain::triage::{Candidate, Rule, Run, Standing, Surroundings};
 use domain::{Actor, Timestamp};
 use futures::future::try_join_all;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use store::StoreError;
 use store::triage::Due;
 use uuid::Uuid;
@@ -60,6 +61,13 @@ impl Core {
             },
         )
     }
+}
+
+/// No rule takes it, and nothing was done about it: there is nothing to look at.
+pub(super) fn is_nobodys(core: &Core, due: &Due) -> bool {
+    let taken = |trigger: &Trigger| !matches!(trigger.matches(&due.signal, &core.inventory_value), Ok(false));
+    let fires = due.signal.state == SignalState::Firing;
+    due.start_key.is_none() && !(fires && core.rules().any(|(_, _, trigger)| taken(trigger)))
 }
 
 /// Looks. The starts are read first, so that whatever comes between is found out by the statement that stores the verdict.
@@ -164,13 +172,38 @@ async fn stands(
     if let Some((run, ended)) = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await? {
         return stands(Standing::Resting(run, ended + rest));
     }
-    let plan = match core.plan(prepared).await {
+    let asked = format!("{rule} {}", json!(given));
+    let plan = match core.plans.fresh(&asked, core.clock.now()) {
+        Some(plan) => Ok(plan),
+        None => core.plan(prepared).await.inspect(|plan| core.plans.keep(asked, core.clock.now(), plan)),
+    };
+    let plan = match plan {
         Ok(plan) => plan,
         Err(PlanError::Store(e)) => return Err(e),
         Err(PlanError::Start(e)) => return stands(Standing::Blind(e.to_string())),
     };
     let standing = read(&plan, runbook, &targets);
     Ok(Stand { standing, evidence: Some(Evidence { plan, given, targets, incident, key }), incident: open })
+}
+
+/// A plan that is so old (clock time) is made anew. What was decided on it is compared with the world before the first step anyway.
+const FRESH: TimeDelta = TimeDelta::seconds(2);
+
+/// Plans that were made a moment ago: a thousand signals that ask for the same get the same, and the outside is asked once.
+#[derive(Default)]
+pub(crate) struct Plans(Mutex<HashMap<String, (Timestamp, Plan)>>);
+
+impl Plans {
+    fn fresh(&self, asked: &str, now: Timestamp) -> Option<Plan> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(asked).filter(|(at, _)| now - *at < FRESH).map(|(_, plan)| plan.clone())
+    }
+
+    fn keep(&self, asked: String, now: Timestamp, plan: &Plan) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, (at, _)| now - *at < FRESH);
+        kept.insert(asked, (now, plan.clone()));
+    }
 }
 
 /// What a plan says for or against its runbook.

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use domain::action::ActionError;
 use domain::inventory::ProxyFleet;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use store::fleets::FleetView;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::recent::{Recent, matrix};
-use super::{GROUP, LOGINS, observe};
+use super::{GROUP, LOGINS, STATUS, observe};
 use crate::Core;
 
 /// Logins tried for each pair in a round.
@@ -73,7 +74,12 @@ impl Watched {
         }
         self.begin(core, &hosts, felt);
         view.error = self.take_in(core, patience).await;
-        let ids: Vec<&Value> = hosts.as_array().into_iter().flatten().map(|host| &host["id"]).collect();
+        let mut hosts = hosts.as_array().cloned().unwrap_or_default();
+        for host in self.leaving(core, &hosts).await {
+            self.recent.values_mut().for_each(|recent| recent.forget(&host));
+            hosts.retain(|h| h["id"] != host);
+        }
+        let ids: Vec<&Value> = hosts.iter().map(|host| &host["id"]).collect();
         let now = core.clock.now();
         let told = self.fleet.clusters.iter().filter_map(|id| {
             let (direct, mut via) = self.recent.get_mut(id)?.told(now);
@@ -84,6 +90,29 @@ impl Watched {
         let nothing = |side: &str| matrix[side].as_array().is_none_or(Vec::is_empty);
         view.matrix = (!nothing("direct") || !nothing("via")).then_some(matrix);
         view
+    }
+
+    /// Hosts through which logins fail because they are on their way out: they have left the service since the group was read, or
+    /// take no new connections by order (ProxySQL is paused, and says so; one that is dead says nothing).
+    async fn leaving(&self, core: &Core, hosts: &[Value]) -> Vec<Value> {
+        let failing = |host: &&Value| self.recent.values().any(|recent| recent.fails_through(&host["id"]));
+        let suspects: Vec<&Value> = hosts.iter().filter(failing).collect();
+        if suspects.is_empty() {
+            return Vec::new();
+        }
+        let group = json!({ "region": self.fleet.region, "group": self.fleet.group });
+        let now = observe(core, GROUP, group).await.ok();
+        let serving = now.as_ref().and_then(|group| group["ids"].as_array());
+        let gone = |host: &Value| serving.is_some_and(|ids| !ids.contains(&host["id"]));
+        let paused = join_all(suspects.into_iter().map(async |host| {
+            let leaves = gone(host)
+                || self.recent.values().any(|recent| recent.is_refused_by(&host["id"])) && {
+                    let about = json!({ "fleet": self.fleet.id, "host": host });
+                    observe(core, STATUS, about).await.is_ok_and(|status| status["paused"] == true)
+                };
+            leaves.then(|| host["id"].clone())
+        }));
+        paused.await.into_iter().flatten().collect()
     }
 
     /// Tries every cluster that is not being tried already.

@@ -33,6 +33,30 @@ impl Recent {
         rows.filter_map(Value::as_array).flatten().any(|cell| cell["failed"].as_u64().unwrap_or(0) > 0)
     }
 
+    /// Did a login through this host fail, as far as is kept?
+    pub(super) fn fails_through(&self, host: &Value) -> bool {
+        self.via(host).any(|cell| cell["failed"].as_u64().unwrap_or(0) > 0)
+    }
+
+    /// Did it refuse a connection?
+    pub(super) fn is_refused_by(&self, host: &Value) -> bool {
+        self.via(host).any(|cell| cell["error"]["kind"] == "refused")
+    }
+
+    /// What was seen through a host is not told any more.
+    pub(super) fn forget(&mut self, host: &Value) {
+        for (_, round) in &mut self.0 {
+            if let Some(cells) = round["via"].as_array_mut() {
+                cells.retain(|cell| cell["host"] != *host);
+            }
+        }
+    }
+
+    fn via(&self, host: &Value) -> impl Iterator<Item = &Value> {
+        let cells = self.0.iter().filter_map(|(_, round)| round["via"].as_array()).flatten();
+        cells.filter(move |cell| cell["host"] == *host)
+    }
+
     fn cells(&self, side: &str) -> Vec<Value> {
         let rows = |(_, round): &(Timestamp, Value)| {
             round.get(side).and_then(Value::as_array).cloned().unwrap_or_default()
@@ -109,6 +133,21 @@ mod tests {
         recent.add(at(0), round(1));
         recent.add(at(10), json!({ "direct": [], "via": [] }));
         assert!(recent.told(at(10)).1.is_empty());
+    }
+
+    #[test]
+    fn a_host_that_is_forgotten_has_said_nothing() {
+        let mut recent = Recent::default();
+        recent.add(at(0), round(5));
+        recent.add(at(10), round(5));
+        let host = json!("i-1");
+        assert!(
+            recent.fails_through(&host)
+                && !recent.is_refused_by(&host)
+                && !recent.fails_through(&json!("i-2"))
+        );
+        recent.forget(&host);
+        assert!(!recent.fails_through(&host) && recent.told(at(10)).1.is_empty());
     }
 
     #[test]

@@ -8,12 +8,14 @@
 //! - What is verified and not understood is kept and shown as an unclear signal, never dropped: a sender that is told 4xx drops
 //!   the alert, or turns its feed off (PagerDuty, after three).
 //! - Only what could not be stored is answered with 5xx, so that the sender tries again; the same said twice counts up.
+//! - Deliveries that come at the same time share commits. What is held at once is bounded: a storm waits on the wire, not in memory.
 //! - Nothing is decided here: see `engine::triage`.
 
 mod alertmanager;
 mod aws;
 mod datadog;
 mod eventbridge;
+mod fit;
 mod generic;
 mod grafana;
 mod opsgenie;
@@ -24,16 +26,18 @@ mod sns;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::Problem;
@@ -47,6 +51,12 @@ const SNS: &str = "sns";
 
 /// More signals than one delivery has.
 const MOST: usize = 1000;
+/// So many share one commit.
+const TOGETHER: usize = 100;
+/// A body that takes longer is not waited for.
+const LONGEST: Duration = Duration::from_secs(5);
+/// So many deliveries are held at the same time; others wait their turn.
+pub(crate) const AT_ONCE: usize = 512;
 
 /// How each source proves itself; what is not here is closed.
 #[derive(Debug, Clone, Default)]
@@ -166,9 +176,16 @@ impl Source {
 pub(crate) async fn receive(
     State(app): State<App>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, Problem> {
+    // Before anything is read: however many post, only so many bodies are held.
+    let _room = app.intake().acquire().await.map_err(Problem::internal)?;
+    let headers = request.headers().clone();
+    let body = match timeout(LONGEST, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return Ok(refused.into_response()),
+        Err(_) => return Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
+    };
     let hooks = &app.settings().hooks;
     let Heard { mut delivered, confirm } =
         hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(|problem| {
@@ -178,18 +195,23 @@ pub(crate) async fn receive(
         let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
         delivered = vec![unclear(&name, &why, &body).into()];
     }
-    let text = String::from_utf8_lossy(&body);
+    let said = delivered.len();
+    // With the first only: a large delivery is not kept a thousand times over.
+    let mut text = Some(fit::text(String::from_utf8_lossy(&body).into_owned()));
     let mut stored = 0;
-    for (n, Delivered { signal, delivery }) in delivered.iter().enumerate() {
-        // With the first only: a large delivery is not kept a thousand times over.
-        let body = (n == 0).then_some(text.as_ref());
-        let id = app.engine().receive(signal, delivery.as_deref(), body).await?;
-        stored += usize::from(id.is_some());
+    let mut delivered = delivered.into_iter().map(fit::fit).map(|fitting| (fitting.signal, fitting.delivery));
+    loop {
+        let together: Vec<_> = delivered.by_ref().take(TOGETHER).collect();
+        if together.is_empty() {
+            break;
+        }
+        let rows = app.engine().receive_all(together, text.take()).await?;
+        stored += rows.iter().flatten().count();
     }
     if let (Some(address), Some(sns)) = (confirm, &hooks.sns) {
         sns.confirm(address).await?;
     }
-    Ok((StatusCode::ACCEPTED, Json(json!({ "signals": delivered.len(), "stored": stored }))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(json!({ "signals": said, "stored": stored }))).into_response())
 }
 
 /// What cannot be read, kept.

@@ -46,6 +46,9 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
         "Close" | "Delete" => SignalState::Resolved,
         _ => return Ok(Vec::new()),
     };
+    if alert.alert_id.is_empty() {
+        return Err("its alert has no id".into());
+    }
     let told = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut labels: BTreeMap<String, String> =
         alert.details.iter().map(|(name, value)| (name.clone(), told(value))).collect();

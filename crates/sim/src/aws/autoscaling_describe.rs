@@ -163,7 +163,7 @@ fn in_group(host: &Host, group: usize) -> bool {
     host.fleet == group && (host.lifecycle.counts() || host.lifecycle.leaving())
 }
 
-pub(super) fn group_arn(world: &Physics, g: usize) -> String {
+pub(crate) fn group_arn(world: &Physics, g: usize) -> String {
     let (region, account, name) = (&world.world.region, &world.world.account, &world.world.fleets[g].asg);
     format!(
         "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:\
@@ -172,7 +172,7 @@ pub(super) fn group_arn(world: &Physics, g: usize) -> String {
 }
 
 /// The subnet of a zone: one each, named after it.
-pub(super) fn subnet(zone: &str) -> String {
+pub(crate) fn subnet(zone: &str) -> String {
     let n = zone.bytes().fold(0_u64, |h, b| h.wrapping_mul(131).wrapping_add(u64::from(b)));
     format!("subnet-0{n:016x}")
 }

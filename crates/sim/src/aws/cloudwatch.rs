@@ -226,15 +226,19 @@ fn subject(world: &Physics, dimensions: &Dimensions) -> Option<Subject> {
 
 /// The dimensions of a subject: the reverse of [`subject`].
 pub(super) fn dimensions_of(world: &Physics, of: Subject) -> Tree {
-    let cluster = &world.clusters[of.cluster];
-    let role = of.writer.map(|writer| (ROLE, if writer { "WRITER" } else { "READER" }));
-    let named = match of.member {
-        Some(member) => vec![(INSTANCE, cluster.members[member].id.as_str())],
-        None => [(CLUSTER, cluster.id.as_str())].into_iter().chain(role).collect(),
-    };
     let dimension =
         |(name, value)| Tree::Structure(vec![("Name", Tree::text(name)), ("Value", Tree::text(value))]);
-    Tree::List(named.into_iter().map(dimension).collect())
+    Tree::List(named_dimensions(world, of).into_iter().map(dimension).collect())
+}
+
+/// Names and values.
+pub(crate) fn named_dimensions(world: &Physics, of: Subject) -> Vec<(&'static str, &str)> {
+    let cluster = &world.clusters[of.cluster];
+    let role = of.writer.map(|writer| (ROLE, if writer { "WRITER" } else { "READER" }));
+    match of.member {
+        Some(member) => vec![(INSTANCE, cluster.members[member].id.as_str())],
+        None => [(CLUSTER, cluster.id.as_str())].into_iter().chain(role).collect(),
+    }
 }
 
 fn list(params: &Params, world: &Physics) -> Outcome {

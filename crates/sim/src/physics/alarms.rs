@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Physics;
 use super::metrics::{Metric, Subject};
+use super::news::News;
 use crate::alarm::{Alarm, AlarmSubject, Missing};
 
 /// What an alarm says.
@@ -82,9 +83,13 @@ impl Physics {
             let (state, reason) = self.evaluate(&self.watches[n]);
             let watch = &mut self.watches[n];
             if state != watch.state {
-                (watch.state, watch.reason) = (state, reason);
+                let before = std::mem::replace(&mut watch.state, state);
+                watch.reason.clone_from(&reason);
                 // At the start the state is what it has been for long.
-                watch.since = if now == self.world.start { watch.since } else { now };
+                if now != self.world.start {
+                    watch.since = now;
+                    self.news.push(News::Alarm { at: now, watch: n, before, after: state, reason });
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::class_change::ClassChange;
 use super::group_ops::Effect;
+use super::news::News;
 use super::{Physics, Refusal, draw};
 use crate::world::{World, memory_gib};
 
@@ -345,6 +346,8 @@ impl Physics {
         categories: &'static [&'static str],
         message: String,
     ) {
-        self.events.push(RdsEvent { at: self.now, source_type, source, categories, message });
+        let event = RdsEvent { at: self.now, source_type, source, categories, message };
+        self.news.push(News::Rds(event.clone()));
+        self.events.push(event);
     }
 }

@@ -259,6 +259,7 @@ impl Physics {
             status_message: Some(message.clone()),
             progress: 100,
         });
+        self.scaled(fleet, self.groups[fleet].activities.len() - 1, None);
         message
     }
 

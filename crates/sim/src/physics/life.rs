@@ -110,6 +110,7 @@ impl Physics {
         if status == "Successful" {
             activity.end = Some(now);
             self.hosts[h].activity = None;
+            self.scaled(self.hosts[h].fleet, a, Some(self.hosts[h].instance_id.clone()));
         }
     }
 }
