@@ -67,7 +67,19 @@ pub(crate) fn become_test(args: &[String]) -> Result<()> {
 
 /// Optimized, and of `engine` alone: nothing of it needs the AWS SDK.
 pub(crate) fn become_bench(args: &[String]) -> Result<()> {
-    let mut command = cargo(&["bench", "--locked", "--package", "engine", "--bench", "steps", "--"]);
+    let command = cargo(&["bench", "--locked", "--package", "engine", "--bench", "steps", "--"]);
+    become_compared(command, args)
+}
+
+/// Optimized. Nothing of it needs the AWS SDK.
+pub(crate) fn become_hooks_bench(args: &[String]) -> Result<()> {
+    let command =
+        cargo(&["run", "--release", "--locked", "--package", "server", "--example", "hooks_bench", "--"]);
+    become_compared(command, args)
+}
+
+/// With pgbench, which says what this Postgres can do at all.
+fn become_compared(mut command: Command, args: &[String]) -> Result<()> {
     // Beside the server's programs, of which a distribution links only some to the PATH.
     let server = postgres::Programs::find().map_err(|problem| anyhow!("{problem}"))?.bin.join("postgres");
     let server = server.canonicalize().with_context(|| format!("cannot find {}", server.display()))?;

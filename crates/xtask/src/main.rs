@@ -17,6 +17,7 @@ mod places;
 #[path = "../../store/src/private/server/mod.rs"]
 mod postgres; // std only, and needed before `store` compiles: its SQL is checked against a server
 mod pypi;
+mod relocate;
 mod rootless;
 mod setup;
 
@@ -34,6 +35,7 @@ cargo xtask chaos [--seeds N] [--from S] [--jobs J]        many seeds of the cha
 cargo xtask lint                                           rustfmt and clippy
 cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
 cargo xtask bench-audit [ENTRIES]                          how fast a large history is searched and proven
+cargo xtask bench-hooks                                    a storm of alerts over HTTP: is any lost, how late, how much memory
 cargo xtask ci                                             the gate: lint, sqlx --check, generated files, test
 ";
 
@@ -79,6 +81,10 @@ fn run() -> Result<()> {
         ("bench-audit", _) => {
             setup::ensure(&[Part::Postgres])?;
             cargo::become_audit_bench(rest)
+        }
+        ("bench-hooks", _) => {
+            setup::ensure(&[Part::Postgres])?;
+            cargo::become_hooks_bench(rest)
         }
         ("ci", []) => gate::ci(),
         ("help" | "--help" | "-h", _) => {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::{cargo, rootless};
+use crate::{cargo, relocate, rootless};
 
 /// Who packs for this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,8 @@ pub(crate) fn install_without_service(
     match Family::here() {
         Some(family @ (Family::Debian | Family::Ubuntu)) if on_path("dpkg").is_some() => {
             println!("{what}: unpacked into the target folder, so that no service starts");
-            rootless::unpack(&packages(family))
+            rootless::unpack(&packages(family))?;
+            relocate::alertmanager()
         }
         _ => install(what, packages),
     }

@@ -17,7 +17,7 @@ use domain::signal::{Signal, SignalState};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Delivered, first, json, unclear};
+use super::{Delivered, first, json, some, unclear};
 
 #[derive(Deserialize)]
 pub(super) struct Group {
@@ -70,7 +70,8 @@ impl Alert {
             "resolved" => SignalState::Resolved,
             other => return Err(format!("an alert's status is `{other}`, neither firing nor resolved")),
         };
-        let kind = self.labels.get("alertname").cloned().ok_or("an alert has no label `alertname`")?;
+        let name = self.labels.get("alertname").and_then(|name| some(name));
+        let kind = name.ok_or("an alert has no label `alertname`")?;
         let said =
             ["summary", "description", "message"].map(|name| self.annotations.get(name).map(String::as_str));
         let fingerprint = if self.fingerprint.is_empty() {

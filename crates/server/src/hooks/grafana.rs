@@ -9,9 +9,11 @@ use super::alertmanager::Group;
 use super::{Delivered, json};
 
 pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
-    let version: Value = json::<Value>(body)?["version"].take();
-    if version != "1" {
-        return Err(format!("its version is {version}, and \"1\" is understood"));
+    let whole: Value = json(body)?;
+    match whole.get("version") {
+        Some(version) if version == "1" => {}
+        Some(other) => return Err(format!("its version is {other}, and \"1\" is understood")),
+        None => return Err("it has no version".into()),
     }
     json::<Group>(body)?.signals("grafana", body)
 }

@@ -86,8 +86,8 @@ pub enum Source {
 
 /// A signal that was delivered, and the source's id for that.
 #[derive(Debug, Clone, PartialEq)]
-struct Delivered {
-    signal: Signal,
+pub(crate) struct Delivered {
+    pub(crate) signal: Signal,
     delivery: Option<String>,
 }
 
@@ -159,7 +159,7 @@ impl Source {
         }
     }
 
-    fn read(self, body: &[u8]) -> Result<Vec<Delivered>, String> {
+    pub(crate) fn read(self, body: &[u8]) -> Result<Vec<Delivered>, String> {
         match self {
             Self::Alertmanager => alertmanager::read(body),
             Self::Datadog => datadog::read(body),

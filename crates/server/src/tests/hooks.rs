@@ -17,7 +17,7 @@ use crate::{Hooks, Proof, Secret, Source};
 const TOKEN: &str = "a token that is long enough";
 const SECRET: &str = "a secret that is long enough";
 
-const SAMPLES: [(Source, &str); 5] = [
+pub(super) const SAMPLES: [(Source, &str); 5] = [
     (Source::Alertmanager, include_str!("../hooks/samples/alertmanager.json")),
     (Source::Grafana, include_str!("../hooks/samples/grafana.json")),
     (Source::PagerDuty, include_str!("../hooks/samples/pagerduty.json")),
@@ -40,13 +40,14 @@ fn hmac(secret: &str, parts: &[&[u8]]) -> String {
 }
 
 /// The headers that prove it.
-fn proven(source: Source, body: &str) -> Vec<(&'static str, String)> {
+pub(super) fn proven(source: Source, body: impl AsRef<[u8]>) -> Vec<(&'static str, String)> {
+    let body = body.as_ref();
     match source {
         Source::PagerDuty => {
-            let signature = hmac(SECRET, &[body.as_bytes()]);
+            let signature = hmac(SECRET, &[body]);
             vec![("x-pagerduty-signature", format!("v1={},v1={signature}", "00".repeat(32)))]
         }
-        Source::Grafana => vec![("x-grafana-alerting-signature", hmac(SECRET, &[body.as_bytes()]))],
+        Source::Grafana => vec![("x-grafana-alerting-signature", hmac(SECRET, &[body]))],
         Source::Generic => signed(SystemClock.now().timestamp(), body),
         Source::Alertmanager => vec![("authorization", format!("Bearer {TOKEN}"))],
         Source::Datadog | Source::EventBridge | Source::Opsgenie => {
@@ -55,9 +56,9 @@ fn proven(source: Source, body: &str) -> Vec<(&'static str, String)> {
     }
 }
 
-fn signed(at: i64, body: &str) -> Vec<(&'static str, String)> {
+fn signed(at: i64, body: impl AsRef<[u8]>) -> Vec<(&'static str, String)> {
     let at = at.to_string();
-    let signature = hmac(SECRET, &[at.as_bytes(), b".", body.as_bytes()]);
+    let signature = hmac(SECRET, &[at.as_bytes(), b".", body.as_ref()]);
     vec![("x-firebreak-timestamp", at), ("x-firebreak-signature", format!("v1={signature}"))]
 }
 
