@@ -23,7 +23,7 @@ const APPENDERS: usize = 2;
 const BATCH: usize = 256;
 
 /// How many deliveries of signals one commit may hold.
-const DELIVERIES: usize = 64;
+const DELIVERIES: usize = 256;
 
 /// Not answered, or refused: told to all that were in the statement.
 pub(crate) type Unwritten = Arc<StoreError>;

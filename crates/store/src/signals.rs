@@ -3,6 +3,8 @@
 //! What is said again counts up on one row. What was over and is said again is a new row, unless its source says that it began
 //! at the same time: then an old delivery has come late, and opens nothing.
 
+use std::collections::HashMap;
+
 use domain::Timestamp;
 use domain::signal::{EVENTS, PROBER, Signal, SignalState};
 use serde::Serialize;
@@ -27,74 +29,153 @@ pub struct Received<'a> {
 
 /// Stores it. The row that it is told by; `None` when it was delivered before.
 pub async fn receive(pool: &PgPool, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
-    write(&mut *pool.acquire().await?, received).await
+    Ok(receive_all(pool, &[received]).await?.into_iter().next().flatten())
 }
 
-/// Stores many by one commit, all or none: what each came to, as by itself.
+/// Stores many by one commit, all or none: what each comes to is what it would by itself, one after the other.
+///
+/// All that fires and is not about the same is written by one statement; what is said again in the same words counts as often
+/// as it was said; what else is about the same waits for the statement after.
 pub async fn receive_all(pool: &PgPool, received: &[Received<'_>]) -> Result<Vec<Option<Uuid>>, StoreError> {
-    let mut order: Vec<usize> = (0..received.len()).collect();
-    // In one order everywhere, so that two who write at the same time never wait for each other; what is about the same stays
-    // in the order in which it came.
-    order.sort_by_key(|&n| (&received[n].signal.source, &received[n].signal.fingerprint));
     let mut rows = vec![None; received.len()];
+    let waves = waves(received);
     let mut together = pool.begin().await?;
-    for n in order {
-        rows[n] = write(&mut together, received[n]).await?;
+    for wave in &waves {
+        let (firing, others): (Vec<&Said<'_>>, Vec<&Said<'_>>) =
+            wave.iter().partition(|said| said.last.signal.state == SignalState::Firing);
+        let put = fire(&mut together, &firing).await?;
+        for (said, row) in firing.iter().zip(put) {
+            said.places.iter().for_each(|&place| rows[place] = row);
+        }
+        for said in others {
+            let row = other(&mut together, said.last).await?;
+            said.places.iter().for_each(|&place| rows[place] = row);
+        }
     }
     together.commit().await?;
     Ok(rows)
 }
 
-async fn write(connection: &mut PgConnection, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
-    match received.signal.state {
-        SignalState::Firing => firing(connection, received).await,
-        SignalState::Resolved | SignalState::Unclear => other(connection, received).await,
-    }
+/// A signal, and how often it was said in the same words.
+struct Said<'a> {
+    last: Received<'a>,
+    /// Of each time.
+    places: Vec<usize>,
 }
 
-async fn firing(connection: &mut PgConnection, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
-    let Received { signal, delivery, body, at } = received;
-    let labels = serde_json::to_value(&signal.labels).unwrap_or_default();
-    let id = sqlx::query_scalar!(
-        r#"WITH delivered AS (
-               INSERT INTO delivery (source, id, at) SELECT $2::text, $11::text, $9::timestamptz WHERE $11::text IS NOT NULL
-               ON CONFLICT DO NOTHING RETURNING id
+/// What may be written at the same time, in the order in which it must be. In each, one order of rows everywhere, so that two who
+/// write the same do not wait for each other in a circle. (Where one says that it is over while the other says that it fires, they
+/// may: Postgres ends one of them, and its senders come again.)
+fn waves<'a>(received: &[Received<'a>]) -> Vec<Vec<Said<'a>>> {
+    let mut order: Vec<usize> = (0..received.len()).collect();
+    order.sort_by_key(|&n| key(&received[n]));
+    let mut waves: Vec<Vec<Said<'a>>> = Vec::new();
+    // The first wave that has nothing of this delivery yet.
+    let mut deliveries: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut wave = 0;
+    for (at, &place) in order.iter().enumerate() {
+        let this = received[place];
+        let before = at.checked_sub(1).map(|before| received[order[before]]);
+        let again = before.filter(|before| key(before) == key(&this));
+        if let Some(before) = again
+            && (before.delivery, this.delivery) == (None, None)
+            && before.signal == this.signal
+            && this.signal.state == SignalState::Firing
+            && let Some(said) = waves.get_mut(wave).and_then(|wave| wave.last_mut())
+        {
+            said.last = this;
+            said.places.push(place);
+            continue;
+        }
+        wave = if again.is_some() { wave + 1 } else { 0 };
+        if let Some(delivery) = this.delivery {
+            let free = deliveries.entry((&this.signal.source, delivery)).or_default();
+            wave = wave.max(*free);
+            *free = wave + 1;
+        }
+        waves.resize_with(waves.len().max(wave + 1), Vec::new);
+        waves[wave].push(Said { last: this, places: vec![place] });
+    }
+    waves
+}
+
+fn key<'a>(received: &Received<'a>) -> (&'a str, &'a str) {
+    (&received.signal.source, &received.signal.fingerprint)
+}
+
+/// What fires, no two about the same. The row of each.
+async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Option<Uuid>>, StoreError> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = all.iter().map(|_| Uuid::now_v7()).collect();
+    let signals: Vec<&Signal> = all.iter().map(|said| said.last.signal).collect();
+    let texts = |of: fn(&Signal) -> &String| signals.iter().map(|s| of(s).clone()).collect::<Vec<String>>();
+    let severities: Vec<Option<String>> = signals.iter().map(|s| s.severity.clone()).collect();
+    let labels: Vec<Value> =
+        signals.iter().map(|s| serde_json::to_value(&s.labels).unwrap_or_default()).collect();
+    let started: Vec<Option<Timestamp>> = signals.iter().map(|s| s.started_at).collect();
+    let at: Vec<Timestamp> = all.iter().map(|said| said.last.at).collect();
+    let bodies: Vec<Option<String>> = all.iter().map(|said| said.last.body.map(str::to_owned)).collect();
+    let deliveries: Vec<Option<String>> =
+        all.iter().map(|said| said.last.delivery.map(str::to_owned)).collect();
+    let times: Vec<i64> =
+        all.iter().map(|said| i64::try_from(said.places.len()).unwrap_or(i64::MAX)).collect();
+    let put = sqlx::query!(
+        r#"WITH given AS MATERIALIZED (
+               SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::timestamptz[],
+                                    $9::timestamptz[], $10::text[], $11::text[], $12::bigint[])
+                          AS g (id, source, kind, fingerprint, severity, summary, labels, started_at, at, body, delivery, times)
+           ), delivered AS (
+               INSERT INTO delivery (source, id, at) SELECT g.source, g.delivery, g.at FROM given g WHERE g.delivery IS NOT NULL
+               ON CONFLICT DO NOTHING RETURNING source, id
            ), new AS MATERIALIZED (
-               SELECT $11::text IS NULL OR EXISTS (SELECT FROM delivered) AS new
+               SELECT g.* FROM given g
+                WHERE g.delivery IS NULL OR EXISTS (SELECT FROM delivered d WHERE d.source = g.source AND d.id = g.delivery)
+           ), old AS MATERIALIZED (
+               SELECT n.id AS given, n.times, b.id
+                 FROM new n CROSS JOIN LATERAL (SELECT b.id FROM signal b
+                                                 WHERE b.source = n.source AND b.fingerprint = n.fingerprint AND b.state = 'resolved'
+                                                   AND b.started_at = n.started_at
+                                                 ORDER BY b.first_seen DESC LIMIT 1) b
+                WHERE NOT EXISTS (SELECT FROM signal f
+                                   WHERE f.source = n.source AND f.fingerprint = n.fingerprint AND f.state = 'firing')
            ), late AS (
-               UPDATE signal s SET count = s.count + 1 FROM new
-                WHERE new.new AND s.id = (SELECT b.id FROM signal b
-                                            WHERE b.source = $2 AND b.fingerprint = $4 AND b.state = 'resolved' AND b.started_at = $8
-                                            ORDER BY b.first_seen DESC LIMIT 1)
-                  AND NOT EXISTS (SELECT FROM signal f WHERE f.source = $2 AND f.fingerprint = $4 AND f.state = 'firing')
-               RETURNING s.id
+               UPDATE signal s SET count = s.count + o.times FROM old o WHERE s.id = o.id RETURNING o.given, s.id
            ), put AS (
-               INSERT INTO signal AS s (id, source, kind, fingerprint, state, severity, summary, labels, started_at, first_seen, last_seen, body, look_at)
-               SELECT $1, $2, $3, $4, 'firing', $5, $6, $7, $8, $9, $9, $10, $9 FROM new WHERE new.new AND NOT EXISTS (SELECT FROM late)
+               INSERT INTO signal AS s (id, source, kind, fingerprint, state, severity, summary, labels, started_at, first_seen, last_seen,
+                                        count, body, look_at)
+               SELECT n.id, n.source, n.kind, n.fingerprint, 'firing', n.severity, n.summary, n.labels, n.started_at, n.at, n.at, n.times,
+                      n.body, n.at
+                 FROM new n WHERE NOT EXISTS (SELECT FROM late l WHERE l.given = n.id)
                ON CONFLICT (source, fingerprint) WHERE state = 'firing' DO UPDATE
-                  SET count = s.count + 1, last_seen = greatest(s.last_seen, excluded.last_seen), body = excluded.body,
+                  SET count = s.count + excluded.count, last_seen = greatest(s.last_seen, excluded.last_seen), body = excluded.body,
                       summary = excluded.summary, severity = excluded.severity, kind = excluded.kind,
                       change = s.change + (s.labels <> excluded.labels OR s.kind <> excluded.kind)::int,
                       look_at = CASE WHEN s.labels <> excluded.labels OR s.kind <> excluded.kind THEN excluded.look_at ELSE s.look_at END,
                       labels = excluded.labels
-               RETURNING s.id
+               RETURNING s.id, s.source, s.fingerprint
            )
-           SELECT id AS "id!" FROM late UNION ALL SELECT id FROM put"#,
-        Uuid::now_v7(),
-        signal.source,
-        signal.kind,
-        signal.fingerprint,
-        signal.severity,
-        signal.summary,
-        labels,
-        signal.started_at,
-        at,
-        body,
-        delivery,
+           SELECT l.given AS "given!", l.id AS "row!" FROM late l
+           UNION ALL
+           SELECT n.id, p.id FROM put p JOIN new n ON n.source = p.source AND n.fingerprint = p.fingerprint"#,
+        &ids,
+        &texts(|s| &s.source),
+        &texts(|s| &s.kind),
+        &texts(|s| &s.fingerprint),
+        &severities as &[Option<String>],
+        &texts(|s| &s.summary),
+        &labels,
+        &started as &[Option<Timestamp>],
+        &at,
+        &bodies as &[Option<String>],
+        &deliveries as &[Option<String>],
+        &times,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(id)
+    let rows: HashMap<Uuid, Uuid> = put.into_iter().map(|put| (put.given, put.row)).collect();
+    Ok(ids.iter().map(|id| rows.get(id).copied()).collect())
 }
 
 /// What is over ends what fires; what is over and was never said, or is not understood, is a row of its own.
@@ -288,4 +369,47 @@ pub async fn one(pool: &PgPool, id: Uuid) -> Result<Option<SignalRow>, StoreErro
 /// A signal as it was received last; nothing for the prober's own.
 pub async fn body(pool: &PgPool, id: Uuid) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar!("SELECT body FROM signal WHERE id = $1", id).fetch_optional(pool).await?.flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal(fingerprint: &str, state: SignalState, summary: &str) -> Signal {
+        let (source, kind) = ("test".to_owned(), "bad".to_owned());
+        let (labels, summary) = (Default::default(), summary.to_owned());
+        let fingerprint = fingerprint.to_owned();
+        Signal { source, kind, fingerprint, state, severity: None, summary, labels, started_at: None }
+    }
+
+    /// Fingerprints and how often each is said, wave by wave.
+    fn shown(said: &[(&Signal, Option<&str>)]) -> String {
+        let at = Timestamp::UNIX_EPOCH;
+        let received: Vec<_> =
+            said.iter().map(|&(signal, delivery)| Received { signal, delivery, body: None, at }).collect();
+        let one = |said: &Said<'_>| format!("{}x{}", said.last.signal.fingerprint, said.places.len());
+        let waves = waves(&received);
+        waves
+            .iter()
+            .map(|wave| wave.iter().map(one).collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+            .join(" | ")
+    }
+
+    #[test]
+    fn what_is_about_the_same_is_written_one_after_the_other_and_the_same_words_once() {
+        let (a, b) = (signal("a", SignalState::Firing, ""), signal("b", SignalState::Firing, ""));
+        let (other, over) =
+            (signal("a", SignalState::Firing, "worse"), signal("a", SignalState::Resolved, ""));
+        assert_eq!(shown(&[]), "");
+        assert_eq!(shown(&[(&b, None), (&a, None), (&b, None), (&a, None), (&a, None)]), "ax3 bx2");
+        assert_eq!(shown(&[(&a, None), (&other, None), (&a, None), (&b, None)]), "ax1 bx1 | ax1 | ax1");
+        assert_eq!(
+            shown(&[(&over, None), (&a, None), (&over, None), (&over, None)]),
+            "ax1 | ax1 | ax1 | ax1"
+        );
+        // Each delivery counts by itself, and one that is told of two things is seen once.
+        assert_eq!(shown(&[(&a, Some("1")), (&a, Some("1")), (&b, Some("2"))]), "ax1 bx1 | ax1");
+        assert_eq!(shown(&[(&a, Some("1")), (&b, Some("1"))]), "ax1 | bx1");
+    }
 }
