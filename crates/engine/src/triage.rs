@@ -27,7 +27,7 @@ use domain::brake::Overrides;
 use domain::incident::LONGEST_TITLE;
 use domain::notice;
 use domain::runbook::Mode;
-use domain::signal::Signal;
+use domain::signal::{Signal, SignalState};
 use domain::triage::{Budget, Case, Decision, Rule, Surroundings, Verdict, decide};
 use domain::trust::{ModeSet, in_force};
 use domain::{Actor, Timestamp};
@@ -252,6 +252,7 @@ async fn dismiss(core: &Core, dues: &[Due]) -> Result<(), StoreError> {
     let incident = |due: &Due| {
         let targets = due.signal.targets();
         open.iter()
+            .filter(|_| due.signal.state == SignalState::Firing)
             .find(|incident| incident.targets.iter().any(|t| targets.contains(t)))
             .map(|incident| incident.id)
     };

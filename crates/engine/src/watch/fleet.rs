@@ -100,19 +100,19 @@ impl Watched {
         if suspects.is_empty() {
             return Vec::new();
         }
-        let group = json!({ "region": self.fleet.region, "group": self.fleet.group });
-        let now = observe(core, GROUP, group).await.ok();
-        let serving = now.as_ref().and_then(|group| group["ids"].as_array());
-        let gone = |host: &Value| serving.is_some_and(|ids| !ids.contains(&host["id"]));
-        let paused = join_all(suspects.into_iter().map(async |host| {
-            let leaves = gone(host)
-                || self.recent.values().any(|recent| recent.is_refused_by(&host["id"])) && {
-                    let about = json!({ "fleet": self.fleet.id, "host": host });
-                    observe(core, STATUS, about).await.is_ok_and(|status| status["paused"] == true)
-                };
-            leaves.then(|| host["id"].clone())
+        let refusing = |host: &&&Value| self.recent.values().any(|recent| recent.is_refused_by(&host["id"]));
+        let paused = join_all(suspects.iter().filter(refusing).map(async |host| {
+            let about = json!({ "fleet": self.fleet.id, "host": host });
+            let paused = observe(core, STATUS, about).await.is_ok_and(|status| status["paused"] == true);
+            paused.then(|| host["id"].clone())
         }));
-        paused.await.into_iter().flatten().collect()
+        let paused: Vec<Value> = paused.await.into_iter().flatten().collect();
+        // Last: who was paused a moment ago may have left by now, and then does not say so any more.
+        let group = json!({ "region": self.fleet.region, "group": self.fleet.group });
+        let group = observe(core, GROUP, group).await.ok();
+        let serving = group.as_ref().and_then(|group| group["ids"].as_array());
+        let ids = suspects.into_iter().map(|host| host["id"].clone());
+        ids.filter(|id| paused.contains(id) || serving.is_some_and(|ids| !ids.contains(id))).collect()
     }
 
     /// Tries every cluster that is not being tried already.
