@@ -338,10 +338,8 @@ impl Job {
             "answer_lost",
             "the call's answer was lost; it is made again under the same token, by which the receiver knows it",
         );
-        match self.perform.failed(&self.attempts, error, self.now()) {
-            Entry::Failed { step, .. } => Entry::OutcomeUnknown { step, facts },
-            again => again,
-        }
+        let again = self.perform.again(&self.attempts, error, self.now());
+        again.unwrap_or_else(|| Entry::OutcomeUnknown { step: self.step().clone(), facts })
     }
 }
 

@@ -31,7 +31,9 @@ mod ledger;
 mod mysql;
 mod physics;
 mod shared;
+mod shedder;
 mod sim;
+mod statuspage;
 mod world;
 
 pub use alarm::{Alarm, AlarmSubject, Comparison, Missing, Statistic};
@@ -43,7 +45,9 @@ pub use fault::{ApiFault, ApiTrouble, FaultKind, TimedFault};
 pub use hold::{Hold, Phase};
 pub use ledger::LedgerEntry;
 pub use physics::{Bounds, Effect, Modification, Physics, Refusal, Sample};
+pub use shedder::SHEDDER_SECRET;
 pub use sim::{Options, Sim, StartError};
+pub use statuspage::{STATUSPAGE_PAGE, STATUSPAGE_TOKEN};
 pub use world::{
     Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo,
     max_connections, memory_gib,

@@ -11,6 +11,8 @@ use crate::hold::Holds;
 use crate::ledger::LedgerEntry;
 use crate::mysql::Listeners;
 use crate::physics::{self, Physics};
+use crate::shedder::Known;
+use crate::statuspage::Incidents;
 
 /// One running simulator, as its tasks see it.
 pub(crate) struct Shared {
@@ -18,6 +20,10 @@ pub(crate) struct Shared {
     pub(crate) holds: Holds,
     pub(crate) policies: Policies,
     pub(crate) listeners: Listeners,
+    /// What the load shedder was asked and did.
+    pub(crate) shedder: Known,
+    /// What customers were told.
+    pub(crate) statuspage: Incidents,
     pub(crate) seed: u64,
     physics: Mutex<Physics>,
     ledger: Mutex<Vec<LedgerEntry>>,
@@ -32,6 +38,8 @@ impl Shared {
             holds: Holds::default(),
             policies: Policies::default(),
             listeners: Listeners::default(),
+            shedder: Known::default(),
+            statuspage: Incidents::default(),
             seed,
             physics: Mutex::new(physics),
             ledger: Mutex::new(Vec::new()),
