@@ -24,6 +24,9 @@ pub(crate) struct InstancesInput {
     /// AWS region.
     #[serde(deserialize_with = "input::name")]
     region: String,
+    /// The account, by its name in the inventory; needed only where the region is used in several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     /// EC2 instance ids.
     #[schemars(length(min = 1))]
     #[serde(deserialize_with = "input::names")]
@@ -67,7 +70,8 @@ impl Observe for DescribeInstances {
     type Output = Instances;
 
     async fn observe(&self, ctx: &Ctx, input: &InstancesInput) -> Result<Instances, ActionError> {
-        let instances = machines(&Calls::new(ctx), &self.0, &input.region, &input.instances).await?;
+        let client = self.0.around(&input.region, input.account.as_deref())?.ec2;
+        let instances = machines(&Calls::new(ctx), &client, &input.instances).await?;
         Ok(Instances { instances })
     }
 
@@ -84,11 +88,9 @@ const FILTER_VALUES: usize = 200;
 /// Asked by filter, not by id: one id that EC2 does not know (yet, or any more) would fail the whole call.
 pub(crate) async fn machines(
     calls: &Calls<'_>,
-    aws: &Aws,
-    region: &str,
+    client: &aws_sdk_ec2::Client,
     ids: &[String],
 ) -> Result<Vec<Machine>, ActionError> {
-    let client = aws.region(region).ec2;
     let mut machines = Vec::new();
     for ids in ids.chunks(FILTER_VALUES) {
         let target = match ids {

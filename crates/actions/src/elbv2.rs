@@ -83,7 +83,8 @@ impl Observe for TargetHealth {
     type Output = Targets;
 
     async fn observe(&self, ctx: &Ctx, input: &TargetGroupInput) -> Result<Targets, ActionError> {
-        let (client, calls) = (self.0.region(&input.region).elbv2, Calls::new(ctx));
+        let client = self.0.of_arn(&input.region, &input.target_group)?.elbv2;
+        let calls = Calls::new(ctx);
         let arn = &input.target_group;
         let health = calls
             .look(SERVICE, "DescribeTargetHealth", arn, |gate| {

@@ -66,7 +66,7 @@ pub(crate) fn deadline(operation: Operation<'_>, sent: bool, limit: Duration) ->
 }
 
 /// The service answered with an error.
-fn answered(operation: Operation<'_>, status: u16, code: &str, message: &str) -> ActionError {
+pub(crate) fn answered(operation: Operation<'_>, status: u16, code: &str, message: &str) -> ActionError {
     let class = class_of(operation, status, code, message);
     let shown = if code.is_empty() { format!("http_{status}") } else { code.to_owned() };
     let text = if message.is_empty() { format!("HTTP status {status}") } else { message.to_owned() };
@@ -126,7 +126,7 @@ fn remedy(operation: Operation<'_>, code: &str) -> Option<String> {
 }
 
 /// No answer, or none that could be read.
-fn silent(operation: Operation<'_>, sent: bool, code: &str, cause: &str) -> ActionError {
+pub(crate) fn silent(operation: Operation<'_>, sent: bool, code: &str, cause: &str) -> ActionError {
     let what = name(operation);
     match (operation.mutating, sent) {
         (true, true) => ActionError::new(
@@ -141,7 +141,21 @@ fn silent(operation: Operation<'_>, sent: bool, code: &str, cause: &str) -> Acti
     }
 }
 
-fn no_credentials(what: &str, error: &CredentialsError) -> ActionError {
+pub(crate) fn no_credentials(what: &str, error: &CredentialsError) -> ActionError {
+    let why = cause(error);
+    // What STS says of a role that does not trust us, or that is not there: it says the same of both.
+    if why.contains("AssumeRole") && why.contains("AccessDenied") {
+        return ActionError::refused(
+            "role_not_assumed",
+            format!(
+                "{what} was not sent: the account's role does not let Firebreak assume it ({}).",
+                why.trim_end_matches('.')
+            ),
+        )
+        .remedy(
+            "let the role's trust policy name the identity that Firebreak runs as, with the external id of the inventory if it asks for one, and allow that identity `sts:AssumeRole` on the role; `firebreak runbook permissions` prints it",
+        );
+    }
     // A provider that failed may work the next time; having none at all does not pass by itself.
     let class = match error {
         CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => ErrorClass::Transient,
@@ -150,7 +164,7 @@ fn no_credentials(what: &str, error: &CredentialsError) -> ActionError {
     ActionError::new(
         class,
         "no_credentials",
-        format!("{what} was not sent: no AWS credentials ({}).", cause(error).trim_end_matches('.')),
+        format!("{what} was not sent: no AWS credentials ({}).", why.trim_end_matches('.')),
     )
     .remedy(
         "give Firebreak credentials as the AWS SDKs look for them: an instance or pod role, AWS_PROFILE, or keys in the environment",

@@ -3,7 +3,8 @@
 //! ```text
 //!  Registry ──▶ action ──▶ aws: one client per region ──▶ gate, deadline ──▶ ONE call ──▶ call record
 //!                      ──▶ mysql: a login by hand, each phase with a deadline of its own
-//!                      ──▶ metrics: Prometheus
+//!                      ──▶ metrics: Prometheus · cloudwatch: signed by hand
+//!                      ──▶ webhook: signed calls to places of your own · statuspage
 //!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty
 //!  fetch: one GET, for hooks
 //! ```
@@ -18,10 +19,12 @@
 mod autoscaling;
 mod aws;
 mod calls;
+mod cloudwatch;
 mod ec2;
 mod elbv2;
 mod errors;
 mod fetch;
+mod http;
 mod input;
 mod metrics;
 mod mysql;
@@ -30,7 +33,11 @@ mod proxysql;
 mod rds;
 pub mod secrets;
 mod shell;
+mod statuspage;
+mod wall;
+mod webhook;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +45,8 @@ use domain::action::Registry;
 use domain::inventory::Inventory;
 
 pub use fetch::fetch;
+pub use statuspage::Statuspage;
+pub use webhook::Webhook;
 
 use aws::Aws;
 use mysql::Prober;
@@ -52,6 +61,10 @@ pub struct Settings {
     pub aws_static_credentials: bool,
     /// Base URL of Prometheus, such as `http://prometheus:9090`; without one `metrics.query` is refused.
     pub prometheus: Option<String>,
+    /// Places that take signed calls, by the names that runbooks use.
+    pub webhooks: BTreeMap<String, Webhook>,
+    /// Where customers are told; without one the actions of Statuspage are refused.
+    pub statuspage: Option<Statuspage>,
     /// Bounds of the MySQL logins.
     pub probe: ProbeLimits,
 }
@@ -62,6 +75,8 @@ impl Default for Settings {
             aws_endpoint: None,
             aws_static_credentials: true,
             prometheus: None,
+            webhooks: BTreeMap::new(),
+            statuspage: None,
             probe: ProbeLimits::default(),
         }
     }
@@ -103,6 +118,20 @@ pub enum SetupError {
     /// Passwords that the inventory refers to are not there.
     #[error(transparent)]
     Secrets(#[from] MissingSecrets),
+    /// A webhook of the configuration is none.
+    #[error("the webhook `{name}`: {reason}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The Statuspage of the configuration is none.
+    #[error("statuspage: {0}")]
+    Statuspage(String),
+    /// No HTTP client could be built.
+    #[error("the HTTP client: {0}")]
+    Http(String),
     /// The HTTP client for Prometheus could not be built, or its address is not a URL.
     #[error("Prometheus at {url}: {reason}")]
     Prometheus {
@@ -118,13 +147,13 @@ pub enum SetupError {
 
 /// All actions, ready to use: secrets are read, clients are set up; nothing is called yet.
 pub async fn registry(inventory: Arc<Inventory>, settings: Settings) -> Result<Registry, SetupError> {
-    let secrets = secrets::resolve(&inventory)?;
+    let secrets = secrets::resolve(&inventory, &settings)?;
     with(inventory, secrets, settings).await
 }
 
-/// All actions, for what they say of themselves and for the commands they write: without a password, and nothing is called.
-pub async fn described(inventory: Arc<Inventory>) -> Result<Registry, SetupError> {
-    with(inventory, Secrets::default(), Settings::default()).await
+/// All actions, for what they say of themselves and for the commands they write: without a secret, and nothing is called.
+pub async fn described(inventory: Arc<Inventory>, settings: Settings) -> Result<Registry, SetupError> {
+    with(inventory, Secrets::default(), settings).await
 }
 
 async fn with(
@@ -134,7 +163,9 @@ async fn with(
 ) -> Result<Registry, SetupError> {
     // Whoever comes first decides the process's TLS provider; all of ours bring ring, so a second time is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let aws = Arc::new(Aws::new(Arc::clone(&inventory), &settings).await);
+    let aws = Arc::new(Aws::new(Arc::clone(&inventory), &settings).await?);
+    let webhooks = webhook::Webhooks::new(&settings.webhooks, &secrets)?;
+    let page = statuspage::Page::new(settings.statuspage.as_ref(), &secrets)?;
     let prober = Arc::new(Prober::new(inventory, secrets, settings.probe));
     let metrics = metrics::Prometheus::new(settings.prometheus.as_deref())?;
 
@@ -144,7 +175,12 @@ async fn with(
         .observing(ec2::DescribeInstances(Arc::clone(&aws)))
         .observing(elbv2::TargetHealth(Arc::clone(&aws)))
         .observing(metrics::Query(metrics));
+    registry = cloudwatch::register(registry, &aws);
     registry = rds::register(registry, &aws);
+    registry = registry
+        .changing(statuspage::PostIncident(Arc::clone(&page)))
+        .changing(statuspage::Update(page))
+        .changing(webhook::Send(webhooks));
     registry = registry
         .observing(mysql::LoginMatrix(Arc::clone(&prober)))
         .observing(mysql::ReplicaStatus(Arc::clone(&prober)));

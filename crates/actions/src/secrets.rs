@@ -1,4 +1,4 @@
-//! Passwords: read once at start, kept out of everything that is shown.
+//! Passwords and other secrets: read once at start, kept out of everything that is shown.
 //!
 //! A reference ([`SecretRef`]) may appear anywhere; the value only in a [`Secret`], which refuses to be printed. All that
 //! are missing are reported together, each with the account that needs it, so that a first start fails once and not
@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use domain::inventory::{Credentials, Inventory, SecretRef};
+use domain::inventory::{Inventory, SecretRef};
+
+use crate::Settings;
 
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,37 +39,42 @@ impl fmt::Display for Secret {
     }
 }
 
-/// The passwords of an inventory, by reference.
+/// The secrets of an inventory and its settings, by reference.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(BTreeMap<SecretRef, Secret>);
 
 impl Secrets {
-    /// The password behind a reference; `None` for one that the inventory did not have when it was read.
+    /// The secret behind a reference; `None` for one that nothing referred to when they were read.
     pub fn get(&self, reference: &SecretRef) -> Option<&Secret> {
         self.0.get(reference)
     }
 }
 
-/// Passwords that the inventory refers to and that are not there.
+/// Secrets that are referred to and that are not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} missing:\n  {}", if .0.len() == 1 { "a password is" } else { "passwords are" }, .0.join("\n  "))]
+#[error("{} missing:\n  {}", if .0.len() == 1 { "a secret is" } else { "secrets are" }, .0.join("\n  "))]
 pub struct MissingSecrets(
     /// One sentence for each: what is missing, what for, and what to do.
     pub Vec<String>,
 );
 
-/// Reads every password that the inventory refers to.
-pub fn resolve(inventory: &Inventory) -> Result<Secrets, MissingSecrets> {
+/// Reads every secret that the inventory and the settings refer to.
+pub fn resolve(inventory: &Inventory, settings: &Settings) -> Result<Secrets, MissingSecrets> {
     let mut wanted: BTreeMap<&SecretRef, Vec<String>> = BTreeMap::new();
-    let mut want = |account: &'_ Credentials, reference, of: String| {
-        let purposes: &mut Vec<String> = wanted.entry(reference).or_default();
-        purposes.push(format!("`{}`, {of}", account.user));
-    };
+    let mut want = |reference, what: String| wanted.entry(reference).or_default().push(what);
     for cluster in &inventory.clusters {
-        want(&cluster.probe, &cluster.probe.password, format!("the login probe of cluster `{}`", cluster.id));
+        let (user, id) = (&cluster.probe.user, &cluster.id);
+        want(&cluster.probe.password, format!("the password of `{user}`, the login probe of cluster `{id}`"));
     }
     for fleet in &inventory.fleets {
-        want(&fleet.admin, &fleet.admin.password, format!("the ProxySQL admin of fleet `{}`", fleet.id));
+        let (user, id) = (&fleet.admin.user, &fleet.id);
+        want(&fleet.admin.password, format!("the password of `{user}`, the ProxySQL admin of fleet `{id}`"));
+    }
+    if let Some(page) = &settings.statuspage {
+        want(&page.token, "the API token of Statuspage".into());
+    }
+    for (name, hook) in &settings.webhooks {
+        want(&hook.secret, format!("the secret of the webhook `{name}`"));
     }
 
     let mut secrets = BTreeMap::new();
@@ -75,9 +82,7 @@ pub fn resolve(inventory: &Inventory) -> Result<Secrets, MissingSecrets> {
     for (reference, purposes) in wanted {
         match read(reference) {
             Ok(secret) => drop(secrets.insert(reference.clone(), secret)),
-            Err(problem) => {
-                missing.push(format!("{problem}: it is the password of {}", purposes.join("; of ")))
-            }
+            Err(problem) => missing.push(format!("{problem}: it is {}", purposes.join("; "))),
         }
     }
     if missing.is_empty() { Ok(Secrets(secrets)) } else { Err(MissingSecrets(missing)) }
@@ -98,11 +103,11 @@ pub fn read(reference: &SecretRef) -> Result<Secret, String> {
             text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned()
         }
     };
-    // An empty password is almost always a variable that a deployment forgot to fill.
+    // An empty secret is almost always a variable that a deployment forgot to fill.
     if value.is_empty() {
         return Err(match reference {
             SecretRef::Env(name) => format!("the environment variable {name} is empty; give it a value"),
-            SecretRef::File(path) => format!("the file {path} is empty; put the password into it"),
+            SecretRef::File(path) => format!("the file {path} is empty; put the secret into it"),
         });
     }
     Ok(Secret(value))
@@ -111,12 +116,13 @@ pub fn read(reference: &SecretRef) -> Result<Secret, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::inventory::{Cluster, ProxyFleet};
+    use domain::inventory::{Cluster, Credentials, ProxyFleet};
 
     fn inventory(probe: SecretRef, admin: SecretRef) -> Inventory {
         let cluster = |id: &str| Cluster {
             id: id.into(),
             region: "us-east-1".into(),
+            account: None,
             identifier: None,
             endpoint: "localhost".into(),
             port: 3306,
@@ -126,10 +132,12 @@ mod tests {
         };
         Inventory {
             account: None,
+            accounts: Vec::new(),
             clusters: vec![cluster("a"), cluster("b")],
             fleets: vec![ProxyFleet {
                 id: "f".into(),
                 region: "us-east-1".into(),
+                account: None,
                 group: "f".into(),
                 target_group: None,
                 port: 6033,
@@ -147,7 +155,7 @@ mod tests {
             SecretRef::Env("FIREBREAK_TEST_SURELY_UNSET".into()),
             SecretRef::File("/nonexistent/admin".into()),
         );
-        let error = resolve(&inventory).unwrap_err();
+        let error = resolve(&inventory, &Settings::default()).unwrap_err();
         assert_eq!(error.0.len(), 2, "{error}");
         let text = error.to_string();
         assert!(text.contains("FIREBREAK_TEST_SURELY_UNSET"), "{text}");
@@ -161,7 +169,8 @@ mod tests {
         let path = folder.path().join("password");
         std::fs::write(&path, "hunter2\n").unwrap();
         let reference = SecretRef::File(path.display().to_string());
-        let secrets = resolve(&inventory(reference.clone(), reference.clone())).unwrap();
+        let secrets =
+            resolve(&inventory(reference.clone(), reference.clone()), &Settings::default()).unwrap();
         assert_eq!(secrets.get(&reference).unwrap().expose(), "hunter2");
         assert!(!format!("{secrets:?}").contains("hunter2"));
         assert!(!secrets.get(&reference).unwrap().to_string().contains("hunter2"));
@@ -173,6 +182,6 @@ mod tests {
         let path = folder.path().join("password");
         std::fs::write(&path, "\n").unwrap();
         let reference = SecretRef::File(path.display().to_string());
-        assert!(resolve(&inventory(reference.clone(), reference)).is_err());
+        assert!(resolve(&inventory(reference.clone(), reference), &Settings::default()).is_err());
     }
 }

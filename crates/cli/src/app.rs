@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actions: actions::Settings,
     pub(crate) runbooks: Vec<(String, String)>,
+    /// The shelf of the engine before, should there have been one: its last good versions stay.
+    pub(crate) shelf: Library,
     pub(crate) channels: Channels,
     pub(crate) engine: engine::Settings,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Plan {
 pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
     let inventory = Arc::new(plan.inventory);
     let registry = actions::registry(inventory.clone(), plan.actions).await?;
-    let library = Library::open(plan.runbooks, &registry);
+    let (library, _) = plan.shelf.reload(plan.runbooks, &registry);
     for (name, shelf) in library.iter() {
         if let Err(mistakes) = &shelf.runbook {
             let rendered = domain::runbook::render(&shelf.file, &shelf.text, mistakes, false);

@@ -45,6 +45,12 @@ pub(crate) struct Config {
     /// Where the customers' symptom is measured.
     #[serde(default)]
     pub(crate) symptom: Option<Symptom>,
+    /// Places that take signed calls, by the names that runbooks use.
+    #[serde(default)]
+    pub(crate) webhooks: BTreeMap<String, actions::Webhook>,
+    /// Where customers are told of incidents.
+    #[serde(default)]
+    pub(crate) statuspage: Option<actions::Statuspage>,
     /// The login prober.
     #[serde(default)]
     pub(crate) prober: Prober,
@@ -181,6 +187,17 @@ impl Config {
             None => {
                 bail!("no database: set DATABASE_URL, or `database: {{ env: NAME }}` in the configuration")
             }
+        }
+    }
+
+    /// How the outside is reached.
+    pub(crate) fn actions(&self) -> actions::Settings {
+        actions::Settings {
+            aws_endpoint: self.aws.endpoint.clone(),
+            prometheus: self.symptom.as_ref().map(|s| s.prometheus.clone()),
+            webhooks: self.webhooks.clone(),
+            statuspage: self.statuspage.clone(),
+            ..actions::Settings::default()
         }
     }
 

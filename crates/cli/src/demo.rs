@@ -9,13 +9,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Role;
 use domain::runbook::Mode;
-use engine::{TriageSettings, WatchSettings};
+use engine::{Library, TriageSettings, WatchSettings};
 use sim::{Sim, World};
 use store::private;
 
 use crate::app::{self, Plan, Web};
 use crate::files;
-use crate::simulated::{SimClock, inventory};
+use crate::simulated::{self, SimClock, inventory};
 use crate::terminal::say;
 
 /// `firebreak demo`
@@ -55,17 +55,15 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     clock.sleep((begin - clock.now()).to_std().unwrap_or_default()).await;
     clock.set_speed(args.speed);
 
+    let secrets = state.join("demo-secrets");
     let engine = app::launch(Plan {
         channels: domain::notice::Channels::new(),
         pool: pool.clone(),
-        inventory: inventory(&sim.world_info(), &state.join("demo-secrets"))?,
+        inventory: inventory(&sim.world_info(), &secrets)?,
         clock: Arc::new(SimClock(clock)),
-        actions: actions::Settings {
-            aws_endpoint: Some(sim.endpoint().to_owned()),
-            prometheus: Some(sim.endpoint().to_owned()),
-            ..actions::Settings::default()
-        },
+        actions: simulated::actions(sim.endpoint(), &secrets)?,
         runbooks: files::runbooks(None)?,
+        shelf: Library::default(),
         engine: engine::Settings {
             triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },
             ..engine::Settings::default()

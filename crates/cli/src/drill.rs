@@ -2,8 +2,10 @@
 //! and scores what happened against what must hold and against what really happened.
 
 mod auto;
+mod process;
 mod score;
 mod spec;
+mod storm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,20 +15,22 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use domain::plan::Verdict;
-use domain::run::{Ask, State};
+use domain::run::{Ask, Entry, State};
 use domain::{Actor, Role, Timestamp};
-use engine::{Engine, StartError, StartRequest, Topic};
+use engine::{Engine, Library, StartError, StartRequest};
 use serde_json::{Map, Value};
 use sim::{Sim, World};
+use store::PgPool;
 use store::pages::RunRow;
 use store::private::TestDb;
 use uuid::Uuid;
 
-use crate::app::{self, Plan};
+use crate::app::Plan;
 use crate::files;
 use crate::runbook;
-use crate::simulated::{SimClock, inventory};
+use crate::simulated::{self, SimClock, inventory};
 use crate::terminal::say;
+use process::Process;
 use score::{Acted, Played, Score};
 use spec::Drill;
 
@@ -59,6 +63,8 @@ pub(crate) struct Args {
 const HASTE: f64 = 600.0;
 /// A run that has not ended by then (clock time) is judged as it stands.
 const PATIENCE: TimeDelta = TimeDelta::hours(2);
+/// A dead engine's runs are taken over after so long (wall time).
+const LEASE: Duration = Duration::from_secs(3);
 /// The symptom is watched for so long after the run has ended.
 const AFTERWARDS: Duration = Duration::from_secs(120);
 
@@ -104,6 +110,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
     let clock = sim.clock();
     let trigger = world.start + delta(drill.trigger);
 
+    let mut storm_told = None;
     let acted = match who {
         Who::Nobody => {
             clock.set_speed(HASTE);
@@ -118,59 +125,70 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
             let own = std::slice::from_ref(&drill.act.runbook);
             let allowed = if who == Who::Firebreak { &[] } else { own };
             sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(allowed, &inventory).await?)?;
+            let runbooks = files::runbooks(None)?;
             if who == Who::Firebreak {
                 clock.set_speed(HASTE);
                 wait_until(&clock, trigger - auto::BEFORE).await;
                 clock.set_speed(speed);
             }
-            let engine = app::launch(Plan {
+            let actions = simulated::actions(sim.endpoint(), &secrets)?;
+            let settings = settings(drill, who);
+            let plan = |pool| Plan {
                 channels: domain::notice::Channels::new(),
-                pool: pool.clone(),
-                inventory,
+                pool,
+                inventory: inventory.clone(),
                 clock: Arc::new(SimClock(clock.clone())),
-                actions: actions::Settings {
-                    aws_endpoint: Some(sim.endpoint().to_owned()),
-                    prometheus: Some(sim.endpoint().to_owned()),
-                    ..actions::Settings::default()
-                },
-                runbooks: files::runbooks(None)?,
-                engine: engine::Settings {
-                    triage: if who == Who::Firebreak {
-                        auto::triage()
-                    } else {
-                        engine::Settings::default().triage
-                    },
-                    ..engine::Settings::default()
-                },
-            })
-            .await?;
+                actions: actions.clone(),
+                runbooks: runbooks.clone(),
+                shelf: Library::default(),
+                engine: settings.clone(),
+            };
+            let mut process = Process::start(&db.url(), plan).await?;
+            let storm =
+                tokio::spawn(storm::deliver(pool.clone(), clock.clone(), trigger, drill.alerts.clone()));
             let started = match who {
                 Who::People(after) => {
                     // Nothing passes while the engine is set up; and the last minutes before the decision pass at the speed of
                     // the run, so that it falls where it should also when the machine is busy.
                     clock.set_speed(HASTE);
-                    wait_until(&clock, trigger + delta(after) - TimeDelta::minutes(2)).await;
+                    let alerts = drill.alerts.iter().map(|alerts| alerts.after).min().unwrap_or(after);
+                    wait_until(&clock, trigger + delta(after.min(alerts)) - TimeDelta::minutes(2)).await;
                     clock.set_speed(speed);
                     wait_until(&clock, trigger + delta(after)).await;
                     let (decided_at, inputs) = (clock.now(), sim.edit(|world| drill.act.inputs_in(world)));
-                    Some((decided_at, act(&engine, drill, inputs).await?))
+                    let drill = drill.clone();
+                    let run_id =
+                        process.run(|engine| async move { act(&engine, &drill, inputs).await }).await?;
+                    Some((decided_at, run_id))
                 }
                 Who::Nobody | Who::Firebreak => {
-                    let decided = auto::decided(&engine, &clock, trigger, delta(drill.watch)).await?;
-                    auto::first_change(&sim, &clock).await;
+                    let (clock, patience) = (clock.clone(), delta(drill.watch));
+                    let decided = process
+                        .run(|engine| async move { auto::decided(&engine, &clock, trigger, patience).await })
+                        .await?;
+                    auto::first_change(&sim, &sim.clock()).await;
                     decided
                 }
             };
             clock.set_speed(speed);
             let acted = match started {
                 Some((decided_at, run_id)) => {
-                    let run = watch(&engine, run_id, decided_at + PATIENCE).await?;
+                    for after in &drill.kills {
+                        wait_until(&clock, decided_at + delta(*after)).await;
+                        process.kill();
+                        process = Process::start(&db.url(), plan).await?;
+                    }
+                    let run = watch(&pool, &clock, run_id, decided_at + PATIENCE).await?;
                     clock.sleep(AFTERWARDS).await;
-                    Some(acted(&engine, run, decided_at).await?)
+                    Some(acted(&pool, process.engine(), run, decided_at).await?)
                 }
                 None => None,
             };
-            engine.shut_down().await;
+            let deliveries = storm.await.context("the alerts")??;
+            if deliveries > 0 {
+                storm_told = Some(storm::judged(&pool, deliveries).await?);
+            }
+            process.stop().await?;
             std::fs::remove_dir_all(&secrets).context("the drill's secrets")?;
             acted
         }
@@ -205,6 +223,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
         speed,
         acted,
         judged,
+        storm: storm_told,
     };
     sim.stop().await;
     pool.close().await;
@@ -214,11 +233,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
 
 async fn act(engine: &Engine, drill: &Drill, inputs: Map<String, Value>) -> anyhow::Result<Uuid> {
     let runbook = &drill.act.runbook;
-    let approved = engine
-        .library()
-        .get(runbook)
-        .and_then(|shelf| shelf.runbook.as_ref().ok())
-        .is_some_and(|runbook| runbook.approval().is_some());
+    let approved = engine.library().runbook(runbook).is_some_and(|runbook| runbook.approval().is_some());
     let plan = if approved { Some(engine.plan(runbook, &inputs).await?) } else { None };
     if let Some(Verdict::Stops { step, message }) = plan.as_ref().map(|plan| &plan.verdict)
         && drill.expect.outcome != "refused"
@@ -252,43 +267,66 @@ async fn act(engine: &Engine, drill: &Drill, inputs: Map<String, Value>) -> anyh
     Ok(run_id)
 }
 
+/// How the engine of a drill behaves.
+fn settings(drill: &Drill, who: Who) -> engine::Settings {
+    let settings = engine::Settings::default();
+    engine::Settings {
+        triage: if who == Who::Firebreak { auto::triage() } else { settings.triage.clone() },
+        // Wall time: at the speed of a drill the usual lease would be minutes in which nobody has the run.
+        lease: if drill.kills.is_empty() { settings.lease } else { LEASE },
+        ..settings
+    }
+}
+
 /// Waits until the run has ended, or waits for a person (a drill has none), or the patience is over.
-async fn watch(engine: &Engine, run_id: Uuid, patience: Timestamp) -> anyhow::Result<RunRow> {
-    let mut rings = engine.listen();
+async fn watch(
+    pool: &PgPool,
+    clock: &sim::Clock,
+    run_id: Uuid,
+    patience: Timestamp,
+) -> anyhow::Result<RunRow> {
+    let mut bell = store::listener::PgListener::connect_with(pool).await?;
+    bell.listen("firebreak").await?;
     loop {
-        let run = store::pages::run(engine.pool(), run_id).await?.context("the run is gone")?;
+        let run = store::pages::run(pool, run_id).await?.context("the run is gone")?;
         let waits_for_a_person = ["paused", "stuck", "outcome_unknown"].contains(&run.state.as_str());
-        if run.ended_at.is_some() || waits_for_a_person || engine.clock().now() > patience {
+        if run.ended_at.is_some() || waits_for_a_person || clock.now() > patience {
             return Ok(run);
         }
-        loop {
-            let ring = tokio::time::timeout(Duration::from_secs(1), rings.recv()).await;
-            if !matches!(ring, Ok(Ok(topic)) if topic != Topic::Run(run_id)) {
-                break;
-            }
+        // The bell makes it fast, looking again makes it right.
+        if let Ok(heard) = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await {
+            heard?;
         }
     }
 }
 
-async fn acted(engine: &Engine, mut run: RunRow, decided_at: Timestamp) -> anyhow::Result<Acted> {
-    let pool = engine.pool();
+async fn acted(
+    pool: &PgPool,
+    engine: &Engine,
+    mut run: RunRow,
+    decided_at: Timestamp,
+) -> anyhow::Result<Acted> {
+    let journal = store::runs::journal(pool, run.id).await?;
     if run.ended_at.is_none() {
         // What it waits for a person for.
-        let state = State::replay(&store::runs::journal(pool, run.id).await?)?;
+        let state = State::replay(&journal)?;
         let blocked = state.blocked().map(|(_, pause)| pause).next();
         run.message = state.held().or(blocked).map(|pause| pause.why.clone());
     }
     let calls = store::calls::of_run(pool, run.id, 0).await?;
-    let soak = soak(engine, &run.runbook);
-    Ok(Acted { run, decided_at, soak, changes: calls.into_iter().filter(|c| c.mutating).collect() })
+    Ok(Acted {
+        decided_at,
+        soak: soak(engine, &run.runbook),
+        taken_over: journal.iter().filter(|r| matches!(r.entry, Entry::TakenOver { .. })).count(),
+        changes: calls.into_iter().filter(|c| c.mutating).collect(),
+        run,
+    })
 }
 
 /// For how long the symptom must be gone before a run of it ends.
 fn soak(engine: &Engine, runbook: &str) -> Duration {
-    let shelf = engine.library().get(runbook);
-    let runbook = shelf.and_then(|shelf| shelf.runbook.as_ref().ok());
-    let until = runbook.and_then(|r| r.verify.as_ref()?.look.until.as_ref());
-    until.and_then(|until| until.hold).unwrap_or_default()
+    let hold = engine.library().runbook(runbook).and_then(|r| r.verify.as_ref()?.look.until.as_ref()?.hold);
+    hold.unwrap_or_default()
 }
 
 async fn wait_until(clock: &sim::Clock, moment: Timestamp) {

@@ -20,6 +20,7 @@ mod demo;
 mod drill;
 mod files;
 mod migrate;
+mod reload;
 mod runbook;
 mod serve;
 mod sign_in;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Role};
-use engine::WatchSettings;
 use engine::clock::SystemClock;
+use engine::{Library, WatchSettings};
 
 use crate::app::{self, Plan, Web};
 use crate::config::Config;
 use crate::terminal::say;
-use crate::{files, simulated};
+use crate::{files, reload, simulated};
 
 /// `firebreak serve`
 #[derive(clap::Args)]
@@ -29,6 +29,7 @@ pub(crate) struct Args {
 /// as the database is there again. One that cannot stop, or was frozen for long, is ended: the supervisor starts another.
 pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let end = app::End::listen()?;
+    let mut hangup = reload::hangup()?;
     let config = Config::read(&args.config)?;
     let pool = store::connect(&config.database_url()?).await?;
     let clock: Arc<dyn Clock> = match &config.simulation {
@@ -39,23 +40,21 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let hooks = config.hooks.open()?;
     let channels = config.notify.open(config.environment.as_deref())?;
     let mut greeted = false;
+    let mut shelf = Library::default();
     loop {
-        let plan = || -> anyhow::Result<Plan> {
+        let plan = |shelf| -> anyhow::Result<Plan> {
             Ok(Plan {
                 channels: channels.clone(),
                 pool: pool.clone(),
                 inventory: config.inventory.clone(),
                 clock: clock.clone(),
-                actions: actions::Settings {
-                    aws_endpoint: config.aws.endpoint.clone(),
-                    prometheus: config.symptom.as_ref().map(|s| s.prometheus.clone()),
-                    ..actions::Settings::default()
-                },
+                actions: config.actions(),
                 runbooks: files::runbooks(config.runbooks.as_deref())?,
+                shelf,
                 engine: config.engine(),
             })
         };
-        let engine = match app::launch(plan()?).await {
+        let engine = match app::launch(plan(shelf.clone())?).await {
             Ok(engine) => engine,
             // At the first start somebody reads why it does not work; later it must come back by itself.
             Err(e) if !greeted => return Err(e),
@@ -99,10 +98,16 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             };
             let _ = lost.send(asked);
         };
-        app::serve_until(&engine, listener, web, watch, stop).await?;
+        let reloads = reload::watch(engine.clone(), config.runbooks.clone(), &mut hangup);
+        let served = app::serve_until(&engine, listener, web, watch, stop);
+        tokio::select! {
+            served = served => served?,
+            () = async { reloads.await; std::future::pending().await } => {}
+        }
         if ended.await.unwrap_or(true) {
             return Ok(ExitCode::SUCCESS);
         }
+        shelf = engine.library();
         tracing::warn!("starting anew after a lost lease");
     }
 }

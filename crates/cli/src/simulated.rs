@@ -1,5 +1,6 @@
 //! A simulated AWS: its clock, its inventory, and the command that runs it alone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use domain::{Clock, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use sim::{Sim, World, WorldInfo};
+use sim::{SHEDDER_SECRET, STATUSPAGE_PAGE, STATUSPAGE_TOKEN, Sim, World, WorldInfo};
 
 use crate::terminal::say;
 
@@ -80,19 +81,44 @@ pub(crate) async fn remote_clock(control: &str) -> anyhow::Result<Arc<dyn Clock>
     Ok(Arc::new(engine::clock::ScaledClock::set(reading.now, reading.speed)))
 }
 
-/// The inventory of a simulated world. Its passwords are written to files in `secrets`, because an inventory only ever
-/// refers to secrets.
+/// How a simulated outside is reached: all of it is at one address.
+pub(crate) fn actions(endpoint: &str, secrets: &Path) -> anyhow::Result<actions::Settings> {
+    let shedder = actions::Webhook {
+        url: format!("{endpoint}/shedder"),
+        secret: secret(secrets, "load-shedder", SHEDDER_SECRET)?,
+    };
+    let page = actions::Statuspage {
+        page: STATUSPAGE_PAGE.to_owned(),
+        token: secret(secrets, "statuspage", STATUSPAGE_TOKEN)?,
+        url: Some(endpoint.to_owned()),
+    };
+    Ok(actions::Settings {
+        aws_endpoint: Some(endpoint.to_owned()),
+        prometheus: Some(endpoint.to_owned()),
+        webhooks: BTreeMap::from([("load-shedder".to_owned(), shedder)]),
+        statuspage: Some(page),
+        ..actions::Settings::default()
+    })
+}
+
+/// Keeps a secret in a file: configuration only ever refers to secrets.
+fn secret(folder: &Path, name: &str, value: &str) -> anyhow::Result<SecretRef> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+    let file = folder.join(name);
+    std::fs::write(&file, value).with_context(|| format!("{}", file.display()))?;
+    Ok(SecretRef::File(file.display().to_string()))
+}
+
+/// The inventory of a simulated world; its passwords are files in `secrets`.
 pub(crate) fn inventory(world: &WorldInfo, secrets: &Path) -> anyhow::Result<Inventory> {
-    std::fs::create_dir_all(secrets).with_context(|| format!("{}", secrets.display()))?;
     let credentials = |user: &str, password: &str| -> anyhow::Result<Credentials> {
-        let file = secrets.join(user);
-        std::fs::write(&file, password).with_context(|| format!("{}", file.display()))?;
-        Ok(Credentials { user: user.to_owned(), password: SecretRef::File(file.display().to_string()) })
+        Ok(Credentials { user: user.to_owned(), password: secret(secrets, user, password)? })
     };
     let clusters = world.clusters.iter().map(|c| {
         Ok(Cluster {
             id: c.id.clone(),
             region: world.region.clone(),
+            account: None,
             identifier: None,
             endpoint: c.endpoint.clone(),
             port: c.port,
@@ -105,6 +131,7 @@ pub(crate) fn inventory(world: &WorldInfo, secrets: &Path) -> anyhow::Result<Inv
         Ok(ProxyFleet {
             id: f.asg.clone(),
             region: f.region.clone(),
+            account: None,
             group: f.asg.clone(),
             target_group: f.target_group_arn.clone(),
             port: f.mysql_port,
@@ -116,6 +143,7 @@ pub(crate) fn inventory(world: &WorldInfo, secrets: &Path) -> anyhow::Result<Inv
     });
     Ok(Inventory {
         account: Some(world.account.clone()),
+        accounts: Vec::new(),
         clusters: clusters.collect::<anyhow::Result<_>>()?,
         fleets: fleets.collect::<anyhow::Result<_>>()?,
     })

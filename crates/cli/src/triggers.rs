@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
-use domain::inventory::Inventory;
 use domain::runbook::{Mode, Risk, inventory_value};
 use domain::triage::Rule;
 use domain::trust::backtest::{Edited, Replay, Report, Would};
@@ -82,7 +81,7 @@ pub(crate) async fn triggers(command: Command) -> anyhow::Result<ExitCode> {
 /// Exits with 0 when nothing would have been different, with 1 when something would, with 2 when it cannot be told.
 async fn backtest(args: Backtest) -> anyhow::Result<ExitCode> {
     let config = args.database.config()?;
-    let registry = actions::described(Arc::new(Inventory::default())).await?;
+    let registry = crate::runbook::described(None).await?;
     let folder = args.runbooks.as_deref().or(config.as_ref().and_then(|config| config.runbooks.as_deref()));
     let shelf = Shelf::of(folder, &registry)?;
     let pool = store::open(&args.database.url()?).await?;

@@ -119,8 +119,8 @@ impl std::fmt::Display for ForeignWork {
 /// The filters are jq, over `$with` (the input of the change) and `$before` (what was seen).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UndoByHand {
-    /// The action that looks before; it has a `by_hand` of its own.
-    pub look: &'static str,
+    /// The action that looks before; it has a `by_hand` of its own. None where nothing of before is needed.
+    pub look: Option<&'static str>,
     /// The fields of the change's input that it is given.
     pub look_with: &'static [&'static str],
     /// Once for each item of this field of the change's input, which is then the list of that one item and called `$one`.

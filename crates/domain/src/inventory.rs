@@ -13,15 +13,64 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Inventory {
-    /// The AWS account that all of it is in, twelve digits: IAM policies name it.
+    /// The AWS account that all of it is in, twelve digits, unless clusters and fleets name one of `accounts`: IAM policies name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// AWS accounts that are reached by assuming roles there; without them Firebreak works with its own credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<Account>,
     /// Database clusters.
     #[serde(default)]
     pub clusters: Vec<Cluster>,
     /// Groups of ProxySQL hosts.
     #[serde(default)]
     pub fleets: Vec<ProxyFleet>,
+}
+
+/// An AWS account, and the roles in it that Firebreak assumes: one to look, another to change something, so that a look can never
+/// change anything, whatever it asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// How clusters and fleets name it.
+    pub id: String,
+    /// Looks are made with it.
+    pub observe: AssumedRole,
+    /// Changes are made with it.
+    pub act: AssumedRole,
+}
+
+/// A role to be assumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssumedRole {
+    /// Its ARN, such as `arn:aws:iam::111122223333:role/firebreak-observe`.
+    pub arn: String,
+    /// What its trust policy asks for, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
+
+impl AssumedRole {
+    /// The account that it is in, by its ARN.
+    pub fn account(&self) -> Option<&str> {
+        let mut parts = self.arn.split(':');
+        let (arn, service) = (parts.next()?, parts.nth(1)?);
+        let (account, role) = (parts.nth(1)?, parts.next()?);
+        let sound = arn == "arn" && service == "iam" && is_account(account) && role.starts_with("role/");
+        sound.then_some(account)
+    }
+}
+
+impl Account {
+    /// Its number, by its roles.
+    pub fn number(&self) -> Option<&str> {
+        self.observe.account()
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.chars().all(|c| c.is_ascii_digit())
 }
 
 /// One Aurora MySQL cluster.
@@ -32,6 +81,9 @@ pub struct Cluster {
     pub id: String,
     /// AWS region.
     pub region: String,
+    /// The account that it is in, by its name in `accounts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// The DB cluster identifier at RDS; the id, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
@@ -58,6 +110,9 @@ pub struct ProxyFleet {
     pub id: String,
     /// AWS region.
     pub region: String,
+    /// The account that it is in, by its name in `accounts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// Name of the Auto Scaling group.
     pub group: String,
     /// ARN of the load balancer's target group; absent for a fleet without one.
@@ -121,17 +176,36 @@ impl Inventory {
         self.clusters.iter().filter(|c| fleet.clusters.contains(&c.id))
     }
 
+    /// The account of that name.
+    pub fn account(&self, id: &str) -> Option<&Account> {
+        self.accounts.iter().find(|a| a.id == id)
+    }
+
+    /// What of it is in this account, as if that were all.
+    pub fn of_account(&self, account: &Account) -> Self {
+        let here = |named: &Option<String>| named.as_deref() == Some(account.id.as_str());
+        let clusters = self.clusters.iter().filter(|c| here(&c.account)).cloned();
+        let fleets = self.fleets.iter().filter(|f| here(&f.account)).cloned();
+        Self {
+            account: account.number().map(str::to_owned),
+            accounts: Vec::new(),
+            clusters: clusters.collect(),
+            fleets: fleets.collect(),
+        }
+    }
+
     /// Everything that is wrong with it, each a sentence that names the place; empty when it is sound.
     pub fn mistakes(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
         if let Some(account) = &self.account
-            && !(account.len() == 12 && account.chars().all(|c| c.is_ascii_digit()))
+            && !is_account(account)
         {
             found.push(format!(
                 "account is `{account}`; an AWS account has twelve digits (in quotes, or YAML takes it for a number)"
             ));
         }
+        found.extend(self.mistakes_of_accounts());
         for (kind, id) in self
             .clusters
             .iter()
@@ -173,6 +247,49 @@ impl Inventory {
     }
 }
 
+impl Inventory {
+    fn mistakes_of_accounts(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for account in &self.accounts {
+            let id = &account.id;
+            if !seen.insert(id) {
+                found.push(format!("account `{id}` is listed twice; give each its own id"));
+            }
+            for (what, role) in [("observe", &account.observe), ("act", &account.act)] {
+                if role.account().is_none() {
+                    found.push(format!(
+                        "account `{id}`: {what}.arn is `{}`; write it like arn:aws:iam::111122223333:role/firebreak-{what}",
+                        role.arn
+                    ));
+                }
+            }
+            if let (Some(observe), Some(act)) = (account.observe.account(), account.act.account())
+                && observe != act
+            {
+                found.push(format!(
+                    "account `{id}`: its roles are in two accounts ({observe} and {act}); list them as two"
+                ));
+            }
+        }
+        let named = (self.clusters.iter().map(|c| ("cluster", &c.id, &c.account)))
+            .chain(self.fleets.iter().map(|f| ("fleet", &f.id, &f.account)));
+        for (kind, id, account) in named {
+            match account {
+                Some(account) if self.account(account).is_none() => found.push(format!(
+                    "{kind} `{id}` names account `{account}`, which is not under accounts; add it, or correct the name"
+                )),
+                // With whose credentials would it be reached?
+                None if !self.accounts.is_empty() => {
+                    found.push(format!("{kind} `{id}` names no account; say which of accounts it is in"));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
 fn mysql_port() -> u16 {
     3306
 }
@@ -201,10 +318,12 @@ mod tests {
     fn every_mistake_is_named_at_once() {
         let inventory = Inventory {
             account: Some("1234".into()),
+            accounts: Vec::new(),
             clusters: vec![
                 Cluster {
                     id: "a".into(),
                     region: "r".into(),
+                    account: None,
                     identifier: None,
                     endpoint: "h".into(),
                     port: 3306,
@@ -217,6 +336,7 @@ mod tests {
             fleets: vec![ProxyFleet {
                 id: "f g".into(),
                 region: "r".into(),
+                account: None,
                 group: "g".into(),
                 target_group: None,
                 port: 1,
@@ -229,5 +349,56 @@ mod tests {
         let mistakes = inventory.mistakes();
         assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
         assert!(mistakes.iter().any(|m| m.contains("fleet `f g` names cluster `b`")));
+    }
+
+    #[test]
+    fn accounts_are_named_and_their_roles_are_roles_of_one_account() {
+        let role = |arn: &str| AssumedRole { arn: arn.into(), external_id: None };
+        let account = |id: &str, observe: &str, act: &str| Account {
+            id: id.into(),
+            observe: role(observe),
+            act: role(act),
+        };
+        let observe = "arn:aws:iam::111122223333:role/firebreak-observe";
+        let mut inventory = Inventory {
+            accounts: vec![account("us", observe, "arn:aws:iam::111122223333:role/path/firebreak-act")],
+            clusters: vec![Cluster {
+                id: "a".into(),
+                region: "r".into(),
+                account: Some("us".into()),
+                identifier: None,
+                endpoint: "h".into(),
+                port: 3306,
+                customers_percent: 1.0,
+                max_connections: 0,
+                probe: secret("p"),
+            }],
+            ..Inventory::default()
+        };
+        assert_eq!(inventory.mistakes(), Vec::<String>::new());
+        let us = inventory.accounts[0].clone();
+        let here = inventory.of_account(&us);
+        assert_eq!((here.account.as_deref(), here.clusters.len()), (Some("111122223333"), 1));
+
+        inventory.clusters.push(Cluster { id: "b".into(), account: None, ..inventory.clusters[0].clone() });
+        inventory.clusters.push(Cluster {
+            id: "c".into(),
+            account: Some("eu".into()),
+            ..inventory.clusters[0].clone()
+        });
+        inventory.accounts.push(account("us", observe, "arn:aws:iam::444455556666:role/act"));
+        inventory.accounts.push(account("ap", "arn:aws:iam::1:role/x", "arn:aws:iam::111122223333:user/x"));
+        let mistakes = inventory.mistakes();
+        for part in [
+            "account `us` is listed twice",
+            "account `us`: its roles are in two accounts",
+            "account `ap`: observe.arn",
+            "account `ap`: act.arn",
+            "cluster `b` names no account",
+            "cluster `c` names account `eu`",
+        ] {
+            assert!(mistakes.iter().any(|m| m.contains(part)), "{part}: {mistakes:#?}");
+        }
+        assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
     }
 }

@@ -205,6 +205,7 @@ fn inventory() -> Inventory {
     let cluster = |n: usize| Cluster {
         id: format!("shard-{n}"),
         region: "eu-west-1".into(),
+        account: None,
         identifier: Some(format!("production-shard-{n}")),
         endpoint: format!("production-shard-{n}.cluster-abcdefghijkl.eu-west-1.rds.amazonaws.com"),
         port: 3306,
@@ -215,6 +216,7 @@ fn inventory() -> Inventory {
     let fleet = |n: usize| ProxyFleet {
         id: format!("proxysql-{n}"),
         region: "eu-west-1".into(),
+        account: None,
         group: format!("proxysql-{n}"),
         target_group: None,
         port: 6033,
@@ -223,13 +225,18 @@ fn inventory() -> Inventory {
         clusters: (0..40).map(|n| format!("shard-{n}")).collect(),
         backend_connections: 1000,
     };
-    Inventory { account: None, clusters: (0..40).map(cluster).collect(), fleets: (0..4).map(fleet).collect() }
+    Inventory {
+        account: None,
+        accounts: Vec::new(),
+        clusters: (0..40).map(cluster).collect(),
+        fleets: (0..4).map(fleet).collect(),
+    }
 }
 
 async fn launch(pool: &PgPool, world: &Arc<World>) -> Result<Engine> {
     let registry = Registry::default().observing(DescribeGroup(world.clone())).changing(SetMark);
     let library = Library::open([("waiting.yaml".to_owned(), RUNBOOK.trim_start().to_owned())], &registry);
-    if let Some(Err(mistakes)) = library.get("waiting").map(|shelf| &shelf.runbook) {
+    if let Some(Err(mistakes)) = library.get("waiting").map(|shelf| shelf.runbook.clone()) {
         return Err(format!("{mistakes:?}").into());
     }
     let parts = Parts {

@@ -13,6 +13,7 @@
 //! - `committer`: group commit: many runs' entries in one statement; `reader`: many runs' journals in one.
 //! - `perform`: the three kinds of work: look, change, recover; `calls` keeps what they asked of the outside.
 //! - `observer`: looks of all runs for the same thing are one look, within a budget; `look` is how a step asks it.
+//! - `library`: the runbooks on the shelf; `reload` replaces them while the process lives.
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `tail`: what a failover that lost entries leaves to be waited out and asked.
@@ -44,6 +45,7 @@ mod outbox;
 mod perform;
 mod plan;
 mod reader;
+mod reload;
 mod review;
 mod seal;
 mod start;
@@ -55,7 +57,7 @@ mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::action::Registry;
@@ -73,7 +75,7 @@ use uuid::Uuid;
 pub use bell::Topic;
 pub use brakes::{BrakeError, Brakes, InForce};
 pub use incidents::IncidentError;
-pub use library::{Library, Shelf};
+pub use library::{Library, Refused, Reloaded, Shelf};
 pub use observer::{Budget, Counts};
 pub use plan::PlanError;
 pub use review::ReviewError;
@@ -169,7 +171,9 @@ struct Core {
     inventory: Arc<Inventory>,
     /// The same, as the expressions of all runs see it.
     inventory_value: Arc<Value>,
-    library: Library,
+    library: RwLock<Library>,
+    /// Held while files are taken for it.
+    reloading: tokio::sync::Mutex<()>,
     texts: Texts,
     clock: Arc<dyn Clock>,
     channels: Channels,
@@ -245,7 +249,8 @@ impl Engine {
             pool,
             registry,
             inventory,
-            library,
+            library: RwLock::new(library),
+            reloading: tokio::sync::Mutex::default(),
             clock,
             channels,
             settings,
@@ -331,11 +336,6 @@ impl Engine {
     /// What holds everything back.
     pub fn brakes(&self) -> Brakes {
         Brakes::new(self.core.pool.clone(), self.core.clock.clone())
-    }
-
-    /// The runbooks.
-    pub fn library(&self) -> &Library {
-        &self.core.library
     }
 
     /// The actions.

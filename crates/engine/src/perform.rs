@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use domain::action::{
-    Action, ActionError, CallLog, CallRecord, Ctx, ErrorClass, ForeignWork, Gate, GateClosed,
+    Action, ActionError, CallLog, CallRecord, Ctx, Effect, ErrorClass, ForeignWork, Gate, GateClosed,
 };
 use domain::run::{Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover};
 use domain::runbook::Runbook;
@@ -100,13 +100,15 @@ impl Job {
         })
     }
 
-    fn ctx(&self, attempt: u32, deadline: Duration, gate: Gate) -> Ctx {
+    fn ctx(&self, deadline: Duration, gate: Gate) -> Ctx {
         Ctx {
             clock: self.core.clock.clone(),
             calls: CallLog::default(),
             gate,
             deadline,
-            token: format!("{}:{}:{attempt}", self.run_id, self.step()),
+            // Of the step, not of the attempt: a call whose answer was lost is made again by the next attempt, and the
+            // receiver must know it for the same.
+            token: format!("{}:{}", self.run_id, self.step()),
         }
     }
 
@@ -114,8 +116,7 @@ impl Job {
     /// of one, is looked at by this run, now.
     async fn observe(&self, action: &dyn Action, attempt: u32, input: &Value) -> Result<Value, ActionError> {
         let deadline = self.core.settings.look_deadline;
-        let ctx =
-            self.ctx(attempt, deadline, Gate::new(|| Err(GateClosed("looking changes nothing".into()))));
+        let ctx = self.ctx(deadline, Gate::new(|| Err(GateClosed("looking changes nothing".into()))));
         let seen = match tokio::time::timeout(deadline, action.observe(&ctx, input)).await {
             Ok(seen) => seen,
             Err(_) => {
@@ -242,7 +243,7 @@ impl Job {
                 format!("not sent: {shut}"),
             ));
         }
-        let ctx = self.ctx(attempt, deadline, self.gate(closes));
+        let ctx = self.ctx(deadline, self.gate(closes));
         let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;
         let calls = ctx.calls.take();
         let request_id = calls.iter().rev().find(|c| c.mutating).and_then(|c| c.request_id.clone());
@@ -306,6 +307,7 @@ impl Job {
             let window = self.core.settings.signature_window;
             return Ok(match recover(intent.effect, settled.is_some(), now, intent.deadline, window) {
                 Recovery::FoundDone => self.done(settled.unwrap_or_default(), How::FoundDone),
+                Recovery::SendAgain if intent.effect == Effect::Token => vec![self.again_by_token(facts)],
                 Recovery::SendAgain => vec![Entry::AttemptFailed {
                     step: self.step().clone(),
                     attempt,
@@ -324,6 +326,20 @@ impl Job {
                 Recovery::AskPerson => vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }],
             });
         }
+    }
+}
+
+impl Job {
+    /// A call that carries a token is made again without knowing what became of it, after a pause; when that was in vain too
+    /// often, a person must find out.
+    fn again_by_token(&self, facts: Value) -> Entry {
+        let error = ActionError::new(
+            ErrorClass::Transient,
+            "answer_lost",
+            "the call's answer was lost; it is made again under the same token, by which the receiver knows it",
+        );
+        let again = self.perform.again(&self.attempts, error, self.now());
+        again.unwrap_or_else(|| Entry::OutcomeUnknown { step: self.step().clone(), facts })
     }
 }
 

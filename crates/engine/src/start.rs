@@ -231,15 +231,16 @@ impl Core {
         run_id: Uuid,
         by: &Actor,
     ) -> Result<Prepared, StartError> {
-        let shelf = self.library.get(name).ok_or_else(|| StartError::UnknownRunbook {
+        let library = self.library();
+        let shelf = library.get(name).ok_or_else(|| StartError::UnknownRunbook {
             name: name.to_owned(),
-            known: self.library.iter().map(|(name, _)| name.to_owned()).collect(),
+            known: library.iter().map(|(name, _)| name.to_owned()).collect(),
         })?;
         let runbook = shelf
             .runbook
             .clone()
             .map_err(|mistakes| StartError::BrokenRunbook { name: name.to_owned(), mistakes })?;
-        let children = self.library.children(&runbook);
+        let children = library.children(&runbook);
         self.prepare_text(runbook, children, given, run_id, by)
     }
 

@@ -149,12 +149,12 @@ async fn take_up_one(
     claimed: &Claimed,
     (journal, link): (Vec<Record>, Link),
 ) -> Result<(Driver, mpsc::UnboundedSender<Nudge>), TakeUpError> {
-    let runbook = core.texts.get(&core.pool, &core.library, &claimed.runbook, &claimed.hash).await?;
+    let runbook = core.texts.get(&core.pool, &core.library(), &claimed.runbook, &claimed.hash).await?;
     core.tails.note(claimed.run_id, &journal, claimed.epoch, &*core.clock, &core.settings);
     let state = State::replay(&journal)?;
     let mut children = Children::new();
     for (name, hash) in state.children() {
-        children.insert(name.clone(), core.texts.get(&core.pool, &core.library, name, hash).await?);
+        children.insert(name.clone(), core.texts.get(&core.pool, &core.library(), name, hash).await?);
     }
     Driver::take_over(core, claimed, &runbook, children, state, link)
 }

@@ -22,9 +22,8 @@ impl Texts {
         name: &str,
         hash: &str,
     ) -> Result<Arc<Runbook>, TakeUpError> {
-        let shelf = library.get(name).and_then(|shelf| shelf.runbook.as_ref().ok());
-        if let Some(runbook) = shelf.filter(|runbook| runbook.hash == hash) {
-            return Ok(runbook.clone());
+        if let Some(runbook) = library.runbook(name).filter(|runbook| runbook.hash == hash) {
+            return Ok(runbook);
         }
         if let Some(runbook) = self.held(hash) {
             return Ok(runbook);

@@ -157,7 +157,7 @@ impl Engine {
 
     /// The rules on the shelf.
     pub fn rules(&self) -> Vec<Rule> {
-        self.core.rules().map(|(rule, ..)| rule).collect()
+        self.core.rules().into_iter().map(|(rule, ..)| rule).collect()
     }
 }
 

@@ -100,9 +100,10 @@ impl Problem {
         self.status.canonical_reason().unwrap_or("Error")
     }
 
-    fn json(&self) -> Value {
+    /// `public_url` is where the page is that says what the code means.
+    fn json(&self, public_url: &str) -> Value {
         let mut body = json!({
-            "type": format!("urn:firebreak:problem:{}", self.code),
+            "type": format!("{}/docs/errors/{}", public_url.trim_end_matches('/'), self.code),
             "title": self.title(),
             "status": self.status.as_u16(),
             "code": self.code,
@@ -316,7 +317,7 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
         None => unnamed(status, body).await,
     };
     let (kind, text) = if program {
-        ("application/problem+json", problem.json().to_string())
+        ("application/problem+json", problem.json(&app.settings().public_url).to_string())
     } else {
         let page = ErrorPage { frame: Frame::bare(&app, problem.title()), problem: &problem };
         match page.render() {

@@ -10,6 +10,7 @@
 //! - `session`: sign-in links, cookies, the token that every form carries back.
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
+//! - `docs`: what each error code means, as pages.
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
 //! - `situation`, `plans`, `run`, `incident`: what pages and JSON show, worked out once for both.
 //!
@@ -19,6 +20,7 @@ mod api;
 mod app;
 mod assets;
 mod chart;
+mod docs;
 mod error;
 mod events;
 mod hooks;

@@ -55,11 +55,10 @@ pub(crate) async fn agreed(
     inputs: &Map<String, Value>,
     hash: &str,
 ) -> Result<Agreed, PlanError> {
-    let shelf = app.engine().library().get(runbook);
-    let Some(text) = shelf.and_then(|s| s.runbook.as_ref().ok()) else {
+    let Some(text) = app.engine().library().runbook(runbook) else {
         return Ok(Agreed::Changed(Box::new(make(app, runbook, inputs).await?)));
     };
-    let stored = resolve_inputs(text, app.engine().inventory(), inputs).map_err(StartError::BadInputs)?;
+    let stored = resolve_inputs(&text, app.engine().inventory(), inputs).map_err(StartError::BadInputs)?;
     let known =
         app.plans().find(|plan| plan.hash == hash && plan.runbook_hash == text.hash && plan.inputs == stored);
     if let Some(plan) = known {

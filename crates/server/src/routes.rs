@@ -13,7 +13,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::app::{App, Settings};
-use crate::{api, assets, error, events, hooks, session, web};
+use crate::{api, assets, docs, error, events, hooks, run, session, web};
 
 /// The largest request that is read, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -76,6 +76,7 @@ pub(crate) fn table() -> Vec<Route> {
         act("/runbooks/{name}/start", SignedIn, Looking, post(web::runbooks::start)),
         look("/runs", SignedIn, Quick, get(web::runs::list)),
         look("/runs/{id}", SignedIn, Quick, get(web::runs::page)),
+        look("/runs/{id}/by-hand", SignedIn, Quick, get(run::by_hand::rest)),
         look("/runs/{id}/events", SignedIn, Stream, get(events::run)),
         act("/runs/{id}/ask", SignedIn, Quick, post(web::runs::ask)),
         look("/signals", SignedIn, Quick, get(web::signals::list)),
@@ -106,6 +107,8 @@ pub(crate) fn table() -> Vec<Route> {
         look("/sign-in/{token}", Public, Quick, get(web::sign_in::page)),
         act("/sign-in/{token}", Public, Quick, post(web::sign_in::sign_in)),
         act("/sign-out", SignedIn, Quick, post(web::sign_in::sign_out)),
+        look("/docs/errors", Public, Quick, get(docs::list)),
+        look("/docs/errors/{code}", Public, Quick, get(docs::one)),
         look("/static/{hash}/{name}", Public, Quick, get(assets::serve)),
         // For programs.
         look("/api/v1/session", SignedIn, Quick, get(api::session)),

@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod brakes;
 mod deciding;
+mod docs;
 mod flood;
 mod forms;
 mod gate;

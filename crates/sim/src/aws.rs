@@ -128,6 +128,8 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
     };
     let session = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
     params.session = session.map(str::to_owned);
+    // Whoever has assumed a role acts as that role.
+    let caller = session.and_then(sts::session).map_or(caller, |(role, _)| format!("role/{role}"));
     let flat = params.all.iter().filter(|(k, _)| !matches!(k.as_str(), "Action" | "Version"));
     let entry = LedgerEntry {
         n: 0,

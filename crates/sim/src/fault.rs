@@ -50,6 +50,14 @@ pub enum FaultKind {
         /// Share of queries that fail, 0 to 1.
         share: f64,
     },
+    /// From now on customers ask so many times as much as usual (1 is usual again). A writer that is asked for more than it can
+    /// do stays overloaded when the surge has passed, as failing requests are asked again.
+    Surge {
+        /// The cluster.
+        cluster: String,
+        /// Times the usual number of requests.
+        times: f64,
+    },
     /// The load needs more memory than the writer's class has: some queries fail until a larger instance writes.
     Outgrown {
         /// The cluster.
@@ -140,6 +148,7 @@ impl FaultKind {
             Self::ClusterFailover { cluster, .. }
             | Self::SickHosts { cluster, .. }
             | Self::WriterExhausted { cluster, .. }
+            | Self::Surge { cluster, .. }
             | Self::Outgrown { cluster, .. }
             | Self::ReplicaLag { cluster, .. }
             | Self::ClassPutOff { cluster, .. }
@@ -177,7 +186,7 @@ impl FaultKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiFault {
-    /// Only this service (`autoscaling`, `ec2`, `elasticloadbalancing`, `rds`, `sts`); all if absent.
+    /// Only this service (`autoscaling`, `ec2`, `elasticloadbalancing`, `rds`, `shedder`, `sts`); all if absent.
     #[serde(default)]
     pub service: Option<String>,
     /// Only this operation; all if absent.

@@ -19,7 +19,7 @@ pub struct LedgerEntry {
     pub service: String,
     /// Operation, e.g. `SetDesiredCapacity` or `PROXYSQL PAUSE`.
     pub operation: String,
-    /// Access key id, or the MySQL user on the admin port.
+    /// Access key id, `role/NAME` of an assumed role, or the MySQL user on the admin port.
     pub caller: String,
     /// The request's parameters, flattened as on the wire.
     pub params: BTreeMap<String, String>,

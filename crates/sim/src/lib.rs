@@ -34,7 +34,9 @@ mod mysql;
 mod notify;
 mod physics;
 mod shared;
+mod shedder;
 mod sim;
+mod statuspage;
 mod world;
 
 pub use alarm::{Alarm, AlarmSubject, Comparison, Missing, Statistic};
@@ -47,7 +49,9 @@ pub use hold::{Hold, Phase};
 pub use ledger::LedgerEntry;
 pub use notify::Subscriber;
 pub use physics::{Bounds, Effect, Modification, Physics, Refusal, Sample};
+pub use shedder::SHEDDER_SECRET;
 pub use sim::{Options, Sim, StartError};
+pub use statuspage::{STATUSPAGE_PAGE, STATUSPAGE_TOKEN};
 pub use world::{
     Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo,
     max_connections, memory_gib,

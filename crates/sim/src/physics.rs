@@ -3,7 +3,7 @@
 //! Pure and single-threaded: no socket, no real time, no chance but the seed's. The wire layers hold it
 //! behind one lock, advance it to "now" and call methods on it; a counterfactual runs it alone.
 //!
-//! Order within a tick: faults, clusters, hosts, groups, targets, clients, requests, metrics.
+//! Order within a tick: faults, clusters, hosts, groups, targets, clients, loads, requests, metrics.
 
 mod alarms;
 mod aurora;
@@ -15,6 +15,7 @@ mod group_ops;
 mod host;
 mod launch;
 mod life;
+mod load;
 mod metrics;
 mod news;
 mod proxy;
@@ -54,6 +55,7 @@ use crate::world::{World, WorldError};
 use aurora::{Exhausted, Outgrown};
 use dials::Dials;
 use host::Sickness;
+use load::Load;
 use traffic::{Crowd, Tally};
 
 /// Simulated seconds per sample of what customers see.
@@ -110,6 +112,8 @@ pub struct Physics {
     fleet_of: Vec<usize>,
     /// By fleet.
     crowds: Vec<Crowd>,
+    /// By cluster.
+    loads: Vec<Load>,
     /// By cluster: the sample being collected.
     tallies: Vec<Tally>,
     samples: Vec<Sample>,
@@ -152,6 +156,7 @@ impl Physics {
             dials: Dials::default(),
             fleet_of: world.clusters.iter().map(fleet_of).collect(),
             crowds: vec![Crowd::default(); world.fleets.len()],
+            loads: world.clusters.iter().map(|c| Load::usual(c.requests_per_second)).collect(),
             tallies: vec![Tally::default(); world.clusters.len()],
             samples: Vec::new(),
             faults,
@@ -197,6 +202,7 @@ impl Physics {
         self.tick_groups();
         self.tick_targets();
         self.move_clients();
+        self.tick_loads();
         self.count_requests();
         self.tick_metrics();
         if offset % SAMPLE_S == 0 {
@@ -234,6 +240,11 @@ impl Physics {
                 if let Some(c) = cluster(&id) {
                     let writer = self.clusters[c].writer;
                     self.clusters[c].exhausted = Some(Exhausted { member: writer, share });
+                }
+            }
+            FaultKind::Surge { cluster: id, times } => {
+                if let Some(c) = cluster(&id) {
+                    self.surge(c, times);
                 }
             }
             FaultKind::Outgrown { cluster: id, needs_gib, share } => {

@@ -12,6 +12,8 @@ use crate::ledger::LedgerEntry;
 use crate::mysql::Listeners;
 use crate::notify::Confirmations;
 use crate::physics::{self, Physics};
+use crate::shedder::Known;
+use crate::statuspage::Incidents;
 
 /// One running simulator, as its tasks see it.
 pub(crate) struct Shared {
@@ -20,6 +22,10 @@ pub(crate) struct Shared {
     pub(crate) policies: Policies,
     pub(crate) listeners: Listeners,
     pub(crate) confirmations: Confirmations,
+    /// What the load shedder was asked and did.
+    pub(crate) shedder: Known,
+    /// What customers were told.
+    pub(crate) statuspage: Incidents,
     pub(crate) seed: u64,
     physics: Mutex<Physics>,
     ledger: Mutex<Vec<LedgerEntry>>,
@@ -42,6 +48,8 @@ impl Shared {
             policies: Policies::default(),
             listeners: Listeners::default(),
             confirmations: Confirmations::default(),
+            shedder: Known::default(),
+            statuspage: Incidents::default(),
             seed,
             physics: Mutex::new(physics),
             ledger: Mutex::new(Vec::new()),

@@ -15,7 +15,7 @@ use crate::ledger::LedgerEntry;
 use crate::physics::{Physics, Sample};
 use crate::shared::Shared;
 use crate::world::{World, WorldError, WorldInfo};
-use crate::{FaultKind, PolicyError, Subscriber, aws, control, notify};
+use crate::{FaultKind, PolicyError, Subscriber, aws, control, notify, shedder, statuspage};
 
 /// Real time between two looks at the clock, while nobody calls.
 const HEARTBEAT: Duration = Duration::from_millis(25);
@@ -84,7 +84,10 @@ impl Sim {
         settle(&shared).await?;
 
         let mut tasks = JoinSet::new();
-        let router = control::router(shared.clone()).fallback_service(aws::router(shared.clone()));
+        let router = control::router(shared.clone())
+            .merge(shedder::router(shared.clone()))
+            .merge(statuspage::router(shared.clone()));
+        let router = router.fallback_service(aws::router(shared.clone()));
         let until = shared.clone();
         tasks.spawn(async move {
             let served =
@@ -177,7 +180,7 @@ impl Sim {
         self.shared.holds.set(operation, phase)
     }
 
-    /// From now on calls of AWS by this access key (or by [`EVERYBODY`](crate::EVERYBODY)) are allowed by this IAM policy
+    /// From now on calls of AWS by this access key or `role/NAME` (or by [`EVERYBODY`](crate::EVERYBODY)) are allowed by this IAM policy
     /// or refused; before, all are allowed.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::group::GroupInput;
 use super::{SERVICE, named};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::ec2::moment;
 use crate::input;
@@ -76,7 +76,7 @@ impl Observe for DescribeActivities {
     type Output = Activities;
 
     async fn observe(&self, ctx: &Ctx, input: &ActivitiesInput) -> Result<Activities, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Observe)?.autoscaling;
         let answer = Calls::new(ctx)
             .look(SERVICE, "DescribeScalingActivities", &input.group, |gate| {
                 client
@@ -162,7 +162,7 @@ impl Observe for DescribeHooks {
     type Output = Hooks;
 
     async fn observe(&self, ctx: &Ctx, input: &GroupInput) -> Result<Hooks, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Observe)?.autoscaling;
         let answer = Calls::new(ctx)
             .look(SERVICE, "DescribeLifecycleHooks", &input.group, |gate| {
                 client
@@ -234,7 +234,7 @@ impl Observe for DescribeRefreshes {
     type Output = Refreshes;
 
     async fn observe(&self, ctx: &Ctx, input: &GroupInput) -> Result<Refreshes, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Observe)?.autoscaling;
         let answer = Calls::new(ctx)
             .look(SERVICE, "DescribeInstanceRefreshes", &input.group, |gate| {
                 client

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Stage, named};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::shell::Command;
 use crate::{ec2, input};
@@ -160,7 +160,8 @@ pub(super) async fn look(aws: &Aws, calls: &Calls<'_>, input: &GroupInput) -> Re
         ids
     };
     let serving = take("in service");
-    let machines = ec2::machines(calls, aws, &input.region, &serving).await?;
+    let client = aws.of_group(&input.region, &input.group, Purpose::Observe)?.ec2;
+    let machines = ec2::machines(calls, &client, &serving).await?;
     let hosts = group
         .instances()
         .iter()

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{SERVICE, Stage};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -154,7 +154,7 @@ impl Change for ProtectInstances {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: "autoscaling.describe_group",
+        look: Some("autoscaling.describe_group"),
         look_with: &["region", "group"],
         each: None,
         when: "[$before.in_service[] | select(.protected != $with.protected and (.id | within($with.instances)))] != []",
@@ -241,7 +241,7 @@ impl Change for ProtectInstances {
         if outcome.changed.is_empty() {
             return Ok(outcome);
         }
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         Calls::new(ctx)
             .change(SERVICE, "SetInstanceProtection", &input.group, |gate| {
                 client
@@ -387,7 +387,7 @@ impl Change for TerminateInstance {
         input: &TerminateInput,
         _facts: &Member,
     ) -> Result<Terminated, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         Calls::new(ctx)
             .change(SERVICE, "TerminateInstanceInAutoScalingGroup", &input.instance, |gate| {
                 client

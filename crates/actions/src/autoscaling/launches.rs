@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::SERVICE;
 use super::group::{DescribeGroup, Group, GroupInput, look, look_by_hand};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::shell::Command;
 
@@ -54,7 +54,8 @@ impl Observe for DescribeLaunches {
     type Output = Launches;
 
     async fn observe(&self, ctx: &Ctx, input: &GroupInput) -> Result<Launches, ActionError> {
-        let (client, calls) = (self.0.region(&input.region).autoscaling, Calls::new(ctx));
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Observe)?.autoscaling;
+        let calls = Calls::new(ctx);
         let group = look(&self.0, &calls, input).await?;
         let answer = calls
             .look(SERVICE, "DescribeScalingActivities", &input.group, |gate| {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use domain::action::{ActionError, ErrorClass, Registry};
 
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 
 pub(crate) const SERVICE: &str = "autoscaling";
@@ -46,7 +46,7 @@ async fn group(
     region: &str,
     group: &str,
 ) -> Result<AutoScalingGroup, ActionError> {
-    let client = aws.region(region).autoscaling;
+    let client = aws.of_group(region, group, Purpose::Observe)?.autoscaling;
     let answer = calls
         .look(SERVICE, "DescribeAutoScalingGroups", group, |gate| {
             client

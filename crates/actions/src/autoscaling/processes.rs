@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{SERVICE, group, named};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -181,7 +181,7 @@ impl Change for SuspendProcesses {
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = ResumeProcesses::NAME;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: "autoscaling.describe_group",
+        look: Some("autoscaling.describe_group"),
         look_with: &["region", "group"],
         each: Some("processes"),
         when: "any($before.suspended[]; . == $one) | not",
@@ -214,7 +214,7 @@ impl Change for SuspendProcesses {
         input: &ProcessesInput,
         facts: &Suspended,
     ) -> Result<Processes, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         let outcome = Way::Suspend.outcome(input, facts);
         // To AWS an empty list means all processes.
         if outcome.changed.is_empty() {
@@ -255,7 +255,7 @@ impl Change for ResumeProcesses {
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = SuspendProcesses::NAME;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: "autoscaling.describe_group",
+        look: Some("autoscaling.describe_group"),
         look_with: &["region", "group"],
         each: Some("processes"),
         when: "any($before.suspended[]; . == $one)",
@@ -288,7 +288,7 @@ impl Change for ResumeProcesses {
         input: &ProcessesInput,
         facts: &Suspended,
     ) -> Result<Processes, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         let outcome = Way::Resume.outcome(input, facts);
         // To AWS an empty list means all processes.
         if outcome.changed.is_empty() {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{SERVICE, named};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -111,7 +111,7 @@ impl Change for ScaleTo {
     }
 
     async fn apply(&self, ctx: &Ctx, input: &ScaleInput, _facts: &Sizes) -> Result<Scaled, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         Calls::new(ctx)
             .change(SERVICE, "SetDesiredCapacity", &input.group, |gate| {
                 client
@@ -189,7 +189,7 @@ impl Change for SetMaxSize {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: "autoscaling.describe_group",
+        look: Some("autoscaling.describe_group"),
         look_with: &["region", "group"],
         each: None,
         when: "$before.max != $with.max",
@@ -240,7 +240,7 @@ impl Change for SetMaxSize {
     }
 
     async fn apply(&self, ctx: &Ctx, input: &MaxInput, facts: &Sizes) -> Result<Maximum, ActionError> {
-        let client = self.0.region(&input.region).autoscaling;
+        let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         Calls::new(ctx)
             .change(SERVICE, "UpdateAutoScalingGroup", &input.group, |gate| {
                 client

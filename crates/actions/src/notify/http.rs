@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use domain::notice::Undelivered;
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+
+pub(super) use crate::http::address;
 
 /// Of an answer so much is read: enough for every list that is asked for.
 const LONGEST: usize = 4 * 1024 * 1024;
@@ -19,20 +21,6 @@ pub(super) fn client() -> Result<Client, String> {
         .redirect(redirect)
         .build()
         .map_err(|e| e.to_string())
-}
-
-/// The base address, checked.
-pub(super) fn address(url: &str) -> Result<Url, String> {
-    let parsed = Url::parse(url).map_err(|e| format!("`{url}` is no address: {e}"))?;
-    match parsed.scheme() {
-        "https" => Ok(parsed),
-        "http"
-            if parsed.host_str().is_some_and(|host| matches!(host, "127.0.0.1" | "localhost" | "[::1]")) =>
-        {
-            Ok(parsed)
-        }
-        _ => Err(format!("`{url}` is not https, and what is sent there could be read on its way")),
-    }
 }
 
 /// An answer.

@@ -298,7 +298,7 @@ impl Change for Pause {
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = Resume::NAME;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: Status::NAME,
+        look: Some(Status::NAME),
         look_with: &["fleet", "host"],
         each: None,
         when: "$before.paused | not",
@@ -354,7 +354,7 @@ impl Change for Resume {
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = Pause::NAME;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: Status::NAME,
+        look: Some(Status::NAME),
         look_with: &["fleet", "host"],
         each: None,
         when: "$before.paused",

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SERVICE;
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -126,7 +126,7 @@ impl Failovers {
         cluster: &str,
         minutes: i32,
     ) -> Result<Self, ActionError> {
-        let client = aws.region(region).rds;
+        let client = aws.of_cluster(region, cluster, Purpose::Observe)?.rds;
         let answer = calls
             .look(SERVICE, "DescribeEvents", cluster, |gate| {
                 client

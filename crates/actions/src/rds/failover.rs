@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SERVICE;
 use super::events::Failovers;
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -162,7 +162,7 @@ impl Change for FailOver {
 
     /// The call is only accepted: that the writer is another one is for a later step to see.
     async fn apply(&self, ctx: &Ctx, input: &FailOverInput, _facts: &Roles) -> Result<Handed, ActionError> {
-        let client = self.0.region(&input.region).rds;
+        let client = self.0.of_cluster(&input.region, &input.cluster, Purpose::Act)?.rds;
         let id = self.0.cluster_identifier(&input.region, &input.cluster);
         Calls::new(ctx)
             .change(SERVICE, "FailoverDBCluster", id, |gate| {

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -197,7 +197,7 @@ impl Observe for DescribeCluster {
 
 /// Looks at one cluster.
 async fn cluster(aws: &Aws, calls: &Calls<'_>, region: &str, id: &str) -> Result<DbCluster, ActionError> {
-    let client = aws.region(region).rds;
+    let client = aws.of_cluster(region, id, Purpose::Observe)?.rds;
     let found = calls
         .look(SERVICE, "DescribeDBClusters", id, |gate| {
             client.describe_db_clusters().db_cluster_identifier(id).customize().interceptor(gate).send()
@@ -216,7 +216,7 @@ async fn instances(
     region: &str,
     id: &str,
 ) -> Result<Vec<DbInstance>, ActionError> {
-    let client = aws.region(region).rds;
+    let client = aws.of_cluster(region, id, Purpose::Observe)?.rds;
     let filter = Filter::builder().name("db-cluster-id").values(id).build();
     let found = calls
         .look(SERVICE, "DescribeDBInstances", id, |gate| {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SERVICE;
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -176,7 +176,7 @@ impl Change for ModifyClass {
 
     /// The call is only accepted: that the class is another one is for a later step to see.
     async fn apply(&self, ctx: &Ctx, input: &ModifyInput, _facts: &Members) -> Result<Modified, ActionError> {
-        let client = self.0.region(&input.region).rds;
+        let client = self.0.of_cluster(&input.region, &input.cluster, Purpose::Act)?.rds;
         Calls::new(ctx)
             .change(SERVICE, "ModifyDBInstance", &input.instance, |gate| {
                 client

@@ -25,6 +25,9 @@ pub(super) struct ClassInput {
     /// AWS region.
     #[serde(deserialize_with = "input::name")]
     region: String,
+    /// The account, by its name in the inventory; needed only where the region is used in several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     /// Instance class, such as `db.r6i.12xlarge`.
     #[serde(deserialize_with = "input::name")]
     class: String,
@@ -66,7 +69,8 @@ impl Observe for OrderableZones {
     type Output = Zones;
 
     async fn observe(&self, ctx: &Ctx, input: &ClassInput) -> Result<Zones, ActionError> {
-        let (client, calls) = (self.0.region(&input.region).rds, Calls::new(ctx));
+        let client = self.0.around(&input.region, input.account.as_deref())?.rds;
+        let calls = Calls::new(ctx);
         let (mut zones, mut marker) = (BTreeSet::new(), None);
         loop {
             let page = calls

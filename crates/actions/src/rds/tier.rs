@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_TIER, SERVICE};
-use crate::aws::Aws;
+use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
 use crate::shell::Command;
@@ -57,7 +57,7 @@ impl Change for SetTier {
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDO_BY_HAND: Option<UndoByHand> = Some(UndoByHand {
-        look: "rds.describe_cluster",
+        look: Some("rds.describe_cluster"),
         look_with: &["region", "cluster"],
         each: None,
         when: "[$before.members[] | select(.id == $with.instance).tier] != [$with.tier]",
@@ -129,7 +129,7 @@ impl Change for SetTier {
     }
 
     async fn apply(&self, ctx: &Ctx, input: &TierInput, _facts: &Before) -> Result<Tier, ActionError> {
-        let client = self.0.region(&input.region).rds;
+        let client = self.0.of_cluster(&input.region, &input.cluster, Purpose::Act)?.rds;
         Calls::new(ctx)
             .change(SERVICE, "ModifyDBInstance", &input.instance, |gate| {
                 client

@@ -175,7 +175,9 @@ async fn every_action_describes_itself() {
                 assert!(schema["description"].is_string(), "{}.{field} has no description", spec.name);
             }
         }
-        let aws = ["autoscaling.", "ec2.", "elbv2.", "rds."].iter().any(|s| spec.name.starts_with(s));
+        let aws = ["autoscaling.", "cloudwatch.", "ec2.", "elbv2.", "rds."]
+            .iter()
+            .any(|s| spec.name.starts_with(s));
         assert_eq!(aws, !spec.permissions.is_empty(), "{}", spec.name);
         assert!(spec.effect != Effect::Blind, "{}", spec.name);
     }
@@ -194,6 +196,8 @@ async fn every_action_describes_itself() {
             "autoscaling.set_max_size",
             "autoscaling.suspend_processes",
             "autoscaling.terminate_instance",
+            "cloudwatch.describe_alarms",
+            "cloudwatch.metric",
             "ec2.describe_instances",
             "elbv2.target_health",
             "metrics.query",
@@ -209,6 +213,9 @@ async fn every_action_describes_itself() {
             "rds.modify_instance_class",
             "rds.orderable_zones",
             "rds.set_promotion_tier",
+            "statuspage.post_incident",
+            "statuspage.update",
+            "webhook.send",
         ]
     );
 }

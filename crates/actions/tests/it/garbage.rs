@@ -57,9 +57,11 @@ async fn play(scripts: Vec<Script>) -> Vec<Value> {
     let account = || Credentials { user: "probe".into(), password: secret(&folder, "probe", "hunter2") };
     let inventory = Inventory {
         account: None,
+        accounts: Vec::new(),
         clusters: vec![Cluster {
             id: "c".into(),
             region: "us-east-1".into(),
+            account: None,
             identifier: None,
             endpoint: "127.0.0.1".into(),
             port,
@@ -70,6 +72,7 @@ async fn play(scripts: Vec<Script>) -> Vec<Value> {
         fleets: vec![ProxyFleet {
             id: "f".into(),
             region: "us-east-1".into(),
+            account: None,
             group: "f".into(),
             target_group: None,
             port,

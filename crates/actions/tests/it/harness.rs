@@ -197,6 +197,7 @@ pub(crate) fn inventory(sim: &Sim) -> (Inventory, TempDir) {
         .map(|cluster| Cluster {
             id: cluster.id.clone(),
             region: info.region.clone(),
+            account: None,
             identifier: None,
             endpoint: cluster.endpoint.clone(),
             port: cluster.port,
@@ -214,6 +215,7 @@ pub(crate) fn inventory(sim: &Sim) -> (Inventory, TempDir) {
         .map(|fleet| ProxyFleet {
             id: "us".into(),
             region: fleet.region.clone(),
+            account: None,
             group: fleet.asg.clone(),
             target_group: fleet.target_group_arn.clone(),
             port: fleet.mysql_port,
@@ -231,7 +233,7 @@ pub(crate) fn inventory(sim: &Sim) -> (Inventory, TempDir) {
             backend_connections: fleet.backend_connections,
         })
         .collect();
-    (Inventory { account: None, clusters, fleets }, folder)
+    (Inventory { account: None, accounts: Vec::new(), clusters, fleets }, folder)
 }
 
 pub(crate) fn strings(value: &Value) -> Vec<String> {

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod accounts;
 mod calls;
 mod changes;
+mod cloudwatch;
 mod describe;
 mod failover;
 mod garbage;
@@ -15,3 +17,5 @@ mod metrics;
 mod moto;
 mod notify;
 mod proxysql;
+mod statuspage;
+mod webhook;

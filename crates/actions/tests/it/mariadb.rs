@@ -88,6 +88,7 @@ async fn bench(port: u16) -> Bench {
     let cluster = |id: &str, user: &str, password: &str| Cluster {
         id: id.into(),
         region: "us-east-1".into(),
+        account: None,
         identifier: None,
         endpoint: "127.0.0.1".into(),
         port,
@@ -103,6 +104,7 @@ async fn bench(port: u16) -> Bench {
     let fleet = ProxyFleet {
         id: "f".into(),
         region: "us-east-1".into(),
+        account: None,
         group: "f".into(),
         target_group: None,
         port,
@@ -112,7 +114,12 @@ async fn bench(port: u16) -> Bench {
         backend_connections: 1000,
     };
     let settings = Settings { probe: quick(), ..Settings::default() };
-    Bench::new(Inventory { account: None, clusters, fleets: vec![fleet] }, settings, folder).await
+    Bench::new(
+        Inventory { account: None, accounts: Vec::new(), clusters, fleets: vec![fleet] },
+        settings,
+        folder,
+    )
+    .await
 }
 
 async fn direct(bench: &Bench, cluster: &str, tries: u32) -> Value {

@@ -88,6 +88,7 @@ async fn hosts_are_launched_and_terminated_by_id() {
     let fleet = ProxyFleet {
         id: "moto".into(),
         region: REGION.into(),
+        account: None,
         group: GROUP.into(),
         target_group: None,
         port: 6033,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::auto::{Judged, Said};
 use super::spec::{Clairvoyant, Drill, Real};
+use super::storm::Storm;
 
 /// What was played.
 pub(crate) struct Played {
@@ -31,6 +32,8 @@ pub(crate) struct Played {
     pub(crate) acted: Option<Acted>,
     /// What Firebreak judged by itself, where it was let.
     pub(crate) judged: Option<Judged>,
+    /// What became of the alerts that came in beside it.
+    pub(crate) storm: Option<Storm>,
 }
 
 /// What the run did.
@@ -39,6 +42,8 @@ pub(crate) struct Acted {
     pub(crate) decided_at: Timestamp,
     /// For how long the symptom must be gone before the run ends.
     pub(crate) soak: Duration,
+    /// How often another process took the run over.
+    pub(crate) taken_over: usize,
     pub(crate) changes: Vec<Call>,
 }
 
@@ -83,6 +88,10 @@ pub(crate) struct Score {
     pub(crate) critical_path: Option<CriticalPath>,
     /// What became of each signal, where Firebreak judged by itself.
     pub(crate) signals: Vec<Said>,
+    /// What became of the alerts that came in beside it.
+    pub(crate) storm: Option<Storm>,
+    /// How often another process took the run over.
+    pub(crate) taken_over: usize,
     /// What really happened, if it did.
     pub(crate) real: Option<Real>,
     /// What did not hold, each a sentence.
@@ -169,6 +178,8 @@ pub(crate) fn score(drill: &Drill, played: &Played) -> Score {
         },
         critical_path: critical_path(played),
         signals: played.judged.as_ref().map(|j| j.signals.clone()).unwrap_or_default(),
+        storm: played.storm.clone(),
+        taken_over: played.acted.as_ref().map_or(0, |a| a.taken_over),
         real: drill.real.clone(),
         failures: Vec::new(),
     };
@@ -199,6 +210,16 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
         }
         return failures;
     };
+    if let Some(storm) = &played.storm {
+        failures.extend(storm.failures());
+    }
+    if acted.taken_over < drill.kills.len() {
+        failures.push(format!(
+            "the engine died {} times, and the run was taken over {} times",
+            drill.kills.len(),
+            acted.taken_over
+        ));
+    }
     let expect = &drill.expect;
     let message = acted.run.message.as_deref().unwrap_or("see its page");
     if acted.run.state != expect.outcome {
@@ -370,6 +391,16 @@ impl fmt::Display for Score {
                 "run {id}: {}{}",
                 run.state,
                 run.message.as_ref().map_or_else(String::new, |m| format!(". {m}"))
+            )?;
+        }
+        if self.taken_over > 0 {
+            writeln!(f, "taken over by another process: {} times", self.taken_over)?;
+        }
+        if let Some(storm) = &self.storm {
+            writeln!(
+                f,
+                "alerts: {} deliveries, {} signals, {} of them without a verdict; runs: {}",
+                storm.deliveries, storm.signals, storm.unjudged, storm.runs
             )?;
         }
         for said in &self.signals {

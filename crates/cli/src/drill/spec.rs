@@ -32,6 +32,12 @@ pub(crate) struct Drill {
     pub(crate) symptom: Symptom,
     /// What is done about it.
     pub(crate) act: Act,
+    /// The engine's process dies so long after the decision, each time as by kill -9, and another one starts.
+    #[serde(default, deserialize_with = "read_durations")]
+    pub(crate) kills: Vec<Duration>,
+    /// Alerts that come in beside it.
+    #[serde(default)]
+    pub(crate) alerts: Vec<Alerts>,
     /// What an operator would do who sees everything at once: the run is measured against it.
     #[serde(default)]
     pub(crate) clairvoyant: Option<Clairvoyant>,
@@ -66,6 +72,29 @@ pub(crate) struct Act {
     /// When people decided, after the trigger.
     #[serde(deserialize_with = "read_duration")]
     pub(crate) after: Duration,
+}
+
+/// Alerts of one kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Alerts {
+    /// When they begin to come in, after the trigger.
+    #[serde(deserialize_with = "read_duration")]
+    pub(crate) after: Duration,
+    /// Their kind.
+    pub(crate) kind: String,
+    /// From these clusters: their label `cluster`.
+    pub(crate) clusters: Vec<String>,
+    /// Their other labels.
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// How often each is delivered.
+    #[serde(default = "once")]
+    pub(crate) times: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// An operator who sees everything at once, and whose hands take no time.
@@ -180,4 +209,9 @@ fn read_some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn read_durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| duration(text).map_err(serde::de::Error::custom)).collect()
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use domain::inventory::Inventory;
 use domain::runbook::{check_all, render};
 
 use crate::files;
@@ -31,7 +30,7 @@ pub(crate) async fn check(args: Args) -> anyhow::Result<ExitCode> {
     let asked = texts.len();
     // A runbook may run one that lies beside it: it is looked at, and not told about.
     texts.extend(files::beside(&paths)?);
-    let registry = super::described(Inventory::default()).await?;
+    let registry = super::described(None).await?;
     let mut failed = false;
     for checked in check_all(texts, &registry).into_iter().take(asked) {
         let (file, text) = (checked.file, checked.text);

@@ -37,7 +37,7 @@ pub(crate) async fn manual(args: Args) -> anyhow::Result<ExitCode> {
             "a manual is written for real clusters and fleets: name the configuration that has them, --config firebreak.yaml"
         ),
     };
-    let registry = super::described(inventory.clone()).await?;
+    let registry = super::described(config.as_ref()).await?;
     let shelf = Shelf::open(config.as_ref(), &registry)?;
     let runbook = shelf.get(&args.name)?;
     let given: Map<String, Value> =

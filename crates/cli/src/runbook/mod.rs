@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use domain::action::Registry;
-use domain::inventory::Inventory;
 use domain::runbook::{Children, Runbook, check_all, descend, render};
 
 use crate::config::Config;
@@ -48,8 +47,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// The actions, for what they say of themselves: no secrets, no network.
-async fn described(inventory: Inventory) -> anyhow::Result<Registry> {
-    Ok(actions::described(Arc::new(inventory)).await?)
+pub(crate) async fn described(config: Option<&Config>) -> anyhow::Result<Registry> {
+    let (inventory, settings) = config.map(|c| (c.inventory.clone(), c.actions())).unwrap_or_default();
+    Ok(actions::described(Arc::new(inventory), settings).await?)
 }
 
 /// The configuration, for commands that can do without.

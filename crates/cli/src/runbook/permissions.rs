@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use domain::action::Registry;
 use domain::inventory::Inventory;
-use domain::runbook::permissions::{needed, of_action, policy};
-
-use serde_json::Value;
+use domain::runbook::permissions::{RolePolicies, assuming, needed, of_action, of_roles, policy};
+use serde_json::{Value, json};
 
 use super::{Configured, Shelf};
 use crate::terminal::{remark, say};
@@ -23,22 +22,34 @@ pub(crate) struct Args {
 
 /// The policy of some of the embedded runbooks; of all of them and the prober, when none is named.
 pub(crate) async fn least_privilege(names: &[String], inventory: &Inventory) -> anyhow::Result<Value> {
-    let registry = super::described(Inventory::default()).await?;
+    let registry = super::described(None).await?;
     let shelf = Shelf::open(None, &registry)?;
     Ok(serde_json::to_value(policy(all_needed(names, &shelf, &registry)?, Some(inventory))?.policy)?)
 }
 
-/// Prints the policy; remarks on it go to stderr.
+/// Prints the policy, or those of the roles of all accounts; remarks on it go to stderr.
 pub(crate) async fn permissions(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.configured.read()?;
-    let registry = super::described(Inventory::default()).await?;
+    let registry = super::described(None).await?;
     let shelf = Shelf::open(config.as_ref(), &registry)?;
     let actions = all_needed(&args.names, &shelf, &registry)?;
-    let permissions = policy(actions, config.as_ref().map(|config| &config.inventory))?;
-    for note in permissions.notes {
-        remark(note);
-    }
-    say(serde_json::to_string_pretty(&permissions.policy)?);
+    let inventory = config.as_ref().map(|config| &config.inventory);
+    let printed = match inventory.filter(|inventory| !inventory.accounts.is_empty()) {
+        Some(inventory) => {
+            let mut accounts = serde_json::Map::new();
+            for RolePolicies { account, observe, act } in of_roles(&actions, inventory)? {
+                observe.notes.iter().chain(&act.notes).for_each(|note| remark(format!("{account}: {note}")));
+                accounts.insert(account, json!({ "observe": observe.policy, "act": act.policy }));
+            }
+            json!({ "firebreak": assuming(inventory), "accounts": accounts })
+        }
+        None => {
+            let permissions = policy(actions, inventory)?;
+            permissions.notes.into_iter().for_each(remark);
+            serde_json::to_value(&permissions.policy)?
+        }
+    };
+    say(serde_json::to_string_pretty(&printed)?);
     Ok(ExitCode::SUCCESS)
 }
 

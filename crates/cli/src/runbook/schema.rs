@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use domain::inventory::Inventory;
 
 use crate::terminal::say;
 
@@ -18,7 +17,7 @@ pub(crate) struct Args {
 
 /// Prints it, or compares it with a file.
 pub(crate) async fn schema(args: Args) -> anyhow::Result<ExitCode> {
-    let registry = super::described(Inventory::default()).await?;
+    let registry = super::described(None).await?;
     let text = serde_json::to_string_pretty(&domain::runbook::schema::schema(&registry))?;
     let Some(file) = args.check else {
         say(text);

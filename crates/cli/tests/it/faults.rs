@@ -79,6 +79,16 @@ fn stage(runbook: &str) -> Option<Stage> {
             };
             (with(fault), json!({ "fleet": "proxysql-us", "host": FIRST_HOST }))
         }
+        "shed-load" => {
+            before = Duration::from_secs(5 * 60);
+            let surge = |at_s, times| TimedFault {
+                at_s,
+                fault: FaultKind::Surge { cluster: "shard-b".into(), times },
+            };
+            let world = World { faults: vec![surge(0, 3.6), surge(120, 2.0)], ..small_world() };
+            // Longer than all the restarts of a test take: by itself it ends nothing.
+            (world, json!({ "cluster": "shard-b", "at_most": "12h" }))
+        }
         "diagnose-logins" => (small_world(), json!({ "fleet": "proxysql-us" })),
         _ => return None,
     };
@@ -304,7 +314,8 @@ pub(crate) async fn refused(served: &Served, run: Uuid) -> Option<(String, Actio
         let refused =
             state.nodes().filter(|(_, node)| node.status == Status::Failed).find_map(|(step, node)| {
                 let error = node.error.as_ref()?;
-                let refused = ["AccessDenied", "UnauthorizedOperation"].contains(&error.code.as_str());
+                let refused =
+                    ["AccessDenied", "UnauthorizedOperation", "http_403"].contains(&error.code.as_str());
                 refused.then(|| (step.as_str().to_owned(), error.clone()))
             });
         if refused.is_some() && asked.is_empty() && ["paused", "stuck"].contains(&state.word()) {

@@ -6,16 +6,20 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::action::{Ctx, Registry};
+use domain::run::State;
+use domain::{Clock, Timestamp};
+use engine::clock::{ScaledClock, SystemClock};
 use serde_json::{Map, Value, json};
-use sim::{FaultKind, Hook, Options, Sim, World};
+use sim::{FaultKind, Hook, Options, Phase, Sim, World};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::faults::{Stage, all_stages, changes, on_each_of};
 use crate::kills::small_world;
-use crate::served::{Served, ended, inventory};
+use crate::served::{PATIENCE, Served, ended, inventory, webhooks};
 
 /// So much slower than a run: programs of people take a second to start.
 const SLOWER: f64 = 4.0;
@@ -54,14 +58,20 @@ fn awscli() -> u16 {
 struct Terminal {
     folder: TempDir,
     registry: Registry,
+    /// The simulator's.
+    clock: Arc<dyn Clock>,
 }
 
 impl Terminal {
     async fn at(sim: &Sim) -> Self {
-        let speed = sim.clock().speed().max(1.0);
+        let clock = sim.clock();
+        let (speed, passes) = (clock.speed().max(1.0), clock.speed());
+        let (simulated, real) = (clock.now(), SystemClock.now());
+        let seconds = |at: Timestamp| at.timestamp_micros() as f64 / 1e6;
         let folder = tempfile::tempdir().unwrap();
         let places = inventory(&sim.world_info(), folder.path());
-        let config = json!({ "inventory": places });
+        let hooks = webhooks(sim, folder.path());
+        let config = json!({ "inventory": places, "webhooks": hooks });
         std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
@@ -71,7 +81,9 @@ impl Terminal {
             (
                 "date",
                 format!(
-                    "PATH=${{PATH#*:}}\ncase $1 in +%s) awk \"BEGIN {{ printf \\\"%.0f\\\", $(date +%s.%N) * {speed} }}\" ;; *) date \"$@\" ;; esac"
+                    "PATH=${{PATH#*:}}\ncase $1 in +%s) awk \"BEGIN {{ printf \\\"%.0f\\\", {} + ($(date +%s.%N) - {}) * {passes} }}\" ;; *) date \"$@\" ;; esac",
+                    seconds(simulated),
+                    seconds(real)
                 ),
             ),
         ] {
@@ -79,9 +91,10 @@ impl Terminal {
         }
         let settings =
             actions::Settings { aws_endpoint: Some(sim.endpoint().into()), ..actions::Settings::default() };
+        let clock = ScaledClock::set(simulated, passes);
         let places = Arc::new(serde_json::from_value(places).unwrap());
         let registry = actions::registry(places, settings).await.unwrap();
-        Self { folder, registry }
+        Self { folder, registry, clock: Arc::new(clock) }
     }
 
     /// Other runbooks than the embedded ones.
@@ -110,8 +123,7 @@ impl Terminal {
             .unwrap();
         let page = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let blocks = page.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
-        blocks.collect::<Vec<_>>().join("\n")
+        blocks_of(&page)
     }
 
     /// What a bash says that these lines are pasted into.
@@ -131,7 +143,7 @@ impl Terminal {
 
     /// What an action sees.
     async fn see(&self, action: &str, input: &Value) -> Value {
-        let ctx = Ctx::looking(Arc::new(engine::clock::SystemClock), Duration::from_secs(20));
+        let ctx = Ctx::looking(self.clock.clone(), Duration::from_secs(20));
         let action = self.registry.get(action).unwrap();
         action.observe(&ctx, input).await.unwrap_or_else(|e| panic!("{input}: {e}"))
     }
@@ -176,6 +188,12 @@ impl Terminal {
     }
 }
 
+/// What a person copies of a manual.
+fn blocks_of(page: &str) -> String {
+    let blocks = page.split("```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
 fn executable(file: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(file, text).unwrap();
@@ -213,6 +231,47 @@ async fn by_firebreak(stage: &Stage) -> Value {
     let row = ended(&served.db, run).await;
     assert_eq!(row.state, "succeeded", "{}: {:?}", stage.runbook, row.message);
     terminal.world(&sim, &old).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest_of_a_run_is_done_by_hand_and_what_it_changed_is_taken_back() {
+    let stage = all_stages().into_iter().find(|stage| stage.runbook == "shed-load").unwrap();
+    let sim = stage.sim_at(30.0).await;
+    let terminal = Terminal::at(&sim).await;
+    let served = Served::on(&sim).await;
+    let person = served.person().await;
+    let mut shed = sim.hold("Shed", Phase::AfterEffect);
+    let run = stage.begin(&sim, &served, &person).await;
+    shed.reached().await.unwrap();
+    // Nothing follows the change that is under way.
+    let reason = json!({ "ask": "pause", "reason": "a person goes on" });
+    person.post(&format!("/api/v1/runs/{run}/ask"), &reason).await;
+    shed.release();
+    let paused = until(&served, run, "paused").await;
+    assert!(paused.node(&"shed".into()).unwrap().was_made());
+
+    let rest = blocks_of(&person.text(&format!("/runs/{run}/by-hand")).await);
+    assert!(!rest.contains("change bash -c"), "the change is not made again: {rest}");
+    let said = terminal.paste(&rest).await;
+    assert!(!said.contains("STOP"), "{said}");
+    let made: Vec<String> = changes(&sim).into_iter().map(|c| c.operation).collect();
+    assert_eq!(made, ["Shed", "StopShedding"], "{said}");
+    assert!(sim.error_share("shard-b") < 0.001, "{said}");
+}
+
+/// Waits until a run is in this state.
+async fn until(served: &Served, run: Uuid, word: &str) -> State {
+    let mut bell = store::listener::PgListener::connect_with(served.db.pool()).await.unwrap();
+    bell.listen("firebreak").await.unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let state = State::replay(&store::runs::journal(served.db.pool(), run).await.unwrap()).unwrap();
+        if state.word() == word {
+            return state;
+        }
+        assert!(Instant::now() < end, "it is {}", state.word());
+        let _ = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,6 +364,10 @@ fn input_of(action: &str, hosts: &[Value], target_group: &str, endpoint: &str) -
         | "autoscaling.describe_refreshes" => group,
         "autoscaling.describe_instance" => {
             json!({ "region": "us-east-1", "group": "proxysql-us", "instance": hosts[0]["id"] })
+        }
+        "cloudwatch.describe_alarms" => json!({ "region": "us-east-1", "prefix": "shard-" }),
+        "cloudwatch.metric" => {
+            json!({ "region": "us-east-1", "metric": "CPUUtilization", "dimensions": { "DBInstanceIdentifier": "shard-e-1" } })
         }
         "ec2.describe_instances" => {
             json!({ "region": "us-east-1", "instances": [hosts[0]["id"], hosts[1]["id"]] })

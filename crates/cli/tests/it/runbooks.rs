@@ -2,6 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use sim::{Options, Sim};
+
+use crate::kills::small_world;
+use crate::served::{PATIENCE, Served};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runbooks")
@@ -167,4 +174,56 @@ fn a_version_is_compared_with_another_by_meaning() {
 
     std::fs::write(other, "runbook: x\n").unwrap();
     assert_eq!(firebreak(&["runbook", "diff", current, other]).0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_of_runbooks_is_read_again_when_it_is_asked_for_and_by_itself() {
+    let text = |title: &str| {
+        format!(
+            "runbook: tell\ntitle: {title}\nwhen: In a test.\nrisk: low\nsteps:\n  - {{ id: one, value: 1 }}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tell.yaml");
+    std::fs::write(&file, text("First")).unwrap();
+    let sim = Sim::start(small_world(), Options::default()).await.unwrap();
+    let served = Served::on_with(&sim, &json!({ "runbooks": folder.path() })).await;
+    let person = served.person().await;
+    let told = async |is: &dyn Fn(&Value) -> bool| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let told = person.get("/api/v1/runbooks/tell").await;
+            if is(&told) {
+                return told;
+            }
+            assert!(Instant::now() < end, "it stays {told}");
+        }
+    };
+    // Asked for: at once. A text with mistakes is refused, loudly, and the last good one stays.
+    std::fs::write(&file, text("Second")).unwrap();
+    served.hang_up();
+    told(&|told| told["title"] == "Second").await;
+    std::fs::write(&file, text("Third").replace("value:", "valeu:")).unwrap();
+    served.hang_up();
+    let refused = told(&|told| !told["refused"].is_null()).await;
+    assert_eq!(refused["title"], "Second");
+    let page = person.text("/runbooks/tell").await;
+    assert!(page.contains("id=\"refused\"") && page.contains("last good version"), "{page}");
+    // By itself.
+    std::fs::write(&file, text("Fourth")).unwrap();
+    let mended = told(&|told| told["title"] == "Fourth").await;
+    assert!(mended["refused"].is_null(), "{mended}");
+    // A folder that is empty is not mounted.
+    std::fs::remove_file(&file).unwrap();
+    served.hang_up();
+    std::fs::write(folder.path().join("other.yaml"), text("Fifth").replace("tell", "other")).unwrap();
+    served.hang_up();
+    let end = Instant::now() + PATIENCE;
+    while !person.text("/runbooks").await.contains("Fifth") {
+        assert!(Instant::now() < end, "the new file is never seen");
+    }
+    let audit = person.get("/api/v1/audit?actor=reload").await.to_string();
+    for action in ["runbook changed", "runbook refused", "runbook added", "runbook removed"] {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
 }

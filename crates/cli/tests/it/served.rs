@@ -39,6 +39,7 @@ impl Served {
         let mut config = json!({
             "inventory": inventory(&sim.world_info(), folder.path()),
             "aws": { "endpoint": sim.endpoint() },
+            "webhooks": webhooks(sim, folder.path()),
             "symptom": { "prometheus": sim.endpoint(), "error_share": "cluster:request_error_share" },
             "simulation": { "control": sim.endpoint() },
             "environment": "test",
@@ -101,6 +102,12 @@ impl Served {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
         said
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let process = self.process.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
     }
 
     /// kill -9.
@@ -174,11 +181,15 @@ impl Person {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path).await).unwrap()
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> String {
         let request = self.client.get(format!("{}{path}", self.url)).header(COOKIE, &self.cookie);
         let answer = request.send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "GET {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap()
+        text
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
@@ -223,6 +234,13 @@ pub(crate) async fn ended(db: &TestDb, run: Uuid) -> store::pages::RunRow {
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await;
     }
+}
+
+/// The load shedder of a simulated world, its secret in a file.
+pub(crate) fn webhooks(sim: &sim::Sim, folder: &Path) -> Value {
+    let file = folder.join("load-shedder");
+    std::fs::write(&file, sim::SHEDDER_SECRET).unwrap();
+    json!({ "load-shedder": { "url": format!("{}/shedder", sim.endpoint()), "secret": { "file": file } } })
 }
 
 /// The inventory of a simulated world, its passwords in files.

@@ -87,7 +87,8 @@ pub struct Ctx {
     pub gate: Gate,
     /// Wall time that the whole observation or application may take.
     pub deadline: Duration,
-    /// Stable for one attempt of one step of one run: the client token where a service takes one.
+    /// Stable for one step of one run, over all its attempts: the client token where a service takes one, so that it knows a
+    /// call that is made again because its answer was lost.
     pub token: String,
 }
 

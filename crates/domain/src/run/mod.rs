@@ -27,6 +27,7 @@ mod gate;
 mod next;
 mod path;
 mod recover;
+mod so_far;
 mod state;
 mod tail;
 
@@ -38,5 +39,6 @@ pub use gate::{Doorstep, Drift, Gate, IN_LINE};
 pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, expand, next};
 pub use path::StepPath;
 pub use recover::{Recovery, recover};
+pub use so_far::SoFar;
 pub use state::{Attempt, Illegal, Intent, Node, Pause, Phase, State, Status};
 pub use tail::{EPOCH_JUMP, tail_lost};

@@ -143,10 +143,19 @@ pub fn inventory_value(inventory: &Inventory) -> Value {
 
 /// A cluster without its credentials. Taken apart field by field, so that a new one cannot slip out unseen.
 fn cluster_value(cluster: &Cluster) -> Value {
-    let Cluster { id, region, identifier: _, endpoint, port, customers_percent, max_connections, probe: _ } =
-        cluster;
+    let Cluster {
+        id,
+        region,
+        account,
+        identifier: _,
+        endpoint,
+        port,
+        customers_percent,
+        max_connections,
+        probe: _,
+    } = cluster;
     json!({
-        "id": id, "region": region, "identifier": cluster.rds_identifier(), "endpoint": endpoint, "port": port,
+        "id": id, "region": region, "account": account, "identifier": cluster.rds_identifier(), "endpoint": endpoint, "port": port,
         "customers_percent": customers_percent, "max_connections": max_connections,
     })
 }
@@ -156,6 +165,7 @@ fn fleet_value(fleet: &ProxyFleet) -> Value {
     let ProxyFleet {
         id,
         region,
+        account,
         group,
         target_group,
         port,
@@ -165,7 +175,7 @@ fn fleet_value(fleet: &ProxyFleet) -> Value {
         backend_connections,
     } = fleet;
     json!({
-        "id": id, "region": region, "group": group, "target_group": target_group, "port": port,
+        "id": id, "region": region, "account": account, "group": group, "target_group": target_group, "port": port,
         "admin_port": admin_port, "clusters": clusters, "backend_connections": backend_connections,
     })
 }

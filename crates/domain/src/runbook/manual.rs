@@ -17,6 +17,7 @@
 
 mod command;
 mod jq;
+mod rest;
 mod shell;
 mod steps;
 
@@ -28,6 +29,7 @@ use serde_json::{Map, Value, json};
 
 use self::command::Given;
 use self::jq::Unsayable;
+pub use self::rest::Rest;
 use super::expr::Expr;
 use super::expr::path::Path;
 use super::template::{Node, Piece, Template, plain_text};
@@ -50,15 +52,6 @@ pub struct Manual<'a> {
     pub inputs: &'a Map<String, Value>,
     /// Of a run that has got so far: the rest.
     pub rest: Option<Rest<'a>>,
-}
-
-/// How far a run has got.
-#[derive(Clone, Copy)]
-pub struct Rest<'a> {
-    /// The outputs of the steps that are done, by id.
-    pub steps: &'a Map<String, Value>,
-    /// The top-level step that is next.
-    pub next: &'a str,
 }
 
 const HELPERS: &str = include_str!("manual/helpers.sh");
@@ -317,6 +310,15 @@ impl Page<'_> {
             "You need `bash`, `aws`, `jq` and `mysql` on a machine that reaches the hosts, and credentials of AWS that allow what `firebreak runbook permissions {}` prints. Paste these blocks into a bash, then the steps, one block after the other, and read what each says.",
             self.manual.runbook.name
         ));
+        let accounts = self.manual.inventory.accounts.iter();
+        let accounts: Vec<String> =
+            accounts.map(|a| format!("`{}` ({})", a.id, a.number().unwrap_or("?"))).collect();
+        if !accounts.is_empty() {
+            self.paragraph(&format!(
+                "The commands take the credentials of the shell, and the inventory has these accounts: {}. Be in that of your target; `aws sts get-caller-identity` says where you are.",
+                accounts.join(", ")
+            ));
+        }
         self.paragraph(
             "**When it says STOP, stop.** From then on no block changes anything. Once you know better than the guard: `stopped=`, and paste the block again. Each change is written to `$log` before it is made. `put_back` takes back what can be taken back, whenever you give up.",
         );
@@ -336,6 +338,7 @@ impl Page<'_> {
             self.paragraph("What the run has seen so far:");
             self.block(&[format!("steps=$(jq -c . <<'JSON'\n{}\nJSON\n)", pretty(&done))]);
         }
+        self.changed();
         let actions = std::mem::take(&mut self.actions);
         let looks: Vec<String> = actions
             .iter()

@@ -8,6 +8,8 @@
 //! A policy names what the inventory has, so that not even a mistake of ours reaches anything else. Where AWS knows no
 //! resource for an action, or the inventory cannot know it, the statement is wider, and a note says so.
 //!
+//! Where the inventory names accounts, each of their two roles has a policy of its own, and Firebreak's own identity may assume them.
+//!
 //! Deliberately absent: conditions on parameters of a call (IAM has hardly any for these actions; the actions themselves
 //! never build them), and roles: who may assume this one is for the account's owner to say.
 
@@ -20,7 +22,7 @@ use serde::Serialize;
 use self::resource::{Arns, Resource};
 use super::{Body, Children, Each, EachBody, Runbook, Step, Use};
 use crate::action::Registry;
-use crate::inventory::Inventory;
+use crate::inventory::{Account, Inventory};
 
 /// An IAM policy, in AWS's grammar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,6 +110,53 @@ fn of_call(call: &Use, undo: bool, registry: &Registry, found: &mut BTreeSet<&'s
     }
 }
 
+/// The policies of the roles of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolePolicies {
+    /// The account, by its name in the inventory.
+    pub account: String,
+    /// Of the role that looks.
+    pub observe: Permissions,
+    /// Of the role that changes something.
+    pub act: Permissions,
+}
+
+/// What Firebreak's own identity needs where the inventory names accounts: to assume their roles, and nothing else.
+pub fn assuming(inventory: &Inventory) -> Policy {
+    let roles = inventory.accounts.iter().flat_map(|a| [a.observe.arn.clone(), a.act.arn.clone()]);
+    let statement = Statement {
+        sid: "AssumeRoles".into(),
+        effect: "Allow",
+        action: vec!["sts:AssumeRole".into()],
+        resource: roles.collect::<BTreeSet<_>>().into_iter().collect(),
+        condition: None,
+    };
+    Policy { version: "2012-10-17", statement: vec![statement] }
+}
+
+/// The policies of each account's roles: what looks is for the one, what changes for the other.
+pub fn of_roles(
+    actions: &BTreeSet<&str>,
+    inventory: &Inventory,
+) -> Result<Vec<RolePolicies>, UnknownPermission> {
+    let (changes, looks): (Vec<&str>, Vec<&str>) = actions.iter().partition(|action| changes(action));
+    let of_account = |account: &Account| {
+        let here = inventory.of_account(account);
+        Ok(RolePolicies {
+            account: account.id.clone(),
+            observe: policy(looks.iter().copied(), Some(&here))?,
+            act: policy(changes.iter().copied(), Some(&here))?,
+        })
+    };
+    inventory.accounts.iter().map(of_account).collect()
+}
+
+/// Does an IAM action change something?
+fn changes(action: &str) -> bool {
+    let operation = action.split_once(':').map_or("", |(_, operation)| operation);
+    !["Describe", "Get", "List"].iter().any(|looks| operation.starts_with(looks))
+}
+
 /// The policy that allows these IAM actions on what the inventory has; on everything, where there is no inventory.
 pub fn policy<'a>(
     actions: impl IntoIterator<Item = &'a str>,
@@ -116,9 +165,8 @@ pub fn policy<'a>(
     let mut grouped: BTreeMap<(bool, String, Resource), Vec<&str>> = BTreeMap::new();
     for action in actions {
         let resource = Resource::of(action).ok_or_else(|| UnknownPermission(action.to_owned()))?;
-        let (service, operation) = action.split_once(':').unwrap_or((action, ""));
-        let changes = !["Describe", "Get", "List"].iter().any(|looks| operation.starts_with(looks));
-        grouped.entry((changes, service.to_owned(), resource)).or_default().push(action);
+        let service = action.split_once(':').map_or(action, |(service, _)| service);
+        grouped.entry((changes(action), service.to_owned(), resource)).or_default().push(action);
     }
     let arns = Arns::new(inventory);
     let mut notes = Vec::new();

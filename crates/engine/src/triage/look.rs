@@ -52,14 +52,15 @@ pub(super) struct Evidence {
 
 impl Core {
     /// All rules, in the order of the shelf.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (Rule, &Arc<Runbook>, &Trigger)> {
-        let runbooks = self.library.iter().filter_map(|(_, shelf)| shelf.runbook.as_ref().ok());
-        runbooks.flat_map(|runbook| runbook.triggers.iter().map(move |trigger| (runbook, trigger))).map(
-            |(runbook, trigger)| {
+    pub(super) fn rules(&self) -> Vec<(Rule, Arc<Runbook>, Trigger)> {
+        let mut rules = Vec::new();
+        for runbook in self.library().runbooks() {
+            for trigger in &runbook.triggers {
                 let rule = Rule { runbook: runbook.name.clone(), trigger: trigger.name.clone() };
-                (rule, runbook, trigger)
-            },
-        )
+                rules.push((rule, Arc::clone(&runbook), trigger.clone()));
+            }
+        }
+        rules
     }
 }
 
@@ -86,8 +87,9 @@ pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<L
     let mut incident = None;
     if due.signal.state == SignalState::Firing {
         // At the same time: what one of them must wait for is no reason for the others to be late.
-        let looks = core.rules().filter_map(|(rule, runbook, trigger)| {
-            let mode = core.settings.triage.mode(&rule, trigger.mode, modes.of(&rule));
+        let rules = core.rules();
+        let looks = rules.iter().filter_map(|(rule, runbook, trigger)| {
+            let mode = core.settings.triage.mode(rule, trigger.mode, modes.of(rule));
             let matches = match trigger.matches(&due.signal, &core.inventory_value) {
                 Ok(false) => return None,
                 Ok(true) => Ok(()),
@@ -95,11 +97,11 @@ pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<L
             };
             Some(async move {
                 let stand = match matches {
-                    Ok(()) => stands(core, due, &rule, runbook, trigger).await?,
+                    Ok(()) => stands(core, due, rule, runbook, trigger).await?,
                     Err(unfit) => Stand::of(unfit),
                 };
                 Ok::<_, StoreError>((
-                    Candidate { rule, mode, standing: stand.standing },
+                    Candidate { rule: rule.clone(), mode, standing: stand.standing },
                     stand.evidence,
                     stand.incident,
                 ))

@@ -107,7 +107,7 @@ impl Engine {
         let core = &self.core;
         let modes = modes(core).await?;
         let occasions = store::trust::occasions(&core.pool, core.clock.now() - SCORED, OCCASIONS).await?;
-        let views = core.rules().map(|(rule, runbook, trigger)| {
+        let views = core.rules().into_iter().map(|(rule, runbook, trigger)| {
             let set = modes.of(&rule);
             let name = rule.to_string();
             let configured = core.settings.triage.modes.get(&name).copied();
@@ -134,7 +134,7 @@ impl Engine {
         reason: &str,
     ) -> Result<(), TrustError> {
         let core = &self.core;
-        let found = core.rules().find(|(known, ..)| known.to_string() == rule);
+        let found = core.rules().into_iter().find(|(known, ..)| known.to_string() == rule);
         let (known, _, trigger) = found.ok_or_else(|| TrustError::NoSuchRule(rule.to_owned()))?;
         let below = in_force(trigger.mode, core.settings.triage.modes.get(rule).copied(), None);
         let auto = mode.unwrap_or(below) == Mode::Auto;

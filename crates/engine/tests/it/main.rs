@@ -10,6 +10,7 @@ mod holding;
 mod judging;
 mod postgres;
 mod recovering;
+mod reloading;
 mod role;
 mod running;
 mod telling;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::action::ErrorClass;
 use domain::run::{Ask, Entry, How, Outcome};
 use serde_json::Value;
 
@@ -33,6 +34,21 @@ async fn a_lost_call_is_repeated_only_after_the_old_one_can_no_longer_land() {
     let waited = attempts[1].at - attempts[0].at;
     assert!(waited >= chrono::TimeDelta::seconds(300), "{waited}");
     assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
+}
+
+#[tokio::test]
+async fn every_attempt_of_a_step_carries_its_token_and_another_step_another_one() {
+    let bench = Bench::new(
+        "steps:\n  - { id: set, use: world.set, with: { name: a, value: 5 } }\n  - { id: then, use: world.set, with: { name: b, value: 1 } }\n",
+    )
+    .await;
+    bench.world.trouble(Trouble::LosesCall);
+    bench.world.trouble(Trouble::Fails(ErrorClass::Busy));
+    let (_engine, run) = bench.start().await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    let tokens = bench.world.0.lock().unwrap().tokens.clone();
+    let (set, then) = (format!("{run}:set"), format!("{run}:then"));
+    assert_eq!(tokens, [set.clone(), set.clone(), set, then]);
 }
 
 #[tokio::test]

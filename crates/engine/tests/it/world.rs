@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) made: Vec<(String, i64)>,
     /// When each of them began, before the gate was asked.
     pub(crate) begun: Vec<Instant>,
+    /// The token of every call, also of those that took no effect.
+    pub(crate) tokens: Vec<String>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
     pub(crate) looks: u64,
@@ -170,6 +172,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
         let begun = Instant::now();
         ctx.gate.check().map_err(|e| ActionError::new(ErrorClass::Transient, "gate", e.to_string()))?;
         let mut inner = self.0.0.lock().unwrap();
+        inner.tokens.push(ctx.token.clone());
         let lost = |what| Err(ActionError::new(ErrorClass::Unknown, "lost", what));
         match inner.trouble.pop_front() {
             Some(Trouble::Fails(class)) => return Err(ActionError::new(class, "trouble", "it did not work")),

@@ -26,19 +26,23 @@ pub(crate) async fn one(State(app): State<App>, Path(name): Path<String>) -> Res
         let known = library.iter().map(|(name, _)| name.to_owned()).collect();
         Problem::from(StartError::UnknownRunbook { name: name.clone(), known })
     })?;
-    let mut told = told(&app, &name, shelf);
+    let mut told = told(&app, &name, &shelf);
     told["text"] = json!(&*shelf.text);
     Ok(Json(told))
 }
 
 fn told(app: &App, name: &str, shelf: &Shelf) -> Value {
-    match &shelf.runbook {
+    let mut told = match &shelf.runbook {
         Ok(runbook) => json!({
             "name": name, "title": runbook.title, "when": runbook.when, "risk": runbook.risk, "file": shelf.file,
             "hash": runbook.hash, "approval": runbook.approval(), "inputs": inputs(app, runbook),
         }),
         Err(mistakes) => json!({ "name": name, "file": shelf.file, "mistakes": &**mistakes }),
+    };
+    if let Some(refused) = &shelf.refused {
+        told["refused"] = json!({ "mistakes": &*refused.mistakes });
     }
+    told
 }
 
 fn inputs(app: &App, runbook: &Runbook) -> Vec<Value> {

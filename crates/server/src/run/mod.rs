@@ -6,6 +6,7 @@
 //! matter; `cargo xtask bench-audit` times it. Calls, of which a waiting run makes many, are limited.
 
 mod asks;
+pub(crate) mod by_hand;
 mod gate;
 mod outline;
 mod steps;

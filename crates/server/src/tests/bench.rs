@@ -407,6 +407,7 @@ fn inventory() -> Inventory {
     let cluster = |id: &str, percent| Cluster {
         id: id.into(),
         region: "eu-west-1".into(),
+        account: None,
         identifier: None,
         endpoint: "localhost".into(),
         port: 3306,
@@ -416,10 +417,12 @@ fn inventory() -> Inventory {
     };
     Inventory {
         account: None,
+        accounts: Vec::new(),
         clusters: vec![cluster("shard-a", 7.5), cluster("shard-b", 12.0)],
         fleets: vec![ProxyFleet {
             id: "lamps-eu".into(),
             region: "eu-west-1".into(),
+            account: None,
             group: "lamps".into(),
             target_group: None,
             port: 6033,

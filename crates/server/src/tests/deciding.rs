@@ -1,6 +1,6 @@
 //! What a person sees before they decide: an unknown outcome, an abort.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -73,6 +73,29 @@ async fn of_an_unknown_outcome_intent_and_facts_are_side_by_side_with_three_answ
     let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await.text;
     assert!(timeline.contains("I looked, it is dark") && timeline.contains("by ada"), "{timeline}");
     assert_eq!(bench.lamp().switched, 1);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_run_is_there_to_be_done_by_hand_until_it_has_ended() {
+    let bench = Bench::with(&[("signal", SIGNAL)]).await;
+    let person = bench.sign_in("ada").await;
+    let run = unknown(&bench, &person).await;
+    let path = format!("/runs/{run}/by-hand");
+    assert!(person.get(&format!("/runs/{run}")).await.text.contains(&path));
+    let rest = person.get(&path).await;
+    assert!(rest.header(header::CONTENT_DISPOSITION).contains("signal-"), "{:?}", rest.headers);
+    let text = &rest.text;
+    assert!(!text.contains("### 1. ") && text.contains("### 2. "), "the first step is done: {text}");
+    assert!(text.contains("The run made this change and never heard what became of it."), "{text}");
+    assert!(text.contains("change lamp set ") && text.contains("\"switch\": {"), "{text}");
+    assert!(!text.contains("What takes back"), "the lamp was on already: {text}");
+
+    let key = Uuid::now_v7().to_string();
+    let fields =
+        [("ask", "did_not_happen"), ("id", key.as_str()), ("step", "signal"), ("reason", "it is dark")];
+    person.form(&format!("/runs/{run}/ask"), &fields).await;
+    bench.until(run, "succeeded").await;
+    assert_eq!(person.get(&path).await.status, StatusCode::CONFLICT);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn the_plan_page() {
     let person = bench.sign_in("ada").await;
     let page = person.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
     let (hash, key) = (page.field("plan_hash"), page.field("idem_key"));
-    let runbook_hash = &bench.engine.library().get("switch-lamp").unwrap().runbook.as_ref().unwrap().hash;
+    let runbook_hash = &bench.engine.library().runbook("switch-lamp").unwrap().hash;
     let short = |hash: &str| hash[..12].to_owned();
     let secrets = [&hash, &short(&hash), &key, &person.csrf, runbook_hash, &short(runbook_hash)];
     insta::assert_snapshot!(stable(&page, &secrets.map(String::as_str)));

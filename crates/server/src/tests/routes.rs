@@ -12,6 +12,7 @@ fn filled(path: &str) -> String {
         .replace("{token}", "none")
         .replace("{number}", "1")
         .replace("{source}", "generic")
+        .replace("{code}", "locked")
         .replace("{hash}", "none")
 }
 

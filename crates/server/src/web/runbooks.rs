@@ -40,6 +40,8 @@ struct Row {
     when: String,
     risk: Option<Risk>,
     mistakes: usize,
+    /// A newer text was refused.
+    outdated: bool,
 }
 
 /// `GET /runbooks`
@@ -51,6 +53,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor) -> Result<Res
             when: runbook.when.clone(),
             risk: Some(runbook.risk),
             mistakes: 0,
+            outdated: shelf.refused.is_some(),
         },
         Err(mistakes) => Row {
             name: name.to_owned(),
@@ -58,6 +61,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor) -> Result<Res
             when: String::new(),
             risk: None,
             mistakes: mistakes.len(),
+            outdated: false,
         },
     };
     let shelves = app.engine().library().iter().map(row).collect();
@@ -81,6 +85,8 @@ struct Page {
     frame: Frame,
     runbook: Arc<Runbook>,
     file: String,
+    /// What its file holds now and was refused, drawn with its mistakes.
+    refused: Option<String>,
     fields: Vec<Field>,
     /// What stood in the way.
     notice: Option<Problem>,
@@ -115,7 +121,7 @@ pub(crate) async fn page(
     match &shelf.runbook {
         Ok(runbook) => {
             let given = given.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-            html(&draw(&app, &visitor, shelf, runbook, &given))
+            html(&draw(&app, &visitor, &shelf, runbook, &given))
         }
         Err(mistakes) => html(&Broken {
             frame: Frame::new(&app, &visitor, "runbooks", name.clone()),
@@ -137,10 +143,10 @@ pub(crate) async fn plan(
 ) -> Result<Response, Problem> {
     let (shelf, runbook) = ready(&app, &name)?;
     let given = inputs(&form);
-    let mut page = draw(&app, &visitor, shelf, runbook, &given);
+    let mut page = draw(&app, &visitor, &shelf, &runbook, &given);
     match plans::make(&app, &name, &given).await {
         Ok(plan) => {
-            page.plan = Some(offered(plan, runbook, &form, &visitor));
+            page.plan = Some(offered(plan, &runbook, &form, &visitor));
             html(&page)
         }
         Err(error) => refuse(page, *Box::<Refused>::from(error), &form, &visitor),
@@ -161,7 +167,7 @@ pub(crate) async fn start(
             audit_refusal(&app, &visitor, target, &refused.problem).await?;
             match ready(&app, &name) {
                 Ok((shelf, runbook)) => {
-                    refuse(draw(&app, &visitor, shelf, runbook, &inputs(&form)), *refused, &form, &visitor)
+                    refuse(draw(&app, &visitor, &shelf, &runbook, &inputs(&form)), *refused, &form, &visitor)
                 }
                 Err(problem) => Err(problem),
             }
@@ -274,17 +280,18 @@ pub(crate) async fn audit_refusal(
     Ok(())
 }
 
-fn find<'a>(app: &'a App, name: &str) -> Result<&'a Shelf, Problem> {
-    app.engine().library().get(name).ok_or_else(|| {
-        let known = app.engine().library().iter().map(|(name, _)| name.to_owned()).collect();
+fn find(app: &App, name: &str) -> Result<Arc<Shelf>, Problem> {
+    let library = app.engine().library();
+    library.get(name).ok_or_else(|| {
+        let known = library.iter().map(|(name, _)| name.to_owned()).collect();
         StartError::UnknownRunbook { name: name.to_owned(), known }.into()
     })
 }
 
-fn ready<'a>(app: &'a App, name: &str) -> Result<(&'a Shelf, &'a Arc<Runbook>), Problem> {
+fn ready(app: &App, name: &str) -> Result<(Arc<Shelf>, Arc<Runbook>), Problem> {
     let shelf = find(app, name)?;
     match &shelf.runbook {
-        Ok(runbook) => Ok((shelf, runbook)),
+        Ok(runbook) => Ok((Arc::clone(&shelf), Arc::clone(runbook))),
         Err(mistakes) => {
             Err(StartError::BrokenRunbook { name: name.to_owned(), mistakes: mistakes.clone() }.into())
         }
@@ -345,6 +352,7 @@ fn draw(
         frame: Frame::new(app, visitor, "runbooks", runbook.title.clone()),
         runbook: runbook.clone(),
         file: shelf.file.clone(),
+        refused: shelf.refused.as_ref().map(|new| render(&shelf.file, &new.text, &new.mistakes, false)),
         fields: runbook
             .inputs
             .iter()

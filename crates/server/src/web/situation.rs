@@ -50,11 +50,8 @@ pub(crate) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let now = situation::read(&app).await?;
-    let offers = app
-        .engine()
-        .library()
-        .iter()
-        .filter_map(|(name, shelf)| Some((name.to_owned(), shelf.runbook.as_ref().ok()?.title.clone())));
+    let runbooks = app.engine().library();
+    let offers = runbooks.runbooks().map(|runbook| (runbook.name.clone(), runbook.title.clone()));
     let frame = Frame::new(&app, &visitor, "situation", "Situation").live("/events");
     let page = Page { frame, now, offers: offers.collect() };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }

@@ -147,7 +147,11 @@ impl Policies {
             format!("because no identity-based policy allows the {action} action")
         };
         let on = if resource == ANY { String::new() } else { format!(" on resource: {resource}") };
-        let user = format!("arn:aws:iam::{}:user/{}", world.world.account, caller.key);
+        let account = &world.world.account;
+        let user = match caller.key.strip_prefix("role/") {
+            Some(role) => format!("arn:aws:sts::{account}:assumed-role/{role}/session"),
+            None => format!("arn:aws:iam::{account}:user/{}", caller.key),
+        };
         let sentence = format!("User: {user} is not authorized to perform: {action}{on} {why}");
         Some(match service.dialect {
             Dialect::Query | Dialect::Rpc(_) => Refusal::new("AccessDenied", sentence).with_status(403),

@@ -30,7 +30,7 @@ const LONGEST_POLICY: usize = 2048;
 const TOKEN: &str = "sim-session/";
 
 /// Role and session of a token that [`assume_role`] gave out.
-fn session(token: &str) -> Option<(&str, &str)> {
+pub(super) fn session(token: &str) -> Option<(&str, &str)> {
     token.strip_prefix(TOKEN)?.split_once('/')
 }
 

@@ -40,7 +40,8 @@ struct Form {
     fields: &'static [(&'static str, Input)],
 }
 
-const SERVICES: &[&str] = &["", "autoscaling", "ec2", "elasticloadbalancing", "monitoring", "rds", "sts"];
+const SERVICES: &[&str] =
+    &["", "autoscaling", "ec2", "elasticloadbalancing", "monitoring", "rds", "shedder", "sts"];
 const TROUBLES: &[&str] =
     &["throttle", "refused", "internal_error", "unavailable", "timeout_before", "timeout_after"];
 
@@ -65,6 +66,11 @@ static FORMS: &[Form] = &[
         kind: "writer_exhausted",
         title: "Writer out of connections",
         fields: &[("cluster", Input::Cluster), ("share", Input::Number("0.3"))],
+    },
+    Form {
+        kind: "surge",
+        title: "Customers ask more",
+        fields: &[("cluster", Input::Cluster), ("times", Input::Number("3.6"))],
     },
     Form {
         kind: "outgrown",
@@ -151,7 +157,11 @@ pub(super) async fn world(axum::extract::State(shared): Sim) -> Html<String> {
         let _ = write!(body, "<p class=bad>No EC2 capacity in {zones}</p>");
     }
     body += "<h2>Clusters</h2>";
-    table(&mut body, &["Cluster", "Errors", "Status", "Members"], world.clusters.iter().map(cluster));
+    table(
+        &mut body,
+        &["Cluster", "Errors", "Turned away", "Status", "Members"],
+        world.clusters.iter().map(cluster),
+    );
     for fleet in &world.fleets {
         self::fleet(&mut body, fleet);
     }
@@ -172,6 +182,11 @@ fn cluster(c: &ClusterState) -> Vec<String> {
     vec![
         escape(&c.id),
         marked(&format!("{:.1} %", 100.0 * c.error_share), c.error_share > 0.0005),
+        if c.turned_away_percent > 0.0 {
+            marked(&format!("{} %", c.turned_away_percent), true)
+        } else {
+            String::new()
+        },
         marked(c.status, c.status != "available"),
         c.members.iter().map(member).collect::<Vec<_>>().join("<br>"),
     ]

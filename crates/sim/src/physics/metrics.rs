@@ -17,7 +17,7 @@ const KEPT: usize = 24 * 60;
 /// Minutes of calm that are known of the time before the world's start.
 pub(super) const BEFORE: i64 = 3 * 60;
 /// Requests per second that keep one virtual CPU busy.
-const REQUESTS_PER_CPU: f64 = 250.0;
+pub(super) const REQUESTS_PER_CPU: f64 = 250.0;
 /// Share of a CPU's time that an idle instance uses: shortest and longest.
 const IDLE_PERCENT: (f64, f64) = (2.0, 4.0);
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -215,7 +215,7 @@ impl Physics {
         let pool = hosts * f64::from(self.world.fleets[fleet].backend_connections);
         let refused = c.refuses_logins;
         let connections = hosts + if writer && !refused { pool.min(limit - hosts) } else { 0.0 };
-        let asked = if writer && !c.down() { spec.requests_per_second } else { 0.0 };
+        let asked = if writer && !c.down() { self.loads[cluster].arriving } else { 0.0 };
         let idle =
             draw::between(self.seed, &format!("cpu of {}", m.id), minute, IDLE_PERCENT.0, IDLE_PERCENT.1);
         let cpus = cpus(&m.class);
@@ -241,7 +241,7 @@ impl Physics {
 }
 
 /// Virtual CPUs of an instance class.
-fn cpus(class: &str) -> f64 {
+pub(super) fn cpus(class: &str) -> f64 {
     let size = class.rsplit('.').next().unwrap_or_default();
     match size.strip_suffix("xlarge") {
         Some("") => 4.0,

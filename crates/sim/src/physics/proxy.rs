@@ -72,8 +72,10 @@ impl Physics {
 impl Physics {
     /// A query to a member, past the proxies.
     pub(crate) fn direct_query(&mut self, cluster: usize, member: usize) -> Reply {
+        let overload =
+            if member == self.clusters[cluster].writer { self.loads[cluster].overload } else { 0.0 };
         let c = &mut self.clusters[cluster];
-        let strain = c.strain(member);
+        let strain = c.strain(member).max(overload);
         let debt = &mut c.members[member].debt;
         *debt += strain;
         if *debt >= 1.0 {

@@ -22,6 +22,8 @@ pub(crate) struct ClusterState {
     pub(crate) status: &'static str,
     /// Share of the customers' requests that fail, 0 to 1.
     pub(crate) error_share: f64,
+    /// How many per cent of them the load shedder turns away.
+    pub(crate) turned_away_percent: f64,
     pub(crate) members: Vec<MemberState>,
 }
 
@@ -100,6 +102,7 @@ impl Physics {
             id: c.id.clone(),
             status: c.status(),
             error_share: self.last_sample(&c.id).map_or(0.0, Sample::error_share),
+            turned_away_percent: 100.0 * self.loads[cluster].turned_away(),
             members: members.collect(),
         }
     }

@@ -6,7 +6,7 @@
 //! A cut connection costs the requests in flight and one reconnect, spread evenly over the hosts that
 //! the load balancer offers. With no such host, everything fails.
 //!
-//! Left out: retries, latency, connection storms, and a client that meets a just-paused host tries the
+//! Left out: retries (but for what they do to a cluster: see `load`), latency, connection storms, and a client that meets a just-paused host tries the
 //! next one at no cost.
 
 use super::Physics;
@@ -94,8 +94,10 @@ impl Physics {
     /// Counts one second of requests.
     pub(crate) fn count_requests(&mut self) {
         for c in 0..self.clusters.len() {
-            let spec = &self.world.clusters[c];
-            let requests = spec.requests_per_second;
+            let load = self.loads[c];
+            let asked_for = self.world.clusters[c].requests_per_second * load.surge;
+            let turned_away = asked_for * load.turned_away();
+            let requests = asked_for - turned_away;
             let fleet = self.fleet_of[c];
             let crowd = self.crowds[fleet];
             let backend = self.backend_failure(c);
@@ -112,8 +114,8 @@ impl Physics {
                 host.pools[c].err += failed;
                 host.pools[c].ok += asked / 2_000.0;
             }
-            self.tallies[c].requests += requests;
-            self.tallies[c].errors += errors.min(requests);
+            self.tallies[c].requests += asked_for;
+            self.tallies[c].errors += turned_away + errors.min(requests);
         }
     }
 
@@ -129,6 +131,6 @@ impl Physics {
         let class = &c.members[c.writer].class;
         let limit = f64::from(self.world.clusters[cluster].connection_limit(class));
         let crowded = if opened > limit { 1.0 - limit / opened } else { 0.0 };
-        crowded.max(c.strain(c.writer))
+        crowded.max(c.strain(c.writer)).max(self.loads[cluster].overload)
     }
 }

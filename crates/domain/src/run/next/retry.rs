@@ -41,6 +41,23 @@ impl Perform {
             None => Entry::Failed { step: step.clone(), error, facts: Value::Null },
         }
     }
+
+    /// The entry for a call without an answer that its receiver knows by a token, so that making it again is harmless: another
+    /// attempt after a pause, for as long as a busy service is forgiven. `None` beyond that: a person must find out.
+    pub fn again(&self, attempts: &[Attempt], error: ActionError, now: Timestamp) -> Option<Entry> {
+        let (Self::Look { step, attempt, .. }
+        | Self::Change { step, attempt, .. }
+        | Self::Recover { step, attempt, .. }) = self;
+        let lost = |a: &&Attempt| {
+            a.number < *attempt && a.error.as_ref().is_some_and(|e| e.class == ErrorClass::Unknown)
+        };
+        let lost = attempts.iter().filter(lost).count();
+        (lost < BUSY_LIMIT).then(|| {
+            let pause = doubled(Retry::default().backoff, lost);
+            let retry_at = now + delta(pause + jitter(pause, step, *attempt));
+            Entry::AttemptFailed { step: step.clone(), attempt: *attempt, error, retry_at }
+        })
+    }
 }
 
 /// How often "busy" is forgiven: with the capped pauses about a quarter of an hour, longer than any throttle seen.

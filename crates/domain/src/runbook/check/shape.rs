@@ -152,6 +152,7 @@ fn cluster() -> Shape {
     Shape::record([
         ("id", Shape::Text),
         ("region", Shape::Text),
+        ("account", Shape::Text),
         ("identifier", Shape::Text),
         ("endpoint", Shape::Text),
         ("port", Shape::Int),
@@ -165,6 +166,7 @@ fn fleet() -> Shape {
     Shape::record([
         ("id", Shape::Text),
         ("region", Shape::Text),
+        ("account", Shape::Text),
         ("group", Shape::Text),
         ("target_group", Shape::Text),
         ("port", Shape::Int),
@@ -277,8 +279,8 @@ mod tests {
     #[test]
     fn shapes_of_the_inventory_are_those_of_its_values() {
         let inventory: Inventory = serde_json::from_value(serde_json::json!({
-            "clusters": [{"id": "a", "region": "r", "endpoint": "e", "probe": {"user": "u", "password": {"env": "X"}}}],
-            "fleets": [{"id": "f", "region": "r", "group": "g", "target_group": "t", "clusters": ["a"],
+            "clusters": [{"id": "a", "region": "r", "account": "us", "endpoint": "e", "probe": {"user": "u", "password": {"env": "X"}}}],
+            "fleets": [{"id": "f", "region": "r", "account": "us", "group": "g", "target_group": "t", "clusters": ["a"],
                 "admin": {"user": "u", "password": {"env": "X"}}}],
         }))
         .unwrap();

@@ -18,6 +18,8 @@ pub(super) enum Resource {
     Clusters,
     /// DB instances. The inventory names none: they come and go.
     Instances,
+    /// CloudWatch's alarms: all of a region, as a listing is authorized on.
+    Alarms,
 }
 
 impl Resource {
@@ -46,6 +48,7 @@ impl Resource {
             | "rds:DescribeValidDBInstanceModifications"
             | "rds:ModifyDBInstance"
             | "rds:RebootDBInstance" => Self::Instances,
+            "cloudwatch:DescribeAlarms" => Self::Alarms,
             _ => return None,
         })
     }
@@ -57,6 +60,7 @@ impl Resource {
             Self::Groups => "Groups",
             Self::Clusters => "Clusters",
             Self::Instances => "Instances",
+            Self::Alarms => "Alarms",
         }
     }
 }
@@ -94,6 +98,7 @@ impl<'a> Arns<'a> {
                 clusters().map(|c| self.arn(resource, &c.region, c.rds_identifier())).collect()
             }
             Resource::Instances => clusters().map(|c| self.arn(resource, &c.region, "*")).collect(),
+            Resource::Alarms => self.regions().iter().flatten().map(|r| self.arn(resource, r, "*")).collect(),
         };
         found.into_iter().collect()
     }
@@ -130,6 +135,7 @@ impl<'a> Arns<'a> {
             ),
             Resource::Clusters => format!("arn:{partition}:rds:{region}:{account}:cluster:{name}"),
             Resource::Instances => format!("arn:{partition}:rds:{region}:{account}:db:{name}"),
+            Resource::Alarms => format!("arn:{partition}:cloudwatch:{region}:{account}:alarm:{name}"),
         }
     }
 }

@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use super::*;
-use crate::inventory::{Cluster, Credentials, ProxyFleet, SecretRef};
+use crate::inventory::{Account, AssumedRole, Cluster, Credentials, ProxyFleet, SecretRef};
 
 fn inventory() -> Inventory {
     let account = || Credentials { user: "u".into(), password: SecretRef::Env("P".into()) };
     let cluster = |id: &str, identifier: Option<&str>, region: &str| Cluster {
         id: id.into(),
         region: region.into(),
+        account: None,
         identifier: identifier.map(str::to_owned),
         endpoint: "h".into(),
         port: 3306,
@@ -20,6 +21,7 @@ fn inventory() -> Inventory {
     let fleet = ProxyFleet {
         id: "proxies".into(),
         region: "us-east-1".into(),
+        account: None,
         group: "proxies-asg".into(),
         target_group: None,
         port: 6033,
@@ -29,7 +31,7 @@ fn inventory() -> Inventory {
         backend_connections: 400,
     };
     let clusters = vec![cluster("a", Some("prod-a"), "us-east-1"), cluster("b", None, "cn-north-1")];
-    Inventory { account: Some("111122223333".into()), clusters, fleets: vec![fleet] }
+    Inventory { account: Some("111122223333".into()), accounts: Vec::new(), clusters, fleets: vec![fleet] }
 }
 
 const ALL: [&str; 4] = [
@@ -96,4 +98,30 @@ fn nothing_to_allow_it_on_means_that_it_is_not_allowed() {
 #[test]
 fn what_nobody_has_looked_up_is_an_error() {
     assert_eq!(policy(["s3:GetObject"], None), Err(UnknownPermission("s3:GetObject".into())));
+}
+
+#[test]
+fn each_account_has_a_policy_for_looking_and_one_for_changing() {
+    let role =
+        |name: &str| AssumedRole { arn: format!("arn:aws:iam::444455556666:role/{name}"), external_id: None };
+    let mut inventory = inventory();
+    inventory.accounts = vec![Account { id: "eu".into(), observe: role("observe"), act: role("act") }];
+    inventory.clusters[0].account = Some("eu".into());
+    let actions = BTreeSet::from(["rds:DescribeDBClusters", "rds:FailoverDBCluster"]);
+    let found = of_roles(&actions, &inventory).unwrap();
+    let [RolePolicies { account, observe, act }] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(account, "eu");
+    let allowed = |permissions: &Permissions| {
+        let [statement] = permissions.policy.statement.as_slice() else { panic!("{permissions:?}") };
+        (statement.action.clone(), statement.resource.clone())
+    };
+    let arn = |cluster: &Cluster| {
+        format!("arn:aws:rds:{}:444455556666:cluster:{}", cluster.region, cluster.rds_identifier())
+    };
+    let here = vec![arn(&inventory.clusters[0])];
+    assert_eq!(allowed(observe), (vec!["rds:DescribeDBClusters".to_owned()], here.clone()));
+    assert_eq!(allowed(act), (vec!["rds:FailoverDBCluster".to_owned()], here));
+    let own = assuming(&inventory);
+    assert_eq!(own.statement[0].action, ["sts:AssumeRole"]);
+    assert_eq!(own.statement[0].resource.len(), 2);
 }
