@@ -63,11 +63,14 @@ CREATE INDEX outbox_due ON outbox (due) WHERE due IS NOT NULL;
 CREATE INDEX outbox_of_incident ON outbox (incident, id) WHERE incident IS NOT NULL;
 CREATE INDEX outbox_newest ON outbox (at DESC, id);
 
--- Puts what is to be told into the outbox: an array of `channel`, `key`, `message`, `incident`.
-CREATE FUNCTION tell(notices jsonb, now timestamptz) RETURNS void LANGUAGE sql VOLATILE AS $$
-    INSERT INTO outbox (channel, key, message, incident, at, due)
-    SELECT n->>'channel', n->>'key', n->'message', (n->>'incident')::uuid, now, now FROM jsonb_array_elements(notices) AS n
-    ON CONFLICT (channel, key) DO NOTHING
+-- Puts what is to be told into the outbox: an array of `channel`, `key`, `message`, `incident`. How many are new.
+CREATE FUNCTION tell(notices jsonb, now timestamptz) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    WITH put AS (
+        INSERT INTO outbox (channel, key, message, incident, at, due)
+        SELECT n->>'channel', n->>'key', n->'message', (n->>'incident')::uuid, now, now FROM jsonb_array_elements(notices) AS n
+        ON CONFLICT (channel, key) DO NOTHING RETURNING 1
+    )
+    SELECT count(*) FROM put
 $$;
 
 -- A person opens an incident, unless one is open at any of its targets: the id of the one that is. In turn with verdicts, which open

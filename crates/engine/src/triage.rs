@@ -177,9 +177,9 @@ pub(crate) async fn judge(core: Arc<Core>) {
         let room = AT_ONCE - at_work.len().min(AT_ONCE);
         let mut more = false;
         if waiting.is_empty() && room > 0 {
-            let taken = take(&core, &claims).await;
+            let (taken, rules) = (take(&core, &claims).await, core.rules());
             let (nobodys, others): (Vec<Due>, Vec<Due>) =
-                taken.into_iter().partition(|due| look::is_nobodys(&core, due));
+                taken.into_iter().partition(|due| look::is_nobodys(&core, &rules, due));
             match dismiss(&core, &nobodys).await {
                 Ok(()) => more = nobodys.len() + others.len() == TAKEN,
                 Err(e) => tracing::warn!("signals were not judged: {e}"),

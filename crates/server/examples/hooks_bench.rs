@@ -145,6 +145,7 @@ async fn engine(pool: &PgPool) -> Engine {
     }
     let triage = TriageSettings { warm_up: Duration::ZERO, ..TriageSettings::default() };
     let fleet = |n: usize| ProxyFleet {
+        account: None,
         id: format!("fleet-{n}"),
         region: "eu-west-1".into(),
         group: format!("group-{n}"),

@@ -65,10 +65,10 @@ impl Core {
 }
 
 /// No rule takes it, and nothing was done about it: there is nothing to look at.
-pub(super) fn is_nobodys(core: &Core, due: &Due) -> bool {
+pub(super) fn is_nobodys(core: &Core, rules: &[(Rule, Arc<Runbook>, Trigger)], due: &Due) -> bool {
     let taken = |trigger: &Trigger| !matches!(trigger.matches(&due.signal, &core.inventory_value), Ok(false));
     let fires = due.signal.state == SignalState::Firing;
-    due.start_key.is_none() && !(fires && core.rules().any(|(_, _, trigger)| taken(trigger)))
+    due.start_key.is_none() && !(fires && rules.iter().any(|(_, _, trigger)| taken(trigger)))
 }
 
 /// Looks. The starts are read first, so that whatever comes between is found out by the statement that stores the verdict.

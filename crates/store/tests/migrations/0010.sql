@@ -12,5 +12,5 @@ SELECT give_verdict('{"signal": "00000000-0000-7000-8000-000000000101", "claim":
 SELECT NOT EXISTS (SELECT FROM outbox);
 SELECT give_verdict('{"signal": "00000000-0000-7000-8000-000000000101", "claim": "00000000-0000-7000-8000-000000000102", "change": 0, "seen": 9223372036854775807, "at": "2024-05-07T14:42:00Z", "verdict": "started", "code": "started", "because": "It fits.", "considered": [], "targets": ["fleet:eu"], "title": "Replace", "incident": "00000000-0000-7000-8000-000000000104", "start_key": "before"}') = 'stored';
 SELECT count(*) = count(DISTINCT number) AND bool_and(opened_by = 'triage') FROM incident;
-SELECT tell('[{"channel": "ops", "key": "k", "message": {}, "incident": null}, {"channel": "ops", "key": "k", "message": {}, "incident": null}]', now()) IS NOT NULL;
+SELECT tell('[{"channel": "ops", "key": "k", "message": {}, "incident": null}, {"channel": "ops", "key": "k", "message": {}, "incident": null}]', now()) = 1;
 SELECT count(*) = 1 AND bool_and(state = 'waiting' AND due IS NOT NULL) FROM outbox;
