@@ -163,6 +163,7 @@ async fn engine(pool: &PgPool) -> Engine {
         inventory: Arc::new(Inventory { fleets, ..Inventory::default() }),
         library,
         clock: Arc::new(SystemClock),
+        channels: Default::default(),
         settings: engine::Settings { triage, ..engine::Settings::default() },
     })
     .await
