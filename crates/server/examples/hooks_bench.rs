@@ -163,7 +163,6 @@ async fn engine(pool: &PgPool) -> Engine {
         inventory: Arc::new(Inventory { fleets, ..Inventory::default() }),
         library,
         clock: Arc::new(SystemClock),
-        channels: Default::default(),
         settings: engine::Settings { triage, ..engine::Settings::default() },
     })
     .await
