@@ -140,9 +140,6 @@ pub enum SetupError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An HTTP client could not be built.
-    #[error("no HTTP client: {0}")]
-    Http(String),
 }
 
 /// All actions, ready to use: secrets are read, clients are set up; nothing is called yet.
