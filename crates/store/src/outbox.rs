@@ -164,7 +164,7 @@ pub async fn theirs(pool: &PgPool, incident: Uuid, source: &str) -> Result<Optio
 }
 
 /// A message, as people see it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct OutboxRow {
     /// Its number.
     pub id: i64,
