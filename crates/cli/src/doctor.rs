@@ -131,7 +131,7 @@ async fn look(config: &Config, findings: &mut Findings) {
         },
     }
     runbooks(config, findings).await;
-    match actions::secrets::resolve(&config.inventory) {
+    match actions::secrets::resolve(&config.inventory, &config.actions()) {
         Ok(_) => findings.ok("passwords", "of the prober and of every fleet's admin are readable"),
         Err(e) => findings.fail(
             "passwords",
