@@ -61,6 +61,10 @@ pub(crate) struct Web {
     pub(crate) public_url: String,
     pub(crate) environment: Option<String>,
     pub(crate) simulated: bool,
+    /// A proxy in front that says who people are.
+    pub(crate) proxy: Option<server::TrustedProxy>,
+    /// How many requests of the API one session or token may send in a minute.
+    pub(crate) requests_per_minute: u32,
     /// Alert sources that are open.
     pub(crate) hooks: server::Hooks,
 }
@@ -84,15 +88,20 @@ pub(crate) async fn serve_until(
         public_url: web.public_url,
         environment: web.environment,
         simulated: web.simulated,
+        proxy: web.proxy,
+        requests_per_minute: web.requests_per_minute,
         hooks: web.hooks,
         ending,
     };
-    let served = axum::serve(listener, server::router(engine.clone(), settings))
-        .with_graceful_shutdown(async move {
-            stop.await;
-            end.send_replace(true);
-        })
-        .into_future();
+    let served = axum::serve(
+        listener,
+        server::router(engine.clone(), settings).into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move {
+        stop.await;
+        end.send_replace(true);
+    })
+    .into_future();
     let rests = tokio::sync::Notify::new();
     // The web server ends once its callers have their answers; one that does not hang up must not keep the process.
     let web = async {

@@ -1,12 +1,15 @@
 //! `firebreak stop`, `allow-changes`, `freeze …`, `lock …`: holding Firebreak back from a terminal.
 //!
-//! They speak to the database alone, so that everything can be stopped while no server answers.
+//! ```text
+//!  with the server's configuration file ─▶ the database alone, so that everything can be stopped while no server answers
+//!  without ──────────────────────────────▶ a server's API, with a token (`remote::locks`)
+//! ```
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use domain::brake::EVERYTHING;
 use domain::{Actor, Clock, Timestamp};
@@ -15,18 +18,21 @@ use engine::clock::SystemClock;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::remote::{Remote, locks};
 use crate::simulated;
 use crate::terminal::say;
 
 /// Who does it, and where.
 #[derive(clap::Args)]
 pub(crate) struct Who {
-    /// The configuration file of the server
+    /// The configuration file of the server: to speak to its database, with no server in between
     #[arg(long, env = "FIREBREAK_CONFIG")]
-    config: PathBuf,
-    /// Your name, as the audit shall have it
-    #[arg(long, env = "USER")]
+    config: Option<PathBuf>,
+    /// Your name, as the audit shall have it; a token knows its person
+    #[arg(long, env = "USER", default_value = "", hide_default_value = true)]
     by: String,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 /// `firebreak stop`, `firebreak allow-changes`
@@ -89,7 +95,58 @@ pub(crate) enum Freeze {
     },
 }
 
-/// `firebreak lock`
+/// `firebreak lock`: `lock TARGET` is short for `lock take TARGET`
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LockArgs {
+    #[command(subcommand)]
+    command: Option<Lock>,
+    #[command(flatten)]
+    who: Who,
+    /// Take this target by hand, such as cluster:shard-a
+    target: Option<String>,
+    /// Why
+    #[arg(long)]
+    reason: Option<String>,
+    /// Until when, such as 2024-12-20T17:00:00Z; for good when left out
+    #[arg(long)]
+    until: Option<Timestamp>,
+}
+
+impl LockArgs {
+    /// What is to be done.
+    pub(crate) fn read(self) -> anyhow::Result<Lock> {
+        match (self.command, self.target, self.reason) {
+            (Some(command), ..) => Ok(command),
+            (None, Some(target), Some(reason)) => {
+                Ok(Lock::Take { who: self.who, target, reason, until: self.until })
+            }
+            (None, ..) => {
+                bail!("say what is locked, and why: `firebreak lock cluster:shard-a --reason \"I am on it\"`")
+            }
+        }
+    }
+}
+
+/// `firebreak unlock`
+#[derive(clap::Args)]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    who: Who,
+    /// The target's name
+    target: String,
+    /// Why; needed for what somebody else has taken
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl From<Unlock> for Lock {
+    fn from(Unlock { who, target, reason }: Unlock) -> Self {
+        Self::GiveBack { who, target, reason }
+    }
+}
+
+/// What is done with locks.
 #[derive(Subcommand)]
 pub(crate) enum Lock {
     /// List what is locked, by whom and why
@@ -132,20 +189,46 @@ pub(crate) enum Lock {
     },
 }
 
+impl Freeze {
+    fn who(&self) -> &Who {
+        match self {
+            Self::List(who) | Self::Add { who, .. } | Self::Lift { who, .. } | Self::Import { who, .. } => {
+                who
+            }
+        }
+    }
+}
+
+impl Lock {
+    fn who(&self) -> &Who {
+        match self {
+            Self::List(who)
+            | Self::Take { who, .. }
+            | Self::GiveBack { who, .. }
+            | Self::Force { who, .. } => who,
+        }
+    }
+}
+
 impl Who {
     fn actor(&self) -> Actor {
         // Whoever has the database may do as much anyway.
         Actor::with_role(&self.by, domain::Role::Admin)
     }
 
-    async fn brakes(&self) -> anyhow::Result<Brakes> {
-        let config = Config::read(&self.config)?;
+    /// The database, where there is a configuration.
+    async fn brakes(&self) -> anyhow::Result<Option<Brakes>> {
+        let Some(config) = &self.config else { return Ok(None) };
+        if self.by.trim().is_empty() {
+            bail!("say who you are, as the audit shall have it: --by NAME");
+        }
+        let config = Config::read(config)?;
         let pool = store::connect(&config.database_url()?).await?;
         let clock: Arc<dyn Clock> = match &config.simulation {
             Some(simulation) => simulated::remote_clock(&simulation.control).await?,
             None => Arc::new(SystemClock),
         };
-        Ok(Brakes::new(pool, clock))
+        Ok(Some(Brakes::new(pool, clock)))
     }
 }
 
@@ -158,7 +241,10 @@ fn of(scope: Option<&str>) -> String {
 
 /// Stops changes.
 pub(crate) async fn stop(Switch { who, runbook, reason }: Switch) -> anyhow::Result<ExitCode> {
-    let new = who.brakes().await?.stop(runbook.as_deref(), &who.actor(), &reason).await?;
+    let Some(brakes) = who.brakes().await? else {
+        return locks::switch(who.remote, true, runbook.as_deref(), &reason).await;
+    };
+    let new = brakes.stop(runbook.as_deref(), &who.actor(), &reason).await?;
     let already = if new { "" } else { " (that was so already)" };
     say(format!(
         "Changes of {} are stopped{already}; within a second no replica begins one.",
@@ -169,7 +255,10 @@ pub(crate) async fn stop(Switch { who, runbook, reason }: Switch) -> anyhow::Res
 
 /// Allows changes again.
 pub(crate) async fn allow(Switch { who, runbook, reason }: Switch) -> anyhow::Result<ExitCode> {
-    who.brakes().await?.allow(runbook.as_deref(), &who.actor(), &reason).await?;
+    let Some(brakes) = who.brakes().await? else {
+        return locks::switch(who.remote, false, runbook.as_deref(), &reason).await;
+    };
+    brakes.allow(runbook.as_deref(), &who.actor(), &reason).await?;
     say(format!(
         "Changes of {} are allowed again. Runs that were stopped stay paused: look at each, and resume it.",
         of(runbook.as_deref())
@@ -179,9 +268,15 @@ pub(crate) async fn allow(Switch { who, runbook, reason }: Switch) -> anyhow::Re
 
 /// Freezes.
 pub(crate) async fn freeze(command: Freeze) -> anyhow::Result<ExitCode> {
+    let remote = command.who().remote.clone();
+    let Some(brakes) = command.who().brakes().await? else { return locks::freeze(remote, command).await };
     match command {
-        Freeze::List(who) => {
-            let in_force = who.brakes().await?.in_force().await?;
+        Freeze::List(_) => {
+            let in_force = brakes.in_force().await?;
+            if remote.json {
+                say(serde_json::to_string_pretty(&in_force.freezes)?);
+                return Ok(ExitCode::SUCCESS);
+            }
             for f in &in_force.freezes {
                 say(format!(
                     "{}  {} to {}  {}  {} ({})",
@@ -198,20 +293,18 @@ pub(crate) async fn freeze(command: Freeze) -> anyhow::Result<ExitCode> {
             }
         }
         Freeze::Add { who, runbook, from, until, reason } => {
-            let brakes = who.brakes().await?;
             let from = from.unwrap_or_else(|| brakes.now());
             let freeze = brakes.freeze(runbook.as_deref(), (from, until), &who.actor(), &reason).await?;
             say(freeze.id);
         }
         Freeze::Lift { who, id, reason } => {
-            who.brakes().await?.lift(id, &who.actor(), &reason).await?;
+            brakes.lift(id, &who.actor(), &reason).await?;
             say("Lifted.");
         }
         Freeze::Import { who, file, runbook, zone } => {
             let text =
                 std::fs::read_to_string(&file).with_context(|| format!("the calendar {}", file.display()))?;
-            let imported =
-                who.brakes().await?.import(runbook.as_deref(), &text, zone.as_deref(), &who.actor()).await?;
+            let imported = brakes.import(runbook.as_deref(), &text, zone.as_deref(), &who.actor()).await?;
             say(format!(
                 "{} events, {} windows; they replace {} windows of before.",
                 imported.events, imported.windows, imported.replaced
@@ -223,9 +316,15 @@ pub(crate) async fn freeze(command: Freeze) -> anyhow::Result<ExitCode> {
 
 /// Locks.
 pub(crate) async fn lock(command: Lock) -> anyhow::Result<ExitCode> {
+    let remote = command.who().remote.clone();
+    let Some(brakes) = command.who().brakes().await? else { return locks::lock(remote, command).await };
     match command {
-        Lock::List(who) => {
-            let in_force = who.brakes().await?.in_force().await?;
+        Lock::List(_) => {
+            let in_force = brakes.in_force().await?;
+            if remote.json {
+                say(serde_json::to_string_pretty(&in_force)?);
+                return Ok(ExitCode::SUCCESS);
+            }
             for lock in &in_force.locks {
                 say(format!("{lock} (since {})", lock.since));
             }
@@ -234,15 +333,15 @@ pub(crate) async fn lock(command: Lock) -> anyhow::Result<ExitCode> {
             }
         }
         Lock::Take { who, target, reason, until } => {
-            who.brakes().await?.take(&target, &who.actor(), &reason, until).await?;
+            brakes.take(&target, &who.actor(), &reason, until).await?;
             say(format!("`{target}` is yours; nobody else starts a run on it."));
         }
         Lock::GiveBack { who, target, reason } => {
-            who.brakes().await?.give_back(&target, &who.actor(), reason.as_deref()).await?;
+            brakes.give_back(&target, &who.actor(), reason.as_deref()).await?;
             say(format!("`{target}` is free of hands."));
         }
         Lock::Force { who, target, run, reason } => {
-            who.brakes().await?.force(&target, run, &who.actor(), &reason).await?;
+            brakes.force(&target, run, &who.actor(), &reason).await?;
             say(format!(
                 "`{target}` is free. Run {run} stays where it is until it has it back; read its page before you act on the target."
             ));

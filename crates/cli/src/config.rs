@@ -3,6 +3,7 @@
 //! `deploy/firebreak.yaml` is the commented sample, and a test keeps it readable.
 
 mod alerts;
+mod auth;
 mod notify;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use domain::runbook::Mode;
 use serde::Deserialize;
 
 pub(crate) use alerts::{Automation, HookKeys};
+pub(crate) use auth::Auth;
 pub(crate) use notify::Notify;
 
 /// Everything `firebreak serve` is told.
@@ -66,6 +68,12 @@ pub(crate) struct Config {
     /// Where people elsewhere are told.
     #[serde(default)]
     pub(crate) notify: Notify,
+    /// The JSON API.
+    #[serde(default)]
+    pub(crate) api: Api,
+    /// Who says who people are, besides sign-in links.
+    #[serde(default)]
+    pub(crate) auth: Auth,
     /// How workers share the work.
     #[serde(default)]
     pub(crate) worker: Worker,
@@ -110,6 +118,20 @@ impl Default for Prober {
     }
 }
 
+/// The JSON API.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Api {
+    /// How many requests one session or token may send in a minute.
+    pub(crate) requests_per_minute: u32,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { requests_per_minute: 600 }
+    }
+}
+
 /// How workers share the work.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,6 +167,9 @@ impl Config {
         let mut mistakes = config.inventory.mistakes();
         if !(1.0..=300.0).contains(&config.worker.lease_s) {
             mistakes.push(format!("worker.lease_s is {}; write 1 to 300 seconds", config.worker.lease_s));
+        }
+        if config.api.requests_per_minute == 0 {
+            mistakes.push("api.requests_per_minute is 0; write at least 1".into());
         }
         if config.prober.every_s == 0 {
             mistakes.push("prober.every_s is 0; write at least 1 second".into());

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::Role;
 use domain::runbook::Mode;
+use domain::token::{Scope, Wish};
+use domain::{Actor, Role};
 use engine::{Library, TriageSettings, WatchSettings};
 use sim::{Sim, World};
 use store::private;
+use uuid::Uuid;
 
 use crate::app::{self, Plan, Web};
+use crate::config::Api;
 use crate::files;
 use crate::simulated::{self, SimClock, inventory};
 use crate::terminal::say;
@@ -72,9 +75,19 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     .await?;
     let public_url = format!("http://{}", args.listen);
     let link = server::sign_in_link(&pool, &args.name, Role::Admin, &public_url).await?;
+    let wish = Wish {
+        name: format!("demo-{:08x}", Uuid::now_v7().as_fields().0),
+        role: Role::Admin,
+        scope: Scope::default(),
+        days: 1,
+    };
+    let by = Actor::with_role(&args.name, Role::Admin);
+    let (token, _) = server::make_token(&pool, &args.name, &wish, &by, engine.clock().now()).await?;
     say(format!(
         "\nThe incident of 7 May 2024 begins now, {} times as fast as it was.\n\n    {link}\n\n\
          Open the link. Within a minute logins to shard-b begin to fail; {}\n\
+         From another terminal, `firebreak runs` and its like work with\n\n    \
+         export FIREBREAK_URL={public_url} FIREBREAK_TOKEN={token}\n\n\
          Ctrl-C ends everything.\n",
         args.speed,
         if args.auto {
@@ -87,6 +100,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         public_url,
         environment: Some("demo".into()),
         simulated: true,
+        proxy: None,
+        requests_per_minute: Api::default().requests_per_minute,
         hooks: server::Hooks::default(),
     };
     let watch = WatchSettings {

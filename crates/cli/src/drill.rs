@@ -260,7 +260,7 @@ async fn act(engine: &Engine, drill: &Drill, inputs: Map<String, Value>) -> anyh
     };
     if hash.is_some() {
         // The second person of the drill agrees at once, to whatever the plan says: what must stop it are its guards.
-        let second = Actor::Person { name: "second person".into(), role: Role::Approver };
+        let second = Actor::with_role("second person", Role::Approver);
         let ask = Ask::Approve { step: None, plan_hash: hash };
         engine.ask(run_id, Uuid::now_v7(), &second, &ask).await?;
     }

@@ -4,7 +4,10 @@
 //! - `demo` runs it on embedded defaults, against a simulated AWS in which the incident of 7 May 2024 happens;
 //! - `drill` plays an incident head-less and scores it;
 //! - `stop`, `allow-changes`, `freeze`, `lock` hold it back, also while no server answers;
+//! - `login`, `plan`, `run`, `watch`, `runs`, `show`, `approve`, `signals` and their like speak to a server's API (`remote`);
+//! - `doctor` says what is missing; `completion` teaches a shell;
 //! - `sign-in` prints a link that signs a person in;
+//! - `token` makes, lists and revokes tokens of programs;
 //! - `sim` runs the simulated AWS alone;
 //! - `migrate` brings the database up to date, as its owner;
 //! - `audit` proves that history is as it was written, and exports it;
@@ -17,20 +20,25 @@ mod brakes;
 mod config;
 mod database;
 mod demo;
+mod doctor;
 mod drill;
 mod files;
 mod migrate;
 mod reload;
+mod remote;
 mod runbook;
 mod serve;
 mod sign_in;
 mod simulated;
 mod terminal;
+mod token;
 mod triggers;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use remote::exit::{Exit, Failure};
+use remote::{ask, complete, login, plan, run, runs, signals};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -64,11 +72,54 @@ enum Command {
     /// Freeze windows: triggers start nothing, people confirm
     #[command(subcommand)]
     Freeze(brakes::Freeze),
-    /// Locks of runs, and targets that people take by hand
-    #[command(subcommand)]
-    Lock(brakes::Lock),
+    /// Take a target by hand ("I am on it"), and what else is done with locks
+    Lock(brakes::LockArgs),
+    /// Give a target back that was taken by hand
+    Unlock(brakes::Unlock),
+    /// List what is locked, by whom and why
+    Locks(brakes::Who),
+    /// Keep a server's address and a token for the verbs below
+    Login(login::Login),
+    /// Forget them
+    Logout,
+    /// Say who you are at the server
+    Whoami(remote::Remote),
+    /// Show what a run would do; changes nothing
+    Plan(plan::Args),
+    /// Show the plan, have it confirmed, start it and watch
+    Run(run::Args),
+    /// Watch a run live until it ends
+    Watch(run::Watch),
+    /// List runs, the newest first
+    Runs(runs::Runs),
+    /// Show one run: its steps, and what can be asked of it
+    Show(runs::Show),
+    /// Agree to what somebody else wants to start, or to a step
+    Approve(ask::Approve),
+    /// Do not agree
+    Reject(ask::Reject),
+    /// End a run
+    Abort(ask::Abort),
+    /// Let a run begin nothing new
+    Pause(ask::Pause),
+    /// Let a paused run go on
+    Resume(ask::Of),
+    /// List what machines say is wrong, with verdicts
+    Signals(signals::Signals),
+    /// Show one signal, or start what a rule has prepared for it
+    Signal(signals::Signal),
+    /// Say whether everything is here that a server needs
+    Doctor(doctor::Args),
+    /// Print what a shell evaluates to complete verbs, runbooks and inputs
+    Completion {
+        /// Which shell
+        shell: complete::Shell,
+    },
     /// Print a link that signs a person in, once
     SignIn(sign_in::Args),
+    /// Tokens of programs: make, list, revoke
+    #[command(subcommand)]
+    Token(token::Command),
     /// Bring the database's schema up to date, as its owner
     Migrate(migrate::Args),
     /// Prove that history is as it was written, and export it
@@ -83,9 +134,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    terminal::log_to_stderr();
     // One TLS stack for every client in this process; only a second call of this line could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // A shell that asks for completions is answered, and nothing else happens.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    terminal::log_to_stderr();
     let outcome =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Into::into).and_then(
             |runtime| {
@@ -97,8 +150,28 @@ fn main() -> ExitCode {
                         Command::Stop(args) => brakes::stop(args).await,
                         Command::AllowChanges(args) => brakes::allow(args).await,
                         Command::Freeze(command) => brakes::freeze(command).await,
-                        Command::Lock(command) => brakes::lock(command).await,
+                        Command::Lock(args) => brakes::lock(args.read()?).await,
+                        Command::Unlock(args) => brakes::lock(args.into()).await,
+                        Command::Locks(who) => brakes::lock(brakes::Lock::List(who)).await,
+                        Command::Login(args) => login::login(args).await,
+                        Command::Logout => login::logout(),
+                        Command::Whoami(remote) => login::whoami(remote).await,
+                        Command::Plan(args) => plan::plan(args).await,
+                        Command::Run(args) => Box::pin(run::run(args)).await,
+                        Command::Watch(args) => run::watch(args).await,
+                        Command::Runs(args) => runs::runs(args).await,
+                        Command::Show(args) => runs::show(args).await,
+                        Command::Approve(args) => ask::approve(args).await,
+                        Command::Reject(args) => ask::reject(args).await,
+                        Command::Abort(args) => ask::abort(args).await,
+                        Command::Pause(args) => ask::pause(args).await,
+                        Command::Resume(of) => ask::resume(of).await,
+                        Command::Signals(args) => signals::signals(args).await,
+                        Command::Signal(args) => signals::signal(args).await,
+                        Command::Doctor(args) => Box::pin(doctor::doctor(args)).await,
+                        Command::Completion { shell } => complete::completion(shell),
                         Command::SignIn(args) => sign_in::sign_in(args).await,
+                        Command::Token(command) => token::token(command).await,
                         Command::Sim(args) => simulated::sim(args).await,
                         Command::Migrate(args) => migrate::migrate(args).await,
                         Command::Audit(command) => audit::audit(command).await,
@@ -114,7 +187,16 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             terminal::complain(&e);
-            ExitCode::from(2)
+            let failure = e.downcast_ref::<Failure>();
+            // Who asked for JSON reads the problem as the API told it.
+            if let Some(problem) = failure.and_then(|f| f.problem.as_ref()).filter(|_| wants_json()) {
+                terminal::say(format!("{problem:#}"));
+            }
+            failure.map_or(Exit::Usage, |failure| failure.exit).into()
         }
     }
+}
+
+fn wants_json() -> bool {
+    std::env::args().any(|arg| arg == "--json")
 }

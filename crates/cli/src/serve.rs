@@ -38,6 +38,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     };
     let public_url = config.public_url();
     let hooks = config.hooks.open()?;
+    let proxy = config.auth.proxy()?;
     let channels = config.notify.open(config.environment.as_deref())?;
     let mut greeted = false;
     let mut shelf = Library::default();
@@ -80,6 +81,8 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             public_url: public_url.clone(),
             environment: config.environment.clone(),
             simulated: config.simulation.is_some(),
+            proxy: proxy.clone(),
+            requests_per_minute: config.api.requests_per_minute,
             hooks: hooks.clone(),
         };
         let watch = WatchSettings {

@@ -9,10 +9,10 @@ pub(crate) fn log_to_stderr() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
-/// Prints a result.
-#[expect(clippy::print_stdout, reason = "the one place where a command's result is printed")]
+/// Prints a result. Whoever reads it may stop reading: that is no reason to complain.
 pub(crate) fn say(text: impl std::fmt::Display) {
-    println!("{text}");
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Prints what is to be known beside a result that may be piped on.
@@ -27,8 +27,82 @@ pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
+/// Asks a person something; what they typed, or nothing when there is nobody.
+#[expect(clippy::print_stderr, reason = "the one place where a person is asked")]
+pub(crate) fn ask(question: &str) -> Option<String> {
+    eprint!("{question}");
+    let mut typed = String::new();
+    let read = std::io::stdin().read_line(&mut typed).ok()?;
+    (read > 0).then(|| typed.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Lines that are drawn over and over in the same place.
+#[derive(Default)]
+pub(crate) struct Screen {
+    /// So many lines stand there now.
+    drawn: usize,
+}
+
+impl Screen {
+    /// Draws lines in the place of those before, none wider than the terminal. When there are more than fit, the first `top` stay, and
+    /// of the others the last.
+    pub(crate) fn draw(&mut self, lines: &[String], top: usize) {
+        use std::io::Write as _;
+        let (width, height) = terminal_size::terminal_size()
+            .map_or((100, 40), |(width, height)| (usize::from(width.0), usize::from(height.0)));
+        let room = height.saturating_sub(2).max(top + 2);
+        let hidden = lines.len().saturating_sub(room);
+        let (kept, rest) = lines.split_at(top.min(lines.len()));
+        let note = (hidden > 0).then(|| format!("  … {} lines above", hidden + 1));
+        let skip = if hidden > 0 { hidden + 1 } else { 0 };
+        let shown: Vec<&String> = kept.iter().chain(&note).chain(rest.iter().skip(skip)).collect();
+        let mut text = String::new();
+        if self.drawn > 0 {
+            text += &format!("\u{1b}[{}A\u{1b}[J", self.drawn);
+        }
+        for line in &shown {
+            text += &cut(line, width);
+            text.push('\n');
+        }
+        self.drawn = shown.len();
+        let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+    }
+}
+
+/// As much of a line as fits; colours take no room.
+fn cut(line: &str, width: usize) -> String {
+    let (mut room, mut code, mut text) = (width, false, String::new());
+    for c in line.chars() {
+        match c {
+            '\u{1b}' => code = true,
+            'm' if code => {
+                code = false;
+                text.push(c);
+                continue;
+            }
+            _ if !code && room == 0 => continue,
+            _ if !code => room -= 1,
+            _ => {}
+        }
+        text.push(c);
+    }
+    text
+}
+
 /// Is a person looking at stdout?
 pub(crate) fn coloured() -> bool {
     use std::io::IsTerminal;
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_by_what_is_seen_of_it_and_never_in_a_colour() {
+        assert_eq!(cut("abcdef", 3), "abc");
+        assert_eq!(cut("\u{1b}[31mabc\u{1b}[0mdef", 4), "\u{1b}[31mabc\u{1b}[0md");
+        assert_eq!(cut("\u{1b}[31mabcdef\u{1b}[0m", 2), "\u{1b}[31mab\u{1b}[0m");
+    }
 }

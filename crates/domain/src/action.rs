@@ -76,7 +76,7 @@ pub struct Spec {
 }
 
 /// One object that a change would alter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ObjectChange {
     /// What: `auto scaling group proxysql-us`, `host i-0abc`.
     pub object: String,
@@ -100,7 +100,7 @@ pub struct Planned {
 }
 
 /// Work that a service itself, or somebody through it, has under way on an object: a lock that is not ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ForeignWork {
     /// What: `auto scaling group proxysql-us`, `DB cluster shard-e`.
     pub object: String,

@@ -29,7 +29,7 @@ use crate::{Actor, Timestamp};
 pub const EVERYTHING: &str = "*";
 
 /// Something that speaks against a start now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "brake", rename_all = "snake_case")]
 pub enum Brake {
     /// A person has stopped all changes.
@@ -44,7 +44,7 @@ pub enum Brake {
 }
 
 /// A switch that is on: no change of any run within its scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KillSwitch {
     /// `*`, or the name of a runbook.
     pub scope: String,
@@ -57,7 +57,7 @@ pub struct KillSwitch {
 }
 
 /// A freeze window.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Freeze {
     /// Its id.
     pub id: Uuid,
@@ -77,7 +77,7 @@ pub struct Freeze {
 }
 
 /// A target that a person works on by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HandLock {
     /// The lock's name, as runbooks write it: `cluster:us/shard-e`.
     pub target: String,
@@ -92,7 +92,7 @@ pub struct HandLock {
 }
 
 /// A limit, worked out for one start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Limit {
     /// What is counted. The same name in two runbooks is one budget.
     pub name: String,
@@ -108,7 +108,7 @@ pub struct Limit {
 }
 
 /// A limit that is used up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Spent {
     /// The limit.
     #[serde(flatten)]
@@ -120,7 +120,7 @@ pub struct Spent {
 }
 
 /// A run that counts towards a limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Use {
     /// The run.
     pub run_id: Uuid,
@@ -148,7 +148,7 @@ pub struct Overrides {
 }
 
 /// A limit that a person passes this once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledged {
     /// Its name.

@@ -13,7 +13,7 @@ use crate::run::{Phase, State, StepPath};
 use crate::runbook::{Body, Children, EachBody, Runbook, Step, Until, Verify};
 
 /// What past runs took.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Forecast {
     /// The whole run, of those that succeeded.
     pub total: Option<Took>,
@@ -24,7 +24,7 @@ pub struct Forecast {
 }
 
 /// How long something took, over several times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Took {
     /// Half of the times at most this many seconds.
     pub p50_s: u64,

@@ -19,6 +19,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::token::{Deed, OutOfScope};
 use crate::{Actor, Role, Timestamp};
 
 /// The longest note, in characters: a page of text.
@@ -27,7 +28,9 @@ pub const LONGEST_NOTE: usize = 4000;
 pub const LONGEST_TITLE: usize = 200;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Everybody is hit.
@@ -83,7 +86,7 @@ impl FromStr for Severity {
 }
 
 /// An incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Incident {
     /// Its id.
     pub id: Uuid,
@@ -117,8 +120,9 @@ impl Incident {
 }
 
 /// What a person does in an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "ask", rename_all = "snake_case")]
+#[schemars(rename = "IncidentAsk")]
 pub enum Ask {
     /// Says something.
     Note {
@@ -158,6 +162,9 @@ pub enum Refusal {
     /// Their role does not allow it.
     #[error("this takes {}, and you are {}", Role::Responder.one(), .0.one())]
     NotAllowed(Role),
+    /// The token is not good for it.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// It makes no sense as it is written.
     #[error("{0}")]
     Unfit(String),
@@ -171,6 +178,7 @@ pub fn allowed(incident: &Incident, by: &Actor, ask: &Ask, firing: i64) -> Resul
     if by.role() < Role::Responder {
         return Err(Refusal::NotAllowed(by.role()));
     }
+    by.within_scope(Deed::Other)?;
     match ask {
         Ask::Note { text } => said(text, "a note", LONGEST_NOTE)?,
         Ask::Title { title } => said(title, "a title", LONGEST_TITLE)?,
@@ -212,6 +220,7 @@ pub fn may_open(by: &Actor, title: &str, targets: &[String]) -> Result<(), Refus
     if by.role() < Role::Responder {
         return Err(Refusal::NotAllowed(by.role()));
     }
+    by.within_scope(Deed::Other)?;
     said(title, "a title", LONGEST_TITLE)?;
     if targets.is_empty() {
         return Err(Refusal::Unfit(

@@ -16,7 +16,7 @@
 //! - [`trust`]: how far triggers may go: their modes, how they compare with what people did, and what edited rules would change.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
-//! - [`role`]: who may do what.
+//! - [`role`]: who may do what; [`token`]: what a program may that speaks for somebody.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
@@ -36,6 +36,7 @@ pub mod role;
 pub mod run;
 pub mod runbook;
 pub mod signal;
+pub mod token;
 pub mod triage;
 pub mod trust;
 

@@ -26,7 +26,7 @@ pub use confirm::to_type;
 pub use drift::{Difference, differences};
 
 /// A plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// Name of the runbook.
     pub runbook: String,
@@ -67,7 +67,7 @@ pub struct Plan {
 }
 
 /// A lock that the run would take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedLock {
     /// Its name.
     pub target: String,
@@ -76,7 +76,7 @@ pub struct PlannedLock {
 }
 
 /// Would the run go through, as far as can be told now?
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing speaks against it.
@@ -91,7 +91,7 @@ pub enum Verdict {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedStep {
     /// The step.
     pub path: StepPath,
@@ -106,7 +106,7 @@ pub struct PlannedStep {
 }
 
 /// What would come of a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum PlannedOutcome {
     /// It looked, just now.

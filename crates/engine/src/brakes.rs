@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::brake::{EVERYTHING, Freeze, KillSwitch, calendar};
+use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock, Role, Timestamp};
 use store::brakes::Imported;
 use store::locks::{Forced, Held};
@@ -39,6 +40,9 @@ pub enum BrakeError {
         /// Theirs.
         is: Role,
     },
+    /// The token is not good for it.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// Nobody would know why.
     #[error("this needs a reason: it is read by whoever meets it later")]
     NoReason,
@@ -66,7 +70,7 @@ pub enum BrakeError {
 }
 
 /// Everything that is on.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct InForce {
     /// Switches.
     pub switches: Vec<KillSwitch>,
@@ -103,7 +107,7 @@ impl Brakes {
         let switch = KillSwitch {
             scope: scope(runbook)?,
             by: by.name().to_owned(),
-            reason: said(reason)?,
+            reason: said(reason, by)?,
             since: self.clock.now(),
         };
         let on = store::brakes::switch_on(&self.pool, &switch).await?;
@@ -114,7 +118,7 @@ impl Brakes {
     /// Allows changes again. Runs that the switch has stopped stay paused until each is resumed.
     pub async fn allow(&self, runbook: Option<&str>, by: &Actor, reason: &str) -> Result<(), BrakeError> {
         permit(by, Role::Responder)?;
-        let (scope, reason) = (scope(runbook)?, said(reason)?);
+        let (scope, reason) = (scope(runbook)?, said(reason, by)?);
         let off = store::brakes::switch_off(&self.pool, &scope, by.name(), &reason, self.clock.now()).await?;
         self.ring().await;
         if off { Ok(()) } else { Err(BrakeError::NotThere("that kill switch is not on".into())) }
@@ -138,7 +142,7 @@ impl Brakes {
             scope: scope(runbook)?,
             starts,
             ends,
-            reason: said(reason)?,
+            reason: said(reason, by)?,
             by: by.name().to_owned(),
             uid: None,
         };
@@ -151,7 +155,7 @@ impl Brakes {
     pub async fn lift(&self, freeze: Uuid, by: &Actor, reason: &str) -> Result<(), BrakeError> {
         permit(by, Role::Responder)?;
         let lifted =
-            store::brakes::lift_freeze(&self.pool, freeze, by.name(), &said(reason)?, self.clock.now())
+            store::brakes::lift_freeze(&self.pool, freeze, by.name(), &said(reason, by)?, self.clock.now())
                 .await?;
         self.ring().await;
         if lifted { Ok(()) } else { Err(BrakeError::NotThere("there is no such freeze (any more)".into())) }
@@ -187,7 +191,7 @@ impl Brakes {
         if until.is_some_and(|until| until <= now || until - now > TimeDelta::days(366)) {
             return Err(BrakeError::BadTime("a lock ends in the future, and within a year".into()));
         }
-        let held = store::locks::take(&self.pool, target, by.name(), &said(reason)?, now, until).await?;
+        let held = store::locks::take(&self.pool, target, by.name(), &said(reason, by)?, now, until).await?;
         self.ring().await;
         held.map_or(Ok(()), |held| Err(BrakeError::Held(Box::new(held))))
     }
@@ -227,7 +231,7 @@ impl Brakes {
         let target = lock_name(target)?;
         let now = self.clock.now();
         let forced =
-            store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason)?, now)
+            store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason, by)?, now)
                 .await?;
         self.ring().await;
         match forced {
@@ -244,14 +248,20 @@ impl Brakes {
 
 fn permit(by: &Actor, needs: Role) -> Result<(), BrakeError> {
     let is = by.role();
-    if is < needs { Err(BrakeError::NotAllowed { needs, is }) } else { Ok(()) }
+    if is < needs {
+        return Err(BrakeError::NotAllowed { needs, is });
+    }
+    Ok(by.within_scope(Deed::Other)?)
 }
 
-fn said(reason: &str) -> Result<String, BrakeError> {
+/// What is written down; of a token, whose it was is known, and which one is told here.
+fn said(reason: &str, by: &Actor) -> Result<String, BrakeError> {
     match reason.trim() {
         "" => Err(BrakeError::NoReason),
         reason if reason.len() > 2000 => Err(BrakeError::BadName("a reason has at most 2000 bytes".into())),
-        reason => Ok(reason.to_owned()),
+        reason => {
+            Ok(by.token().map_or_else(|| reason.to_owned(), |via| format!("{reason} (token {})", via.name)))
+        }
     }
 }
 

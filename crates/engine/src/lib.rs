@@ -65,6 +65,7 @@ use domain::inventory::Inventory;
 use domain::notice::Channels;
 use domain::run::{Ask, State};
 use domain::runbook::inventory_value;
+use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock};
 use serde_json::Value;
 use store::{PgPool, StoreError};
@@ -207,6 +208,9 @@ pub enum AskError {
     /// Their role does not allow it.
     #[error("{0}")]
     NotAllowed(String),
+    /// The token is not good for it.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// It is not possible now.
     #[error(transparent)]
     Refused(#[from] domain::run::Refusal),
@@ -285,6 +289,7 @@ impl Engine {
             return Err(AskError::NoSuchRun(run_id));
         }
         let (state, now) = (State::replay(&journal)?, self.core.clock.now());
+        by.within_scope(Deed::Run(state.runbook()))?;
         domain::run::answer(&state, ask)?;
         domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
         domain::run::answer_to(&state, by, ask)?;

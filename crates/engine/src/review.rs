@@ -1,5 +1,6 @@
 //! Broken glass is told to everybody, and looked at by somebody else.
 
+use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Role};
 use serde_json::json;
 use store::StoreError;
@@ -16,6 +17,9 @@ pub enum ReviewError {
     /// Their role does not allow it.
     #[error("to close a review takes {}, and you are {}", Role::Approver.one(), .0.one())]
     NotAllowed(Role),
+    /// The token is not good for it.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// Who broke the glass does not judge it.
     #[error("you broke the glass, so somebody else must look at it")]
     Own,
@@ -38,6 +42,7 @@ impl Engine {
         if by.role() < Role::Approver {
             return Err(ReviewError::NotAllowed(by.role()));
         }
+        by.within_scope(Deed::Other)?;
         if review.opened_by == by.name() {
             return Err(ReviewError::Own);
         }

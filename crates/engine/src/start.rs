@@ -6,6 +6,7 @@ use domain::brake::{BadOverride, Brake, Limit, Overrides};
 use domain::plan::{Plan, to_type};
 use domain::run::{Entry, Program};
 use domain::runbook::{AtStart, Children, Diagnostic, InputMistake, Runbook, input_values, resolve_inputs};
+use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Role, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -88,6 +89,9 @@ pub enum StartError {
     /// Their role does not allow it.
     #[error("to start a run takes {}, and you are {}", Role::Responder.one(), .0.one())]
     NotAllowed(Role),
+    /// The token is not good for it.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// The target must be typed.
     #[error("`{runbook}` is of high risk: type `{target}` to start it")]
     NotConfirmed {
@@ -303,6 +307,7 @@ fn permit(request: &StartRequest, prepared: &Prepared) -> Result<(), StartError>
     if request.by.role() < Role::Responder {
         return Err(StartError::NotAllowed(request.by.role()));
     }
+    request.by.within_scope(Deed::Run(&runbook.name))?;
     if let Some(target) = to_type(runbook.risk, title, &runbook.name)
         && request.confirm.as_deref().map(str::trim) != Some(target)
     {

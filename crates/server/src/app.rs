@@ -10,7 +10,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::error::Problem;
 use crate::hooks::{AT_ONCE, Hooks};
+use crate::limits::Limits;
 use crate::plans::Plans;
+use crate::proxy::TrustedProxy;
 
 /// How this server presents itself.
 #[derive(Debug, Clone)]
@@ -23,6 +25,10 @@ pub struct Settings {
     pub environment: Option<String>,
     /// Behind this engine is a simulator: said on each page.
     pub simulated: bool,
+    /// A proxy in front that says who people are.
+    pub proxy: Option<TrustedProxy>,
+    /// How many requests of the API one session or token may send in a minute.
+    pub requests_per_minute: u32,
     /// Which alert sources are open, and how each proves itself.
     pub hooks: Hooks,
     /// Becomes true when the process is to end; open event streams then end. Its sender's end means the same.
@@ -39,11 +45,14 @@ struct Inner {
     plans: Plans,
     /// Room for deliveries of alert sources.
     intake: Semaphore,
+    limits: Limits,
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
-        Self(Arc::new(Inner { engine, settings, plans: Plans::default(), intake: Semaphore::new(AT_ONCE) }))
+        let limits = Limits::new(settings.requests_per_minute);
+        let intake = Semaphore::new(AT_ONCE);
+        Self(Arc::new(Inner { engine, settings, plans: Plans::default(), limits, intake }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -60,6 +69,10 @@ impl App {
 
     pub(crate) fn intake(&self) -> &Semaphore {
         &self.0.intake
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

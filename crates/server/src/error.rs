@@ -38,6 +38,8 @@ pub(crate) struct Problem {
     pub(crate) remedy: Option<String>,
     /// Where to go from here.
     pub(crate) link: Option<Box<Link>>,
+    /// Worth asking again after so many seconds.
+    pub(crate) retry_after: Option<u64>,
     /// Further members of the JSON form.
     pub(crate) more: Box<Map<String, Value>>,
 }
@@ -51,7 +53,15 @@ pub(crate) struct Link {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), remedy: None, link: None, more: Box::default() }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            remedy: None,
+            link: None,
+            retry_after: None,
+            more: Box::default(),
+        }
     }
 
     /// What was given makes no sense; says why.
@@ -66,7 +76,7 @@ impl Problem {
 
     pub(crate) fn signed_out() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "You are not signed in.")
-            .remedy("Open a sign-in link; `firebreak sign-in <name>` on the server prints one.")
+            .remedy("Open a sign-in link; `firebreak sign-in <name>` on the server prints one. Programs send `Authorization: Bearer` with a token.")
             .link("How to sign in", "/sign-in")
     }
 
@@ -81,6 +91,12 @@ impl Problem {
     #[must_use]
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -127,11 +143,18 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if error.is_unfit() {
+            let detail =
+                "The request holds a character, a time or a number that cannot be kept. Nothing was done.";
+            return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_storable", detail)
+                .remedy("Leave out control characters, and times that no calendar has.");
+        }
         let unavailable = error.is_unavailable();
         let mut problem = Self::internal(error);
         if unavailable {
             problem.status = StatusCode::SERVICE_UNAVAILABLE;
             problem.code = "store_unavailable";
+            problem.retry_after = Some(2);
             problem.detail = "The database did not answer.".into();
         }
         problem
@@ -169,13 +192,16 @@ impl From<StartError> for Problem {
                 .link("What holds it back", "/brakes"),
             StartError::BadOverride(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_override", detail),
             StartError::NotAllowed(_) => not_allowed(detail),
+            StartError::OutOfScope(_) => out_of_scope(detail),
             StartError::NotConfirmed { target, .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_confirmed", detail)
                     .with("confirm", json!(target))
             }
             StartError::NoPlan(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "plan_needed", detail),
             StartError::OtherPlan(_) => Self::new(StatusCode::CONFLICT, "plan_changed", detail),
-            StartError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
+            StartError::Stopping => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).retry_after(2)
+            }
             StartError::Store(error) => error.into(),
         }
     }
@@ -209,6 +235,7 @@ impl From<AskError> for Problem {
         match error {
             AskError::NoSuchRun(_) => Self::not_found("such run"),
             AskError::NotAllowed(_) => not_allowed(sentence(&detail)),
+            AskError::OutOfScope(_) => out_of_scope(sentence(&detail)),
             AskError::Refused(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", sentence(&detail))
                 .remedy("Go back to the run: it may have moved since you looked."),
             AskError::LockLost(held) => Self::new(StatusCode::CONFLICT, "lock_lost", sentence(&detail))
@@ -227,6 +254,7 @@ impl From<BrakeError> for Problem {
         let not_now = |code| Self::new(StatusCode::CONFLICT, code, detail.clone());
         let problem = match error {
             BrakeError::NotAllowed { .. } => not_allowed(detail.clone()),
+            BrakeError::OutOfScope(_) => out_of_scope(detail.clone()),
             BrakeError::NoReason => unfit("no_reason"),
             BrakeError::BadName(_) => unfit("bad_name"),
             BrakeError::BadTime(_) => unfit("bad_time"),
@@ -246,6 +274,7 @@ impl From<ReviewError> for Problem {
         match error {
             ReviewError::NoSuchReview(_) => Self::not_found("such review"),
             ReviewError::NotAllowed(_) | ReviewError::Own => not_allowed(detail),
+            ReviewError::OutOfScope(_) => out_of_scope(detail),
             ReviewError::NoNote => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_note", detail),
             ReviewError::Closed(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", detail),
             ReviewError::Store(error) => error.into(),
@@ -260,6 +289,7 @@ impl From<IncidentError> for Problem {
             IncidentError::NotThere(_) => Self::not_found("such incident"),
             IncidentError::NoSuchTarget(_) => Self::unfit(detail),
             IncidentError::Refused(Refusal::NotAllowed(_)) => not_allowed(detail),
+            IncidentError::Refused(Refusal::OutOfScope(_)) => out_of_scope(detail),
             IncidentError::Refused(Refusal::Unfit(_)) => Self::unfit(detail),
             IncidentError::Refused(Refusal::NotNow(_)) | IncidentError::Changed => {
                 Self::new(StatusCode::CONFLICT, "not_possible_now", detail).link("Incidents", "/incidents")
@@ -274,6 +304,7 @@ impl From<TrustError> for Problem {
         let detail = sentence(&error.to_string());
         match error {
             TrustError::NotAllowed { .. } => not_allowed(detail),
+            TrustError::OutOfScope(_) => out_of_scope(detail),
             TrustError::NoReason => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail),
             TrustError::NoSuchRule(_) => Self::not_found("such trigger"),
             TrustError::Over => Self::new(StatusCode::CONFLICT, "not_possible_now", detail),
@@ -287,8 +318,14 @@ fn not_allowed(detail: String) -> Problem {
         .remedy("Ask somebody who may; an admin can print a sign-in link for another role.")
 }
 
+/// A token that is not good for this.
+pub(crate) fn out_of_scope(detail: String) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "out_of_scope", detail)
+        .remedy("Use another token; tokens are made under Settings, or by `firebreak token create`.")
+}
+
 /// With a capital at the front and a full stop at the end.
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let stop = if text.ends_with(['.', '?', '!']) { "" } else { "." };
@@ -329,6 +366,14 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = problem.retry_after {
+        parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if program && problem.status == StatusCode::UNAUTHORIZED {
+        parts
+            .headers
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"firebreak\""));
+    }
     Response::from_parts(parts, Body::from(text))
 }
 

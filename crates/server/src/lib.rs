@@ -8,6 +8,8 @@
 //!
 //! - `routes`: the one table of all routes, each with who may use it and how long it may take.
 //! - `session`: sign-in links, cookies, the token that every form carries back.
+//! - `proxy`: one in front that signs people in by a header.
+//! - `tokens`: what programs show instead; `limits`: how often they may ask; `idempotency`: the same request again.
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
 //! - `docs`: what each error code means, as pages.
@@ -24,18 +26,24 @@ mod docs;
 mod error;
 mod events;
 mod hooks;
+mod idempotency;
 mod incident;
+mod limits;
 mod plans;
+mod proxy;
 mod routes;
 mod run;
 mod session;
 mod situation;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod web;
 mod words;
 
 pub use app::Settings;
 pub use hooks::{Authority, Get, Hooks, Proof, Secret, Sns, Source};
+pub use proxy::TrustedProxy;
 pub use routes::router;
 pub use session::{LINK_VALID, LinkError, sign_in_link};
+pub use tokens::{TokenError, make_token};

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
+use domain::Role;
 use engine::Engine;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -13,7 +14,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::app::{App, Settings};
-use crate::{api, assets, docs, error, events, hooks, run, session, web};
+use crate::{api, assets, docs, error, events, hooks, idempotency, run, session, web};
 
 /// The largest request that is read, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -57,22 +58,54 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pace: Pace,
+    /// The same request again does nothing again by what the request itself says.
+    own_key: bool,
+    /// The least role that it does anything for. Only told here, on `/docs/permissions`: the engine sees to it, and a test to it
+    /// that both say the same.
+    pub(crate) needs: Role,
     serve: MethodRouter<App>,
+}
+
+impl Route {
+    fn own_key(self) -> Self {
+        Self { own_key: true, ..self }
+    }
+
+    fn needs(self, needs: Role) -> Self {
+        Self { needs, ..self }
+    }
 }
 
 /// All routes.
 pub(crate) fn table() -> Vec<Route> {
     use Access::{Public, SignedIn, Source};
     use Pace::{Looking, Quick, Stream};
-    let look = |path, access, pace, serve| Route { method: "GET", path, access, pace, serve };
-    let act = |path, access, pace, serve| Route { method: "POST", path, access, pace, serve };
+    use Role::{Admin, Approver, Viewer};
+    let look = |path, access, pace, serve| Route {
+        method: "GET",
+        path,
+        access,
+        pace,
+        own_key: false,
+        needs: Role::Viewer,
+        serve,
+    };
+    let act = |path, access, pace, serve| Route {
+        method: "POST",
+        path,
+        access,
+        pace,
+        own_key: false,
+        needs: Role::Responder,
+        serve,
+    };
     vec![
         // For people.
         look("/", SignedIn, Quick, get(web::situation::page)),
         look("/events", SignedIn, Stream, get(events::situation)),
         look("/runbooks", SignedIn, Quick, get(web::runbooks::list)),
         look("/runbooks/{name}", SignedIn, Quick, get(web::runbooks::page)),
-        act("/runbooks/{name}/plan", SignedIn, Looking, post(web::runbooks::plan)),
+        act("/runbooks/{name}/plan", SignedIn, Looking, post(web::runbooks::plan)).needs(Viewer),
         act("/runbooks/{name}/start", SignedIn, Looking, post(web::runbooks::start)),
         look("/runs", SignedIn, Quick, get(web::runs::list)),
         look("/runs/{id}", SignedIn, Quick, get(web::runs::page)),
@@ -101,12 +134,18 @@ pub(crate) fn table() -> Vec<Route> {
         act("/brakes/freezes/{id}/lift", SignedIn, Quick, post(web::brakes::lift)),
         act("/brakes/locks", SignedIn, Quick, post(web::brakes::take)),
         act("/brakes/locks/give-back", SignedIn, Quick, post(web::brakes::give_back)),
-        act("/brakes/locks/force", SignedIn, Quick, post(web::brakes::force)),
-        act("/reviews/{number}/close", SignedIn, Quick, post(web::audit::close)),
+        act("/brakes/locks/force", SignedIn, Quick, post(web::brakes::force)).needs(Admin),
+        act("/reviews/{number}/close", SignedIn, Quick, post(web::audit::close)).needs(Approver),
+        look("/settings", SignedIn, Quick, get(web::settings::page)),
+        act("/settings/tokens", SignedIn, Quick, post(web::settings::make)).needs(Viewer),
+        act("/settings/tokens/{id}/revoke", SignedIn, Quick, post(web::settings::revoke)).needs(Viewer),
+        act("/settings/sign-out-everywhere", SignedIn, Quick, post(web::settings::sign_out_everywhere))
+            .needs(Viewer),
+        look("/docs/permissions", SignedIn, Quick, get(web::permissions::page)),
         look("/sign-in", Public, Quick, get(web::sign_in::how)),
         look("/sign-in/{token}", Public, Quick, get(web::sign_in::page)),
         act("/sign-in/{token}", Public, Quick, post(web::sign_in::sign_in)),
-        act("/sign-out", SignedIn, Quick, post(web::sign_in::sign_out)),
+        act("/sign-out", SignedIn, Quick, post(web::sign_in::sign_out)).needs(Viewer),
         look("/docs/errors", Public, Quick, get(docs::list)),
         look("/docs/errors/{code}", Public, Quick, get(docs::one)),
         look("/static/{hash}/{name}", Public, Quick, get(assets::serve)),
@@ -115,18 +154,20 @@ pub(crate) fn table() -> Vec<Route> {
         look("/api/v1/situation", SignedIn, Quick, get(api::situation)),
         look("/api/v1/runbooks", SignedIn, Quick, get(api::runbooks::list)),
         look("/api/v1/runbooks/{name}", SignedIn, Quick, get(api::runbooks::one)),
-        act("/api/v1/runbooks/{name}/plan", SignedIn, Looking, post(api::runbooks::plan)),
+        act("/api/v1/runbooks/{name}/plan", SignedIn, Looking, post(api::runbooks::plan))
+            .own_key()
+            .needs(Viewer),
         look("/api/v1/runs", SignedIn, Quick, get(api::runs::list)),
-        act("/api/v1/runs", SignedIn, Looking, post(api::runs::start)),
+        act("/api/v1/runs", SignedIn, Looking, post(api::runs::start)).own_key(),
         look("/api/v1/runs/{id}", SignedIn, Quick, get(api::runs::one)),
         look("/api/v1/runs/{id}/journal", SignedIn, Quick, get(api::runs::journal)),
         look("/api/v1/runs/{id}/proof", SignedIn, Quick, get(api::audit::proof)),
         look("/api/v1/audit", SignedIn, Quick, get(api::audit::search)),
-        act("/api/v1/runs/{id}/ask", SignedIn, Quick, post(api::runs::ask)),
+        act("/api/v1/runs/{id}/ask", SignedIn, Quick, post(api::runs::ask)).own_key(),
         look("/api/v1/runs/{id}/events", SignedIn, Stream, get(events::run)),
         look("/api/v1/signals", SignedIn, Quick, get(api::signals::list)),
         look("/api/v1/signals/{id}", SignedIn, Quick, get(api::signals::one)),
-        act("/api/v1/signals/{id}/start", SignedIn, Looking, post(api::signals::start)),
+        act("/api/v1/signals/{id}/start", SignedIn, Looking, post(api::signals::start)).own_key(),
         act("/api/v1/signals/{id}/dismiss", SignedIn, Quick, post(api::signals::dismiss)),
         act("/api/v1/signals/{id}/judge", SignedIn, Quick, post(api::signals::judge)),
         look("/api/v1/incidents", SignedIn, Quick, get(api::incidents::list)),
@@ -144,9 +185,14 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/brakes/freezes/{id}/lift", SignedIn, Quick, post(api::brakes::lift)),
         act("/api/v1/brakes/locks", SignedIn, Quick, post(api::brakes::take)),
         act("/api/v1/brakes/locks/give-back", SignedIn, Quick, post(api::brakes::give_back)),
-        act("/api/v1/brakes/locks/force", SignedIn, Quick, post(api::brakes::force)),
+        act("/api/v1/brakes/locks/force", SignedIn, Quick, post(api::brakes::force)).needs(Admin),
         look("/api/v1/reviews", SignedIn, Quick, get(api::reviews::list)),
-        act("/api/v1/reviews/{number}/close", SignedIn, Quick, post(api::reviews::close)),
+        act("/api/v1/reviews/{number}/close", SignedIn, Quick, post(api::reviews::close)).needs(Approver),
+        look("/api", SignedIn, Quick, get(api::openapi::page)),
+        look("/api/v1/openapi.json", SignedIn, Quick, get(api::openapi::document)),
+        look("/api/v1/tokens", SignedIn, Quick, get(api::tokens::list)),
+        act("/api/v1/tokens", SignedIn, Quick, post(api::tokens::make)).own_key().needs(Viewer),
+        act("/api/v1/tokens/{id}/revoke", SignedIn, Quick, post(api::tokens::revoke)).needs(Viewer),
         // For machines.
         act("/hooks/{source}", Source, Quick, post(hooks::receive)),
         // For whoever keeps this process alive.
@@ -159,8 +205,11 @@ pub(crate) fn table() -> Vec<Route> {
 pub fn router(engine: Engine, settings: Settings) -> Router {
     let app = App::new(engine, settings);
     let mut router = Router::new();
-    for Route { method, path, access, pace, mut serve } in table() {
+    for Route { method, path, access, pace, own_key, mut serve, .. } in table() {
         tracing::debug!(method, path, ?access, "route");
+        if method == "POST" && path.starts_with("/api/") && !own_key {
+            serve = serve.route_layer(from_fn_with_state(app.clone(), idempotency::once));
+        }
         if access == Access::SignedIn {
             serve = serve.route_layer(from_fn_with_state(app.clone(), session::require));
         }

@@ -14,8 +14,11 @@ pub async fn add(
     actor: &Actor,
     action: &str,
     target: &str,
-    details: Value,
+    mut details: Value,
 ) -> Result<(), StoreError> {
+    if let (Some(via), Value::Object(details)) = (actor.token(), &mut details) {
+        details.insert("token".into(), via.name.as_str().into());
+    }
     sqlx::query!(
         "INSERT INTO audit (at, actor, action, target, details) VALUES ($1, $2, $3, $4, $5)",
         at,

@@ -182,7 +182,7 @@ pub async fn lift_freeze(
 }
 
 /// What an import did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Imported {
     /// Events in the calendar.
     pub events: usize,

@@ -84,6 +84,18 @@ impl StoreError {
         }
     }
 
+    /// Was it told something that it cannot keep: a character or a time that it does not have?
+    pub fn is_unfit(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(e)) => {
+                // 22 data: 22021 and 22P05 a character, 22008 a time, 22003 a number
+                e.code().is_some_and(|code| ["22021", "22P05", "22008", "22003"].contains(&&*code))
+            }
+            Self::Shared(error) => error.is_unfit(),
+            _ => false,
+        }
+    }
+
     /// Is it about the database as a whole, not about what was asked?
     pub fn is_unavailable(&self) -> bool {
         match self {

@@ -22,10 +22,12 @@
 //! - [`incidents`]: what people do together about one trouble.
 //! - [`trust`]: how far triggers may go, and the past that tells whether they should.
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
-//! - [`people`]: sign-in links and sessions.
+//! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
+//! - [`answered`]: what was answered to requests that may be repeated.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
 
+pub mod answered;
 pub mod audit;
 pub mod brakes;
 pub mod calls;
@@ -50,6 +52,7 @@ pub mod schema;
 pub mod seals;
 pub mod search;
 pub mod signals;
+pub mod tokens;
 pub mod triage;
 pub mod trust;
 pub mod workers;

@@ -13,7 +13,7 @@ use crate::StoreError;
 use crate::brakes::{json, read};
 
 /// A lock and who holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Held {
     /// Its name.
     pub target: String,

@@ -19,7 +19,7 @@ pub fn rows<'c>(notice: &Notice, channels: impl IntoIterator<Item = &'c str>) ->
 
 /// Puts them in; those that are there already stay as they are. How many are new is not said.
 pub async fn put(pool: &PgPool, rows: &Value, at: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("SELECT tell($1, $2)", rows, at).execute(pool).await?;
+    sqlx::query!("SELECT tell($1, $2)", rows, at).fetch_one(pool).await?;
     Ok(())
 }
 
@@ -164,7 +164,7 @@ pub async fn theirs(pool: &PgPool, incident: Uuid, source: &str) -> Result<Optio
 }
 
 /// A message, as people see it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct OutboxRow {
     /// Its number.
     pub id: i64,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 /// A run in a list, or as a page's header.
-#[derive(Debug, Clone, serde::Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, serde::Serialize, sqlx::FromRow, schemars::JsonSchema)]
 pub struct RunRow {
     /// Its id.
     pub id: Uuid,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::Role;
+use domain::{Role, Timestamp};
 use sqlx::PgPool;
 
 use crate::StoreError;
@@ -78,19 +78,76 @@ pub async fn add_session(
     Ok(())
 }
 
-/// The session of a cookie, unless it has expired.
-pub async fn session(pool: &PgPool, token_hash: &[u8]) -> Result<Option<Session>, StoreError> {
+/// The session of a cookie, unless it has expired or was not used for so long.
+pub async fn session(
+    pool: &PgPool,
+    token_hash: &[u8],
+    idle: Duration,
+) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query!(
-        "SELECT person, role, csrf FROM session WHERE token_hash = $1 AND expires_at > clock_timestamp()",
-        token_hash
+        r#"SELECT person, role, csrf, coalesce(used_at, created_at) < clock_timestamp() - interval '5 minutes' AS "stale!" FROM session
+            WHERE token_hash = $1 AND expires_at > clock_timestamp()
+              AND coalesce(used_at, created_at) > clock_timestamp() - make_interval(secs => $2)"#,
+        token_hash,
+        idle.as_secs_f64(),
     )
     .fetch_optional(pool)
     .await?;
-    row.map(|row| Ok(Session { person: row.person, role: role(&row.role)?, csrf: row.csrf })).transpose()
+    let Some(row) = row else { return Ok(None) };
+    if row.stale {
+        let used =
+            sqlx::query!("UPDATE session SET used_at = clock_timestamp() WHERE token_hash = $1", token_hash);
+        // Who looks while nothing can be written is still signed in.
+        if let Err(e) = used.execute(pool).await {
+            tracing::warn!("when a session was used last is not written down: {e}");
+        }
+    }
+    Ok(Some(Session { person: row.person, role: role(&row.role)?, csrf: row.csrf }))
+}
+
+/// A session as its person sees it in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Hash of its cookie.
+    pub token_hash: Vec<u8>,
+    /// With which role.
+    pub role: Role,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it was last used, to five minutes.
+    pub used_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// The sessions of a person that are good, the newest first.
+pub async fn sessions(pool: &PgPool, person: &str, idle: Duration) -> Result<Vec<Open>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT token_hash, role, created_at, coalesce(used_at, created_at) AS "used_at!", expires_at FROM session
+            WHERE person = $1 AND expires_at > clock_timestamp()
+              AND coalesce(used_at, created_at) > clock_timestamp() - make_interval(secs => $2)
+            ORDER BY created_at DESC LIMIT 100"#,
+        person,
+        idle.as_secs_f64(),
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut open = Vec::new();
+    for row in rows {
+        let role = role(&row.role)?;
+        let (token_hash, created_at, used_at) = (row.token_hash, row.created_at, row.used_at);
+        open.push(Open { token_hash, role, created_at, used_at, expires_at: row.expires_at });
+    }
+    Ok(open)
 }
 
 /// Ends a session.
 pub async fn end_session(pool: &PgPool, token_hash: &[u8]) -> Result<(), StoreError> {
     sqlx::query!("DELETE FROM session WHERE token_hash = $1", token_hash).execute(pool).await?;
     Ok(())
+}
+
+/// Ends all sessions of a person. How many there were.
+pub async fn end_sessions(pool: &PgPool, person: &str) -> Result<u64, StoreError> {
+    Ok(sqlx::query!("DELETE FROM session WHERE person = $1", person).execute(pool).await?.rows_affected())
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 /// Somebody went on alone, and what somebody else says to it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Review {
     /// Its number.
     pub id: i64,

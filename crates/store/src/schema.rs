@@ -5,6 +5,7 @@
 //! connects, so that a demo, a test and a small installation need no second command. A schema that is newer than this
 //! program is fine: migrations only expand, so that old processes go on while new ones are rolled out.
 
+use domain::Timestamp;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, PgPool};
@@ -76,6 +77,33 @@ pub async fn missing(pool: &PgPool) -> Result<Vec<i64>, StoreError> {
         }
     }
     Ok(missing)
+}
+
+/// What the one who is connected may do to history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Who.
+    pub user: String,
+    /// Add to it.
+    pub writes: bool,
+    /// Change it.
+    pub rewrites: bool,
+}
+
+/// As whom we are connected.
+pub async fn standing(pool: &PgPool) -> Result<Standing, StoreError> {
+    Ok(sqlx::query_as!(
+        Standing,
+        r#"SELECT current_user::text AS "user!", has_table_privilege('journal', 'INSERT') AS "writes!",
+                  has_table_privilege('journal', 'UPDATE') AS "rewrites!""#
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
+/// The database's clock.
+pub async fn clock(pool: &PgPool) -> Result<Timestamp, StoreError> {
+    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(pool).await?)
 }
 
 /// Whether the server's transaction ids lie behind those that are stored: the database came from a dump.

@@ -44,7 +44,7 @@ pub struct Search {
 }
 
 /// One thing that somebody did.
-#[derive(Debug, Clone, serde::Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, serde::Serialize, sqlx::FromRow, schemars::JsonSchema)]
 pub struct Found {
     /// When.
     pub at: Timestamp,

@@ -266,7 +266,7 @@ pub async fn events_are_over(pool: &PgPool, since: Timestamp, at: Timestamp) -> 
 }
 
 /// A signal with the verdict that is in force, as people see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct SignalRow {
     /// Its id.
     pub id: Uuid,

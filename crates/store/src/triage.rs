@@ -370,7 +370,7 @@ pub async fn offered(pool: &PgPool, signal: Uuid) -> Result<Option<Offered>, Sto
 }
 
 /// A verdict, as people see it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct VerdictRow {
     /// Its number.
     pub id: i64,

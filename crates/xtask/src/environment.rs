@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::pypi::{AWSCLI, MOTO};
+use crate::pypi::{AWSCLI, MOTO, SCHEMATHESIS};
 use crate::{cargo, parts, places};
 
 /// Starts this program over with the variables that it and its children need, unless they are set. Once they are, it
@@ -44,6 +44,7 @@ fn wanted() -> Result<Vec<(&'static str, OsString)>> {
         ("FIREBREAK_ALERTMANAGER", parts::alertmanager()),
         (MOTO.variable, MOTO.folder()),
         (AWSCLI.variable, AWSCLI.folder()),
+        (SCHEMATHESIS.variable, SCHEMATHESIS.folder()),
     ];
     for (name, place) in found {
         match (env::var_os(name), place) {

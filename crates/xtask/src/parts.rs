@@ -18,6 +18,8 @@ pub(crate) enum Part {
     Moto,
     /// Amazon's own command, and its models of every service.
     Awscli,
+    /// Requests made from the description of our API.
+    Schemathesis,
     /// A server to log in to, and the client that people log in with.
     Mariadb,
     /// What people read awscli's answers with.
@@ -30,8 +32,16 @@ pub(crate) enum Part {
 
 impl Part {
     /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Postgres, Self::Browser, Self::Moto, Self::Awscli, Self::Mariadb, Self::Jq, Self::Prometheus];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Postgres,
+        Self::Browser,
+        Self::Moto,
+        Self::Awscli,
+        Self::Schemathesis,
+        Self::Mariadb,
+        Self::Jq,
+        Self::Prometheus,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -39,6 +49,7 @@ impl Part {
             Self::Browser => "browser",
             Self::Moto => "moto",
             Self::Awscli => "awscli",
+            Self::Schemathesis => "schemathesis",
             Self::Mariadb => "mariadb",
             Self::Jq => "jq",
             Self::Prometheus => "prometheus",
@@ -50,7 +61,9 @@ impl Part {
         match self {
             Self::Postgres => unpacked_postgres().is_some() || postgres::Programs::find().is_ok(),
             Self::Browser => chromium().is_some() && chromedriver().is_some(),
-            Self::Moto | Self::Awscli => self.project().is_some_and(|p| p.folder().is_some()),
+            Self::Moto | Self::Awscli | Self::Schemathesis => {
+                self.project().is_some_and(|p| p.folder().is_some())
+            }
             Self::Mariadb => {
                 mariadbd().is_some()
                     && find(&["mariadb-install-db"]).is_some()
@@ -73,6 +86,7 @@ impl Part {
         match self {
             Self::Moto => Some(pypi::MOTO),
             Self::Awscli => Some(pypi::AWSCLI),
+            Self::Schemathesis => Some(pypi::SCHEMATHESIS),
             _ => None,
         }
     }
@@ -100,7 +114,7 @@ impl Part {
                 &["golang-github-prometheus", "golang-github-prometheus-alertmanager"]
             }
             (Self::Prometheus, Homebrew) => &["prometheus", "alertmanager"],
-            (Self::Moto | Self::Awscli, _) => &[], // from PyPI
+            (Self::Moto | Self::Awscli | Self::Schemathesis, _) => &[], // from PyPI
         }
     }
 }

@@ -17,6 +17,10 @@ pub(crate) const MOTO: Project =
 pub(crate) const AWSCLI: Project =
     Project { name: "awscli", pinned: "awscli==1.46.3", variable: "FIREBREAK_AWSCLI" };
 
+/// Makes requests from a description of an API, and looks whether the answers are as described.
+pub(crate) const SCHEMATHESIS: Project =
+    Project { name: "schemathesis", pinned: "schemathesis==4.32.5", variable: "FIREBREAK_SCHEMATHESIS" };
+
 /// One of them.
 pub(crate) struct Project {
     name: &'static str,

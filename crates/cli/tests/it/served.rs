@@ -97,6 +97,7 @@ impl Served {
             .env("FIREBREAK_CONFIG", self.folder.path().join("firebreak.yaml"))
             .env("DATABASE_URL", self.db.url())
             .env("RUST_LOG", "warn")
+            .env("USER", "somebody")
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

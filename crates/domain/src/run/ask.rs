@@ -7,7 +7,7 @@ use super::{Gate, Phase, State, Status, StepPath, Takeback};
 use crate::{Actor, Role, Timestamp};
 
 /// A wish of a person, put into the run's inbox and answered by the worker that owns it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
     /// Start nothing new.

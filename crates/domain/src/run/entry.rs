@@ -301,7 +301,7 @@ pub struct Undo {
 }
 
 /// How much is taken back at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Takeback {
     /// What is marked `finally`.

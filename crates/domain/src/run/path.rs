@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// `ready`, `prove[i-0abc]`, `remove[i-0abc].drain`, `both[readers].resize` (a branch), `heal.launch` (in a child),
 /// `undo:quiet`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct StepPath(String);
 

@@ -25,7 +25,9 @@ use super::{EvalError, Expr, Pos, Scope, Template};
 use crate::signal::Signal;
 
 /// How far a trigger may go by itself: the ladder of trust.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Writes down what it would have done.

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::runbook::{Mode, Risk};
+use domain::token::{Deed, OutOfScope};
 use domain::triage::Rule;
 use domain::trust::score::{Occasion, Score, score};
 use domain::trust::{ModeSet, in_force};
@@ -77,6 +78,9 @@ pub enum TrustError {
         /// Theirs.
         is: Role,
     },
+    /// The token is not good for it.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// Nobody would know why.
     #[error("this needs a reason: it is read by whoever meets it later")]
     NoReason,
@@ -93,7 +97,10 @@ pub enum TrustError {
 
 fn permit(by: &Actor, needs: Role) -> Result<(), TrustError> {
     let is = by.role();
-    if is < needs { Err(TrustError::NotAllowed { needs, is }) } else { Ok(()) }
+    if is < needs {
+        return Err(TrustError::NotAllowed { needs, is });
+    }
+    Ok(by.within_scope(Deed::Other)?)
 }
 
 fn said(reason: &str) -> Result<&str, TrustError> {

@@ -20,7 +20,7 @@ pub(crate) async fn in_force(State(app): State<App>) -> Result<Json<InForce>, Pr
 }
 
 /// Whose changes, and why.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SwitchBody {
     /// One runbook; all when absent.
@@ -52,7 +52,7 @@ pub(crate) async fn allow(
 }
 
 /// A freeze.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FreezeBody {
     /// One runbook; all when absent.
@@ -78,7 +78,7 @@ pub(crate) async fn freeze(
 }
 
 /// Why.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonBody {
     reason: String,
@@ -97,7 +97,7 @@ pub(crate) async fn lift(
 }
 
 /// A calendar.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CalendarBody {
     /// One runbook; all when absent.
@@ -123,7 +123,7 @@ pub(crate) async fn import(
 }
 
 /// "I am on it."
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TakeBody {
     target: String,
@@ -143,7 +143,7 @@ pub(crate) async fn take(
 }
 
 /// A target that is given back; somebody else's, with a reason.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GiveBackBody {
     target: String,
@@ -162,7 +162,7 @@ pub(crate) async fn give_back(
 }
 
 /// A lock of a run that waits for a person.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForceBody {
     target: String,

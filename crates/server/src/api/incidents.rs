@@ -27,7 +27,7 @@ pub(crate) async fn list(
 }
 
 /// An incident that a person opens.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Opening {
     title: String,
@@ -71,7 +71,7 @@ pub(crate) async fn triggers(State(app): State<App>) -> Result<Json<Value>, Prob
 }
 
 /// A mode.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModeBody {
     /// `runbook/trigger`

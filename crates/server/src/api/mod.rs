@@ -1,15 +1,18 @@
 //! JSON for programs, under `/api/v1`: the same as the pages, from the same sources.
 //!
-//! Failures are `application/problem+json`. To change something, send the session's token as `X-CSRF-Token` and an
-//! `Idempotency-Key` of your own; the same key again does the same once.
+//! Failures are `application/problem+json`. Programs send `Authorization: Bearer` with a token, pages their cookie and, to
+//! change something, the session's token as `X-CSRF-Token`. Each change takes an `Idempotency-Key` of your own; the same key
+//! again does the same once.
 
 pub(crate) mod audit;
 pub(crate) mod brakes;
 pub(crate) mod incidents;
+pub(crate) mod openapi;
 pub(crate) mod reviews;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod signals;
+pub(crate) mod tokens;
 
 use axum::Json;
 use axum::extract::State;
@@ -21,9 +24,10 @@ use crate::error::Problem;
 use crate::session::Visitor;
 use crate::situation::{self, Situation};
 
-/// `GET /api/v1/session`: who this is, and the token that changes must carry.
+/// `GET /api/v1/session`: who this is, and what its changes must carry (a token's: nothing).
 pub(crate) async fn session(visitor: Visitor) -> Json<Value> {
-    Json(json!({ "person": visitor.person, "role": visitor.role, "csrf": visitor.csrf }))
+    let csrf = Some(&visitor.csrf).filter(|_| visitor.token.is_none());
+    Json(json!({ "person": visitor.person, "role": visitor.role, "csrf": csrf, "token": visitor.token }))
 }
 
 /// `GET /api/v1/situation`

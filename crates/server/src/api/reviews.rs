@@ -16,7 +16,7 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem>
 }
 
 /// What was found.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Closing {
     note: String,

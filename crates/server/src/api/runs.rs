@@ -49,7 +49,7 @@ pub(crate) async fn one(
     Ok(Json(json!({
         "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
         "forecast": run.forecast, "remaining": run.remaining, "comparison": run.comparison,
-        "gate": run.gate(&by), "cause": run.cause,
+        "gate": run.gate(&by), "cause": run.cause, "now": run.now,
     })))
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn journal(
 }
 
 /// A start.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StartBody {
     runbook: String,

@@ -30,7 +30,7 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<
 }
 
 /// What is said with a start.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Taking {
     confirm: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) async fn start(
 }
 
 /// Why.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Saying {
     reason: String,

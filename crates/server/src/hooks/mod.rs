@@ -132,6 +132,11 @@ impl Hooks {
         });
         Ok(Heard { delivered, confirm: None })
     }
+
+    /// Those that are open, by their tokens and signatures.
+    pub fn sources(&self) -> impl Iterator<Item = Source> {
+        self.proofs.keys().copied()
+    }
 }
 
 impl Source {

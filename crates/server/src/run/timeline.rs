@@ -26,8 +26,8 @@ pub(crate) struct Told {
 pub(crate) fn tell(record: &Record, from: Timestamp) -> Told {
     let (tone, icon, text) = words_of(&record.entry);
     let by = match &record.entry {
-        Entry::Requested { by, .. } | Entry::Asked { by, .. } => Some(by.name().to_owned()),
-        Entry::Done { how: How::MarkedDone { by, .. }, .. } => Some(by.name().to_owned()),
+        Entry::Requested { by, .. } | Entry::Asked { by, .. } => Some(by.to_string()),
+        Entry::Done { how: How::MarkedDone { by, .. }, .. } => Some(by.to_string()),
         _ => None,
     };
     Told {

@@ -6,9 +6,10 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::DateTime;
-use domain::Role;
 use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall};
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
+use domain::token::{Scope, Wish};
+use domain::{Actor, Role};
 use engine::clock::ScaledClock;
 use engine::{Engine, Library, Parts, Settings as EngineSettings, Topic};
 use schemars::JsonSchema;
@@ -280,6 +281,8 @@ impl Bench {
             secure_cookies: false,
             environment: Some("test".into()),
             simulated: true,
+            proxy: Some(proxy()),
+            requests_per_minute: 600,
             hooks,
             ending: heard,
         };
@@ -329,6 +332,14 @@ impl Bench {
         let mut person = Person { bench: self, cookie, csrf: String::new() };
         person.csrf = person.get("/api/v1/session").await.json()["csrf"].as_str().unwrap().to_owned();
         person
+    }
+
+    /// A program with a token of a person.
+    pub(super) async fn program(&self, person: &str, wish: Wish) -> Program<'_> {
+        let by = Actor::with_role(person, Role::Admin);
+        let now = self.engine.clock().now();
+        let (token, _) = crate::make_token(self.engine.pool(), person, &wish, &by, now).await.unwrap();
+        Program { bench: self, token }
     }
 
     /// Waits until a run is in a state; hears of every change, so it never sleeps.
@@ -396,10 +407,51 @@ impl Person<'_> {
     }
 }
 
+/// A program with a token.
+pub(super) struct Program<'a> {
+    bench: &'a Bench,
+    pub(super) token: String,
+}
+
+/// A token that may do what its role may.
+pub(super) fn wish(name: &str, role: Role) -> Wish {
+    Wish { name: name.into(), role, scope: Scope::default(), days: 1 }
+}
+
+impl Program<'_> {
+    pub(super) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        let bearer = format!("Bearer {}", self.token);
+        Request::builder().method(method).uri(path).header(header::AUTHORIZATION, bearer)
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.bench.send(self.request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends JSON, with a key unless it is empty.
+    pub(super) async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let mut request = self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/json");
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        self.bench.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+}
+
 /// The run that an answer leads to.
 pub(super) fn run_of(answer: &Answer) -> Uuid {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     answer.header(header::LOCATION).strip_prefix("/runs/").unwrap().parse().unwrap()
+}
+
+/// One that is believed when it speaks from 10.0.0.0/8.
+fn proxy() -> crate::TrustedProxy {
+    crate::TrustedProxy {
+        header: header::HeaderName::from_static("x-forwarded-user"),
+        from: vec!["10.0.0.0/8".parse().unwrap()],
+        role: Role::Viewer,
+        people: [("ada".to_owned(), Role::Responder)].into(),
+    }
 }
 
 fn inventory() -> Inventory {

@@ -1,7 +1,11 @@
 //! What holds for every route, walked from the one table of them.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use domain::Role;
+use serde_json::{Value, json};
 
 use super::bench::Bench;
 use crate::routes::{Access, table};
@@ -61,6 +65,106 @@ async fn nothing_is_changed_without_the_sessions_token() {
         }
     }
     assert_eq!(person.get("/").await.status, StatusCode::OK, "still signed in");
+}
+
+/// Ways to change something over the API, each with a body that is understood.
+fn deeds(run: &str, incident: &str) -> Vec<(String, Value)> {
+    let nil = "00000000-0000-7000-8000-000000000000";
+    let (reason, target) = ("a test", "fleet:lamps-eu");
+    vec![
+        ("/api/v1/runbooks/switch-lamp/plan".into(), json!({ "fleet": "lamps-eu" })),
+        ("/api/v1/runs".into(), json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } })),
+        (format!("/api/v1/runs/{run}/ask"), json!({ "ask": "pause", "reason": reason })),
+        (format!("/api/v1/signals/{nil}/start"), json!({})),
+        (format!("/api/v1/signals/{nil}/dismiss"), json!({ "reason": reason })),
+        (format!("/api/v1/signals/{nil}/judge"), json!({ "reason": reason })),
+        ("/api/v1/triggers/mode".into(), json!({ "rule": "none/none", "reason": reason })),
+        ("/api/v1/incidents".into(), json!({ "title": "Dark", "targets": [target] })),
+        (format!("/api/v1/incidents/{incident}/ask"), json!({ "ask": "note", "text": "Still dark." })),
+        ("/api/v1/brakes/stop".into(), json!({ "reason": reason })),
+        ("/api/v1/brakes/allow".into(), json!({ "reason": reason })),
+        ("/api/v1/brakes/freezes".into(), json!({ "reason": reason, "ends": "2034-01-01T00:00:00Z" })),
+        ("/api/v1/brakes/freezes/import".into(), json!({ "calendar": "" })),
+        (format!("/api/v1/brakes/freezes/{nil}/lift"), json!({ "reason": reason })),
+        ("/api/v1/brakes/locks".into(), json!({ "reason": reason, "target": target })),
+        ("/api/v1/brakes/locks/give-back".into(), json!({ "target": target })),
+        ("/api/v1/brakes/locks/force".into(), json!({ "reason": reason, "target": target, "run_id": run })),
+        ("/api/v1/reviews/1/close".into(), json!({ "note": "looked at" })),
+        ("/api/v1/tokens".into(), json!({ "name": "t", "role": "viewer" })),
+        (format!("/api/v1/tokens/{nil}/revoke"), json!({})),
+    ]
+}
+
+/// The route of a path.
+fn pattern(path: &str) -> &'static str {
+    let fits = |pattern: &str| {
+        let (wanted, given): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+        wanted.len() == given.len() && wanted.iter().zip(&given).all(|(w, g)| w.starts_with('{') || w == g)
+    };
+    let exact = table().into_iter().find(|r| r.method == "POST" && r.path == path);
+    exact.or_else(|| table().into_iter().find(|r| r.method == "POST" && fits(r.path))).unwrap().path
+}
+
+#[tokio::test]
+async fn the_table_says_of_each_role_what_the_engine_says() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } });
+    let run = ada.post("/api/v1/runs", "first", &body).await.json()["run_id"].as_str().unwrap().to_owned();
+    let incident = json!({ "title": "Dark", "targets": ["fleet:lamps-eu"] });
+    let incident =
+        ada.post("/api/v1/incidents", "", &incident).await.json()["incident"].as_str().unwrap().to_owned();
+    let deeds = deeds(&run, &incident);
+    let all: BTreeSet<&str> = table()
+        .into_iter()
+        .filter(|r| r.method == "POST" && r.path.starts_with("/api/"))
+        .map(|r| r.path)
+        .collect();
+    assert_eq!(
+        deeds.iter().map(|(path, _)| pattern(path)).collect::<BTreeSet<_>>(),
+        all,
+        "each has its line"
+    );
+    for role in Role::ALL {
+        let person = bench.sign_in_as(&format!("{role}-somebody"), role).await;
+        for (path, body) in &deeds {
+            let route = table().into_iter().find(|r| r.method == "POST" && r.path == pattern(path)).unwrap();
+            let answer = person.post(path, &uuid::Uuid::now_v7().to_string(), body).await;
+            // What is not there is not there for anybody, and so tells nothing of roles.
+            if answer.status != StatusCode::NOT_FOUND {
+                let refused = answer.status == StatusCode::FORBIDDEN;
+                assert_eq!(refused, role < route.needs, "{role}: {path}: {}", answer.text);
+            }
+        }
+        for route in table().into_iter().filter(|r| r.method == "GET" && !r.path.ends_with("/events")) {
+            assert_eq!(route.needs, Role::Viewer, "{}: whoever is signed in may look", route.path);
+            let answer = person.get(&filled(route.path)).await;
+            assert_ne!(answer.status, StatusCode::FORBIDDEN, "{role}: {}", route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_does_takes_the_role_that_the_api_takes_and_the_matrix_says_so() {
+    let bench = Bench::new().await;
+    let page = bench.sign_in_as("vera", Role::Viewer).await.get("/docs/permissions").await.text;
+    let routes = table();
+    for route in &routes {
+        let row = format!("data-route=\"{} {}\"", route.method, route.path);
+        let row = page.split(&row).nth(1).unwrap_or_else(|| panic!("{row} is not on the page"));
+        let row = row.split("</tr>").next().unwrap();
+        let yes = Role::ALL.iter().filter(|role| **role >= route.needs).count();
+        let told = row.matches("<td>yes</td>").count();
+        assert_eq!(told, if route.access == Access::SignedIn { yes } else { 0 }, "{}", route.path);
+        let twin = routes
+            .iter()
+            .find(|r| r.path.strip_prefix("/api/v1") == Some(route.path) && r.method == route.method);
+        assert!(
+            twin.is_none_or(|twin| twin.needs == route.needs),
+            "{}: over the API another role",
+            route.path
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Links, sessions, and what the audit says of them.
 
+use std::net::SocketAddr;
+
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode, header};
 
 use super::bench::Bench;
@@ -53,4 +56,33 @@ async fn neither_the_link_nor_the_cookie_is_in_the_database() {
         store::people::use_link(bench.engine.pool(), &hash).await.unwrap(),
         Some(("ada".into(), domain::Role::Responder))
     );
+}
+
+/// A request for a page, as it comes through a proxy at an address, with a header, and perhaps a cookie.
+fn through(from: [u8; 4], name: &str, cookie: &str, path: &str) -> Request<Body> {
+    let request = Request::get(path).header("x-forwarded-user", name).header(header::COOKIE, cookie);
+    let mut request = request.body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((from, 1234))));
+    request
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_signs_people_in_and_nobody_else_does_by_a_header() {
+    let bench = Bench::new().await;
+    let forged = bench.send(through([192, 168, 1, 1], "ada", "", "/")).await;
+    assert_eq!(forged.status, StatusCode::UNAUTHORIZED);
+    let page = bench.send(through([10, 0, 0, 1], "ada", "", "/settings")).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    assert!(page.text.contains("You are <b>ada</b>, a responder"), "{}", page.text);
+    let cookie = page.header(header::SET_COOKIE).split(';').next().unwrap().to_owned();
+    let again = bench.send(through([10, 0, 0, 1], "ada", &cookie, "/settings")).await;
+    assert!(again.headers.get(header::SET_COOKIE).is_none(), "one session is enough");
+    // The cookie of somebody else does not count while the proxy says who it is.
+    let other = bench.send(through([10, 0, 0, 1], "bob", &cookie, "/settings")).await;
+    assert!(other.text.contains("You are <b>bob</b>, a viewer"), "{}", other.text);
+    let program = bench.send(through([10, 0, 0, 1], "bob", &cookie, "/api/v1/session")).await;
+    assert_eq!(program.status, StatusCode::UNAUTHORIZED);
+    let mut form = through([10, 0, 0, 1], "bob", "", "/sign-out");
+    *form.method_mut() = axum::http::Method::POST;
+    assert_eq!(bench.send(form).await.status, StatusCode::UNAUTHORIZED, "there is no token it could carry");
 }

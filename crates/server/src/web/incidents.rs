@@ -22,7 +22,7 @@ use crate::words;
 const PAGE: i64 = 50;
 
 /// Where a list goes on.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub(crate) struct Before {
     /// The number of the last one on the page before.

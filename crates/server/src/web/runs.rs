@@ -24,7 +24,7 @@ pub(crate) const PAGE: usize = 40;
 const TOLD: usize = 300;
 
 /// What the list shows.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub(crate) struct Filter {
     /// Any value: only runs that have not ended.

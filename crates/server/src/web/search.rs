@@ -14,7 +14,7 @@ use crate::error::Problem;
 const PAGE: usize = 100;
 
 /// The fields of the form; an empty one fits everything.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub(crate) struct Filter {
     pub(crate) actor: String,

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::{Frame, html, with_status};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
+use crate::limits::{self, Address};
 use crate::session::{self, LINK_VALID, Visitor};
 
 #[derive(Template)]
@@ -36,11 +37,21 @@ pub(crate) async fn page(State(app): State<App>, Path(token): Path<String>) -> R
 }
 
 /// `POST /sign-in/{token}`
-pub(crate) async fn sign_in(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn sign_in(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    Address(address): Address,
+) -> Result<Response, Problem> {
     let worker = app.clone();
     match to_the_end(async move { session::sign_in(&worker, &token).await }).await?? {
         Some((_, cookie)) => Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()),
-        None => with_status(StatusCode::GONE, &draw(&app, None, true)),
+        None => {
+            let allowance = app.limits().failed(address);
+            if allowance.over {
+                return Err(limits::refused(&allowance));
+            }
+            with_status(StatusCode::GONE, &draw(&app, None, true))
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::words;
 const PAGE: usize = 50;
 
 /// Which signals a list shows, as the page's form and the API's query say it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub(crate) struct Filter {
     firing: Option<String>,

@@ -5,6 +5,7 @@
 mod history;
 mod indexes;
 mod migrations;
+mod people;
 mod proof;
 mod seals;
 mod triage;

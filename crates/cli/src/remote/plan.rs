@@ -1,0 +1,200 @@
+//! `firebreak plan`: what a run would do, for people to read.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap_complete::engine::ArgValueCompleter;
+use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
+use serde_json::{Map, Value};
+
+use super::Remote;
+use super::complete::{inputs, runbooks};
+use super::exit::{Exit, Failure};
+use super::server::Server;
+use super::words::{Ink, brief, paint, shorten, span};
+use crate::terminal::say;
+
+/// Which runbook, and with what.
+#[derive(clap::Args)]
+pub(crate) struct What {
+    /// The runbook, such as replace-proxysql
+    #[arg(add = ArgValueCompleter::new(runbooks))]
+    pub(super) runbook: String,
+    /// Its inputs, such as fleet=proxysql-us
+    #[arg(value_name = "INPUT=VALUE", add = ArgValueCompleter::new(inputs))]
+    pub(super) inputs: Vec<String>,
+}
+
+/// `firebreak plan`
+#[derive(clap::Args)]
+#[command(after_help = super::exit::CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl What {
+    /// The inputs, by name.
+    pub(super) fn read(&self) -> Result<Map<String, Value>, Failure> {
+        let mut read = Map::new();
+        for given in &self.inputs {
+            let Some((name, value)) = given.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+                return Err(Failure::new(Exit::Usage, format!("`{given}`: write inputs as name=value")));
+            };
+            if read.insert(name.to_owned(), value.into()).is_some() {
+                return Err(Failure::new(Exit::Usage, format!("the input `{name}` is given twice")));
+            }
+        }
+        Ok(read)
+    }
+
+    /// The path of a runbook's plan.
+    pub(super) async fn plan(&self, server: &Server) -> anyhow::Result<Plan> {
+        let path = format!("/api/v1/runbooks/{}/plan", escaped(&self.runbook));
+        let plan = server.post(&path, &Value::Object(self.read()?)).await?;
+        serde_json::from_value(plan)
+            .context("the plan is not one that this version reads; is the server newer?")
+    }
+}
+
+/// A word as part of a path.
+pub(super) fn escaped(word: &str) -> String {
+    word.bytes()
+        .map(|b| match b {
+            b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+            b if b.is_ascii_alphanumeric() => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+/// Prints a plan; ends with 3 when it would be refused.
+pub(crate) async fn plan(args: Args) -> anyhow::Result<ExitCode> {
+    let plan = args.what.plan(&Server::of(&args.remote)?).await?;
+    say(if args.remote.json { serde_json::to_string_pretty(&plan)? } else { told(&plan) });
+    Ok(verdict(&plan).into())
+}
+
+/// Would it begin, and go through?
+pub(super) fn verdict(plan: &Plan) -> Exit {
+    if plan.verdict == Verdict::Ready { Exit::Succeeded } else { Exit::Refused }
+}
+
+/// A plan in words: what it does first, then each step, then what speaks against it.
+pub(super) fn told(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut line = |text_of: String| _ = writeln!(text, "{text_of}");
+    line(format!(
+        "{}  {}",
+        paint(Ink::Bold, &plan.title),
+        paint(Ink::Dim, &format!("({} risk)", risk(plan)))
+    ));
+    if let Some(impact) = &plan.impact {
+        line(impact.clone());
+    }
+    if plan.customers_percent > 0.0 {
+        line(format!(
+            "Clusters with {:.1} % of all customers are reached through it.",
+            plan.customers_percent
+        ));
+    }
+    line(duration(plan));
+    line(String::new());
+    for step in &plan.steps {
+        let (mark, ink, says) = outcome(&step.outcome);
+        let deep = step.path.as_str().matches(['.', '[']).count().min(6);
+        let one_way = if step.one_way { paint(Ink::Warn, "  no way back") } else { String::new() };
+        let says = if says.is_empty() { says } else { format!("  {}", paint(Ink::Dim, &says)) };
+        line(format!("  {}{} {}{says}{one_way}", "  ".repeat(deep), paint(ink, mark), step.title));
+        if let PlannedOutcome::Changes { changes } = &step.outcome {
+            for c in changes {
+                let change = format!(
+                    "{}: {}  {} → {}",
+                    c.object,
+                    c.property,
+                    brief(&c.before),
+                    paint(Ink::Bold, &brief(&c.after))
+                );
+                line(format!("      {}{change}", "  ".repeat(deep)));
+            }
+        }
+    }
+    line(String::new());
+    for lock in &plan.locks {
+        let held = lock.held_by.as_ref().map_or("free".to_owned(), |run| format!("held by run {run}"));
+        line(format!("Lock      {} ({held})", lock.target));
+    }
+    for brake in &plan.brakes {
+        line(format!("{}  {brake}. {}", paint(Ink::Bad, "Held back"), brake.remedy()));
+    }
+    for work in &plan.foreign {
+        line(format!("{}  somebody else is at work on {work}", paint(Ink::Bad, "Held back")));
+    }
+    line(match &plan.verdict {
+        Verdict::Ready => format!("Verdict   {}: nothing speaks against it", paint(Ink::Good, "ready")),
+        Verdict::Stops { step, message } => {
+            format!("Verdict   {} at `{step}`: {message}", paint(Ink::Bad, "stops"))
+        }
+    });
+    if let Some(target) = to_type(plan.risk, &plan.title, &plan.runbook) {
+        line(format!("Confirm   by typing {}", paint(Ink::Bold, target)));
+    }
+    text.push_str(&format!("Plan      {}", plan.hash));
+    text
+}
+
+fn risk(plan: &Plan) -> String {
+    serde_json::to_value(plan.risk).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn duration(plan: &Plan) -> String {
+    let seconds = |s: u64| span(i64::try_from(s).unwrap_or(i64::MAX));
+    match &plan.forecast {
+        Some(forecast) => match &forecast.total {
+            Some(took) => format!(
+                "Takes {} as a rule, {} at most ({} runs).",
+                seconds(took.p50_s),
+                seconds(took.p95_s),
+                took.of
+            ),
+            None => {
+                format!("It has not been run before; its runbook expects {}.", seconds(forecast.expected_s))
+            }
+        },
+        None => "How long it takes is not known.".into(),
+    }
+}
+
+/// Mark, colour and words of what would come of a step.
+fn outcome(outcome: &PlannedOutcome) -> (&'static str, Ink, String) {
+    let seen = |facts: &Map<String, Value>| {
+        let all: Vec<_> = facts
+            .iter()
+            .map(|(name, value)| format!("{} = {}", name.trim_start_matches("steps."), brief(value)))
+            .collect();
+        shorten(&all.join(", "), 160)
+    };
+    match outcome {
+        PlannedOutcome::Looked => ("✔", Ink::Good, "looked just now".into()),
+        PlannedOutcome::Holds { facts } => ("✔", Ink::Good, seen(facts)),
+        PlannedOutcome::Stops { message, facts } => {
+            ("✘", Ink::Bad, format!("{message} {}", seen(facts)).trim().to_owned())
+        }
+        PlannedOutcome::Value => ("=", Ink::Dim, String::new()),
+        PlannedOutcome::Skipped { why } => ("↷", Ink::Dim, format!("left out: {why}")),
+        PlannedOutcome::Changes { .. } => ("●", Ink::Busy, String::new()),
+        PlannedOutcome::AlreadySo => ("✔", Ink::Good, "is so already".into()),
+        PlannedOutcome::KnownAfter { step } => ("○", Ink::Dim, format!("known after {step}")),
+        PlannedOutcome::Waits { until, timeout_s } => {
+            let most = span(i64::try_from(*timeout_s).unwrap_or(i64::MAX));
+            ("◷", Ink::Dim, format!("waits until {}, at most {most}", shorten(until, 80)))
+        }
+        PlannedOutcome::Runs { runbook, .. } => ("▶", Ink::Busy, format!("runs {runbook}")),
+        PlannedOutcome::LetsPass { seconds } => {
+            ("◷", Ink::Dim, format!("lets {} pass", span(i64::try_from(*seconds).unwrap_or(i64::MAX))))
+        }
+    }
+}

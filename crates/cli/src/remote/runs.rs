@@ -1,0 +1,120 @@
+//! `firebreak runs`, `firebreak show`: what runs and ran.
+
+use std::process::ExitCode;
+
+use clap_complete::engine::ArgValueCompleter;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::complete::{runbooks, runs as known};
+use super::plan::escaped;
+use super::server::Server;
+use super::steps::{header, lines};
+use super::words::{between, day, mark, paint, span, table, word};
+use super::{Remote, tell};
+use crate::terminal::say;
+
+/// `firebreak runs`
+#[derive(clap::Args)]
+pub(crate) struct Runs {
+    /// Only runs that have not ended
+    #[arg(long)]
+    open: bool,
+    /// Only runs of this runbook
+    #[arg(long, add = ArgValueCompleter::new(runbooks))]
+    runbook: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Lists runs, the newest first.
+pub(crate) async fn runs(args: Runs) -> anyhow::Result<ExitCode> {
+    let server = Server::of(&args.remote)?;
+    let mut query = vec![];
+    if args.open {
+        query.push("open=1".to_owned());
+    }
+    query.extend(args.runbook.iter().map(|name| format!("runbook={}", escaped(name))));
+    let runs = pages(&server, "/api/v1/runs", "runs", &query, args.limit).await?;
+    tell(args.remote.json, &json!({ "runs": runs }), |_| {
+        if runs.is_empty() {
+            return "No runs.".into();
+        }
+        let row = |run: &Value| {
+            let state = word(run, "state");
+            let took = between(
+                &run["created_at"],
+                if run["ended_at"].is_null() { &run["updated_at"] } else { &run["ended_at"] },
+            );
+            let took = took.map_or(String::new(), |took| span(took.num_seconds()));
+            vec![
+                word(run, "id").to_owned(),
+                day(&run["created_at"]),
+                took,
+                format!("{} {}", mark(state).0, state.replace('_', " ")),
+                word(run, "requested_by").to_owned(),
+                word(run, "title").to_owned(),
+            ]
+        };
+        table(&runs.iter().map(row).collect::<Vec<_>>())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Follows the cursor of a list until there are enough.
+pub(super) async fn pages(
+    server: &Server,
+    path: &str,
+    name: &str,
+    query: &[String],
+    limit: usize,
+) -> anyhow::Result<Vec<Value>> {
+    let (mut found, mut cursor) = (Vec::new(), None);
+    loop {
+        let query: Vec<String> = query.iter().cloned().chain(cursor).collect();
+        let page = server.get(&format!("{path}?{}", query.join("&"))).await?;
+        found.extend(page[name].as_array().into_iter().flatten().cloned());
+        cursor = page["next"].as_str().map(|next| format!("before={}", escaped(next)));
+        if cursor.is_none() || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
+}
+
+/// `firebreak show`
+#[derive(clap::Args)]
+pub(crate) struct Show {
+    /// The run's id
+    #[arg(add = ArgValueCompleter::new(known))]
+    run: Uuid,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Shows one run: its steps, and what can be asked of it now.
+pub(crate) async fn show(args: Show) -> anyhow::Result<ExitCode> {
+    let server = Server::of(&args.remote)?;
+    let told = server.get(&format!("/api/v1/runs/{}", args.run)).await?;
+    if args.remote.json {
+        say(format!("{told:#}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut all = header(&told);
+    all.extend(lines(&told));
+    let decisions = told["decisions"].as_array().into_iter().flatten().filter_map(|d| d["title"].as_str());
+    all.extend(
+        decisions.map(|title| paint(super::words::Ink::Warn, &format!("  a person must decide: {title}"))),
+    );
+    let possible = told["asks"].as_array().into_iter().flatten().filter(|ask| ask["possible"] == true);
+    let mut verbs: Vec<_> = possible.map(|ask| word(ask, "ask")).collect();
+    verbs.dedup();
+    if !verbs.is_empty() {
+        all.push(format!("  you may: {}", verbs.join(", ")));
+    }
+    say(all.join("\n"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,140 @@
+//! One server: asked with a token, its problems told as failures.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Remote;
+use super::exit::{Exit, Failure};
+use super::login;
+
+/// Longer than the API takes to look at the world.
+const PATIENCE: Duration = Duration::from_secs(200);
+
+/// A server that can be asked.
+pub(crate) struct Server {
+    /// Where it is, without a slash at the end.
+    pub(crate) url: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// The one that flags, environment or `firebreak login` name.
+    pub(crate) fn of(remote: &Remote) -> Result<Self, Failure> {
+        let kept = login::kept()?;
+        let token = std::env::var("FIREBREAK_TOKEN").ok().filter(|token| !token.trim().is_empty());
+        let url = remote.url.clone().or_else(|| kept.as_ref().map(|kept| kept.url.clone()));
+        let url = url.ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                "no server: run `firebreak login https://…` once, or set FIREBREAK_URL and FIREBREAK_TOKEN",
+            )
+        })?;
+        let url = login::address(&url)?;
+        // A token goes to the server it was made for, and to no other.
+        let token = token.or_else(|| kept.filter(|kept| kept.url == url).map(|kept| kept.token));
+        let token = token.ok_or_else(|| {
+            Failure::new(
+                Exit::SignedOut,
+                format!("no token for {url}: run `firebreak login {url}`, or set FIREBREAK_TOKEN"),
+            )
+        })?;
+        Self::with(url, token)
+    }
+
+    /// The one at an address, with a token.
+    pub(crate) fn with(url: String, token: String) -> Result<Self, Failure> {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let client = client.connect_timeout(Duration::from_secs(10)).build();
+        let http = client.map_err(|e| Failure::new(Exit::Unreachable, format!("no HTTP client: {e}")))?;
+        Ok(Self { url, token: token.trim().to_owned(), http })
+    }
+
+    /// Asks for something.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.read(self.request(Method::GET, path).timeout(PATIENCE)).await
+    }
+
+    /// Has something done, once: a lost answer is asked for again under the same key.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let key = Uuid::now_v7().to_string();
+        self.post_under(&key, path, body).await
+    }
+
+    /// The same under a key of the caller's.
+    pub(crate) async fn post_under(&self, key: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request =
+            || self.request(Method::POST, path).timeout(PATIENCE).header("idempotency-key", key).json(body);
+        match request().send().await {
+            // Sent, and no answer: the key makes it safe to ask again.
+            Err(e) if !e.is_connect() => self.read(request()).await,
+            answer => self.told(answer).await,
+        }
+    }
+
+    /// A stream of "look again".
+    pub(crate) async fn listen(&self, path: &str) -> Result<Response, Failure> {
+        let answer = self.request(Method::GET, path).send().await.map_err(|e| self.lost(&e))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(problem(answer).await) }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    async fn read(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        self.told(request.send().await).await
+    }
+
+    async fn told(&self, answer: reqwest::Result<Response>) -> Result<Value, Failure> {
+        let answer = answer.map_err(|e| self.lost(&e))?;
+        if !answer.status().is_success() {
+            return Err(problem(answer).await);
+        }
+        answer.json().await.map_err(|e| {
+            let says =
+                format!("{} answered something that is no JSON ({e}); is it a Firebreak server?", self.url);
+            Failure::new(Exit::Unreachable, says)
+        })
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> Failure {
+        let mut why = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(next) = cause {
+            why = next.to_string();
+            cause = next.source();
+        }
+        Failure::new(
+            Exit::Unreachable,
+            format!("{} was not reached ({why}); is the address right, and the server up?", self.url),
+        )
+    }
+}
+
+/// What a server refused, with what to do.
+async fn problem(answer: Response) -> Failure {
+    let status = answer.status();
+    let problem: Value = answer.json().await.unwrap_or(Value::Null);
+    let word = |name: &str| problem[name].as_str().map(str::to_owned);
+    let exit = match status {
+        StatusCode::UNAUTHORIZED => Exit::SignedOut,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Exit::Unreachable,
+        status if status.is_server_error() => Exit::Unreachable,
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Exit::Usage,
+        _ if problem["code"] == "bad_inputs" || problem["code"] == "bad_request" => Exit::Usage,
+        _ => Exit::Refused,
+    };
+    let mut says = word("detail").unwrap_or_else(|| format!("the server answered {status}"));
+    for more in
+        [word("remedy"), problem["held_by"].as_str().map(|run| format!("See `firebreak show {run}`."))]
+    {
+        if let Some(more) = more {
+            says = format!("{says}\n  {more}");
+        }
+    }
+    Failure { exit, says, problem: Some(problem).filter(|p| !p.is_null()) }
+}

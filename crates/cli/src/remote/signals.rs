@@ -1,0 +1,104 @@
+//! `firebreak signals`, `firebreak signal`: what machines say is wrong, and what became of it.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::runs::pages;
+use super::server::Server;
+use super::words::{day, table, word};
+use super::{Remote, tell, watch};
+use crate::terminal::remark;
+
+/// `firebreak signals`
+#[derive(clap::Args)]
+pub(crate) struct Signals {
+    /// Those that are over, too
+    #[arg(long)]
+    all: bool,
+    /// How many at most
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// `firebreak signal`
+#[derive(clap::Args)]
+#[command(after_help = super::exit::CODES)]
+pub(crate) struct Signal {
+    /// Its id, from `firebreak signals`
+    id: Uuid,
+    /// Start what a rule has prepared for it, and watch
+    #[arg(long)]
+    start: bool,
+    /// The target, as typed to start what is of high risk
+    #[arg(long, value_name = "TARGET", requires = "start")]
+    confirm: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Lists signals, the newest first, each with its verdict.
+pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
+    let server = Server::of(&args.remote)?;
+    let query: Vec<String> = (!args.all).then(|| "firing=1".to_owned()).into_iter().collect();
+    let signals = pages(&server, "/api/v1/signals", "signals", &query, args.limit).await?;
+    tell(args.remote.json, &json!({ "signals": signals }), |_| {
+        let row = |signal: &Value| {
+            let verdict = signal["verdict"].as_str().unwrap_or("being judged");
+            vec![
+                word(signal, "id").into(),
+                day(&signal["first_seen"]),
+                word(signal, "state").into(),
+                verdict.into(),
+                word(signal, "summary").into(),
+            ]
+        };
+        match signals.as_slice() {
+            [] => "No signals.".into(),
+            all => table(&all.iter().map(row).collect::<Vec<_>>()),
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a signal with its verdicts, or starts what a rule has prepared.
+pub(crate) async fn signal(args: Signal) -> anyhow::Result<ExitCode> {
+    let server = Server::of(&args.remote)?;
+    let path = format!("/api/v1/signals/{}", args.id);
+    if args.start {
+        let started = server.post(&format!("{path}/start"), &json!({ "confirm": args.confirm })).await?;
+        let run = word(&started, "run_id").to_owned();
+        remark(format!("run {run}, {}/runs/{run}", server.url));
+        return watch::to_the_end(&server, &run, args.remote.json).await;
+    }
+    let told = server.get(&path).await?;
+    tell(args.remote.json, &told, |told| {
+        let signal = &told["signal"];
+        let mut lines = vec![format!(
+            "{}  ({}, {})",
+            word(signal, "summary"),
+            word(signal, "kind"),
+            word(signal, "state")
+        )];
+        lines.push(format!(
+            "from {}, first seen {}, last {}",
+            word(signal, "source"),
+            day(&signal["first_seen"]),
+            day(&signal["last_seen"])
+        ));
+        for verdict in told["verdicts"].as_array().into_iter().flatten() {
+            let says = format!(
+                "{}  {}: {}",
+                day(&verdict["at"]),
+                word(verdict, "verdict"),
+                word(verdict, "because")
+            );
+            lines.push(says);
+        }
+        lines.join("\n")
+    });
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,162 @@
+//! A run, live: on a terminal redrawn in place, elsewhere a line for each thing that happens.
+//!
+//! The server says "look again" over SSE; where that does not come through, the run is looked at every two seconds. A server that is
+//! away for a while is waited for: the run goes on without anybody watching.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reqwest::Response;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::exit::{Exit, Failure};
+use super::run::ended;
+use super::server::Server;
+use super::steps::{flat, header, lines};
+use super::words::{Ink, clock, mark, paint, word};
+use crate::terminal::{Screen, remark, say};
+
+/// Without a word from the server, a run is looked at so often.
+const UNHEARD: Duration = Duration::from_secs(2);
+/// … and so often with one, because a word may be lost.
+const HEARD: Duration = Duration::from_secs(15);
+/// So long a server that is away is waited for.
+const AWAY: Duration = Duration::from_secs(120);
+
+/// Watches until the run has ended, or, where nobody sits at the terminal, until a person must decide.
+pub(super) async fn to_the_end(server: &Server, run: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let told = tokio::select! {
+        told = follow(server, run, json) => told?,
+        _ = tokio::signal::ctrl_c() => {
+            remark(format!("the run goes on; `firebreak watch {run}` shows it, `firebreak abort {run}` ends it"));
+            return Ok(ExitCode::from(130));
+        }
+    };
+    if json {
+        say(format!("{told:#}"));
+    }
+    let exit = ended(&told);
+    if exit == Exit::Waits {
+        remark(format!("a person must decide: see `firebreak show {run}`, or {}/runs/{run}", server.url));
+    }
+    Ok(exit.into())
+}
+
+async fn follow(server: &Server, run: &str, json: bool) -> Result<Value, Failure> {
+    let path = format!("/api/v1/runs/{run}");
+    let mut view = View::new(json);
+    let (mut ear, mut away) = (None, None);
+    loop {
+        let told = match server.get(&path).await {
+            Ok(told) => told,
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                let since = *away.get_or_insert_with(Instant::now);
+                if since.elapsed() > AWAY {
+                    return Err(failure);
+                }
+                sleep(UNHEARD).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        away = None;
+        view.draw(&told);
+        let row = &told["run"];
+        let decide = ["paused", "stuck", "outcome_unknown"].contains(&word(row, "state"));
+        if !row["ended_at"].is_null() || decide && !view.is_live() {
+            return Ok(told);
+        }
+        if ear.is_none() {
+            ear = server.listen(&format!("{path}/events")).await.ok();
+        }
+        wait(&mut ear, &mut view, &told).await;
+    }
+}
+
+/// Until the server says that something changed, or it is time to look anyway.
+async fn wait(ear: &mut Option<Response>, view: &mut View, told: &Value) {
+    let until = Instant::now() + if ear.is_some() { HEARD } else { UNHEARD };
+    loop {
+        let heard = async {
+            match ear.as_mut() {
+                Some(stream) => stream.chunk().await.ok().flatten(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            chunk = heard => match chunk {
+                Some(bytes) if bytes.windows(7).any(|w| w == b"changed") => return,
+                Some(_) => {} // it only says that it is alive
+                None => {
+                    *ear = None;
+                    sleep(UNHEARD).await;
+                    return;
+                }
+            },
+            () = sleep(Duration::from_secs(1)), if view.is_live() => view.draw(told),
+            () = sleep_until(until) => return,
+        }
+    }
+}
+
+/// What has been shown.
+struct View {
+    screen: Option<Screen>,
+    silent: bool,
+    /// The status of each step, by path, and of the run.
+    shown: HashMap<String, String>,
+}
+
+impl View {
+    fn new(json: bool) -> Self {
+        let live = std::io::stdout().is_terminal() && !json;
+        Self { screen: live.then(Screen::default), silent: json, shown: HashMap::new() }
+    }
+
+    fn is_live(&self) -> bool {
+        self.screen.is_some()
+    }
+
+    fn draw(&mut self, told: &Value) {
+        if let Some(screen) = &mut self.screen {
+            let mut all = header(told);
+            let top = all.len();
+            all.extend(lines(told));
+            screen.draw(&all, top);
+        } else if !self.silent {
+            self.news(told);
+        }
+    }
+
+    /// A line for each thing that is not as it was.
+    fn news(&mut self, told: &Value) {
+        for step in flat(told) {
+            let (path, status) = (word(step, "path"), word(step, "status"));
+            let known = self.shown.insert(path.to_owned(), status.to_owned());
+            if known.as_deref() == Some(status)
+                || known.is_none() && matches!(status, "not reached" | "to come")
+            {
+                continue;
+            }
+            let (sign, ink) = mark(status);
+            let at = if step["ended_at"].is_null() { &step["started_at"] } else { &step["ended_at"] };
+            let error = step["error"]["message"].as_str().map(|e| format!(": {e}")).unwrap_or_default();
+            say(format!("{}  {} {}  {status}{error}", clock(at), paint(ink, sign), word(step, "title")));
+        }
+        let (row, state) = (&told["run"], word(&told["run"], "state"));
+        if self.shown.insert(String::new(), state.to_owned()).as_deref() != Some(state) {
+            let (sign, ink) = mark(state);
+            let message = row["message"].as_str().map(|m| format!(": {m}")).unwrap_or_default();
+            say(format!(
+                "{}  {} {}  {}{message}",
+                clock(&row["updated_at"]),
+                paint(ink, sign),
+                paint(Ink::Bold, word(row, "title")),
+                state.replace('_', " ")
+            ));
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! What each route of the API takes and answers.
+
+use domain::brake::Freeze;
+use domain::incident::Incident;
+use domain::plan::Plan;
+use domain::run::Ask;
+use domain::runbook::Mode;
+use engine::InForce;
+use serde_json::{Value, json};
+use store::brakes::Imported;
+use store::outbox::OutboxRow;
+use store::pages::RunRow;
+use store::reviews::Review;
+use store::search::Found;
+use store::signals::SignalRow;
+use store::tokens::Token;
+use store::triage::VerdictRow;
+
+use super::shapes::{boolean, list, object, or_null, page, some_object, text, uuid};
+use super::{Generators, Key, Operation, Shape};
+use crate::api::{brakes, incidents, reviews, runs, signals, tokens};
+use crate::web;
+
+/// The headings, in their order.
+pub(super) const GROUPS: [(&str, &str); 8] = [
+    ("situation", "What is going on."),
+    ("runbooks", "What can be done, and what it would do."),
+    ("runs", "What is being done, and was."),
+    ("signals", "What machines say is wrong, and what became of it."),
+    ("incidents", "What people do together about one trouble, and what they elsewhere are told."),
+    ("brakes", "What holds Firebreak back: kill switch, freezes, locks."),
+    ("audit", "Who did what, and that it was not changed since."),
+    ("access", "Who you are, and the tokens of your programs."),
+];
+
+const BODY: &[u16] = &[400, 409, 413, 415, 422];
+const BODY_AT: &[u16] = &[400, 404, 409, 413, 415, 422];
+
+fn look(
+    group: &'static str,
+    path: &'static str,
+    says: &'static str,
+    answer: Shape,
+    refusals: &'static [u16],
+) -> Operation {
+    let answers = vec![(200, answer)];
+    Operation { method: "GET", path, group, says, query: None, body: None, key: Key::None, answers, refusals }
+}
+
+fn act(
+    group: &'static str,
+    path: &'static str,
+    says: &'static str,
+    body: Shape,
+    answers: &[(u16, Shape)],
+    refusals: &'static [u16],
+) -> Operation {
+    let (body, answers) = (Some(body), answers.to_vec());
+    Operation { method: "POST", path, group, says, query: None, body, key: Key::Optional, answers, refusals }
+}
+
+impl Operation {
+    fn with_query(self, query: Shape) -> Self {
+        Self { query: Some(query), ..self }
+    }
+
+    fn with_key(self, key: Key) -> Self {
+        Self { key, ..self }
+    }
+}
+
+/// All of them.
+pub(super) fn all() -> Vec<Operation> {
+    let released: Shape = |_| object(&[("released", text())]);
+    let on: Shape = |_| object(&[("on", boolean())]);
+    let started: Shape = |_| object(&[("run_id", uuid()), ("new", boolean())]);
+    let review: Shape = |g| object(&[("review", g.written::<Review>())]);
+    let signal: Shape =
+        |g| object(&[("signal", g.written::<SignalRow>()), ("verdicts", list(g.written::<VerdictRow>()))]);
+    let opened: Shape = |_| object(&[("incident", uuid()), ("new", boolean())]);
+    vec![
+        look(
+            "situation",
+            "/api/v1/situation",
+            "Fleets, clusters, signals, runs and brakes, as the first page shows them",
+            situation,
+            &[],
+        ),
+        look(
+            "runbooks",
+            "/api/v1/runbooks",
+            "All runbooks with their inputs",
+            |_| object(&[("runbooks", list(runbook()))]),
+            &[],
+        ),
+        look("runbooks", "/api/v1/runbooks/{name}", "One runbook, with its text", |_| runbook(), &[400, 404]),
+        act(
+            "runbooks",
+            "/api/v1/runbooks/{name}/plan",
+            "What a run would do with the inputs in the body; changes nothing",
+            |_| some_object(),
+            &[(200, |g| g.written::<Plan>())],
+            BODY_AT,
+        )
+        .with_key(Key::None),
+        look("runs", "/api/v1/runs", "Runs, the newest first", |g| page::<RunRow>(g, "runs"), &[400])
+            .with_query(|g| g.sent::<web::runs::Filter>()),
+        act(
+            "runs",
+            "/api/v1/runs",
+            "Starts a run",
+            |g| g.sent::<runs::StartBody>(),
+            &[(201, started), (200, started)],
+            BODY_AT,
+        )
+        .with_key(Key::Needed),
+        look(
+            "runs",
+            "/api/v1/runs/{id}",
+            "One run: its steps, and what can be asked of it now",
+            run,
+            &[400, 404],
+        ),
+        look(
+            "runs",
+            "/api/v1/runs/{id}/journal",
+            "Everything that happened in a run, in its order",
+            |_| journal(),
+            &[400, 404],
+        ),
+        look(
+            "runs",
+            "/api/v1/runs/{id}/proof",
+            "Whether a run's journal is as it was written",
+            |_| object(&[("whole", boolean()), ("report", some_object())]),
+            &[400, 404],
+        ),
+        look(
+            "runs",
+            "/api/v1/runs/{id}/events",
+            "Says `changed` whenever the run should be looked at again",
+            |_| text(),
+            &[400, 404],
+        ),
+        act(
+            "runs",
+            "/api/v1/runs/{id}/ask",
+            "Asks something of a run: pause, resume, retry, skip, approve, reject, abort, …",
+            |g| g.sent::<Ask>(),
+            &[(202, |_| object(&[("id", uuid())]))],
+            BODY_AT,
+        )
+        .with_key(Key::NeededUuid),
+        look(
+            "signals",
+            "/api/v1/signals",
+            "Signals, the newest first",
+            |g| page::<SignalRow>(g, "signals"),
+            &[400],
+        )
+        .with_query(|g| g.sent::<web::signals::Filter>()),
+        look(
+            "signals",
+            "/api/v1/signals/{id}",
+            "One signal with all its verdicts",
+            |g| {
+                object(&[("signal", g.written::<SignalRow>()), ("verdicts", list(g.written::<VerdictRow>()))])
+            },
+            &[400, 404],
+        ),
+        act(
+            "signals",
+            "/api/v1/signals/{id}/start",
+            "Starts what a rule has prepared for a signal",
+            |g| g.sent::<signals::Taking>(),
+            &[(201, started), (200, started)],
+            BODY_AT,
+        ),
+        act(
+            "signals",
+            "/api/v1/signals/{id}/dismiss",
+            "A person's word instead of the verdict: nothing is to be done, until it changes",
+            |g| g.sent::<signals::Saying>(),
+            &[(200, signal)],
+            BODY_AT,
+        ),
+        act(
+            "signals",
+            "/api/v1/signals/{id}/judge",
+            "Has a signal judged anew",
+            |g| g.sent::<signals::Saying>(),
+            &[(200, signal)],
+            BODY_AT,
+        ),
+        look(
+            "signals",
+            "/api/v1/triggers",
+            "Triggers with their modes and scores, and the occasions that these rest on",
+            |_| object(&[("triggers", list(some_object())), ("occasions", list(some_object()))]),
+            &[],
+        ),
+        act(
+            "signals",
+            "/api/v1/triggers/mode",
+            "Sets how far a trigger may go; `auto` takes an approver",
+            |g| g.sent::<incidents::ModeBody>(),
+            &[(200, |g| object(&[("rule", text()), ("mode", or_null(g.written::<Mode>()))]))],
+            BODY_AT,
+        ),
+        look(
+            "incidents",
+            "/api/v1/incidents",
+            "Incidents, the newest first; `next` is a number",
+            |g| {
+                object(&[
+                    ("incidents", list(g.written::<Incident>())),
+                    ("next", or_null(json!({ "type": "integer" }))),
+                ])
+            },
+            &[400],
+        )
+        .with_query(|g| g.sent::<web::incidents::Before>()),
+        act(
+            "incidents",
+            "/api/v1/incidents",
+            "Opens an incident, or finds the one that is open at one of these targets",
+            |g| g.sent::<incidents::Opening>(),
+            &[(201, opened), (200, opened)],
+            BODY,
+        ),
+        look(
+            "incidents",
+            "/api/v1/incidents/{id}",
+            "One incident: timeline, signals, runs, times",
+            |g| {
+                object(&[
+                    ("incident", g.written::<Incident>()),
+                    ("timeline", list(some_object())),
+                    ("runs", list(some_object())),
+                ])
+            },
+            &[400, 404],
+        ),
+        act(
+            "incidents",
+            "/api/v1/incidents/{id}/ask",
+            "Says or does something in an incident: note, severity, title, take, hand_over, close",
+            |g| g.sent::<domain::incident::Ask>(),
+            &[(200, |g| object(&[("incident", g.written::<Incident>())]))],
+            BODY_AT,
+        ),
+        look(
+            "incidents",
+            "/api/v1/outbox",
+            "What people elsewhere are to be told, the newest first",
+            |g| object(&[("messages", list(g.written::<OutboxRow>()))]),
+            &[],
+        ),
+        look("brakes", "/api/v1/brakes", "Everything that is on", |g| g.written::<InForce>(), &[]),
+        act(
+            "brakes",
+            "/api/v1/brakes/stop",
+            "The kill switch: no replica begins a change any more",
+            |g| g.sent::<brakes::SwitchBody>(),
+            &[(200, on)],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/allow",
+            "Releases the kill switch",
+            |g| g.sent::<brakes::SwitchBody>(),
+            &[(200, on)],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/freezes",
+            "Enters a freeze",
+            |g| g.sent::<brakes::FreezeBody>(),
+            &[(201, |g| g.written::<Freeze>())],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/freezes/import",
+            "Imports freezes from an iCalendar file",
+            |g| g.sent::<brakes::CalendarBody>(),
+            &[(200, |g| g.written::<Imported>())],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/freezes/{id}/lift",
+            "Lifts a freeze",
+            |g| g.sent::<brakes::ReasonBody>(),
+            &[(200, |_| object(&[("lifted", uuid())]))],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/locks",
+            "Takes a target by hand",
+            |g| g.sent::<brakes::TakeBody>(),
+            &[(201, |_| object(&[("target", text()), ("holder", text())]))],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/locks/give-back",
+            "Gives a target back",
+            |g| g.sent::<brakes::GiveBackBody>(),
+            &[(200, released)],
+            BODY,
+        ),
+        act(
+            "brakes",
+            "/api/v1/brakes/locks/force",
+            "Releases a lock of a run that waits for a person",
+            |g| g.sent::<brakes::ForceBody>(),
+            &[(200, released)],
+            BODY,
+        ),
+        look(
+            "audit",
+            "/api/v1/audit",
+            "Who did what to what, the newest first",
+            |g| page::<Found>(g, "entries"),
+            &[400],
+        )
+        .with_query(|g| g.sent::<web::search::Filter>()),
+        look(
+            "audit",
+            "/api/v1/reviews",
+            "Where somebody went on alone, and nobody has looked at it yet",
+            |g| object(&[("reviews", list(g.written::<Review>()))]),
+            &[],
+        ),
+        act(
+            "audit",
+            "/api/v1/reviews/{number}/close",
+            "Closes a review",
+            |g| g.sent::<reviews::Closing>(),
+            &[(200, review)],
+            BODY_AT,
+        ),
+        look(
+            "access",
+            "/api/v1/session",
+            "Who you are",
+            |g| {
+                object(&[
+                    ("person", text()),
+                    ("role", text()),
+                    ("csrf", or_null(text())),
+                    ("token", or_null(g.written::<Token>())),
+                ])
+            },
+            &[],
+        ),
+        look(
+            "access",
+            "/api/v1/tokens",
+            "Your tokens; an admin sees everybody's",
+            |g| object(&[("tokens", list(g.written::<Token>()))]),
+            &[],
+        ),
+        act(
+            "access",
+            "/api/v1/tokens",
+            "Makes a token; its secret is told this once",
+            |g| g.sent::<tokens::TokenBody>(),
+            &[(201, |g| object(&[("secret", text()), ("token", g.written::<Token>())]))],
+            BODY,
+        )
+        .with_key(Key::None),
+        Operation {
+            body: None,
+            ..act(
+                "access",
+                "/api/v1/tokens/{id}/revoke",
+                "Revokes a token",
+                |_| some_object(),
+                &[(200, |_| object(&[("revoked", uuid())]))],
+                BODY,
+            )
+        },
+        look(
+            "access",
+            "/api/v1/openapi.json",
+            "This document",
+            |_| object(&[("openapi", text()), ("paths", some_object())]),
+            &[],
+        ),
+    ]
+}
+
+fn situation(generators: &mut Generators) -> Value {
+    let lists = ["findings", "fleets", "clusters", "switches", "freezes", "locks", "reviews"];
+    let mut members: Vec<(&str, Value)> = lists.map(|name| (name, list(some_object()))).into();
+    members.push(("runs", list(generators.written::<RunRow>())));
+    members.push(("signals", list(generators.written::<SignalRow>())));
+    object(&members)
+}
+
+/// One that is sound has a title, inputs and the rest; one with mistakes has these.
+fn runbook() -> Value {
+    let input = object(&[("name", text()), ("description", text()), ("optional", boolean())]);
+    let mut runbook = object(&[("name", text()), ("file", text())]);
+    runbook["properties"]["title"] = text();
+    runbook["properties"]["when"] = text();
+    runbook["properties"]["risk"] = json!({ "enum": ["low", "medium", "high", "severe"] });
+    runbook["properties"]["hash"] = text();
+    runbook["properties"]["inputs"] = list(input);
+    runbook["properties"]["mistakes"] = list(some_object());
+    runbook["properties"]["text"] = text();
+    runbook
+}
+
+fn run(generators: &mut Generators) -> Value {
+    let step = object(&[
+        ("path", text()),
+        ("title", text()),
+        ("kind", text()),
+        ("status", text()),
+        ("steps", list(some_object())),
+    ]);
+    let ask = object(&[("ask", text()), ("possible", boolean()), ("why_not", or_null(text()))]);
+    object(&[
+        ("run", generators.written::<RunRow>()),
+        ("steps", list(step)),
+        ("calls", list(some_object())),
+        ("asks", list(ask)),
+        ("decisions", list(some_object())),
+        ("gate", some_object()),
+        ("now", json!({ "type": "string", "format": "date-time" })),
+    ])
+}
+
+fn journal() -> Value {
+    let number = json!({ "type": "integer" });
+    let entry = object(&[("kind", text())]);
+    let at = json!({ "type": "string", "format": "date-time" });
+    list(object(&[("seq", number.clone()), ("at", at), ("epoch", number), ("entry", entry)]))
+}

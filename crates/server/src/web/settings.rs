@@ -1,0 +1,124 @@
+//! One's own page: where one is signed in, and the tokens of one's programs. An admin sees everybody's tokens.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::Role;
+use domain::token::{DAYS, DAYS_AT_MOST, Scope, Wish};
+use serde::Deserialize;
+use store::people::Open;
+use store::tokens::Token;
+use uuid::Uuid;
+
+use super::{Frame, html};
+use crate::app::App;
+use crate::error::Problem;
+use crate::session::{self, SESSION_IDLE, Visitor};
+use crate::{tokens, words};
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct Page {
+    frame: Frame,
+    visitor: Visitor,
+    sessions: Vec<Open>,
+    tokens: Vec<Token>,
+    runbooks: Vec<String>,
+    /// What a new token is called, and its secret: shown this once.
+    made: Option<(String, String)>,
+    address: String,
+    days: u32,
+    days_at_most: u32,
+}
+
+impl Page {
+    fn is_here(&self, session: &Open) -> bool {
+        session.token_hash == self.visitor.session
+    }
+
+    /// The roles that a token of theirs may have, the least first.
+    fn roles(&self) -> impl Iterator<Item = Role> {
+        let most = self.visitor.role;
+        Role::ALL.into_iter().filter(move |role| *role <= most)
+    }
+
+    fn is_mine(&self, token: &Token) -> bool {
+        token.person == self.visitor.person
+    }
+}
+
+async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Result<Response, Problem> {
+    let page = Page {
+        frame: Frame::new(app, &visitor, "settings", "Settings"),
+        sessions: store::people::sessions(app.pool(), &visitor.person, SESSION_IDLE).await?,
+        tokens: tokens::list(app, &visitor).await?,
+        runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
+        made,
+        address: app.settings().public_url.clone(),
+        days: DAYS,
+        days_at_most: DAYS_AT_MOST,
+        visitor,
+    };
+    html(&page)
+}
+
+/// `GET /settings`
+pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
+    draw(&app, visitor, None).await
+}
+
+/// What the form says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TokenForm {
+    name: String,
+    role: Role,
+    #[serde(default)]
+    scope: String,
+    days: u32,
+}
+
+impl TokenForm {
+    fn read(self) -> Wish {
+        let scope = match self.scope.as_str() {
+            "" => Scope::default(),
+            "read-only" => Scope { read_only: true, runbooks: None },
+            runbooks => {
+                let names = runbooks.split(',').map(|name| name.trim().to_owned());
+                Scope { read_only: false, runbooks: Some(names.filter(|name| !name.is_empty()).collect()) }
+            }
+        };
+        Wish { name: self.name.trim().to_owned(), role: self.role, scope, days: self.days }
+    }
+}
+
+/// `POST /settings/tokens`: draws the page at once, because the secret is shown once and kept nowhere.
+pub(crate) async fn make(
+    State(app): State<App>,
+    visitor: Visitor,
+    Form(form): Form<TokenForm>,
+) -> Result<Response, Problem> {
+    let made = tokens::make(&app, &visitor, &form.read()).await;
+    let (secret, token) = made.map_err(|problem| problem.link("Back to the settings", "/settings"))?;
+    draw(&app, visitor, Some((token.name, secret))).await
+}
+
+/// `POST /settings/tokens/{id}/revoke`
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+) -> Result<Response, Problem> {
+    tokens::revoke(&app, &visitor, id).await?;
+    Ok(Redirect::to("/settings").into_response())
+}
+
+/// `POST /settings/sign-out-everywhere`
+pub(crate) async fn sign_out_everywhere(
+    State(app): State<App>,
+    visitor: Visitor,
+) -> Result<Response, Problem> {
+    let cookie = session::sign_out_everywhere(&app, &visitor).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in")).into_response())
+}
