@@ -1,3 +1,5 @@
+//! Who may do what in an incident, and when.
+
 use super::*;
 
 fn at(s: i64) -> Timestamp {

@@ -1,3 +1,5 @@
+//! A small past, replayed against rules as they were and as they might be.
+
 use serde_json::json;
 
 use super::*;
