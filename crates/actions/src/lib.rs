@@ -6,7 +6,7 @@
 //!                      ──▶ metrics: Prometheus · cloudwatch: signed by hand
 //!                      ──▶ webhook: signed calls to places of your own · statuspage
 //!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty
-//!  fetch: one GET, for hooks
+//!  fetch: one GET, for hooks · discover: what accounts and regions hold, for the inventory
 //! ```
 //!
 //! An action here says what it sees, or makes exactly one mutating call. It never retries, never waits and never decides
@@ -20,6 +20,7 @@ mod autoscaling;
 mod aws;
 mod calls;
 mod cloudwatch;
+mod discover;
 mod ec2;
 mod elbv2;
 mod errors;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use domain::action::Registry;
 use domain::inventory::Inventory;
 
+pub use discover::{DiscoverError, discover};
 pub use fetch::fetch;
 pub use statuspage::Statuspage;
 pub use webhook::Webhook;

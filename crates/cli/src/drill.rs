@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use domain::plan::Verdict;
 use domain::run::{Ask, Entry, State};
+use domain::runbook::Mode;
 use domain::{Actor, Role, Timestamp};
 use engine::{Engine, Library, StartError, StartRequest};
 use serde_json::{Map, Value};
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// Nobody is at the keyboard: Firebreak sees it, decides and acts by itself, every trigger in mode `auto`
     #[arg(long, conflicts_with_all = ["act", "act_after"])]
     auto: bool,
+    /// Nobody acts: for a quarter of an hour Firebreak writes down what it would have done, every trigger in mode `shadow`
+    #[arg(long, conflicts_with_all = ["act", "act_after", "auto"])]
+    shadow: bool,
     /// Seed of what chance decides
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -76,13 +80,14 @@ pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
         "incident-2024-05-07" => drill.set(World::incident_2024_05_07()),
         other => bail!("there is no world `{other}`; there is: incident-2024-05-07"),
     };
-    let speed = args.speed.unwrap_or(if args.auto { 20.0 } else { 60.0 });
+    let speed = args.speed.unwrap_or(if args.auto || args.shadow { 20.0 } else { 60.0 });
     if !(0.1..=1000.0).contains(&speed) {
         bail!("--speed is {speed}; write 0.1 to 1000 simulated seconds per second");
     }
     let who = match args.act_after.or(args.act.then_some(drill.act.after)) {
         Some(after) => Who::People(after),
         None if args.auto => Who::Firebreak,
+        None if args.shadow => Who::Shadow,
         None => Who::Nobody,
     };
     let score = play(&drill, world, who, speed, args.seed).await?;
@@ -99,6 +104,15 @@ enum Who {
     People(Duration),
     /// Firebreak, by its triggers.
     Firebreak,
+    /// Nobody; Firebreak writes down what it would have done.
+    Shadow,
+}
+
+impl Who {
+    /// Does Firebreak look and judge by itself?
+    fn judges(self) -> bool {
+        matches!(self, Self::Firebreak | Self::Shadow)
+    }
 }
 
 async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> anyhow::Result<Score> {
@@ -117,16 +131,16 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
             wait_until(&clock, trigger + delta(drill.watch)).await;
             None
         }
-        Who::People(_) | Who::Firebreak => {
+        Who::People(_) | Who::Firebreak | Who::Shadow => {
             // The drill rehearses the permissions, too: the engine may do what the runbook's own policy allows; when it must
             // choose by itself, what all of them do.
             let secrets = state.join(format!("drill-secrets-{}", std::process::id()));
             let inventory = inventory(&sim.world_info(), &secrets)?;
             let own = std::slice::from_ref(&drill.act.runbook);
-            let allowed = if who == Who::Firebreak { &[] } else { own };
+            let allowed = if who.judges() { &[] } else { own };
             sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(allowed, &inventory).await?)?;
             let runbooks = files::runbooks(None)?;
-            if who == Who::Firebreak {
+            if who.judges() {
                 clock.set_speed(HASTE);
                 wait_until(&clock, trigger - auto::BEFORE).await;
                 clock.set_speed(speed);
@@ -160,6 +174,15 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
                     let run_id =
                         process.run(|engine| async move { act(&engine, &drill, inputs).await }).await?;
                     Some((decided_at, run_id))
+                }
+                Who::Shadow => {
+                    let watch = |engine: Engine| async move {
+                        auto::watch(&engine);
+                        anyhow::Ok(())
+                    };
+                    process.run(watch).await?;
+                    wait_until(&clock, trigger + auto::SHADOWED).await;
+                    None
                 }
                 Who::Nobody | Who::Firebreak => {
                     let (clock, patience) = (clock.clone(), delta(drill.watch));
@@ -210,7 +233,10 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
         _ => None,
     };
     let most_changing = sim.edit(|world| world.most_changing(&drill.symptom.cluster));
-    let judged = if who == Who::Firebreak { Some(auto::judged(&pool, acted.as_ref()).await?) } else { None };
+    let judged = match who {
+        Who::Firebreak | Who::Shadow => Some(auto::judged(&pool, acted.as_ref(), until).await?),
+        Who::Nobody | Who::People(_) => None,
+    };
     let ledger = sim.ledger();
     let played = Played {
         trigger,
@@ -223,6 +249,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
         speed,
         acted,
         judged,
+        shadow: who == Who::Shadow,
         storm: storm_told,
     };
     sim.stop().await;
@@ -271,7 +298,11 @@ async fn act(engine: &Engine, drill: &Drill, inputs: Map<String, Value>) -> anyh
 fn settings(drill: &Drill, who: Who) -> engine::Settings {
     let settings = engine::Settings::default();
     engine::Settings {
-        triage: if who == Who::Firebreak { auto::triage() } else { settings.triage.clone() },
+        triage: match who {
+            Who::Firebreak => auto::triage(Mode::Auto),
+            Who::Shadow => auto::triage(Mode::Shadow),
+            Who::Nobody | Who::People(_) => settings.triage.clone(),
+        },
         // Wall time: at the speed of a drill the usual lease would be minutes in which nobody has the run.
         lease: if drill.kills.is_empty() { settings.lease } else { LEASE },
         ..settings

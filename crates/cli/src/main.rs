@@ -12,6 +12,7 @@
 //! - `migrate` brings the database up to date, as its owner;
 //! - `audit` proves that history is as it was written, and exports it;
 //! - `triggers backtest` replays the signals of the past against edited rules;
+//! - `inventory compare` finds what AWS has and the inventory does not, or otherwise;
 //! - `runbook …` works with runbook files: `check`, `manual`, `permissions`, `diff`, `schema`.
 
 mod app;
@@ -23,6 +24,7 @@ mod demo;
 mod doctor;
 mod drill;
 mod files;
+mod inventory;
 mod migrate;
 mod reload;
 mod remote;
@@ -128,6 +130,9 @@ enum Command {
     /// How far triggers may go, and what edited ones would have done
     #[command(subcommand)]
     Triggers(triggers::Command),
+    /// Compare the inventory with what AWS has
+    #[command(subcommand)]
+    Inventory(inventory::Command),
     /// Work with runbook files
     #[command(subcommand)]
     Runbook(runbook::Command),
@@ -176,6 +181,7 @@ fn main() -> ExitCode {
                         Command::Migrate(args) => migrate::migrate(args).await,
                         Command::Audit(command) => audit::audit(command).await,
                         Command::Triggers(command) => triggers::triggers(command).await,
+                        Command::Inventory(command) => inventory::inventory(command).await,
                         Command::Runbook(command) => runbook::run(command).await,
                     }
                 });

@@ -17,7 +17,7 @@
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
 //! - [`role`]: who may do what; [`token`]: what a program may that speaks for somebody.
-//! - [`inventory`]: the clusters and proxy fleets that runbooks may touch.
+//! - [`inventory`]: the clusters and proxy fleets that runbooks may touch; [`discovery`]: what AWS has beside them.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
 
@@ -27,6 +27,7 @@ pub mod advice;
 pub mod audit;
 pub mod brake;
 pub mod clock;
+pub mod discovery;
 pub mod forecast;
 pub mod incident;
 pub mod inventory;

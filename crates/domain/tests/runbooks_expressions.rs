@@ -216,7 +216,7 @@ fn inventory() -> Inventory {
             {"id": "shard-a", "region": "r", "endpoint": "a.example", "probe": account},
             {"id": "shard-b", "region": "r", "identifier": "rds-b", "endpoint": "b.example", "probe": account},
         ],
-        "fleets": [{"id": "proxysql-us", "region": "r", "group": "g", "clusters": ["shard-a", "shard-b"], "admin": account}],
+        "fleets": [{"id": "proxysql-us", "region": "r", "account": null, "group": "g", "clusters": ["shard-a", "shard-b"], "admin": account}],
     }))
     .unwrap()
 }
@@ -280,7 +280,7 @@ fn expressions_see_records_seconds_and_numbers_and_never_credentials() {
     assert_eq!(
         seen,
         json!({
-            "fleet": {"id": "proxysql-us", "region": "r", "group": "g", "target_group": null, "port": 6033, "admin_port": 6032,
+            "fleet": {"id": "proxysql-us", "region": "r", "account": null, "group": "g", "target_group": null, "port": 6033, "admin_port": 6032,
                 "clusters": ["shard-a", "shard-b"], "backend_connections": 1000},
             "cluster": null, "which": "all", "count": 2, "share": 50.0, "wait": 180, "force": false, "factor": null,
             "shards": null, "note": null,

@@ -28,9 +28,14 @@ const HASTE: f64 = 60.0;
 /// More signals than a drill has.
 const ALL: i64 = 200;
 
-/// Every rule may start by itself.
-pub(super) fn triage() -> TriageSettings {
-    TriageSettings { all: Some(Mode::Auto), ..TriageSettings::default() }
+/// In mode `shadow` it looks on for so long after the trigger.
+pub(super) const SHADOWED: TimeDelta = TimeDelta::minutes(15);
+/// What was first said so shortly before the end may not have been judged yet.
+const JUST_NOW: TimeDelta = TimeDelta::minutes(3);
+
+/// Every rule goes so far.
+pub(super) fn triage(mode: Mode) -> TriageSettings {
+    TriageSettings { all: Some(mode), ..TriageSettings::default() }
 }
 
 /// What Firebreak judged.
@@ -41,6 +46,8 @@ pub(crate) struct Judged {
     pub(crate) signals: Vec<Said>,
     /// The runbooks of all runs.
     runbooks: Vec<String>,
+    /// Signals that nobody who was not there could make sense of.
+    unexplained: Vec<String>,
 }
 
 /// A signal, and what became of it.
@@ -55,16 +62,38 @@ pub(crate) struct Said {
 }
 
 impl Judged {
-    /// What must hold of it: one run, of this runbook.
-    pub(super) fn failures(&self, runbook: &str) -> Vec<String> {
-        match self.runbooks.as_slice() {
-            [one] if one == runbook => Vec::new(),
-            [] => vec![format!("nothing was started by itself; it should have been {runbook}")],
-            started => {
-                vec![format!("started by itself: {}; it should have been {runbook}", started.join(", "))]
+    /// What must hold of it: one run, of this runbook (none, where nobody acts), and a sentence for every signal.
+    pub(super) fn failures(&self, runbook: Option<&str>) -> Vec<String> {
+        let mut failures: Vec<String> = self
+            .unexplained
+            .iter()
+            .map(|signal| format!("nothing explains what became of: {signal}"))
+            .collect();
+        match (self.runbooks.as_slice(), runbook) {
+            ([one], Some(runbook)) if one == runbook => {}
+            ([], None) => {}
+            ([], Some(runbook)) => {
+                failures.push(format!("nothing was started by itself; it should have been {runbook}"))
+            }
+            (started, wanted) => {
+                let wanted = wanted.unwrap_or("nothing");
+                failures
+                    .push(format!("started by itself: {}; it should have been {wanted}", started.join(", ")));
             }
         }
+        failures
     }
+}
+
+/// Looks on.
+pub(super) fn watch(engine: &Engine) {
+    engine.watch(WatchSettings {
+        every: Duration::from_secs(10),
+        // The probes are real logins: at the pace of the run they must not take the machine from what is measured.
+        at_most_every: Duration::from_secs(1),
+        error_share_query: Some("cluster:request_error_share".into()),
+        keep: Duration::from_secs(3 * 60 * 60),
+    });
 }
 
 /// Looks until a rule has started a run: when it was decided, and the run. `None` when the patience is over.
@@ -74,13 +103,7 @@ pub(super) async fn decided(
     trigger: Timestamp,
     patience: TimeDelta,
 ) -> anyhow::Result<Option<(Timestamp, Uuid)>> {
-    engine.watch(WatchSettings {
-        every: Duration::from_secs(10),
-        // The probes are real logins: at the pace of the run they must not take the machine from what is measured.
-        at_most_every: Duration::from_secs(1),
-        error_share_query: Some("cluster:request_error_share".into()),
-        keep: Duration::from_secs(3 * 60 * 60),
-    });
+    watch(engine);
     let mut rings = engine.listen();
     clock.sleep((trigger - LEAD - clock.now()).to_std().unwrap_or_default()).await;
     clock.set_speed(PACE);
@@ -116,7 +139,7 @@ pub(super) async fn first_change(sim: &sim::Sim, clock: &sim::Clock) {
 }
 
 /// What was judged, read once all is over.
-pub(super) async fn judged(pool: &PgPool, acted: Option<&Acted>) -> anyhow::Result<Judged> {
+pub(super) async fn judged(pool: &PgPool, acted: Option<&Acted>, until: Timestamp) -> anyhow::Result<Judged> {
     let detected_at = match acted {
         Some(acted) => {
             let cause = store::triage::cause(pool, acted.run.id).await?;
@@ -124,12 +147,17 @@ pub(super) async fn judged(pool: &PgPool, acted: Option<&Acted>) -> anyhow::Resu
         }
         None => None,
     };
-    let mut signals = Vec::new();
+    let (mut signals, mut unexplained) = (Vec::new(), Vec::new());
     for signal in store::signals::list(pool, SignalFilter::default(), ALL).await? {
         let verdicts = store::triage::verdicts(pool, signal.id).await?;
         let mut words: Vec<String> =
             verdicts.iter().rev().map(|v| format!("{} ({})", v.verdict, v.code)).collect();
         words.dedup();
+        let explained =
+            signal.because.as_deref().is_some_and(|because| because.split_whitespace().count() >= 4);
+        if !explained && signal.first_seen < until - JUST_NOW {
+            unexplained.push(format!("{} ({})", signal.summary, words.join(", ")));
+        }
         let last = verdicts.iter().find(|v| v.verdict == "started").or(verdicts.first());
         signals.push(Said {
             signal: format!(
@@ -143,5 +171,10 @@ pub(super) async fn judged(pool: &PgPool, acted: Option<&Acted>) -> anyhow::Resu
         });
     }
     let runs = store::pages::runs(pool, &RunFilter::default(), ALL).await?;
-    Ok(Judged { detected_at, signals, runbooks: runs.into_iter().map(|run| run.runbook).collect() })
+    Ok(Judged {
+        detected_at,
+        signals,
+        runbooks: runs.into_iter().map(|run| run.runbook).collect(),
+        unexplained,
+    })
 }

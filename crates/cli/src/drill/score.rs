@@ -32,6 +32,8 @@ pub(crate) struct Played {
     pub(crate) acted: Option<Acted>,
     /// What Firebreak judged by itself, where it was let.
     pub(crate) judged: Option<Judged>,
+    /// Nobody acted, and triggers only wrote down what they would have done.
+    pub(crate) shadow: bool,
     /// What became of the alerts that came in beside it.
     pub(crate) storm: Option<Storm>,
 }
@@ -199,7 +201,13 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
         ));
     }
     if let Some(judged) = &played.judged {
-        failures.extend(judged.failures(&drill.act.runbook));
+        failures.extend(judged.failures((!played.shadow).then_some(drill.act.runbook.as_str())));
+    }
+    if played.shadow {
+        if !score.changes.is_empty() {
+            failures.push("something was changed, though every trigger was in mode shadow".into());
+        }
+        return failures;
     }
     let Some(acted) = &played.acted else {
         if score.error_share_at_end < 0.8 * peak {

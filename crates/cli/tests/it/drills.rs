@@ -114,6 +114,26 @@ fn with_nobody_at_the_keyboard_it_sees_decides_and_recovers_by_itself() {
     assert!(!said("shard-e").is_empty() && started("shard-e") == 0, "{score:#}");
 }
 
+/// In mode shadow, whatever is wrong: what was not done is written down, and somebody who was not there can make sense of it (the score
+/// fails for a signal without its sentence, for a run, and for a change).
+#[test]
+fn in_mode_shadow_nothing_is_touched_and_every_signal_has_its_sentence() {
+    let drills =
+        ["2024-05-07", "diagnose-wrong-credentials", "diagnose-a-sick-cluster", "restart-the-sick-host"];
+    std::thread::scope(|scope| {
+        for two in drills.chunks(2) {
+            scope.spawn(move || {
+                for drill in two {
+                    let (passed, score) = drill_file(&format!("runbooks/drills/{drill}.yaml"), &["--shadow"]);
+                    assert!(passed, "{score:#}");
+                    assert!(!score["signals"].as_array().unwrap().is_empty(), "{score:#}");
+                    assert_eq!(score["run_id"], Value::Null);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn every_runbook_has_three_drills() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runbooks");

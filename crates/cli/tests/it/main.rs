@@ -15,6 +15,7 @@ mod brakes;
 mod browser;
 mod chrome;
 mod described;
+mod discovery;
 mod drills;
 mod faults;
 mod kills;

@@ -56,6 +56,8 @@ impl Served {
         config["listen"] = json!(format!("127.0.0.1:{port}"));
         // Short, so that a take-over after a kill costs a test little.
         config["worker"] = json!({ "lease_s": 1.5 });
+        // Tests ask more often than people.
+        config["api"] = json!({ "requests_per_minute": 1_000_000 });
         std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();
         let db = TestDb::new().await.unwrap();
         let mut served =

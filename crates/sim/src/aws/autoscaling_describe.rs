@@ -50,7 +50,7 @@ fn group(x: &mut Xml, world: &Physics, g: usize) {
         })
         .text("VPCZoneIdentifier", subnets.join(","))
         .texts("EnabledMetrics", "member", [""; 0])
-        .list("Tags", "member", [("service", "proxysql")], |x, (key, value)| {
+        .list("Tags", "member", [("service", "proxysql"), ("firebreak", "true")], |x, (key, value)| {
             x.text("ResourceId", &spec.asg)
                 .text("ResourceType", "auto-scaling-group")
                 .text("Key", key)

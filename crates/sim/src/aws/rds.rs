@@ -171,6 +171,14 @@ fn clusters(params: &Params, world: &Physics) -> Outcome {
     }))
 }
 
+/// As somebody would tag it who wants it found.
+fn cluster_tags(world: &Physics, id: &str) -> Vec<(&'static str, String)> {
+    let share = world.world.clusters.iter().find(|c| c.id == id).map(|c| c.customers_percent.to_string());
+    let mut tags = vec![("firebreak", id.to_owned())];
+    tags.extend(share.map(|share| ("firebreak:customers-percent", share)));
+    tags
+}
+
 fn cluster(x: &mut Xml, world: &Physics, c: &AuroraCluster) {
     let mut zones: Vec<&str> = c.members.iter().map(|m| m.zone.as_str()).collect();
     zones.sort_unstable();
@@ -197,6 +205,9 @@ fn cluster(x: &mut Xml, world: &Physics, c: &AuroraCluster) {
         .text("StorageEncrypted", true)
         .text("DeletionProtection", true)
         .text("IAMDatabaseAuthenticationEnabled", false)
+        .list("TagList", "Tag", cluster_tags(world, &c.id), |x, (key, value)| {
+            x.text("Key", key).text("Value", value);
+        })
         .list("DBClusterMembers", "DBClusterMember", c.members.iter().enumerate(), |x, (m, member)| {
             x.text("DBInstanceIdentifier", &member.id)
                 .text("IsClusterWriter", m == c.writer)
