@@ -15,12 +15,14 @@ const MOST: usize = 64 * 1024;
 /// The one whose message waits for it waits 15 s.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// What an address holds, once it has answered.
+type Held = BoxFuture<'static, Result<Vec<u8>, String>>;
+
 /// A function that asks an address (GET, no redirect) and answers what it holds, or why not. Nothing is asked yet.
 ///
 /// # Errors
 /// [`SetupError`]: no HTTP client can be built.
-pub fn fetch()
--> Result<impl Fn(String) -> BoxFuture<'static, Result<Vec<u8>, String>> + Send + Sync, SetupError> {
+pub fn fetch() -> Result<impl Fn(String) -> Held + Send + Sync, SetupError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = Client::builder()
         .redirect(Policy::none())

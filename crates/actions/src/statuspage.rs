@@ -111,10 +111,10 @@ impl Configured {
         incident: Option<&str>,
         body: Option<Value>,
     ) -> Result<T, ActionError> {
-        let mutating = body.is_some();
+        let (mutating, name) = (body.is_some(), method.clone());
         let call = Call {
             service: "statuspage",
-            operation: &method.to_string(),
+            operation: name.as_str(),
             target: incident.unwrap_or("incidents"),
             mutating,
             secret: &self.token,

@@ -90,7 +90,7 @@ pub(crate) async fn drill(args: Args) -> anyhow::Result<ExitCode> {
         None if args.shadow => Who::Shadow,
         None => Who::Nobody,
     };
-    let score = play(&drill, world, who, speed, args.seed).await?;
+    let score = Box::pin(play(&drill, world, who, speed, args.seed)).await?;
     say(if args.json { serde_json::to_string_pretty(&score)? } else { score.to_string() });
     Ok(if score.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -149,8 +149,8 @@ fn main() -> ExitCode {
             |runtime| {
                 let outcome = runtime.block_on(async {
                     match Cli::parse().command {
-                        Command::Serve(args) => serve::serve(args).await,
-                        Command::Demo(args) => demo::demo(args).await,
+                        Command::Serve(args) => Box::pin(serve::serve(args)).await,
+                        Command::Demo(args) => Box::pin(demo::demo(args)).await,
                         Command::Drill(args) => Box::pin(drill::drill(args)).await,
                         Command::Stop(args) => brakes::stop(args).await,
                         Command::AllowChanges(args) => brakes::allow(args).await,

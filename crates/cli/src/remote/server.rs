@@ -129,12 +129,9 @@ async fn problem(answer: Response) -> Failure {
         _ => Exit::Refused,
     };
     let mut says = word("detail").unwrap_or_else(|| format!("the server answered {status}"));
-    for more in
-        [word("remedy"), problem["held_by"].as_str().map(|run| format!("See `firebreak show {run}`."))]
-    {
-        if let Some(more) = more {
-            says = format!("{says}\n  {more}");
-        }
+    let holder = problem["held_by"].as_str().map(|run| format!("See `firebreak show {run}`."));
+    for more in [word("remedy"), holder].into_iter().flatten() {
+        says = format!("{says}\n  {more}");
     }
     Failure { exit, says, problem: Some(problem).filter(|p| !p.is_null()) }
 }

@@ -80,8 +80,8 @@ impl Certificates {
             tracing::warn!("what lies at {address} {why}");
             unreachable("What was fetched as the certificate of SNS is none; SNS delivers again.")
         })?;
-        if let Ground::Simulated { authority, .. } = ground {
-            authority.0.issued(&certificate).map_err(refused)?;
+        if let Ground::Simulated(simulated) = ground {
+            simulated.authority.0.issued(&certificate).map_err(refused)?;
         }
         let certificate = Arc::new(certificate);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

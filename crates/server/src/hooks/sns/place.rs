@@ -13,13 +13,20 @@ pub(super) enum Ground {
     /// AWS's: by HTTPS, at `sns.<region>.amazonaws.com`. That the host is AWS's is what makes its certificates good.
     Amazon,
     /// A simulator's, which has no HTTPS: below its endpoint. Its authority is what makes them good.
-    Simulated { endpoint: Url, authority: Authority },
+    Simulated(Box<Simulated>),
+}
+
+/// See [`Ground::Simulated`].
+#[derive(Debug)]
+pub(super) struct Simulated {
+    endpoint: Url,
+    pub(super) authority: Authority,
 }
 
 impl Ground {
     pub(super) fn simulated(endpoint: &str, authority: Authority) -> Result<Self, String> {
         let endpoint = Url::parse(endpoint).map_err(|e| format!("`{endpoint}` is no address: {e}"))?;
-        Ok(Self::Simulated { endpoint, authority })
+        Ok(Self::Simulated(Box::new(Simulated { endpoint, authority })))
     }
 
     /// The address of a certificate, if it may be asked.
@@ -44,7 +51,7 @@ impl Ground {
         let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         let there = match self {
             Self::Amazon => url.scheme() == "https" && url.port().is_none() && is_amazons(&url),
-            Self::Simulated { endpoint, .. } => url.origin() == endpoint.origin(),
+            Self::Simulated(simulated) => url.origin() == simulated.endpoint.origin(),
         };
         (plain && there).then_some(url)
     }
