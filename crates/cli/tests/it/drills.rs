@@ -108,7 +108,8 @@ fn with_nobody_at_the_keyboard_it_sees_decides_and_recovers_by_itself() {
         let of = signals.filter(|s| s["signal"].as_str().unwrap().ends_with(cluster));
         of.map(|s| s["verdict"].as_str().unwrap()).collect()
     };
-    let started = |cluster: &str| said(cluster).iter().filter(|v| v.starts_with("started")).count();
+    // It may have asked for a moment, on a machine that was slow to begin: what has just begun to look starts nothing.
+    let started = |cluster: &str| said(cluster).iter().filter(|v| v.contains("started")).count();
     assert_eq!(started("shard-b"), 1, "{score:#}");
     // The cluster that failed over just then has a signal of its own, and no runbook that fits.
     assert!(!said("shard-e").is_empty() && started("shard-e") == 0, "{score:#}");
