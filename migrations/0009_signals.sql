@@ -71,7 +71,6 @@ CREATE TABLE verdict (
 CREATE INDEX verdict_of_signal ON verdict (signal, id);
 CREATE INDEX verdict_of_run ON verdict (start_key) WHERE start_key IS NOT NULL;
 CREATE INDEX verdict_starts ON verdict (at) WHERE verdict = 'started';
-CREATE INDEX verdict_newest_start ON verdict (id) WHERE verdict = 'started';
 CREATE TRIGGER verdict_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON verdict FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- Verdicts are given one after the other, whoever gives them.

@@ -21,6 +21,10 @@ CREATE INDEX incident_targets ON incident USING gin (targets);
 -- index: a pass over the table that keeps few rows.
 CREATE INDEX audit_of_incident ON audit (target, id) WHERE target LIKE 'incident:%';
 
+-- The newest start, by the order in which verdicts were given.
+-- index: a pass over the table that keeps few rows.
+CREATE INDEX verdict_newest_start ON verdict (id) WHERE verdict = 'started';
+
 -- In which mode a trigger is, where a person or its own failure has set it: the newest row of each. Only ever added to.
 CREATE TABLE trigger_mode (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
