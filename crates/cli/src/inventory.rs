@@ -20,7 +20,7 @@ pub(crate) enum Command {
 /// `firebreak inventory compare`
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 they agree; 1 they do not, or something is to be added; 2 AWS could not be asked"
+    after_help = "It lists whole regions, which the policy of `firebreak runbook permissions` does not allow: run it as somebody who may\nrds:DescribeDBClusters and autoscaling:DescribeAutoScalingGroups on everything.\n\nExit codes: 0 they agree; 1 they do not, or something is to be added; 2 AWS could not be asked"
 )]
 pub(crate) struct Args {
     /// The configuration file of the server

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
-use domain::runbook::{Mode, Risk, inventory_value};
+use domain::plan::is_typed;
+use domain::runbook::{Mode, inventory_value};
 use domain::triage::Rule;
 use domain::trust::backtest::{Edited, Replay, Report, Would};
 use domain::trust::in_force;
@@ -97,7 +98,7 @@ async fn backtest(args: Backtest) -> anyhow::Result<ExitCode> {
                 .get(&name)
                 .copied()
                 .unwrap_or_else(|| in_force(trigger.mode, configured, set.get(&name)));
-            rules.push((rule, trigger, mode, runbook.risk == Risk::High));
+            rules.push((rule, trigger, mode, is_typed(runbook.risk)));
         }
     }
     if let Some(unknown) =

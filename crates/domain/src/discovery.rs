@@ -32,6 +32,12 @@ pub struct Place {
     pub region: String,
 }
 
+impl Place {
+    fn is(&self, account: &Option<String>, region: &str) -> bool {
+        self.account == *account && self.region == region
+    }
+}
+
 /// A cluster that AWS has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FoundCluster {
@@ -128,16 +134,12 @@ pub fn places(inventory: &Inventory) -> Vec<Place> {
 pub fn compare(inventory: &Inventory, found: &Found) -> Compared {
     let mut compared = Compared::default();
     let say = &mut compared.differences;
-    let looked = |account: &Option<String>, region: &str| {
-        found.places.iter().any(|p| p.account == *account && p.region == region)
-    };
+    let looked =
+        |account: &Option<String>, region: &str| found.places.iter().any(|place| place.is(account, region));
     for cluster in inventory.clusters.iter().filter(|c| looked(&c.account, &c.region)) {
         let (id, identifier) = (&cluster.id, cluster.rds_identifier());
-        let there = |f: &&FoundCluster| {
-            f.identifier == identifier
-                && f.place.region == cluster.region
-                && f.place.account == cluster.account
-        };
+        let there =
+            |f: &&FoundCluster| f.identifier == identifier && f.place.is(&cluster.account, &cluster.region);
         let Some(there) = found.clusters.iter().find(there) else {
             say.push(format!("cluster `{id}`: RDS has no cluster {identifier} in {}", cluster.region));
             continue;
@@ -159,9 +161,7 @@ pub fn compare(inventory: &Inventory, found: &Found) -> Compared {
     }
     for fleet in inventory.fleets.iter().filter(|f| looked(&f.account, &f.region)) {
         let (id, group) = (&fleet.id, &fleet.group);
-        let there = |f: &&FoundGroup| {
-            f.name == *group && f.place.region == fleet.region && f.place.account == fleet.account
-        };
+        let there = |f: &&FoundGroup| f.name == *group && f.place.is(&fleet.account, &fleet.region);
         match (found.groups.iter().find(there), &fleet.target_group) {
             (None, _) => say.push(format!("fleet `{id}`: there is no group {group} in {}", fleet.region)),
             (Some(there), Some(arn)) if !there.target_groups.contains(arn) => {
@@ -184,14 +184,15 @@ pub fn compare(inventory: &Inventory, found: &Found) -> Compared {
         let known = inventory
             .clusters
             .iter()
-            .any(|c| c.rds_identifier() == there.identifier && c.region == there.place.region);
+            .any(|c| c.rds_identifier() == there.identifier && there.place.is(&c.account, &c.region));
         if let Some(id) = named(&there.tags, &there.identifier).filter(|_| !known) {
             let share = there.tags.get(CUSTOMERS).and_then(|text| text.trim().parse().ok()).unwrap_or(0.0);
             compared.clusters.push(NewCluster { id, found: there.clone(), customers_percent: share });
         }
     }
     for there in &found.groups {
-        let known = inventory.fleets.iter().any(|f| f.group == there.name && f.region == there.place.region);
+        let known =
+            inventory.fleets.iter().any(|f| f.group == there.name && there.place.is(&f.account, &f.region));
         if let Some(id) = named(&there.tags, &there.name).filter(|_| !known) {
             let clusters =
                 there.tags.get(CLUSTERS).map(|text| text.split_whitespace().map(str::to_owned).collect());

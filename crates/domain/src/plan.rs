@@ -22,7 +22,7 @@ use crate::run::StepPath;
 use crate::runbook::Risk;
 
 pub use compare::{Comparison, Deviation, DeviationKind, compare};
-pub use confirm::to_type;
+pub use confirm::{is_typed, to_type};
 pub use drift::{Difference, differences};
 
 /// A plan.

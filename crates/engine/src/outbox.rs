@@ -29,6 +29,8 @@ use uuid::Uuid;
 
 use crate::{Core, Topic};
 
+/// What was sent without an answer may still arrive: it is looked for again after this (clock time) before it is sent again.
+const ARRIVES: Duration = Duration::from_secs(30);
 /// So many messages are on their way at the same time.
 const AT_ONCE: usize = 8;
 /// A channel that does not answer for so long (wall time) is given up for this time.
@@ -241,18 +243,22 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
     };
     let mut doubt = sending.doubt;
     if doubt {
-        match within(channel.find(&letter)).await {
+        match within(DEADLINE, channel.find(&letter)).await {
             Ok(Found::There(receipt)) => return Sent::There { receipt },
             Ok(Found::NotThere) => doubt = false,
             Err(e) => return settled(core, sending, e, doubt),
         }
     }
-    match within(channel.send(&letter)).await {
+    // Whoever has lost the lease has lost the right to send: another process may be at it. And none sends beyond it.
+    let Some(lease) = core.lease.remaining() else {
+        return later(core, sending, "this process has lost its lease".into(), None, doubt);
+    };
+    match within(DEADLINE.min(lease), channel.send(&letter)).await {
         Ok(receipt) => Sent::There { receipt },
-        // Looked for at once: in most cases it is seen, and if not, the doubt stays.
-        Err(Undelivered::Unclear(error)) => match within(channel.find(&letter)).await {
+        // Looked for at once: in most cases it is seen, and if not, it may be on its way still.
+        Err(Undelivered::Unclear(error)) => match within(DEADLINE, channel.find(&letter)).await {
             Ok(Found::There(receipt)) => Sent::There { receipt },
-            Ok(Found::NotThere) => later(core, sending, error, None, false),
+            Ok(Found::NotThere) => later(core, sending, error, Some(ARRIVES), true),
             Err(Undelivered::Unclear(_)) => Sent::Unclear { error },
             Err(e) => settled(core, sending, e, true),
         },
@@ -261,10 +267,13 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
 }
 
 /// Nobody waits for ever; what did not answer in time may have been taken.
-async fn within<T>(asked: impl Future<Output = Result<T, Undelivered>>) -> Result<T, Undelivered> {
-    let seconds = DEADLINE.as_secs();
+async fn within<T>(
+    deadline: Duration,
+    asked: impl Future<Output = Result<T, Undelivered>>,
+) -> Result<T, Undelivered> {
+    let seconds = deadline.as_secs();
     let late = |_| Err(Undelivered::Unclear(format!("no answer within {seconds} seconds")));
-    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(late)
+    tokio::time::timeout(deadline, asked).await.unwrap_or_else(late)
 }
 
 fn settled(core: &Core, sending: &Sending, undelivered: Undelivered, doubt: bool) -> Sent {

@@ -287,17 +287,16 @@ pub async fn verdicts(pool: &PgPool, id: Uuid) -> Result<Vec<VerdictOf>, StoreEr
 
 /// The runs that were at work on its targets while it was open: started for it, or by whoever, and those that were under way.
 pub async fn runs(pool: &PgPool, incident: &Incident) -> Result<Vec<RunRow>, StoreError> {
-    let until = incident.closed_at.unwrap_or(Timestamp::MAX_UTC);
     Ok(sqlx::query_as!(
         RunRow,
         r#"SELECT r.id, r.runbook, r.hash, r.title, r.inputs, r.plan, r.requested_by, r.state, r.outcome, r.message, r.seq,
                   r.created_at, r.updated_at, r.ended_at
              FROM run r JOIN journal j ON j.run_id = r.id AND j.seq = 1
-            WHERE r.created_at > $1::timestamptz - interval '1 day' AND r.created_at <= $2 AND (r.ended_at IS NULL OR r.ended_at >= $1)
+            WHERE r.created_at > $1::timestamptz - interval '1 day' AND r.created_at <= coalesce($2::timestamptz, 'infinity') AND (r.ended_at IS NULL OR r.ended_at >= $1)
               AND (j.entry->'locks')::jsonb ?| $3
             ORDER BY r.created_at, r.id LIMIT 100"#,
         incident.opened_at,
-        until.min(Timestamp::from_timestamp(253_402_300_799, 0).unwrap_or(until)),
+        incident.closed_at,
         &incident.targets,
     )
     .fetch_all(pool)

@@ -41,22 +41,6 @@ pub async fn modes(pool: &PgPool) -> Result<Modes, StoreError> {
     Ok(modes)
 }
 
-/// All that was set of a rule, the newest first.
-pub async fn history(pool: &PgPool, rule: &str) -> Result<Vec<ModeSet>, StoreError> {
-    let rows = sqlx::query!(
-        "SELECT id, mode, by, reason, at, run_id FROM trigger_mode WHERE rule = $1 ORDER BY id DESC LIMIT 50",
-        rule,
-    )
-    .fetch_all(pool)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let mode = read(row.id, row.mode)?;
-            Ok(ModeSet { mode, by: row.by, reason: row.reason, at: row.at, run_id: row.run_id })
-        })
-        .collect()
-}
-
 fn read(id: i64, word: Option<String>) -> Result<Option<Mode>, StoreError> {
     word.map(|word| word.parse().map_err(|e: String| StoreError::corrupt("mode", id, e))).transpose()
 }

@@ -32,7 +32,8 @@ async fn no_request_that_can_be_made_up_gets_an_answer_that_is_not_described() {
             .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method"])
             // Streams do not end.
             .args(["--exclude-path-regex", "/events$", "--max-time", BUDGET, "--max-examples", "20"])
-            .args(["--workers", "2", "--request-timeout", "20", "--warnings", "off", "--no-color", "--continue-on-failure"])
+            // One thread: before 3.11.8, Python fails at random where two of them parse source (python/cpython#106905).
+            .args(["--workers", "1", "--request-timeout", "20", "--warnings", "off", "--no-color", "--continue-on-failure"])
             .env("PYTHONPATH", &folder)
             .current_dir(here.path());
         let output = tokio::task::spawn_blocking(move || run.output().unwrap()).await.unwrap();

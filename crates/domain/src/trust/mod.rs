@@ -6,6 +6,7 @@
 //!              └───────┘          a run of its own that failed, or had to be taken back, moves it down by itself
 //! ```
 //!
+//! - [`takes`]: who may set a mode.
 //! - [`in_force`]: the mode that holds, from what the file says, what the configuration says, and what was set since.
 //! - [`demotes`]: which ends of its own runs move a trigger down.
 //! - [`score`]: what a trigger did, or would have done, beside what people did.
@@ -17,8 +18,8 @@ pub mod score;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::Timestamp;
 use crate::runbook::Mode;
+use crate::{Role, Timestamp};
 
 /// A mode that was set while Firebreak ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +44,14 @@ pub fn in_force(written: Mode, configured: Option<Mode>, set: Option<&ModeSet>) 
         Some((mode, Some(_))) => mode.min(below),
         Some((mode, None)) => mode,
         None => below,
+    }
+}
+
+/// Who may set a mode: to let a trigger act by itself takes an approver.
+pub fn takes(mode: Mode) -> Role {
+    match mode {
+        Mode::Auto => Role::Approver,
+        Mode::Shadow | Mode::Ask => Role::Responder,
     }
 }
 

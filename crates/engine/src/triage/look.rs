@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
-use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
+use domain::plan::{Plan, PlannedOutcome, Verdict, is_typed};
 use domain::runbook::{Runbook, Trigger};
 use domain::signal::SignalState;
 use domain::triage::{Candidate, Rule, Run, Standing, Surroundings};
@@ -229,7 +229,7 @@ fn read(plan: &Plan, runbook: &Runbook, targets: &[String]) -> Standing {
         (None, None, Verdict::Ready) => Standing::Fits {
             title: plan.title.clone(),
             targets: targets.to_vec(),
-            typed: to_type(runbook.risk, &plan.title, &runbook.name).is_some(),
+            typed: is_typed(runbook.risk),
         },
     }
 }

@@ -1,11 +1,12 @@
 //! The modes of triggers, as people and their own failures set them; and what people say against a verdict.
 
 use chrono::TimeDelta;
-use domain::runbook::{Mode, Risk};
+use domain::plan::is_typed;
+use domain::runbook::Mode;
 use domain::token::{Deed, OutOfScope};
 use domain::triage::Rule;
 use domain::trust::score::{Occasion, Score, score};
-use domain::trust::{ModeSet, in_force};
+use domain::trust::{ModeSet, in_force, takes};
 use domain::{Actor, Role};
 use serde::Serialize;
 use store::StoreError;
@@ -123,7 +124,7 @@ impl Engine {
                 written: trigger.mode,
                 configured,
                 set: set.cloned(),
-                typed: runbook.risk == Risk::High,
+                typed: is_typed(runbook.risk),
                 score: score(occasions.iter().filter(|o| o.rule == name)),
                 runbook: rule.runbook,
                 rule: name,
@@ -144,8 +145,7 @@ impl Engine {
         let found = core.rules().into_iter().find(|(known, ..)| known.to_string() == rule);
         let (known, _, trigger) = found.ok_or_else(|| TrustError::NoSuchRule(rule.to_owned()))?;
         let below = in_force(trigger.mode, core.settings.triage.modes.get(rule).copied(), None);
-        let auto = mode.unwrap_or(below) == Mode::Auto;
-        permit(by, if auto { Role::Approver } else { Role::Responder })?;
+        permit(by, takes(mode.unwrap_or(below)))?;
         store::trust::set(&core.pool, &known.to_string(), mode, by, said(reason)?, core.clock.now()).await?;
         core.bell.ring(Topic::Signals);
         Ok(())

@@ -162,7 +162,8 @@ async fn a_lost_answer_is_looked_up_and_a_busy_channel_is_given_time() {
     let engine = bench.engine(lease()).await;
     let found = until(&bench, "told all", |f| f.len() >= 3 && f.iter().all(|m| m.state == "sent")).await;
     assert_eq!(room.titles().len(), found.len(), "{found:#?}");
-    assert_eq!(*room.asked.lock().unwrap(), 2);
+    // Once for the answer, and twice for the letter: it might have been on its way.
+    assert_eq!(*room.asked.lock().unwrap(), 3);
     let tries: Vec<_> = found.iter().rev().map(|m| m.attempts).collect();
     assert_eq!((tries[0], tries[1]), (1, 3), "{found:#?}");
     engine.shut_down().await;
