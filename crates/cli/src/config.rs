@@ -16,7 +16,7 @@ use domain::inventory::{Inventory, SecretRef};
 use domain::runbook::Mode;
 use serde::Deserialize;
 
-pub(crate) use alerts::{Automation, HookKeys};
+pub(crate) use alerts::{Alarms, Automation, HookKeys};
 pub(crate) use auth::Auth;
 pub(crate) use notify::Notify;
 
@@ -56,9 +56,15 @@ pub(crate) struct Config {
     /// The login prober.
     #[serde(default)]
     pub(crate) prober: Prober,
+    /// Rehearsals.
+    #[serde(default)]
+    pub(crate) readiness: Readiness,
     /// Modes of rules (`runbook/trigger`), instead of the files'.
     #[serde(default)]
     pub(crate) triggers: BTreeMap<String, Mode>,
+    /// Alarms of CloudWatch that are read at the start, and every few minutes.
+    #[serde(default)]
+    pub(crate) alarms: Alarms,
     /// How much rules may do without a person.
     #[serde(default)]
     pub(crate) automation: Automation,
@@ -102,6 +108,26 @@ pub(crate) struct Symptom {
     pub(crate) prometheus: String,
     /// An instant query that answers the share of failed requests, 0 to 1, with a label `cluster`.
     pub(crate) error_share: String,
+}
+
+/// Rehearsals: every runbook on every target.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Readiness {
+    /// Minutes between two rehearsals of the same; 0 for none.
+    pub(crate) every_min: u32,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { every_min: 30 }
+    }
+}
+
+impl Readiness {
+    pub(crate) fn every(self) -> Option<Duration> {
+        (self.every_min > 0).then(|| Duration::from_secs(60 * u64::from(self.every_min)))
+    }
 }
 
 /// The login prober.
@@ -174,6 +200,9 @@ impl Config {
         if config.prober.every_s == 0 {
             mistakes.push("prober.every_s is 0; write at least 1 second".into());
         }
+        if config.alarms.every_s == 0 {
+            mistakes.push("alarms.every_s is 0; write at least 1 second".into());
+        }
         if let Some(looks) = config.aws.looks_per_second.filter(|looks| !(0.1..=100.0).contains(looks)) {
             mistakes.push(format!("aws.looks_per_second is {looks}; write 0.1 to 100"));
         }
@@ -226,6 +255,16 @@ impl Config {
         }
     }
 
+    /// Which alarms are read beside what is told of them.
+    pub(crate) fn alarm_watch(&self) -> Option<engine::AlarmWatch> {
+        let Alarms { of, every_s } = &self.alarms;
+        (!of.is_empty()).then(|| engine::AlarmWatch {
+            source: self.hooks.tells_of_alarms().to_owned(),
+            of: of.iter().map(alerts::AlarmsOf::question).collect(),
+            every: Duration::from_secs(*every_s),
+        })
+    }
+
     pub(crate) fn engine(&self) -> engine::Settings {
         let settings = engine::Settings::default();
         let look_budget = self.aws.looks_per_second.map_or(settings.look_budget, engine::Budget::of);
@@ -233,6 +272,7 @@ impl Config {
         engine::Settings {
             lease: self.lease(),
             look_budget,
+            rehearse_every: self.readiness.every(),
             triage,
             public_url: self.public_url(),
             ..settings

@@ -68,6 +68,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         runbooks: files::runbooks(None)?,
         shelf: Library::default(),
         engine: engine::Settings {
+            rehearse_every: Some(Duration::from_secs(30 * 60)),
             triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },
             ..engine::Settings::default()
         },
@@ -109,6 +110,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         at_most_every: Duration::from_millis(500),
         error_share_query: Some("cluster:request_error_share".into()),
         keep: Duration::from_secs(3 * 60 * 60),
+        alarms: None,
     };
     app::serve_until(&engine, listener, web, watch, app::End::listen()?.asked()).await?;
     sim.stop().await;

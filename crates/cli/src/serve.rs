@@ -90,6 +90,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             at_most_every: Duration::from_secs(1),
             error_share_query: config.symptom.as_ref().map(|s| s.error_share.clone()),
             keep: Duration::from_secs(2 * 60 * 60),
+            alarms: config.alarm_watch(),
         };
         let (lost, ended) = tokio::sync::oneshot::channel();
         let watched = engine.clone();

@@ -23,6 +23,24 @@ pub struct Matrix {
     pub direct: Vec<Cell>,
     /// Logins through hosts, one cell for each pair.
     pub via: Vec<Cell>,
+    /// What the hosts themselves counted in the last minute, of those that told.
+    pub hosts: Vec<Counted>,
+}
+
+/// What a ProxySQL host counted lately, of its own connections to the databases.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Counted {
+    /// The host's id.
+    pub host: String,
+    /// Clients that are connected to it.
+    pub clients: u64,
+    /// Connections that it made.
+    pub connected: u64,
+    /// Tries to connect that failed.
+    pub failed: u64,
+    /// Over so many seconds.
+    pub seconds: u64,
 }
 
 /// The logins to one cluster, directly or through one host.
@@ -235,7 +253,7 @@ mod tests {
     }
 
     fn matrix(direct: Vec<Cell>, via: Vec<Cell>) -> Matrix {
-        Matrix { direct, via }
+        Matrix { direct, via, ..Matrix::default() }
     }
 
     #[test]

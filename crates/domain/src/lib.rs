@@ -8,7 +8,7 @@
 //! - [`runbook`]: the language: parsing with positions, checking, expressions.
 //! - [`run`]: the journal of a run, and the two pure functions over it: what the journal means, and what follows.
 //! - [`plan`]: what a run would do, told before it does it; and what it did, set beside that.
-//! - [`forecast`]: how long it takes, as past runs tell.
+//! - [`readiness`]: would it work if it were needed; [`forecast`]: how long it takes, as past runs tell.
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`signal`], [`triage`]: what machines say is wrong, and what is done about it.
 //! - [`incident`]: what people do together about one trouble.
@@ -33,6 +33,7 @@ pub mod incident;
 pub mod inventory;
 pub mod notice;
 pub mod plan;
+pub mod readiness;
 pub mod role;
 pub mod run;
 pub mod runbook;

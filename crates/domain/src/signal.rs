@@ -3,7 +3,10 @@
 //! An alert source's own words become a kind, labels and a fingerprint; the same trouble said again has the same fingerprint, and
 //! counts up instead of being a new signal. A signal says nothing about what is to be done: that is [`crate::triage`]'s to judge.
 //!
+//! - [`alarm`]: an alarm of CloudWatch as a signal;
 //! - [`of_logins`]: the login prober's own signals, from what it saw in the last minute.
+
+pub mod alarm;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -154,6 +157,7 @@ fn of_cluster(fleet: &str, cluster: &str, matrix: &Matrix) -> Option<Signal> {
     let about = Matrix {
         direct: matrix.direct.iter().filter(|c| c.cluster == cluster).cloned().collect(),
         via: via.into_iter().cloned().collect(),
+        ..Matrix::default()
     };
     Some(Signal {
         source: PROBER.into(),
@@ -178,7 +182,7 @@ mod tests {
     }
 
     fn says(direct: Cell, via: Vec<Cell>) -> Option<(String, String)> {
-        let found = of_logins("f", &Matrix { direct: vec![direct], via });
+        let found = of_logins("f", &Matrix { direct: vec![direct], via, ..Matrix::default() });
         let signal = found.first()?;
         assert_eq!((found.len(), signal.fingerprint.as_str()), (1, "logins_fail/f/b"));
         assert!(!signal.summary.is_empty());
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_label_that_it_does_not_have_is_empty_text() {
-        let found = of_logins("f", &Matrix { direct: vec![cell("direct", 3, "other")], via: vec![] });
+        let found = of_logins("f", &Matrix { direct: vec![cell("direct", 3, "other")], ..Matrix::default() });
         let value = found[0].value(["team", "fleet"]);
         assert_eq!((&value["labels"]["team"], &value["labels"]["fleet"]), (&json!(""), &json!("f")));
     }

@@ -20,6 +20,7 @@
 //! - `bell`: makes it fast; the one-second poll makes it right.
 //! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
+//! - `rehearse`: the same for every runbook and target, before anybody needs it.
 //! - `seal`: binds what was written into blocks, for `firebreak audit verify`.
 //! - `forecast`: how long it takes, from the journals of past runs.
 //! - `watch`: the login prober and the symptom charts; it says what it sees as signals.
@@ -45,6 +46,7 @@ mod outbox;
 mod perform;
 mod plan;
 mod reader;
+mod rehearse;
 mod reload;
 mod review;
 mod seal;
@@ -79,11 +81,12 @@ pub use incidents::IncidentError;
 pub use library::{Library, Refused, Reloaded, Shelf};
 pub use observer::{Budget, Counts};
 pub use plan::PlanError;
+pub use rehearse::{Readiness, RehearseError};
 pub use review::ReviewError;
 pub use start::{StartError, StartRequest, Started};
 pub use triage::trust::{TriggerView, TrustError};
 pub use triage::{OfferError, TriageSettings};
-pub use watch::{WATCHES_WITH, WatchSettings};
+pub use watch::{AlarmWatch, WATCHES_WITH, WatchSettings};
 
 use bell::Bell;
 use calls::CallKeeper;
@@ -118,6 +121,8 @@ pub struct Settings {
     pub rest_after: Duration,
     /// How long history may wait until a block binds it (wall time).
     pub seal_every: Duration,
+    /// How often every runbook is rehearsed on every target (clock time); not at all, when absent.
+    pub rehearse_every: Option<Duration>,
     /// How far rules may go by themselves.
     pub triage: TriageSettings,
     /// How people reach the pages: what elsewhere is told leads there.
@@ -135,6 +140,7 @@ impl Default for Settings {
             look_budget: Budget::default(),
             rest_after: Duration::from_millis(500),
             seal_every: Duration::from_secs(10),
+            rehearse_every: None,
             triage: TriageSettings::default(),
             public_url: "http://127.0.0.1:8080".into(),
         }
@@ -263,7 +269,7 @@ impl Engine {
             bell,
             past: forecast::Past::default(),
         });
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),
             tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
             tokio::spawn(take_over::find_work(core.clone())),
@@ -273,13 +279,18 @@ impl Engine {
             tokio::spawn(outbox::send(core.clone())),
             tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
+        if let Some(every) = core.settings.rehearse_every {
+            tasks.push(tokio::spawn(rehearse::keep_rehearsing(core.clone(), every)));
+        }
         Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
     }
 
     /// Looks after the fleets of the inventory until the engine is shut down.
     pub fn watch(&self, settings: WatchSettings) {
+        let alarms = settings.alarms.clone();
+        let alarms = alarms.map(|alarms| tokio::spawn(watch::watch_alarms(self.core.clone(), alarms)));
         let task = tokio::spawn(watch::watch(self.core.clone(), settings));
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(alarms.into_iter().chain([task]));
     }
 
     /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner.

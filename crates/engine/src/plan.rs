@@ -9,6 +9,7 @@ use std::sync::Arc;
 use domain::action::{Ctx, Effect, ForeignWork, Planned};
 use domain::brake::Brake;
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
+use domain::readiness::Answer;
 use domain::run::{Program, StepPath, expand};
 use domain::runbook::{
     Body, Branch, Child, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use, child_inputs,
@@ -54,17 +55,7 @@ impl Core {
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
         let forecast = self.forecast(&runbook, &program.children).await?;
-        let mut planner = Planner {
-            core: self,
-            program: &program,
-            steps: Vec::new(),
-            foreign: Vec::new(),
-            changed: None,
-            looked_after: BTreeSet::new(),
-            stops: None,
-            caught: false,
-            fell: false,
-        };
+        let mut planner = Planner::new(self, &program);
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
         let Planner { steps, stops, foreign, .. } = planner;
         let switched_off = brakes.iter().find(|b| matches!(b, Brake::KillSwitch(_)));
@@ -104,6 +95,17 @@ impl Core {
         Ok(plan)
     }
 
+    /// Could this run do its work, were it needed? See [`domain::readiness`].
+    pub(crate) async fn rehearsed(&self, prepared: &Prepared) -> Answer {
+        let mut planner = Planner { unneeded: Some(Vec::new()), ..Planner::new(self, &prepared.program) };
+        planner.steps(&prepared.runbook.steps, None, &mut prepared.program.scope()).await;
+        let Planner { stops, unneeded, over, .. } = planner;
+        match stops.filter(|_| !over) {
+            Some((step, message)) => Answer::Stops { step, message },
+            None => Answer::Ready { unneeded: unneeded.unwrap_or_default() },
+        }
+    }
+
     /// Share of all customers on the clusters that the inputs reach, directly or through a fleet.
     fn reach(&self, inputs: &Map<String, Value>) -> f64 {
         let ids: Vec<_> = inputs.values().filter_map(Value::as_str).collect();
@@ -131,6 +133,28 @@ struct Planner<'a> {
     caught: bool,
     /// and one did.
     fell: bool,
+    /// In a rehearsal: what the guards said that ask whether it is needed.
+    unneeded: Option<Vec<String>>,
+    /// It stops where an expression has nothing to work on, because it is not needed.
+    over: bool,
+}
+
+impl<'a> Planner<'a> {
+    fn new(core: &'a Core, program: &'a Program) -> Self {
+        Self {
+            core,
+            program,
+            steps: Vec::new(),
+            foreign: Vec::new(),
+            changed: None,
+            looked_after: BTreeSet::new(),
+            stops: None,
+            caught: false,
+            fell: false,
+            unneeded: None,
+            over: false,
+        }
+    }
 }
 
 impl Planner<'_> {
@@ -169,7 +193,7 @@ impl Planner<'_> {
                 let after = self.changed.clone().unwrap_or_default();
                 self.not_told(step, path, EvalError::Later { after })
             }
-            Body::Assert { that, message } => match that.test(scope) {
+            Body::Assert { that, message, need } => match that.test(scope) {
                 Ok(true) => {
                     self.tell(step, path, PlannedOutcome::Holds { facts: that.facts(scope) });
                     Slot::known(Value::Bool(true))
@@ -180,6 +204,10 @@ impl Planner<'_> {
                         Ok(other) => other.to_string(),
                         Err(e) => e.to_string(),
                     };
+                    if let Some(unneeded) = self.unneeded.as_mut().filter(|_| *need) {
+                        unneeded.push(message);
+                        return Slot::known(Value::Bool(false));
+                    }
                     self.stop(step, path, message, that.facts(scope))
                 }
                 Err(e) => self.not_told(step, path, e),
@@ -419,6 +447,11 @@ impl Planner<'_> {
             EvalError::Later { after } => {
                 self.tell(step, path, PlannedOutcome::KnownAfter { step: after });
                 Slot::Later { after: step.id.clone() }
+            }
+            // What only makes sense when it is needed cannot be rehearsed further.
+            other if self.unneeded.as_ref().is_some_and(|unneeded| !unneeded.is_empty()) => {
+                self.over = true;
+                self.refused(step, path, other.to_string())
             }
             other => self.refused(step, path, other.to_string()),
         }

@@ -1,11 +1,14 @@
-//! The login prober and the symptom charts.
+//! The login prober, the symptom charts, and alarms that nobody told of (`alarms`).
 //!
-//! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), and the
+//! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), each host is asked
+//! what it counts (`counted`), and the
 //! customers' error share is asked of the metrics store, if one is configured. The newest view is kept for the situation
 //! page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). A host that is leaving says nothing of
 //! its fleet: logins through it are left out. What cannot be seen is said, never left as it was. Its looks are the shared observer's:
 //! a run that waits for the same thing is served by them, and the other way round.
 
+mod alarms;
+mod counted;
 mod fleet;
 mod recent;
 
@@ -22,15 +25,19 @@ use store::fleets::{FleetView, Sample};
 use store::signals::Received;
 
 use crate::{Core, Topic};
+use alarms::ALARMS;
+pub use alarms::AlarmWatch;
+pub(crate) use alarms::watch_alarms;
 use fleet::Watched;
 
 const GROUP: &str = "autoscaling.describe_group";
 const LOGINS: &str = "mysql.login_matrix";
 const METRICS: &str = "metrics.query";
 const STATUS: &str = "proxysql.status";
+const STATISTICS: &str = "proxysql.statistics";
 
 /// The actions that it looks with.
-pub const WATCHES_WITH: [&str; 4] = [GROUP, LOGINS, METRICS, STATUS];
+pub const WATCHES_WITH: [&str; 6] = [GROUP, LOGINS, METRICS, STATUS, STATISTICS, ALARMS];
 
 /// How often the prober looks, and for what.
 #[derive(Debug, Clone)]
@@ -43,6 +50,8 @@ pub struct WatchSettings {
     pub error_share_query: Option<String>,
     /// How long samples are kept (clock time).
     pub keep: Duration,
+    /// Alarms that are read, too.
+    pub alarms: Option<AlarmWatch>,
 }
 
 /// A signal of the prober's that nobody has seen for so long (clock time) is over.

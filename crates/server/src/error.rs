@@ -12,7 +12,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::incident::Refusal;
 use engine::{
-    AskError, BrakeError, IncidentError, OfferError, PlanError, ReviewError, StartError, TrustError,
+    AskError, BrakeError, IncidentError, OfferError, PlanError, RehearseError, ReviewError, StartError,
+    TrustError,
 };
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -212,6 +213,22 @@ impl From<PlanError> for Problem {
         match error {
             PlanError::Start(error) => error.into(),
             PlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RehearseError> for Problem {
+    fn from(error: RehearseError) -> Self {
+        let detail = sentence(&error.to_string());
+        match error {
+            RehearseError::NoSuchCase { .. } => {
+                Self::not_found("such rehearsal").link("Readiness", "/readiness")
+            }
+            RehearseError::Asks { .. } => Self::new(StatusCode::CONFLICT, "not_rehearsed", detail)
+                .remedy("Plan it on the runbook's page, with what you would choose."),
+            RehearseError::AtWork(_) => Self::new(StatusCode::CONFLICT, "not_rehearsed", detail)
+                .remedy("Wait until the run has ended, and rehearse then."),
+            RehearseError::Store(error) => error.into(),
         }
     }
 }

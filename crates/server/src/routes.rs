@@ -107,6 +107,8 @@ pub(crate) fn table() -> Vec<Route> {
         look("/runbooks/{name}", SignedIn, Quick, get(web::runbooks::page)),
         act("/runbooks/{name}/plan", SignedIn, Looking, post(web::runbooks::plan)).needs(Viewer),
         act("/runbooks/{name}/start", SignedIn, Looking, post(web::runbooks::start)),
+        look("/readiness", SignedIn, Quick, get(web::readiness::page)),
+        act("/readiness", SignedIn, Looking, post(web::readiness::rehearse)).needs(Viewer),
         look("/runs", SignedIn, Quick, get(web::runs::list)),
         look("/runs/{id}", SignedIn, Quick, get(web::runs::page)),
         look("/runs/{id}/by-hand", SignedIn, Quick, get(run::by_hand::rest)),
@@ -157,6 +159,8 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/runbooks/{name}/plan", SignedIn, Looking, post(api::runbooks::plan))
             .own_key()
             .needs(Viewer),
+        look("/api/v1/readiness", SignedIn, Quick, get(api::readiness::list)),
+        act("/api/v1/readiness", SignedIn, Looking, post(api::readiness::rehearse)).own_key().needs(Viewer),
         look("/api/v1/runs", SignedIn, Quick, get(api::runs::list)),
         act("/api/v1/runs", SignedIn, Looking, post(api::runs::start)).own_key(),
         look("/api/v1/runs/{id}", SignedIn, Quick, get(api::runs::one)),

@@ -55,6 +55,8 @@ pub(crate) struct Situation {
     pub(crate) signals: Vec<SignalRow>,
     /// Where somebody went on alone, and nobody has looked at it yet.
     pub(crate) reviews: Vec<store::reviews::Review>,
+    /// What would stop if it were needed now.
+    pub(crate) not_ready: Vec<engine::Readiness>,
     #[serde(skip)]
     pub(crate) chart: Option<Chart>,
 }
@@ -125,6 +127,8 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let InForce { switches, mut freezes, locks } = app.engine().brakes().in_force().await?;
     freezes.retain(|f| f.starts - now < TimeDelta::days(1));
     let reviews = store::reviews::open(pool).await?;
+    let mut not_ready = app.engine().readiness().await?;
+    not_ready.retain(|row| row.shown.as_ref().is_some_and(|shown| shown.ready == Some(false)));
     let firing = SignalFilter { firing: true, before: None };
     let signals = store::signals::list(pool, firing, SIGNALS).await?;
     let incidents = store::incidents::now_open(pool).await?;
@@ -165,6 +169,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         locks,
         signals,
         reviews,
+        not_ready,
         chart,
     })
 }
@@ -271,6 +276,22 @@ impl Fleet {
     /// The logins through a host, in the order of the columns.
     pub(crate) fn through(&self, host: &str) -> Vec<Heat> {
         self.row(|m| &m.via, host)
+    }
+
+    /// What a host itself counted in the last minute, in words; nothing of one that did not tell.
+    pub(crate) fn counted(&self, host: &str) -> Option<(String, bool)> {
+        let counted = self.matrix.as_ref()?.hosts.iter().find(|counted| counted.host == host)?;
+        let tried = counted.connected + counted.failed;
+        let says = match counted.failed {
+            0 => format!("{} clients", counted.clients),
+            failed => format!("{} clients, {failed} of {tried} connections failed", counted.clients),
+        };
+        Some((says, counted.failed > 0))
+    }
+
+    /// Did any host tell what it counts?
+    pub(crate) fn counts(&self) -> bool {
+        self.matrix.as_ref().is_some_and(|matrix| !matrix.hosts.is_empty())
     }
 
     fn row(&self, cells: fn(&Matrix) -> &Vec<Cell>, host: &str) -> Vec<Heat> {

@@ -21,6 +21,7 @@
 //! - [`signals`], [`triage`]: what machines say is wrong, and what became of it.
 //! - [`incidents`]: what people do together about one trouble.
 //! - [`trust`]: how far triggers may go, and the past that tells whether they should.
+//! - [`readiness`]: what rehearsals showed.
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
 //! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
 //! - [`answered`]: what was answered to requests that may be repeated.
@@ -46,6 +47,7 @@ pub mod people;
 mod pool;
 pub mod private;
 pub mod proof;
+pub mod readiness;
 pub mod reviews;
 pub mod runs;
 pub mod schema;

@@ -226,6 +226,13 @@ async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<
     Ok(id)
 }
 
+/// What fires by the word of a source: the fingerprints.
+pub async fn firing_of(pool: &PgPool, source: &str) -> Result<Vec<String>, StoreError> {
+    let fingerprints =
+        sqlx::query_scalar!("SELECT fingerprint FROM signal WHERE source = $1 AND state = 'firing'", source,);
+    Ok(fingerprints.fetch_all(pool).await?)
+}
+
 /// The prober's signals of a fleet that no process has seen since a moment are over. Asked by whoever can see the fleet.
 pub async fn prober_is_calm(
     pool: &PgPool,

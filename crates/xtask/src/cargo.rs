@@ -71,6 +71,14 @@ pub(crate) fn become_bench(args: &[String]) -> Result<()> {
     become_compared(command, args)
 }
 
+/// Optimized, on what [`become_audit_bench`] has made.
+pub(crate) fn become_pages_bench(args: &[String]) -> Result<()> {
+    let mut command =
+        cargo(&["run", "--release", "--locked", "--package", "server", "--example", "pages_bench", "--"]);
+    command.args(args);
+    become_command(command)
+}
+
 /// Optimized. Nothing of it needs the AWS SDK.
 pub(crate) fn become_hooks_bench(args: &[String]) -> Result<()> {
     let command =

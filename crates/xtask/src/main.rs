@@ -35,6 +35,7 @@ cargo xtask chaos [--seeds N] [--from S] [--jobs J]        many seeds of the cha
 cargo xtask lint                                           rustfmt and clippy
 cargo xtask sqlx [--check]                                 write (or compare) crates/store/.sqlx
 cargo xtask bench-audit [ENTRIES]                          how fast a large history is searched and proven
+cargo xtask bench-pages [ENTRIES]                          the pages on that history, and a thousand watchers of one run
 cargo xtask bench-hooks                                    a storm of alerts over HTTP: is any lost, how late, how much memory
 cargo xtask ci                                             the gate: lint, sqlx --check, generated files, test
 ";
@@ -85,6 +86,10 @@ fn run() -> Result<()> {
         ("bench-hooks", _) => {
             setup::ensure(&[Part::Postgres])?;
             cargo::become_hooks_bench(rest)
+        }
+        ("bench-pages", _) => {
+            setup::ensure(&[Part::Postgres])?;
+            cargo::become_pages_bench(rest)
         }
         ("ci", []) => gate::ci(),
         ("help" | "--help" | "-h", _) => {

@@ -7,8 +7,10 @@
 mod activity;
 mod group;
 mod instances;
+mod launch;
 mod launches;
 mod processes;
+mod refresh;
 mod size;
 
 use std::sync::Arc;
@@ -33,6 +35,9 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
         .observing(instances::DescribeInstance(aws()))
         .changing(size::ScaleTo(aws()))
         .changing(size::SetMaxSize(aws()))
+        .changing(launch::LaunchInstances(aws()))
+        .changing(refresh::StartRefresh(aws()))
+        .changing(refresh::CancelRefresh(aws()))
         .changing(processes::SuspendProcesses(aws()))
         .changing(processes::ResumeProcesses(aws()))
         .changing(instances::ProtectInstances(aws()))

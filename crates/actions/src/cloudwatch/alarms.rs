@@ -62,12 +62,18 @@ pub(super) struct Alarms {
 struct Alarm {
     /// Its name.
     name: String,
+    /// Its ARN.
+    arn: String,
+    /// What people wrote of it; may be empty.
+    description: String,
     /// Its state.
     state: State,
     /// Why it is in that state, in the words of CloudWatch.
     reason: String,
     /// Since when.
     since: Option<Timestamp>,
+    /// The namespace of its metric; empty for one made of other alarms.
+    namespace: String,
     /// The metric that it watches; empty for one made of other alarms.
     metric: String,
     /// What that metric is of.
@@ -88,10 +94,16 @@ struct Page {
 #[serde(rename_all = "PascalCase")]
 struct Told {
     alarm_name: String,
+    #[serde(default)]
+    alarm_arn: String,
+    #[serde(default)]
+    alarm_description: String,
     state_value: State,
     #[serde(default)]
     state_reason: String,
     state_updated_timestamp: Option<f64>,
+    #[serde(default)]
+    namespace: String,
     #[serde(default)]
     metric_name: String,
     #[serde(default)]
@@ -117,8 +129,8 @@ impl Observe for DescribeAlarms {
   aws cloudwatch describe-alarms --region "$region" ${state:+--state-value "$state"} ${prefix:+--alarm-name-prefix "$prefix"} \
     --alarm-types MetricAlarm CompositeAlarm --output json |
     jq -c 'def moment: if type == "number" then todate else . end;
-      [(.MetricAlarms + .CompositeAlarms)[] | { name: .AlarmName, state: .StateValue, reason: (.StateReason // ""), since: (.StateUpdatedTimestamp | moment),
-      metric: (.MetricName // ""), dimensions: ([.Dimensions[]? | { key: .Name, value: .Value }] | from_entries) }] | sort_by(.name) as $alarms |
+      [(.MetricAlarms + .CompositeAlarms)[] | { name: .AlarmName, arn: .AlarmArn, description: (.AlarmDescription // ""), state: .StateValue, reason: (.StateReason // ""), since: (.StateUpdatedTimestamp | moment),
+      namespace: (.Namespace // ""), metric: (.MetricName // ""), dimensions: ([.Dimensions[]? | { key: .Name, value: .Value }] | from_entries) }] | sort_by(.name) as $alarms |
       { alarms: $alarms, ringing: [$alarms[] | select(.state == "ALARM").name] }'
 "#,
     );
@@ -180,9 +192,12 @@ impl Alarm {
         let at = |seconds: f64| DateTime::from_timestamp_millis((seconds * 1000.0).round() as i64);
         Self {
             name: told.alarm_name,
+            arn: told.alarm_arn,
+            description: told.alarm_description,
             state: told.state_value,
             reason: told.state_reason,
             since: told.state_updated_timestamp.and_then(at),
+            namespace: told.namespace,
             metric: told.metric_name,
             dimensions: told.dimensions.into_iter().map(|d| (d.name, d.value)).collect(),
         }

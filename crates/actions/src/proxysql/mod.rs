@@ -5,6 +5,7 @@
 //! was seen to stay at 1 after the last client had gone.
 
 mod restart;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(crate) fn register(registry: Registry, prober: &Arc<Prober>) -> Registry {
     let prober = || Arc::clone(prober);
     registry
         .observing(Status(prober()))
+        .observing(statistics::Statistics(prober()))
         .changing(Pause(prober()))
         .changing(Resume(prober()))
         .changing(restart::Restart(prober()))

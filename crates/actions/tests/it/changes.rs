@@ -175,3 +175,67 @@ async fn a_group_outside_the_inventory_is_not_touched() {
     let error = action.plan(&input, &json!({ "desired": 6, "min": 0, "max": 9 })).unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "not_in_inventory"));
 }
+
+#[tokio::test]
+async fn hosts_are_launched_in_one_zone_and_the_same_step_launches_them_once() {
+    let stage = Stage::calm().await;
+    let group = stage.group().await;
+    let zone = group["in_service"][0]["az"].as_str().unwrap().to_owned();
+    let launch = |zone: &str, count: i32| with(json!({ "zone": zone, "count": count }));
+    for (input, code) in [
+        (launch("us-east-1z", 1), "bad_input"),
+        (launch(&zone, 0), "bad_input"),
+        (launch(&zone, 3), "beyond_limits"),
+    ] {
+        let error = stage.change("autoscaling.launch_instances", input).await.unwrap_err();
+        assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, code), "{error}");
+    }
+    assert_eq!(stage.changes(), [""; 0]);
+    let done = stage.change("autoscaling.launch_instances", launch(&zone, 2)).await.unwrap();
+    let new = strings(&done.output()["instances"]);
+    assert_eq!(new.len(), 2);
+    // As after an answer that was lost: the same token, the same hosts.
+    let action = stage.registry.get("autoscaling.launch_instances").unwrap();
+    let (input, facts) =
+        (launch(&zone, 2), json!({ "desired": 6, "max": 8, "zones": [], "suspended": false }));
+    let again = action.apply(&stage.ctx, &input, &facts);
+    assert_eq!(strings(&again.await.unwrap()["instances"]), new);
+    let group = stage.until(|group| group["in_service"].as_array().unwrap().len() == 8).await;
+    assert!(new.iter().all(|id| strings(&group["ids"]).contains(id)), "{group}");
+
+    stage.change("autoscaling.suspend_processes", with(json!({ "processes": ["Launch"] }))).await.unwrap();
+    let error = stage.change("autoscaling.launch_instances", launch(&zone, 1)).await.unwrap_err();
+    assert_eq!(error.code, "launch_suspended");
+}
+
+#[tokio::test]
+async fn a_zone_without_room_launches_nothing_and_says_why() {
+    let stage = Stage::calm().await;
+    let zone = stage.group().await["in_service"][0]["az"].as_str().unwrap().to_owned();
+    stage.sim.strike(sim::FaultKind::NoCapacity { zone: Some(zone.clone()) });
+    let input = with(json!({ "zone": zone, "count": 1 }));
+    let error = stage.change("autoscaling.launch_instances", input).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "not_launched"));
+    assert!(error.message.contains("InsufficientInstanceCapacity"), "{error}");
+    assert_eq!(stage.group().await["desired"], 6);
+}
+
+#[tokio::test]
+async fn one_refresh_goes_on_at_a_time_and_a_lost_answer_is_found_again() {
+    let stage = Stage::calm().await;
+    let refresh =
+        |min: i32, max: i32| with(json!({ "min_healthy": min, "max_healthy": max, "warmup_s": 60 }));
+    let error = stage.change("autoscaling.start_refresh", refresh(50, 160)).await.unwrap_err();
+    assert_eq!(error.code, "bad_input");
+    let action = stage.registry.get("autoscaling.start_refresh").unwrap();
+    let before = action.observe(&stage.ctx, &refresh(100, 133)).await.unwrap();
+    assert_eq!(action.happened(&refresh(100, 133), &before, &before).unwrap(), None);
+    let done = stage.change("autoscaling.start_refresh", refresh(100, 133)).await.unwrap();
+    let now = action.observe(&stage.ctx, &refresh(100, 133)).await.unwrap();
+    assert_eq!(action.happened(&refresh(100, 133), &before, &now).unwrap().as_ref(), Some(done.output()));
+    let error = stage.change("autoscaling.start_refresh", refresh(100, 133)).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "refresh_active"));
+    let cancelled = stage.change("autoscaling.cancel_refresh", with(json!({}))).await.unwrap();
+    assert_eq!(cancelled.output()["refresh"], done.output()["refresh"]);
+    assert_eq!(stage.changes(), ["StartInstanceRefresh", "CancelInstanceRefresh"]);
+}

@@ -58,6 +58,40 @@ impl Automation {
     }
 }
 
+/// Alarms of CloudWatch that are read, whether or not somebody tells of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Alarms {
+    /// Which, where.
+    pub(crate) of: Vec<AlarmsOf>,
+    /// Seconds between two readings.
+    pub(crate) every_s: u64,
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self { of: Vec::new(), every_s: 5 * 60 }
+    }
+}
+
+/// Alarms of CloudWatch in one account and region.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlarmsOf {
+    region: String,
+    /// By its name in the inventory; needed only where the region is used in several.
+    account: Option<String>,
+    /// Only those whose names begin with this.
+    prefix: Option<String>,
+}
+
+impl AlarmsOf {
+    /// As `cloudwatch.describe_alarms` is asked.
+    pub(crate) fn question(&self) -> serde_json::Value {
+        serde_json::json!({ "region": self.region, "account": self.account, "prefix": self.prefix })
+    }
+}
+
 /// Alert sources that are open. What is not here is closed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,6 +146,11 @@ enum TokenOrSigned {
 }
 
 impl HookKeys {
+    /// The source that alarms of CloudWatch come by.
+    pub(crate) fn tells_of_alarms(&self) -> &'static str {
+        if self.sns.is_none() && self.eventbridge.is_some() { "eventbridge" } else { "sns" }
+    }
+
     /// Reads the secrets. One that cannot be read keeps the process from starting: alerts would be refused in silence.
     pub(crate) fn open(&self) -> anyhow::Result<Hooks> {
         let Self { alertmanager, datadog, eventbridge, generic, grafana, opsgenie, pagerduty, sns } = self;

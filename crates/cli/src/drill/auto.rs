@@ -93,6 +93,7 @@ pub(super) fn watch(engine: &Engine) {
         at_most_every: Duration::from_secs(1),
         error_share_query: Some("cluster:request_error_share".into()),
         keep: Duration::from_secs(3 * 60 * 60),
+        alarms: None,
     });
 }
 

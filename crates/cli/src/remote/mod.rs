@@ -1,7 +1,7 @@
 //! The verbs that speak to a server's API: the same names and the same refusals as on the pages.
 //!
 //! ```text
-//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · run · watch · runs · show · ask · locks · signals
+//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · readiness · run · watch · runs · show · ask · locks · signals
 //!                                                    └─▶ exit (what a script is told)
 //! ```
 //!
@@ -14,6 +14,7 @@ pub(crate) mod exit;
 pub(crate) mod locks;
 pub(crate) mod login;
 pub(crate) mod plan;
+pub(crate) mod readiness;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod server;

@@ -11,8 +11,9 @@ use sim::Sim;
 use crate::kills::small_world;
 use crate::served::Served;
 
-/// So long for each role, in seconds.
-const BUDGET: &str = "8";
+/// So many made-up requests for each operation and role, beside those that cover its description. Not so much time: on a busy
+/// machine it would ask nothing.
+const EXAMPLES: &str = "4";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_that_can_be_made_up_gets_an_answer_that_is_not_described() {
@@ -31,7 +32,7 @@ async fn no_request_that_can_be_made_up_gets_an_answer_that_is_not_described() {
             .args(["--header", &format!("Authorization: Bearer {}", token.trim())])
             .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method"])
             // Streams do not end.
-            .args(["--exclude-path-regex", "/events$", "--max-time", BUDGET, "--max-examples", "20"])
+            .args(["--exclude-path-regex", "/events$", "--max-examples", EXAMPLES])
             // One thread: before 3.11.8, Python fails at random where two of them parse source (python/cpython#106905).
             .args(["--workers", "1", "--request-timeout", "20", "--warnings", "off", "--no-color", "--continue-on-failure"])
             .env("PYTHONPATH", &folder)

@@ -24,6 +24,7 @@ mod moto;
 mod notices;
 mod permissions;
 mod prometheus;
+mod readiness;
 mod remote;
 mod runbooks;
 mod served;

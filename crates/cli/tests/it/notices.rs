@@ -61,3 +61,26 @@ async fn alarms_and_events_of_the_simulated_aws_become_signals_whichever_way_the
     assert!(all.iter().all(|s| s.kind != "not_understood"), "{all:#?}");
     drop(tokio::time::timeout(Duration::from_secs(5), sim.stop()).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_that_rang_before_anybody_listened_is_read_and_one_that_nobody_ended_ends() {
+    let mut world = small_world();
+    world.faults.clear();
+    let sim = Sim::start(world, sim::Options { speed: 10.0, ..sim::Options::default() }).await.unwrap();
+    let cluster = || "shard-b".to_owned();
+    sim.strike(FaultKind::WrongCredentials { cluster: cluster() });
+    sim.step(Duration::from_secs(5 * 60)).await.unwrap();
+    let region = sim.world_info().region.clone();
+    let config = json!({ "alarms": { "every_s": 1, "of": [{ "region": region, "prefix": "shard-b" }] } });
+    let served = Served::on_with(&sim, &config).await;
+    let name = "shard-b-login-failures";
+    let told = until(&served.db, "the alarm", |s| s.source == "sns" && s.kind == name).await;
+    let seen = (told.state.as_str(), told.labels["cluster"].as_str(), told.count);
+    assert_eq!(seen, ("firing", Some("shard-b"), 1));
+    assert_eq!(told.labels["metric"], "LoginFailures");
+    // Nobody is subscribed to anything: that it is over is read, too.
+    sim.strike(FaultKind::CredentialsRestored { cluster: cluster() });
+    sim.step(Duration::from_secs(5 * 60)).await.unwrap();
+    let over = until(&served.db, "its end", |s| s.kind == name && s.state == "resolved").await;
+    assert_eq!(over.id, told.id);
+}

@@ -111,7 +111,7 @@ impl Checker<'_> {
                 self.modifiers(step, call, guarded);
                 self.call(call, step.body_pos, names)
             }
-            Body::Assert { that, message } => {
+            Body::Assert { that, message, .. } => {
                 self.condition(that, names);
                 self.template(message, names);
                 Shape::Bool

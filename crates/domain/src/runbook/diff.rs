@@ -256,8 +256,9 @@ fn of_step(step: &Step) -> Says {
     }
     match &step.body {
         Body::Use(call) => says.extend(of_use(call)),
-        Body::Assert { that, message } => {
+        Body::Assert { that, message, need } => {
             says.extend([("assert", folded(that.source())), ("message", written(message))]);
+            says.extend(need.then(|| ("need", "true".to_owned())));
         }
         Body::Each(each) => {
             says.extend([("each", folded(each.items.source())), ("at_once", written(&each.at_once))]);

@@ -304,6 +304,25 @@ impl Page<'_> {
     }
 
     /// What the commands need: a shell that keeps what was seen, passwords, and the looks.
+    /// In which accounts the targets are, and what they are reached through.
+    fn whereabouts(&self) -> String {
+        let inventory = self.manual.inventory;
+        let named: Vec<&str> = self.manual.inputs.values().filter_map(Value::as_str).collect();
+        let clusters = inventory.clusters.iter().filter(|c| {
+            let through =
+                |f: &crate::inventory::ProxyFleet| named.contains(&&*f.id) && f.clusters.contains(&c.id);
+            named.contains(&&*c.id) || inventory.fleets.iter().any(through)
+        });
+        let fleets = inventory
+            .fleets
+            .iter()
+            .filter(|f| named.contains(&&*f.id) || f.clusters.iter().any(|id| named.contains(&&**id)));
+        let places = clusters.map(|c| (&c.id, &c.account)).chain(fleets.map(|f| (&f.id, &f.account)));
+        let told: Vec<String> =
+            places.filter_map(|(id, account)| Some(format!("{id} is in `{}`", account.as_ref()?))).collect();
+        if told.is_empty() { String::new() } else { format!("{}. ", told.join(", ")) }
+    }
+
     fn prepare(&mut self) {
         self.paragraph("## Prepare a shell");
         self.paragraph(&format!(
@@ -315,8 +334,9 @@ impl Page<'_> {
             accounts.map(|a| format!("`{}` ({})", a.id, a.number().unwrap_or("?"))).collect();
         if !accounts.is_empty() {
             self.paragraph(&format!(
-                "The commands take the credentials of the shell, and the inventory has these accounts: {}. Be in that of your target; `aws sts get-caller-identity` says where you are.",
-                accounts.join(", ")
+                "The commands take the credentials of the shell, and the inventory has these accounts: {}. {}Be there with a role that may act (`export AWS_PROFILE=…`), in each one for what is in it; `aws sts get-caller-identity` says where you are.",
+                accounts.join(", "),
+                self.whereabouts()
             ));
         }
         self.paragraph(

@@ -234,6 +234,8 @@ pub enum Body {
         that: Expr,
         /// What is wrong when it is not, and what to do; may name facts.
         message: Template,
+        /// It asks whether the runbook is needed now, not whether it can be done: see [`crate::readiness`].
+        need: bool,
     },
     /// For every item.
     Each(Each),

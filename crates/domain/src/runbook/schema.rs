@@ -183,6 +183,7 @@ fn step(registry: &Registry) -> Value {
         "assert": {
             "description": "A guard: false stops the run before harm.", "$ref": "#/definitions/expression",
         },
+        "need": { "description": "The guard asks whether the runbook is needed now, not whether it can be done: a rehearsal goes on where it says no.", "type": "boolean" },
         "approve": approval("Others than the requester must agree before the run goes on."),
         "value": { "description": "A value that later steps can name." },
         "each": { "description": "An expression: one action, or `steps`, for every item of this list.", "type": "string" },
@@ -217,7 +218,7 @@ fn step(registry: &Registry) -> Value {
         "properties": properties,
         "oneOf": bodies,
         "allOf": [{ "$ref": "#/definitions/action" }],
-        "dependencies": { "until": ["timeout"], "assert": ["message"], "approve": ["message"] },
+        "dependencies": { "until": ["timeout"], "assert": ["message"], "need": ["assert"], "approve": ["message"] },
         "description": format!("One of: use ({} actions), assert, approve, value, each, together, run, wait.", registry.iter().count()),
     })
 }

@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use store::fleets::FleetView;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::counted::Counted;
 use super::recent::{Recent, matrix};
-use super::{GROUP, LOGINS, STATUS, observe};
+use super::{GROUP, LOGINS, STATISTICS, STATUS, observe};
 use crate::Core;
 
 /// Logins tried for each pair in a round.
 const TRIES: u32 = 5;
-/// So many where customers see errors and no login has failed yet: a host that fails few of them is looked at closer.
+/// So many where customers see errors, or hosts count failures, and no login has failed yet: a host that fails few of them is looked at closer.
 const CLOSER: u32 = 20;
 
 /// A round waits for its answers at least so long (wall time).
@@ -35,6 +36,7 @@ struct Answer {
 pub(super) struct Watched {
     fleet: ProxyFleet,
     recent: BTreeMap<String, Recent>,
+    counted: Counted,
     looks: JoinSet<Answer>,
     /// Clusters that are being tried, or were.
     tried: BTreeMap<String, AbortHandle>,
@@ -42,7 +44,13 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(fleet: &ProxyFleet) -> Self {
-        Self { fleet: fleet.clone(), recent: BTreeMap::new(), looks: JoinSet::new(), tried: BTreeMap::new() }
+        Self {
+            fleet: fleet.clone(),
+            recent: BTreeMap::new(),
+            counted: Counted::default(),
+            looks: JoinSet::new(),
+            tried: BTreeMap::new(),
+        }
     }
 
     /// The group, and the login matrix of its hosts.
@@ -73,7 +81,13 @@ impl Watched {
             return view;
         }
         self.begin(core, &hosts, felt);
-        view.error = self.take_in(core, patience).await;
+        let fleet = self.fleet.id.clone();
+        let counts = statistics(core, &fleet, &hosts, patience);
+        let (error, counts) = tokio::join!(self.take_in(core, patience), counts);
+        view.error = error;
+        for told in counts {
+            self.counted.add(core.clock.now(), &told);
+        }
         let mut hosts = hosts.as_array().cloned().unwrap_or_default();
         for host in self.leaving(core, &hosts).await {
             self.recent.values_mut().for_each(|recent| recent.forget(&host));
@@ -86,7 +100,8 @@ impl Watched {
             via.retain(|cell| ids.contains(&&cell["host"]));
             Some((direct, via))
         });
-        let matrix = matrix(told);
+        let mut matrix = matrix(told);
+        matrix["hosts"] = self.counted.told(now, &ids).into();
         let nothing = |side: &str| matrix[side].as_array().is_none_or(Vec::is_empty);
         view.matrix = (!nothing("direct") || !nothing("via")).then_some(matrix);
         view
@@ -121,7 +136,8 @@ impl Watched {
             if self.tried.get(cluster).is_some_and(|look| !look.is_finished()) {
                 continue;
             }
-            let unexplained = felt.contains(cluster) && !self.recent.get(cluster).is_some_and(Recent::fails);
+            let unexplained = (felt.contains(cluster) || self.counted.rise())
+                && !self.recent.get(cluster).is_some_and(Recent::fails);
             let tries = if unexplained { CLOSER } else { TRIES };
             let input =
                 json!({ "fleet": self.fleet.id, "hosts": hosts, "clusters": [cluster], "tries": tries });
@@ -159,4 +175,14 @@ impl Watched {
         }
         (!failed.is_empty()).then(|| format!("Logins could not be tried: {}", failed.join("; ")))
     }
+}
+
+/// What each host counts, of those that answer within the patience.
+async fn statistics(core: &Core, fleet: &str, hosts: &Value, patience: Duration) -> Vec<Value> {
+    let asked = hosts.as_array().into_iter().flatten().map(async |host| {
+        let about = json!({ "fleet": fleet, "host": host });
+        let patience = patience.max(LEAST_PATIENCE);
+        tokio::time::timeout(patience, observe(core, STATISTICS, about)).await.ok()?.ok()
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }

@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod brakes;
 pub(crate) mod incidents;
 pub(crate) mod openapi;
+pub(crate) mod readiness;
 pub(crate) mod reviews;
 pub(crate) mod runbooks;
 pub(crate) mod runs;

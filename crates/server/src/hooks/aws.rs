@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use domain::Timestamp;
-use domain::signal::{AUTO_SCALING_EVENT, RDS_EVENT, Signal, SignalState};
+use domain::signal::{AUTO_SCALING_EVENT, RDS_EVENT, Signal, SignalState, alarm};
 use serde::Deserialize;
 
 use super::{first, json, some};
@@ -156,19 +156,6 @@ struct Named {
     dimensions: BTreeMap<String, String>,
 }
 
-/// An alarm, however it came.
-struct Told {
-    name: String,
-    description: Option<String>,
-    account: String,
-    arn: String,
-    state: String,
-    reason: String,
-    changed: String,
-    metric: Option<(String, String)>,
-    dimensions: Vec<(String, String)>,
-}
-
 /// A time as AWS writes it: with `Z`, or with `+0000`.
 pub(super) fn time(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text)
@@ -180,7 +167,7 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
 /// What is in a topic, or posted by EventBridge.
 pub(super) fn read(source: &str, body: &[u8]) -> Result<Signal, String> {
     let signal = match json(body).map_err(|_| not_known())? {
-        Said::Alarm(alarm) => alarm.told().signal(),
+        Said::Alarm(alarm) => alarm.told().signal(source),
         Said::Event(event) => event.signal(),
     }?;
     Ok(Signal { source: source.to_owned(), ..signal })
@@ -196,53 +183,19 @@ fn not_known() -> String {
 }
 
 impl Alarm {
-    fn told(self) -> Told {
+    fn told(self) -> alarm::Alarm {
         let Trigger { metric_name, namespace, dimensions } = self.trigger;
-        Told {
+        alarm::Alarm {
             name: self.alarm_name,
             description: self.alarm_description,
             account: self.account,
             arn: self.alarm_arn,
             state: self.new_state_value,
             reason: self.new_state_reason,
-            changed: self.state_change_time,
+            since: time(&self.state_change_time),
             metric: namespace.zip(metric_name),
             dimensions: dimensions.into_iter().map(|d| (d.name, d.value)).collect(),
         }
-    }
-}
-
-impl Told {
-    fn signal(self) -> Result<Signal, String> {
-        let name = some(&self.name).ok_or("an alarm has no name")?;
-        let (state, lacks) = match self.state.as_str() {
-            "ALARM" => (SignalState::Firing, ""),
-            "OK" => (SignalState::Resolved, ""),
-            "INSUFFICIENT_DATA" => (SignalState::Unclear, "It has no data. "),
-            other => return Err(format!("an alarm's state is `{other}`")),
-        };
-        // arn:aws:cloudwatch:us-east-1:111122223333:alarm:name
-        let region = self.arn.split(':').nth(3).unwrap_or_default().to_owned();
-        let said = first([self.description.as_deref(), Some(&*name)]).unwrap_or_default();
-        let (namespace, metric) = self.metric.unwrap_or_default();
-        let mut labels = labels([
-            ("alarm", &*name),
-            ("account", &self.account),
-            ("region", &region),
-            ("namespace", &namespace),
-            ("metric", &metric),
-        ]);
-        labels.extend(self.dimensions.into_iter().map(|(name, value)| (ours(name), value)));
-        Ok(Signal {
-            source: String::new(),
-            fingerprint: some(&self.arn).unwrap_or_else(|| format!("{}/{name}", self.account)),
-            kind: name,
-            state,
-            severity: None,
-            summary: format!("{}. {lacks}{}", said.trim_end_matches('.'), self.reason).trim().to_owned(),
-            labels,
-            started_at: time(&self.changed),
-        })
     }
 }
 
@@ -254,7 +207,7 @@ impl Event {
         match (self.source.as_str(), self.detail_type.as_str()) {
             ("aws.cloudwatch", "CloudWatch Alarm State Change") => {
                 let detail: AlarmDetail = serde_json::from_value(detail).map_err(unread)?;
-                self.alarm(detail).signal()
+                self.alarm(detail).signal("")
             }
             ("aws.rds", _) => {
                 let detail: RdsDetail = serde_json::from_value(detail).map_err(unread)?;
@@ -268,19 +221,19 @@ impl Event {
         }
     }
 
-    fn alarm(self, detail: AlarmDetail) -> Told {
+    fn alarm(self, detail: AlarmDetail) -> alarm::Alarm {
         let metrics = detail.configuration.metrics;
         let metric = metrics.into_iter().find_map(|m| Some(m.metric_stat?.metric));
         let (metric, dimensions) =
             metric.map(|m| ((m.namespace, m.name), m.dimensions.into_iter().collect())).unzip();
-        Told {
+        alarm::Alarm {
             name: detail.alarm_name,
             description: detail.configuration.description,
             account: self.account,
             arn: self.resources.into_iter().next().unwrap_or_default(),
             state: detail.state.value,
             reason: detail.state.reason,
-            changed: detail.state.timestamp,
+            since: time(&detail.state.timestamp),
             metric,
             dimensions: dimensions.unwrap_or_default(),
         }
@@ -346,14 +299,4 @@ fn happened(
 /// Those that are there.
 fn labels<'a>(all: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
     all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), some(value)?))).collect()
-}
-
-/// What a dimension is about, in the word that other sources use.
-fn ours(dimension: String) -> String {
-    match dimension.as_str() {
-        "DBClusterIdentifier" => "cluster".into(),
-        "DBInstanceIdentifier" => "instance".into(),
-        "AutoScalingGroupName" => "group".into(),
-        _ => dimension,
-    }
 }

@@ -31,6 +31,7 @@ pub(super) fn outline(steps: &[Step], depth: usize) -> Vec<Outline> {
         let what = match &step.body {
             Body::Use(call) if call.until.is_some() => format!("wait with {}", call.action),
             Body::Use(call) => call.action.clone(),
+            Body::Assert { that, need: true, .. } => format!("is it needed: {}", that.source()),
             Body::Assert { that, .. } => format!("guard: {}", that.source()),
             Body::Value(_) => "value".to_owned(),
             Body::Approve(approve) => format!("waits for {}", approve.approval),

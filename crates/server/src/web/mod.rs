@@ -5,6 +5,7 @@ pub(crate) mod brakes;
 pub(crate) mod form;
 pub(crate) mod incidents;
 pub(crate) mod permissions;
+pub(crate) mod readiness;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod search;

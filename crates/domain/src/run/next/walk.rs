@@ -218,7 +218,7 @@ impl<'a> Walker<'a> {
                 self.go(call, path, node, scope, undo_of(step));
                 Walk::Blocked
             }
-            Body::Assert { that, message } => match that.test(scope) {
+            Body::Assert { that, message, .. } => match that.test(scope) {
                 Ok(true) => self.reasoned(path, Value::Bool(true)),
                 Ok(false) => {
                     let error = ActionError::refused("guard", text(message, scope));

@@ -24,6 +24,7 @@ pub(super) const KEYS: &[&str] = &[
     "give_up_if",
     "retry",
     "assert",
+    "need",
     "approve",
     "message",
     "each",
@@ -197,7 +198,7 @@ impl Decoder {
                     Some((Body::Use(self.call(fields, only)?), only.value.pos))
                 }
                 "assert" => {
-                    self.fits(fields, "assert", &["assert", "message"]);
+                    self.fits(fields, "assert", &["assert", "message", "need"]);
                     let that = self.expr(&only.value);
                     let message = self
                         .required(
@@ -206,7 +207,8 @@ impl Decoder {
                             "`message:` and what is wrong when it does not hold, and what to do",
                         )
                         .and_then(|e| self.template(&e.value));
-                    Some((Body::Assert { that: that?, message: message? }, only.value.pos))
+                    let need = fields.get("need").and_then(|e| self.bool(&e.value)).unwrap_or(false);
+                    Some((Body::Assert { that: that?, message: message?, need }, only.value.pos))
                 }
                 "approve" => {
                     self.fits(fields, "approve", &["approve", "message"]);

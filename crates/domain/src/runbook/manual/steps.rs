@@ -141,7 +141,7 @@ impl Page<'_> {
     fn body(&mut self, step: &Step) -> Code {
         let code = match &step.body {
             Body::Use(call) => self.call(step, call),
-            Body::Assert { that, message } => {
+            Body::Assert { that, message, .. } => {
                 let message = self.message(message);
                 self.filter(that)
                     .map(|filter| vec![format!("check {} {} \"{message}\"", step.id, shell::filter(&filter))])

@@ -37,9 +37,12 @@ impl Resource {
             | "elasticloadbalancing:DescribeTargetHealth"
             | "rds:DescribeEvents"
             | "rds:DescribeOrderableDBInstanceOptions" => Self::Any,
-            "autoscaling:ResumeProcesses"
+            "autoscaling:CancelInstanceRefresh"
+            | "autoscaling:LaunchInstances"
+            | "autoscaling:ResumeProcesses"
             | "autoscaling:SetDesiredCapacity"
             | "autoscaling:SetInstanceProtection"
+            | "autoscaling:StartInstanceRefresh"
             | "autoscaling:SuspendProcesses"
             | "autoscaling:TerminateInstanceInAutoScalingGroup"
             | "autoscaling:UpdateAutoScalingGroup" => Self::Groups,

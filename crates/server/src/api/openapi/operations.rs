@@ -3,9 +3,10 @@
 use domain::brake::Freeze;
 use domain::incident::Incident;
 use domain::plan::Plan;
+use domain::readiness::Answer;
 use domain::run::Ask;
 use domain::runbook::Mode;
-use engine::InForce;
+use engine::{InForce, Readiness};
 use serde_json::{Value, json};
 use store::brakes::Imported;
 use store::outbox::OutboxRow;
@@ -100,6 +101,22 @@ pub(super) fn all() -> Vec<Operation> {
             "What a run would do with the inputs in the body; changes nothing",
             |_| some_object(),
             &[(200, |g| g.written::<Plan>())],
+            BODY_AT,
+        )
+        .with_key(Key::None),
+        look(
+            "runbooks",
+            "/api/v1/readiness",
+            "Every runbook on every target, and whether it would work if it were needed; what would stop comes first",
+            |g| object(&[("readiness", list(g.written::<Readiness>()))]),
+            &[],
+        ),
+        act(
+            "runbooks",
+            "/api/v1/readiness",
+            "Rehearses a runbook on a target now; changes nothing",
+            |g| g.sent::<web::readiness::Which>(),
+            &[(200, |g| g.written::<Answer>())],
             BODY_AT,
         )
         .with_key(Key::None),

@@ -1,0 +1,77 @@
+//! Would it work if it were needed tonight? Every runbook on every target, with what its newest rehearsal showed.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::TimeDelta;
+use domain::Timestamp;
+use engine::Readiness;
+use serde::Deserialize;
+
+use super::{Frame, html};
+use crate::app::App;
+use crate::error::Problem;
+use crate::session::Visitor;
+use crate::words;
+
+#[derive(Template)]
+#[template(path = "readiness.html")]
+struct Page {
+    frame: Frame,
+    rows: Vec<Readiness>,
+    every: Option<TimeDelta>,
+}
+
+impl Page {
+    fn word(&self, row: &Readiness) -> &'static str {
+        match row.shown.as_ref().and_then(|shown| shown.ready) {
+            Some(true) => "ready",
+            Some(false) => "stops",
+            None => "unknown",
+        }
+    }
+
+    /// Without its kind: the runbook says which it takes.
+    fn target<'a>(&self, row: &'a Readiness) -> &'a str {
+        row.case.target.split_once(':').map_or("everything", |(_, id)| id)
+    }
+
+    fn at<'a>(&self, row: &'a Readiness) -> Option<&'a Timestamp> {
+        row.shown.as_ref()?.at.as_ref()
+    }
+}
+
+/// `GET /readiness`
+pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
+    let rows = app.engine().readiness().await?;
+    let every = app.engine().rehearses_every().and_then(|every| TimeDelta::from_std(every).ok());
+    html(&Page { frame: Frame::new(&app, &visitor, "runbooks", "Readiness"), rows, every })
+}
+
+/// A runbook and a target, as the page names them.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    /// Name of the runbook.
+    pub(crate) runbook: String,
+    /// `cluster:…` or `fleet:…`; empty for a runbook that is about nothing in particular.
+    #[serde(default)]
+    pub(crate) target: String,
+}
+
+/// What the form says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    runbook: String,
+    target: String,
+}
+
+/// `POST /readiness`: rehearses one now.
+pub(crate) async fn rehearse(
+    State(app): State<App>,
+    Form(Asked { runbook, target }): Form<Asked>,
+) -> Result<Response, Problem> {
+    app.engine().rehearse(&runbook, &target).await?;
+    Ok(Redirect::to("/readiness").into_response())
+}
