@@ -87,6 +87,8 @@ fn notice() -> Notice {
         text: "Its guards hold.".into(),
         path: "/signals/1".into(),
         incident: None,
+        thread: None,
+        place: None,
     }
 }
 

@@ -28,3 +28,4 @@ mod remote;
 mod runbooks;
 mod served;
 mod signals;
+mod slack;
