@@ -383,7 +383,7 @@ async fn a_second_person_approves_by_a_button_and_the_message_says_who() {
     let asks = slack.shows("\"action_id\":\"approve\"").await;
     let agree = &asks["blocks"][2]["elements"][0]["value"];
     let own = ada.presses(agree, false).await;
-    slack.told(&own, "somebody else must agree").await;
+    slack.told(&own, "so somebody else must agree").await;
     bob.presses(agree, false).await;
     let decided = slack.shows("approved by bob at ").await;
     assert!(!decided.to_string().contains("action_id"), "no button is left: {decided}");

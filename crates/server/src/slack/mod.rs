@@ -177,6 +177,10 @@ struct Typed {
 /// `POST /slack/commands`
 pub(crate) async fn commands(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let Proven { slack, body, signature } = proven(&app, request).await?;
+    // Now and then Slack only wants to see whether somebody is there.
+    if form_urlencoded::parse(&body).any(|(name, value)| name == "ssl_check" && value == "1") {
+        return Ok(StatusCode::OK.into_response());
+    }
     let typed: Typed = read_form(&body)?;
     slack.ours(&typed.team_id, &typed.api_app_id)?;
     if !first(&app, &signature, &["command", &typed.team_id, &typed.trigger_id]).await? {

@@ -326,6 +326,8 @@ async fn only_what_slack_has_signed_lately_for_a_team_and_app_of_ours_is_heard()
         let elsewhere = send(body().replace(from, to), SECRET, now()).await;
         assert_eq!(elsewhere.json()["code"], "slack_elsewhere", "{to}");
     }
+    let there = send("ssl_check=1&token=x".into(), SECRET, now()).await;
+    assert_eq!((there.status, there.text.as_str()), (StatusCode::OK, ""));
     let half = send("team_id=T1".into(), SECRET, now()).await;
     assert_eq!(half.json()["code"], "unfit");
     // Nobody was heard so far, so the same id is still fresh.
@@ -489,7 +491,7 @@ async fn a_second_person_approves_by_a_button_that_then_says_who_did() {
         domain::chat::Press::Approve { run: id, step: None, plan_hash: card.approvals[0].plan_hash.clone() };
     let agree = Value::from(agree.value());
     let url = office.presses("U1", &agree, false).await;
-    let own = office.workspace.answered(&url, "you asked for it, so somebody else must agree").await;
+    let own = office.workspace.answered(&url, "You asked for it, so somebody else must agree").await;
     assert_eq!(own["replace_original"], false, "what all see stays");
     assert_eq!(office.bench.lamp().switched, 0);
     let (said, _) = office.types("U2", &format!("approve {id}")).await;
