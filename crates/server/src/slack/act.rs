@@ -34,35 +34,32 @@ const LISTED: usize = 8;
 
 /// Answers a command.
 pub(super) async fn command(app: App, asker: Asker, visitor: Option<Visitor>, text: &str) -> Value {
-    let read = read(text);
-    let Some(visitor) = visitor else {
-        return match read {
-            Ok(Command::Link) => {
-                link::offer(&app, &asker.member).await.unwrap_or_else(|e| super::told(&app, &e))
-            }
-            // Not even what there is to type.
-            _ => told(&format!("Firebreak does not know who you are yet. Type `{COMMAND} link`.")),
-        };
-    };
-    match read {
-        Err(why) => told(&escape(&why)),
-        Ok(Command::Plan { what, start }) => {
-            if let Err(problem) = may_plan(&app, &visitor, &what, start).await {
-                return super::told(&app, &problem);
-            }
+    let (read, teller) = (read(text), asker.clone());
+    let work = match (visitor, read) {
+        (None, Ok(Command::Link)) => {
+            in_words(app.clone(), async move { link::offer(&app, &asker.member).await })
+        }
+        // Not even what there is to type.
+        (None, _) => {
+            return told(&format!("Firebreak does not know who you are yet. Type `{COMMAND} link`."));
+        }
+        (Some(_), Err(why)) => return told(&escape(&why)),
+        (Some(visitor), Ok(Command::Plan { what, start: true })) if visitor.role < Role::Responder => {
+            in_words(app.clone(), async move { Err(may_not_start(&app, &visitor, &what.runbook).await?) })
+        }
+        (Some(visitor), Ok(Command::Plan { what, start })) => {
             // It looks at the world, which takes as long as it takes.
             let meanwhile = told(&format!("Looking, to plan `{}` …", escape(&what.runbook)));
-            let (asked, app) = (asker.clone(), app.clone());
-            asker.afterwards(in_words(app.clone(), async move {
-                planned(&app, &asked, &visitor, what, start).await
-            }));
-            meanwhile
+            let work =
+                in_words(app.clone(), async move { planned(&app, &asker, &visitor, what, start).await });
+            teller.afterwards(work);
+            return meanwhile;
         }
-        Ok(wanted) => {
-            let work = in_words(app.clone(), async move { done(&app, &visitor, wanted).await });
-            asker.promptly(told("This takes longer than usual; the answer follows."), work).await
+        (Some(visitor), Ok(wanted)) => {
+            in_words(app.clone(), async move { done(&app, &visitor, wanted).await })
         }
-    }
+    };
+    teller.promptly(told("This takes longer than usual; the answer follows."), work).await
 }
 
 /// What comes of it, refusals in words.
@@ -73,14 +70,11 @@ fn in_words(
     async move { work.await.unwrap_or_else(|problem| super::told(&app, &problem)) }.boxed()
 }
 
-/// What can be said without looking.
-async fn may_plan(app: &App, visitor: &Visitor, what: &What, start: bool) -> Result<(), Problem> {
-    if start && visitor.role < Role::Responder {
-        let problem = Problem::from(StartError::NotAllowed(visitor.role));
-        audit_refusal(app, visitor, &what.runbook, &problem).await?;
-        return Err(problem);
-    }
-    Ok(())
+/// Why somebody may not start, and that they wanted to, on record.
+async fn may_not_start(app: &App, visitor: &Visitor, runbook: &str) -> Result<Problem, Problem> {
+    let problem = Problem::from(StartError::NotAllowed(visitor.role));
+    audit_refusal(app, visitor, runbook, &problem).await?;
+    Ok(problem)
 }
 
 async fn planned(

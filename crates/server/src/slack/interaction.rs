@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::act::{run_link, start_key};
 use super::answer::Asker;
 use super::blocks::{self, escape};
-use super::{COMMAND, Proven, Slack, first, proven, read_form, visitor};
+use super::{COMMAND, Proven, Slack, first, in_time, proven, read_form, visitor};
 use crate::app::App;
 use crate::error::Problem;
 use crate::plans::Confirmation;
@@ -122,7 +122,7 @@ pub(crate) async fn interactions(State(app): State<App>, request: Request) -> Re
     let action = payload.actions.first();
     let (id, ts) = action.map_or(("", ""), |action| (action.action_id.as_str(), action.action_ts.as_str()));
     let what = [payload.kind.as_str(), &payload.team.id, &payload.user.id, &payload.trigger_id, id, ts];
-    if !first(&app, &signature, &what).await? {
+    if !in_time(first(&app, &signature, &what)).await? {
         return Ok(StatusCode::OK.into_response());
     }
     match payload.kind.as_str() {

@@ -50,6 +50,8 @@ use answer::Asker;
 
 /// A body that takes longer is not waited for; Slack would not, either.
 const LONGEST: Duration = Duration::from_secs(2);
+/// The database has so long to tell whether something is new, and whose it is: the rest of three seconds is for doing it.
+const KNOWN: Duration = Duration::from_secs(1);
 /// What Slack calls, as the app's manifest has it.
 pub const PATHS: [&str; 2] = ["/slack/commands", "/slack/interactions"];
 /// What people type.
@@ -130,6 +132,14 @@ impl Slack {
     }
 }
 
+/// What the database says in time; else nothing is done.
+async fn in_time<T>(asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    timeout(KNOWN, asked).await.unwrap_or_else(|_| {
+        let detail = "The database did not answer in time. Nothing was done.";
+        Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "too_slow", detail).remedy("Try again."))
+    })
+}
+
 /// Takes it once: by its signature, and by Slack's own id of what was done.
 async fn first(app: &App, signature: &[u8], id: &[&str]) -> Result<bool, Problem> {
     let mut hash = Sha256::new();
@@ -183,17 +193,22 @@ pub(crate) async fn commands(State(app): State<App>, request: Request) -> Result
     }
     let typed: Typed = read_form(&body)?;
     slack.ours(&typed.team_id, &typed.api_app_id)?;
-    if !first(&app, &signature, &["command", &typed.team_id, &typed.trigger_id]).await? {
+    let id = ["command", &typed.team_id, &typed.trigger_id];
+    let known = in_time(async {
+        let fresh = first(&app, &signature, &id).await?;
+        Ok((fresh, visitor(&app, &typed.team_id, &typed.user_id).await?))
+    });
+    let (fresh, visitor) = match known.await {
+        Ok(known) => known,
+        Err(problem) => return Ok(Json(told(&app, &problem)).into_response()),
+    };
+    if !fresh {
         return Ok(
             Json(blocks::told("This was received already, and nothing was done again.")).into_response()
         );
     }
     let member = Member { team: typed.team_id, id: typed.user_id, called: typed.user_name };
     let asker = Asker::new(slack.chat.clone(), typed.response_url, typed.channel_id, member);
-    let visitor = match visitor(&app, &asker.member.team, &asker.member.id).await {
-        Ok(visitor) => visitor,
-        Err(problem) => return Ok(Json(told(&app, &problem)).into_response()),
-    };
     Ok(Json(act::command(app, asker, visitor, &typed.text).await).into_response())
 }
 

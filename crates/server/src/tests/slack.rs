@@ -584,15 +584,7 @@ async fn while_signals_pour_in_every_command_is_answered() {
     let ((), mut took) = futures::future::join(flood, commands).await;
     took.sort();
     let at = |percent: usize| took[took.len() * percent / 100 - 1];
-    #[expect(clippy::print_stdout, reason = "what the test is for")]
-    {
-        println!(
-            "commands under a flood of 1000 alerts: p50 {:?}, p99 {:?}, of {}",
-            at(50),
-            at(99),
-            took.len()
-        );
-    }
+    println!("commands under a flood of 1000 alerts: p50 {:?}, p99 {:?}, of {}", at(50), at(99), took.len());
     assert_eq!(took.len(), 200);
     let signals: i64 = sqlx::query_scalar("SELECT count(*) FROM signal")
         .fetch_one(office.bench.engine.pool())
