@@ -5,7 +5,7 @@
 //!                      ──▶ mysql: a login by hand, each phase with a deadline of its own
 //!                      ──▶ metrics: Prometheus · cloudwatch: signed by hand
 //!                      ──▶ webhook: signed calls to places of your own · statuspage
-//!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty
+//!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty · slack: runs as messages, and answers to people
 //!  fetch: one GET, for hooks · discover: what accounts and regions hold, for the inventory
 //! ```
 //!
@@ -34,6 +34,7 @@ mod proxysql;
 mod rds;
 pub mod secrets;
 mod shell;
+pub mod slack;
 mod statuspage;
 mod wall;
 mod webhook;

@@ -67,6 +67,8 @@ pub(crate) struct Web {
     pub(crate) requests_per_minute: u32,
     /// Alert sources that are open.
     pub(crate) hooks: server::Hooks,
+    /// Slack, where it is set up.
+    pub(crate) slack: Option<server::Slack>,
 }
 
 /// What callers get to finish what they ask, once the engine has stopped.
@@ -81,6 +83,9 @@ pub(crate) async fn serve_until(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     engine.watch(watch);
+    if let Some(slack) = &web.slack {
+        engine.show_runs(slack.chat.clone());
+    }
     let (end, ending) = tokio::sync::watch::channel(false);
     let mut stopping = end.subscribe();
     let settings = server::Settings {
@@ -91,6 +96,7 @@ pub(crate) async fn serve_until(
         proxy: web.proxy,
         requests_per_minute: web.requests_per_minute,
         hooks: web.hooks,
+        slack: web.slack,
         ending,
     };
     let served = axum::serve(

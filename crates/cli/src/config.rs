@@ -5,6 +5,7 @@
 mod alerts;
 mod auth;
 mod notify;
+mod slack;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub(crate) use alerts::{Alarms, Automation, HookKeys};
 pub(crate) use auth::Auth;
 pub(crate) use notify::Notify;
+pub(crate) use slack::{Slack, SlackKeys};
 
 /// Everything `firebreak serve` is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -74,6 +76,9 @@ pub(crate) struct Config {
     /// Where people elsewhere are told.
     #[serde(default)]
     pub(crate) notify: Notify,
+    /// Slack, for people to work in.
+    #[serde(default)]
+    pub(crate) slack: Option<SlackKeys>,
     /// The JSON API.
     #[serde(default)]
     pub(crate) api: Api,
@@ -223,6 +228,11 @@ impl Config {
             .unwrap_or_else(|| format!("http://{}", self.listen))
             .trim_end_matches('/')
             .to_owned()
+    }
+
+    /// Slack, ready to be served, where it is configured.
+    pub(crate) fn slack(&self) -> anyhow::Result<Option<Slack>> {
+        self.slack.as_ref().map(|keys| keys.open(self.environment.as_deref())).transpose()
     }
 
     /// The Postgres URL: `DATABASE_URL`, else what the file refers to.

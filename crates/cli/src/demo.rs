@@ -104,6 +104,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         proxy: None,
         requests_per_minute: Api::default().requests_per_minute,
         hooks: server::Hooks::default(),
+        slack: None,
     };
     let watch = WatchSettings {
         every: Duration::from_secs(10),

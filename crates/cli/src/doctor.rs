@@ -154,6 +154,7 @@ async fn look(config: &Config, findings: &mut Findings) {
             }
         }
     }
+    slack(config, findings).await;
     match config.auth.proxy() {
         Err(e) => findings.fail("sign-in", format!("{e:#}"), "correct `auth`, or leave it out"),
         Ok(None) => findings.ok("sign-in", "by links, from `firebreak sign-in`"),
@@ -174,6 +175,28 @@ async fn look(config: &Config, findings: &mut Findings) {
             format!("{url} is not encrypted"),
             "put TLS in front, and say so in `public_url`: cookies are then sent over it alone",
         );
+    }
+}
+
+async fn slack(config: &Config, findings: &mut Findings) {
+    let Some(keys) = &config.slack else { return };
+    let slack = match config.slack() {
+        Ok(Some(slack)) => slack,
+        Ok(None) => return,
+        Err(e) => return findings.fail("slack", format!("{e:#}"), "correct `slack`, or leave it out"),
+    };
+    match slack.bot.who().await {
+        Err(e) => findings.fail(
+            "slack",
+            format!("the bot's token does not work: {e}"),
+            "install the app anew (deploy/slack/manifest.yaml), and put its bot token where `slack.token` says",
+        ),
+        Ok(who) if !keys.teams().contains(&who.team_id) => findings.warn(
+            "slack",
+            format!("the token is of the team {} ({}), which `slack.teams` does not name", who.team_id, who.team),
+            "add it under `slack.teams`: what is typed there is refused",
+        ),
+        Ok(who) => findings.ok("slack", format!("{} in {} ({})", who.user, who.team, who.team_id)),
     }
 }
 

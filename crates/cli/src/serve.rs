@@ -39,7 +39,12 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let public_url = config.public_url();
     let hooks = config.hooks.open()?;
     let proxy = config.auth.proxy()?;
-    let channels = config.notify.open(config.environment.as_deref())?;
+    let mut channels = config.notify.open(config.environment.as_deref())?;
+    let slack = config.slack()?;
+    if let Some(slack) = &slack {
+        // The outbox posts there what is told of runs; edits and answers go their own way.
+        channels.insert(domain::chat::BOARD.into(), slack.bot.clone());
+    }
     let mut greeted = false;
     let mut shelf = Library::default();
     loop {
@@ -84,6 +89,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             proxy: proxy.clone(),
             requests_per_minute: config.api.requests_per_minute,
             hooks: hooks.clone(),
+            slack: slack.as_ref().map(|slack| slack.web.clone()),
         };
         let watch = WatchSettings {
             every: Duration::from_secs(config.prober.every_s),

@@ -12,7 +12,7 @@
 //! - [`advice`]: from what the login prober saw to what is wrong, and the runbook that heals it.
 //! - [`signal`], [`triage`]: what machines say is wrong, and what is done about it.
 //! - [`incident`]: what people do together about one trouble.
-//! - [`notice`]: what people elsewhere are told.
+//! - [`notice`]: what people elsewhere are told; [`chat`]: runs as a chat shows them, and the buttons on them.
 //! - [`trust`]: how far triggers may go: their modes, how they compare with what people did, and what edited rules would change.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
@@ -26,6 +26,7 @@ pub mod actor;
 pub mod advice;
 pub mod audit;
 pub mod brake;
+pub mod chat;
 pub mod clock;
 pub mod discovery;
 pub mod forecast;

@@ -52,6 +52,12 @@ pub struct Notice {
     pub path: String,
     /// The incident that it belongs to.
     pub incident: Option<Uuid>,
+    /// What it belongs to instead, with a thread of its own: a run's message and what is told below it (see [`crate::chat`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Uuid>,
+    /// Where in the channel's service it is told, if not where the channel is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// What is told of a verdict; nothing, where nothing comes of it that people must know. `key` is the start's key.
@@ -80,6 +86,8 @@ pub fn of_verdict(
         text: because.to_owned(),
         path: format!("/signals/{signal}"),
         incident,
+        thread: None,
+        place: None,
     })
 }
 
@@ -131,10 +139,11 @@ pub fn of_run(run: &RunNews) -> Option<Notice> {
     };
     let key = if run.ended { format!("run:{id}:ended") } else { format!("run:{id}:{state}:{}", run.seq) };
     let (kind, path, incident) = (kind.into(), format!("/runs/{id}"), run.incident);
-    Some(Notice { key, kind, urgency, title: line, text, path, incident })
+    Some(Notice { key, kind, urgency, title: line, text, path, incident, thread: None, place: None })
 }
 
-fn words(state: &str) -> String {
+/// The state of a run in words, with a capital.
+pub fn words(state: &str) -> String {
     let text = state.replace('_', " ");
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
@@ -149,7 +158,7 @@ pub struct Letter<'a> {
     pub link: &'a str,
     /// Of this notice to this channel: the same for every try.
     pub id: Uuid,
-    /// Where the channel has put the first message of the same incident.
+    /// Where the channel has put the first message of the same incident, or the same thread.
     pub thread: Option<&'a Value>,
     /// The incident's id at the channel's own service, where a signal has told it.
     pub theirs: Option<&'a str>,
@@ -186,6 +195,10 @@ pub enum Undelivered {
 pub trait Channel: Send + Sync + 'static {
     /// The least urgency that it is told of.
     fn least(&self) -> Urgency;
+    /// Is it told only what is meant for it by name?
+    fn is_board(&self) -> bool {
+        false
+    }
     /// The service whose signals tell its own id of an incident; such a channel is told of no other.
     fn follows(&self) -> Option<&'static str> {
         None

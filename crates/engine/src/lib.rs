@@ -25,11 +25,13 @@
 //! - `forecast`: how long it takes, from the journals of past runs.
 //! - `watch`: the login prober and the symptom charts; it says what it sees as signals.
 //! - `triage`: what becomes of a signal; it starts what a rule may start by itself.
+//! - `outbox`: tells people elsewhere; `board`: shows runs in a chat, each by one message that is edited in place.
 //!
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
 //! may follow what (`domain::run`).
 
 mod bell;
+mod board;
 mod brakes;
 mod calls;
 pub mod clock;
@@ -63,6 +65,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::action::Registry;
+use domain::chat::Chat;
 use domain::inventory::Inventory;
 use domain::notice::Channels;
 use domain::run::{Ask, State};
@@ -291,6 +294,13 @@ impl Engine {
         let alarms = alarms.map(|alarms| tokio::spawn(watch::watch_alarms(self.core.clone(), alarms)));
         let task = tokio::spawn(watch::watch(self.core.clone(), settings));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(alarms.into_iter().chain([task]));
+    }
+
+    /// Shows runs in a chat until the engine is shut down. The chat is also one of the engine's channels, under the name
+    /// [`domain::chat::BOARD`].
+    pub fn show_runs(&self, chat: Arc<dyn Chat>) {
+        let task = tokio::spawn(board::show(self.core.clone(), chat));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner.

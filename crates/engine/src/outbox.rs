@@ -22,7 +22,8 @@ use domain::Timestamp;
 use domain::notice::{Channel, Found, Letter, Notice, RunNews, Undelivered, Urgency, letter_id, of_run};
 use serde_json::Value;
 use store::StoreError;
-use store::outbox::{Sending, Sent};
+use store::outbox::{RunNow, Sending, Sent};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -51,7 +52,10 @@ const REMEMBERED: usize = 10_000;
 impl Core {
     /// A notice to every channel that wants it, in the form that the store takes.
     pub(crate) fn rows(&self, notice: &Notice) -> Value {
-        let wants = self.channels.iter().filter(|(_, channel)| notice.urgency >= channel.least());
+        let wants = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| !channel.is_board() && notice.urgency >= channel.least());
         store::outbox::rows(notice, wants.map(|(name, _)| name.as_str()))
     }
 }
@@ -78,26 +82,27 @@ pub(crate) async fn find_news(core: Arc<Core>) {
 }
 
 /// The runs that have moved; `None` where it is not known which, so that the next sweep finds them.
-async fn moved(rings: &mut tokio::sync::broadcast::Receiver<Topic>) -> Option<Vec<Uuid>> {
-    let mut runs = BTreeSet::new();
+async fn moved(rings: &mut Receiver<Topic>) -> Option<Vec<Uuid>> {
     loop {
         match rings.recv().await {
-            Ok(Topic::Run(id)) => {
-                runs.insert(id);
-                break;
-            }
+            Ok(Topic::Run(id)) => return Some(gather(rings, id).await),
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => return None,
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
+}
+
+/// This run, and all others that move in the next moment.
+pub(crate) async fn gather(rings: &mut Receiver<Topic>, first: Uuid) -> Vec<Uuid> {
+    let mut runs = BTreeSet::from([first]);
     tokio::time::sleep(GATHER).await;
     while let Ok(topic) = rings.try_recv() {
         if let Topic::Run(id) = topic {
             runs.insert(id);
         }
     }
-    Some(runs.into_iter().collect())
+    runs.into_iter().collect()
 }
 
 /// Everything since what was told last. Who has never told anything does not begin with old news.
@@ -113,13 +118,15 @@ async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreEr
             text: format!("{}; a person may let it act by itself again.", demoted.reason),
             path: "/triggers".into(),
             incident: None,
+            thread: None,
+            place: None,
         };
         tell(core, &notice, told).await?;
     }
     Ok(())
 }
 
-async fn since(core: &Core) -> Result<Timestamp, StoreError> {
+pub(crate) async fn since(core: &Core) -> Result<Timestamp, StoreError> {
     let now = core.clock.now();
     Ok(store::outbox::newest(&core.pool).await?.map_or(now, |newest| newest.min(now)) - NEWS)
 }
@@ -127,21 +134,25 @@ async fn since(core: &Core) -> Result<Timestamp, StoreError> {
 async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>) -> Result<(), StoreError> {
     let since = if ids.is_some() { core.clock.now() - NEWS } else { since(core).await? };
     for run in store::outbox::runs(&core.pool, ids, since).await? {
-        let news = RunNews {
-            id: run.id,
-            title: run.title,
-            by: run.requested_by,
-            state: run.state,
-            seq: run.seq,
-            message: run.message,
-            ended: run.ended_at.is_some(),
-            incident: run.incident,
-        };
-        if let Some(notice) = of_run(&news) {
+        if let Some(notice) = of_run(&told_of(run)) {
             tell(core, &notice, told).await?;
         }
     }
     Ok(())
+}
+
+/// A run, as notices tell of it.
+pub(crate) fn told_of(run: RunNow) -> RunNews {
+    RunNews {
+        id: run.id,
+        title: run.title,
+        by: run.requested_by,
+        state: run.state,
+        seq: run.seq,
+        message: run.message,
+        ended: run.ended_at.is_some(),
+        incident: run.incident,
+    }
 }
 
 async fn tell(core: &Core, notice: &Notice, told: &mut HashSet<String>) -> Result<(), StoreError> {
@@ -267,7 +278,7 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
 }
 
 /// Nobody waits for ever; what did not answer in time may have been taken.
-async fn within<T>(
+pub(crate) async fn within<T>(
     deadline: Duration,
     asked: impl Future<Output = Result<T, Undelivered>>,
 ) -> Result<T, Undelivered> {

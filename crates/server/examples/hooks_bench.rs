@@ -181,6 +181,7 @@ async fn serve(engine: &Engine) -> SocketAddr {
         secure_cookies: false,
         environment: None,
         simulated: false,
+        slack: None,
         hooks: Hooks::default().with(Source::Alertmanager, Proof::Token(Secret::new(TOKEN))),
         ending,
     };

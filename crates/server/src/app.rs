@@ -13,6 +13,7 @@ use crate::hooks::{AT_ONCE, Hooks};
 use crate::limits::Limits;
 use crate::plans::Plans;
 use crate::proxy::TrustedProxy;
+use crate::slack::Slack;
 
 /// How this server presents itself.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// Which alert sources are open, and how each proves itself.
     pub hooks: Hooks,
+    /// Slack, where it is set up.
+    pub slack: Option<Slack>,
     /// Becomes true when the process is to end; open event streams then end. Its sender's end means the same.
     pub ending: watch::Receiver<bool>,
 }

@@ -358,7 +358,8 @@ struct ErrorPage<'a> {
 
 /// Draws whatever went wrong below it, in the form that was asked for.
 pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
-    let program = ["/api/", "/hooks/"].iter().any(|beginning| request.uri().path().starts_with(beginning));
+    let program =
+        ["/api/", "/hooks/", "/slack/"].iter().any(|beginning| request.uri().path().starts_with(beginning));
     let response = next.run(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {

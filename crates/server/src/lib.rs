@@ -14,6 +14,7 @@
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
 //! - `docs`: what each error code means, as pages.
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
+//! - `slack`: what people type and press in Slack.
 //! - `situation`, `plans`, `run`, `incident`: what pages and JSON show, worked out once for both.
 //!
 //! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
@@ -35,6 +36,7 @@ mod routes;
 mod run;
 mod session;
 mod situation;
+mod slack;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -46,4 +48,5 @@ pub use hooks::{Authority, Get, Hooks, Proof, Secret, Sns, Source};
 pub use proxy::TrustedProxy;
 pub use routes::router;
 pub use session::{LINK_VALID, LinkError, sign_in_link};
+pub use slack::{COMMAND as SLACK_COMMAND, PATHS as SLACK_PATHS, Slack};
 pub use tokens::{TokenError, make_token};

@@ -14,7 +14,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::app::{App, Settings};
-use crate::{api, assets, docs, error, events, hooks, idempotency, run, session, web};
+use crate::{api, assets, docs, error, events, hooks, idempotency, run, session, slack, web};
 
 /// The largest request that is read, in bytes.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -26,7 +26,7 @@ pub(crate) enum Access {
     Public,
     /// Whoever has a session; to change something, with its token.
     SignedIn,
-    /// An alert source that proves itself by a signature or a token: see `hooks`.
+    /// An alert source, or Slack, that proves itself by a signature or a token: see `hooks` and `slack`.
     Source,
 }
 
@@ -197,6 +197,12 @@ pub(crate) fn table() -> Vec<Route> {
         look("/api/v1/tokens", SignedIn, Quick, get(api::tokens::list)),
         act("/api/v1/tokens", SignedIn, Quick, post(api::tokens::make)).own_key().needs(Viewer),
         act("/api/v1/tokens/{id}/revoke", SignedIn, Quick, post(api::tokens::revoke)).needs(Viewer),
+        look("/settings/slack/link/{token}", SignedIn, Quick, get(slack::link::page)),
+        act("/settings/slack/link/{token}", SignedIn, Quick, post(slack::link::confirm)).needs(Viewer),
+        act("/settings/slack/links/{id}/remove", SignedIn, Quick, post(slack::link::remove)).needs(Viewer),
+        // For Slack.
+        act(slack::PATHS[0], Source, Quick, post(slack::commands)),
+        act(slack::PATHS[1], Source, Quick, post(slack::interactions)),
         // For machines.
         act("/hooks/{source}", Source, Quick, post(hooks::receive)),
         // For whoever keeps this process alive.

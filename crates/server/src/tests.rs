@@ -16,6 +16,7 @@ mod openapi;
 mod pages;
 mod routes;
 mod sign_in;
+mod slack;
 mod sns;
 mod starting;
 mod tokens;

@@ -23,6 +23,7 @@
 //! - [`trust`]: how far triggers may go, and the past that tells whether they should.
 //! - [`readiness`]: what rehearsals showed.
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
+//! - [`slack`]: who is who at Slack, and what it delivered; [`cards`]: the message of each run there.
 //! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
 //! - [`answered`]: what was answered to requests that may be repeated.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
@@ -32,6 +33,7 @@ pub mod answered;
 pub mod audit;
 pub mod brakes;
 pub mod calls;
+pub mod cards;
 pub mod claims;
 mod error;
 pub mod fleets;
@@ -54,6 +56,7 @@ pub mod schema;
 pub mod seals;
 pub mod search;
 pub mod signals;
+pub mod slack;
 pub mod tokens;
 pub mod triage;
 pub mod trust;

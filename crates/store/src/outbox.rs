@@ -1,7 +1,7 @@
 //! What people elsewhere are to be told, until they have been: each notice to each channel once.
 //!
 //! A row is written by the statement that makes it true (a verdict, the end of an incident), or worked out from history (a run). Of
-//! one incident, one channel is told in order, one message at a time: so that a thread has a beginning, and the last word is the last.
+//! one incident, or of one run in a chat, one channel is told in order, one message at a time: so that a thread has a beginning, and the last word is the last.
 
 use domain::Timestamp;
 use domain::notice::Notice;
@@ -13,7 +13,11 @@ use crate::StoreError;
 
 /// The rows of a notice to these channels, in the form that the statements take.
 pub fn rows<'c>(notice: &Notice, channels: impl IntoIterator<Item = &'c str>) -> Value {
-    let row = |channel| json!({ "channel": channel, "key": notice.key, "message": notice, "incident": notice.incident });
+    let row = |channel| {
+        json!({
+            "channel": channel, "key": notice.key, "message": notice, "incident": notice.incident, "thread": notice.thread,
+        })
+    };
     channels.into_iter().map(row).collect()
 }
 
@@ -61,11 +65,16 @@ pub async fn claim(
                                  OR NOT EXISTS (SELECT FROM worker w WHERE w.id = o.claimed_by AND w.lease_until > clock_timestamp()))
                             AND NOT EXISTS (SELECT FROM outbox a WHERE a.incident = o.incident AND a.channel = o.channel
                                                AND a.id < o.id AND a.due IS NOT NULL)
+                            AND NOT EXISTS (SELECT FROM outbox a WHERE a.thread = o.thread AND a.channel = o.channel
+                                               AND a.id < o.id AND a.due IS NOT NULL)
                           ORDER BY o.id LIMIT $5 FOR UPDATE SKIP LOCKED) due
             WHERE outbox.id = due.id
            RETURNING outbox.id, channel, message, attempts - 1 AS "attempts!", claim AS "claim!", doubt AS "doubt!",
-                     (SELECT f.receipt FROM outbox f WHERE f.incident = outbox.incident AND f.channel = outbox.channel
-                         AND f.receipt IS NOT NULL ORDER BY f.id LIMIT 1) AS thread"#,
+                     CASE WHEN outbox.thread IS NULL
+                          THEN (SELECT f.receipt FROM outbox f WHERE f.incident = outbox.incident AND f.channel = outbox.channel
+                                   AND f.receipt IS NOT NULL ORDER BY f.id LIMIT 1)
+                          ELSE (SELECT f.receipt FROM outbox f WHERE f.thread = outbox.thread AND f.channel = outbox.channel
+                                   AND f.receipt IS NOT NULL ORDER BY f.id LIMIT 1) END AS thread"#,
         worker,
         at,
         channels,

@@ -7,13 +7,13 @@ use domain::notice::Undelivered;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
-pub(super) use crate::http::address;
+pub(crate) use crate::http::address;
 
 /// Of an answer so much is read: enough for every list that is asked for.
 const LONGEST: usize = 4 * 1024 * 1024;
 
 /// A client that follows no redirect: a message goes where it was configured to go, or nowhere.
-pub(super) fn client() -> Result<Client, String> {
+pub(crate) fn client() -> Result<Client, String> {
     let redirect = reqwest::redirect::Policy::none();
     Client::builder()
         .connect_timeout(Duration::from_secs(5))
@@ -24,14 +24,14 @@ pub(super) fn client() -> Result<Client, String> {
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Vec<u8>,
-    pub(super) retry_after: Option<Duration>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// Sends; an error says whether it may have been taken.
-pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Undelivered> {
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Undelivered> {
     let mut response = request.send().await.map_err(|e| {
         let said = told(&e);
         match () {
@@ -53,7 +53,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Undelivered>
 
 impl Answer {
     /// What an answer that is no success means, where the service does not say it in its body.
-    pub(super) fn refusal(&self) -> Undelivered {
+    pub(crate) fn refusal(&self) -> Undelivered {
         let words: String =
             String::from_utf8_lossy(&self.body).split_whitespace().collect::<Vec<_>>().join(" ");
         let words: String = words.chars().take(200).collect();

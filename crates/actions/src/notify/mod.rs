@@ -13,7 +13,7 @@
 //!
 //! A request that never reached the other side (no connection, a refusal in so many words) is not an unknown outcome.
 
-mod http;
+pub(crate) mod http;
 mod mail;
 mod pagerduty;
 mod slack;

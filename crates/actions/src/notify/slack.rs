@@ -6,49 +6,19 @@
 use domain::notice::{Channel, Found, Letter, Undelivered, Urgency};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use reqwest::{Client, StatusCode, Url};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Voice, http};
+use super::Voice;
 use crate::secrets::Secret;
+use crate::slack::{Api, Method, cut, escape};
 
 /// So many of the newest messages are read.
 const READ: &str = "100";
 
 pub(super) struct Slack {
     voice: Voice,
-    http: Client,
-    api: Url,
+    api: Api,
     channel: String,
-    token: Secret,
-}
-
-/// What every method answers.
-#[derive(Deserialize)]
-struct Answer {
-    ok: bool,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    channel: Option<String>,
-    #[serde(default)]
-    ts: Option<String>,
-    #[serde(default)]
-    messages: Vec<Message>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    ts: String,
-    #[serde(default)]
-    metadata: Option<Metadata>,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    event_payload: Value,
 }
 
 impl Slack {
@@ -56,7 +26,7 @@ impl Slack {
         if channel.trim().is_empty() {
             return Err("`channel` is empty; write the id of the channel, such as C0123456789".into());
         }
-        Ok(Self { voice, http: http::client()?, api: http::address(api)?, channel, token })
+        Ok(Self { voice, api: Api::new(api, token)?, channel })
     }
 
     fn message(&self, letter: &Letter<'_>) -> Value {
@@ -83,32 +53,6 @@ impl Slack {
         }
         message
     }
-
-    fn method(&self, name: &str) -> Result<Url, Undelivered> {
-        self.api.join(name).map_err(|e| Undelivered::Never(e.to_string()))
-    }
-
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, Undelivered> {
-        let answer = http::send(request.bearer_auth(self.token.expose())).await?;
-        if answer.status != StatusCode::OK {
-            return Err(answer.refusal());
-        }
-        let read: Answer = serde_json::from_slice(&answer.body)
-            .map_err(|e| Undelivered::Unclear(format!("its answer is not understood: {e}")))?;
-        if read.ok {
-            return Ok(read);
-        }
-        let error = read.error.unwrap_or_else(|| "an error without a name".into());
-        let said = format!("Slack says {error}");
-        // https://docs.slack.dev/reference/methods/chat.postMessage: these pass, and say that nothing was done.
-        match error.as_str() {
-            "ratelimited" | "rate_limited" | "message_limit_exceeded" | "service_unavailable" => {
-                Err(Undelivered::Later { error: said, after: answer.retry_after })
-            }
-            "internal_error" | "fatal_error" | "request_timeout" => Err(Undelivered::Unclear(said)),
-            _ => Err(Undelivered::Never(said)),
-        }
-    }
 }
 
 impl Channel for Slack {
@@ -118,8 +62,7 @@ impl Channel for Slack {
 
     fn send<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Option<Value>, Undelivered>> {
         async move {
-            let request = self.http.post(self.method("chat.postMessage")?).json(&self.message(letter));
-            let answer = self.ask(request).await?;
+            let answer = self.api.post(Method::PostMessage, &self.message(letter)).await?;
             Ok(answer.ts.map(|ts| json!({ "channel": answer.channel, "ts": ts })))
         }
         .boxed()
@@ -128,36 +71,21 @@ impl Channel for Slack {
     fn find<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
         async move {
             let thread = letter.thread.and_then(|thread| thread["ts"].as_str());
-            let name = if thread.is_some() { "conversations.replies" } else { "conversations.history" };
+            let method = if thread.is_some() { Method::Replies } else { Method::History };
             let mut query =
                 vec![("channel", self.channel.as_str()), ("limit", READ), ("include_all_metadata", "true")];
             query.extend(thread.map(|ts| ("ts", ts)));
             // A token that may not read cannot tell; that is not the message's fault.
-            let answer =
-                self.ask(self.http.get(self.method(name)?).query(&query)).await.map_err(|e| match e {
-                    Undelivered::Never(why) => Undelivered::Unclear(why),
-                    other => other,
-                })?;
+            let answer = self.api.get(method, &query).await.map_err(|e| match e {
+                Undelivered::Never(why) => Undelivered::Unclear(why),
+                other => other,
+            })?;
             let id = Value::from(letter.id.to_string());
-            let ours =
-                |message: &&Message| message.metadata.as_ref().is_some_and(|m| m.event_payload["id"] == id);
-            Ok(match answer.messages.iter().find(ours) {
+            Ok(match answer.messages.iter().find(|message| message.is(&id)) {
                 Some(found) => Found::There(Some(json!({ "channel": self.channel, "ts": found.ts }))),
                 None => Found::NotThere,
             })
         }
         .boxed()
-    }
-}
-
-/// As Slack asks for it: <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
     }
 }

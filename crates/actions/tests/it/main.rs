@@ -17,5 +17,6 @@ mod metrics;
 mod moto;
 mod notify;
 mod proxysql;
+mod slack;
 mod statuspage;
 mod webhook;

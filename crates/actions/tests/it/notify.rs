@@ -13,18 +13,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A service: what it was asked, and what it answers next.
 #[derive(Clone, Default)]
-struct Service {
+pub(crate) struct Service {
     asked: Arc<Mutex<Vec<Asked>>>,
     answers: Arc<Mutex<Vec<Answer>>>,
 }
 
 /// Method and path, headers, body.
-type Asked = (String, BTreeMap<String, String>, String);
+pub(crate) type Asked = (String, BTreeMap<String, String>, String);
 /// Status, seconds of `Retry-After`, body.
-type Answer = (u16, Option<u64>, Value);
+pub(crate) type Answer = (u16, Option<u64>, Value);
 
 impl Service {
-    async fn answering(answers: &[Answer]) -> (Self, String) {
+    pub(crate) async fn answering(answers: &[Answer]) -> (Self, String) {
         let service = Self { answers: Arc::new(Mutex::new(answers.to_vec())), ..Self::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -64,12 +64,12 @@ impl Service {
         write.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-fn json_of(text: &str) -> Value {
+pub(crate) fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -87,6 +87,8 @@ fn notice() -> Notice {
         text: "Its guards hold.".into(),
         path: "/signals/1".into(),
         incident: None,
+        thread: None,
+        place: None,
     }
 }
 

@@ -29,3 +29,4 @@ mod remote;
 mod runbooks;
 mod served;
 mod signals;
+mod slack;

@@ -134,13 +134,18 @@ impl Served {
         let hash = &plan["hash"];
         let body = json!({ "runbook": runbook, "inputs": inputs, "reason": "a test", "plan_hash": hash });
         let run = person.post("/api/v1/runs", &body).await["run_id"].as_str().unwrap().parse().unwrap();
-        let said = self.command(&["sign-in", "second", "--role", "approver"]);
-        let link = said.split_whitespace().find(|word| word.starts_with("http")).unwrap();
-        let second = Person::sign_in(&self.url, link).await;
+        let second = self.second("second", "approver").await;
         second
             .post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "approve", "plan_hash": hash }))
             .await;
         run
+    }
+
+    /// Signs somebody else in.
+    pub(crate) async fn second(&self, name: &str, role: &str) -> Person {
+        let said = self.command(&["sign-in", name, "--role", role]);
+        let link = said.split_whitespace().find(|word| word.starts_with("http")).unwrap();
+        Person::sign_in(&self.url, link).await
     }
 
     /// Signs a person in with the link of the last start.
@@ -207,6 +212,14 @@ impl Person {
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "POST {path}: {status} {text}");
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// Sends a form that has nothing but its button.
+    pub(crate) async fn form(&self, path: &str) {
+        let request = self.client.post(format!("{}{path}", self.url)).header(COOKIE, &self.cookie);
+        let answer = request.form(&[("csrf", &self.csrf)]).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_redirection(), "POST {path}: {status} {text}");
     }
 
     /// Starts a runbook.

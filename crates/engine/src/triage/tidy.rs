@@ -34,6 +34,8 @@ async fn close_incidents(core: &Core, quiet_since: Timestamp, now: Timestamp) ->
             text: "Its signals have been over for a while, so it was closed.".into(),
             path: format!("/incidents/{id}"),
             incident: Some(id),
+            thread: None,
+            place: None,
         };
         let notices = core.rows(&notice);
         if store::triage::close_quiet(&core.pool, id, quiet_since, now, &notices).await? {

@@ -13,6 +13,7 @@ mod recovering;
 mod reloading;
 mod role;
 mod running;
+mod showing;
 mod telling;
 mod trusting;
 mod waiting;

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::DateTime;
 use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall};
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
+use domain::notice::Channel;
 use domain::token::{Scope, Wish};
 use domain::{Actor, Role};
 use engine::clock::ScaledClock;
@@ -235,6 +236,15 @@ impl Bench {
 
     /// And with other hooks.
     pub(super) async fn opened(more: &[(&str, &str)], hooks: crate::Hooks) -> Self {
+        Self::in_chat(more, hooks, None).await
+    }
+
+    /// And with Slack.
+    pub(super) async fn in_chat(
+        more: &[(&str, &str)],
+        hooks: crate::Hooks,
+        slack: Option<crate::Slack>,
+    ) -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
         let limited = SWITCH.replace("switch-lamp", "switch-lamp-limited").replace(
             "steps:",
@@ -265,7 +275,10 @@ impl Bench {
             assert!(library.get(name).unwrap().runbook.is_ok(), "{:#?}", library.get(name).unwrap().runbook);
         }
         let engine = Engine::launch(Parts {
-            channels: Default::default(),
+            channels: slack
+                .iter()
+                .map(|slack| (domain::chat::BOARD.to_owned(), slack.chat.clone() as Arc<dyn Channel>))
+                .collect(),
             pool: db.pool().clone(),
             library,
             registry,
@@ -275,6 +288,9 @@ impl Bench {
         })
         .await
         .unwrap();
+        if let Some(slack) = &slack {
+            engine.show_runs(slack.chat.clone());
+        }
         let (ending, heard) = watch::channel(false);
         let settings = Settings {
             public_url: "http://localhost:8080".into(),
@@ -284,6 +300,7 @@ impl Bench {
             proxy: Some(proxy()),
             requests_per_minute: 600,
             hooks,
+            slack,
             ending: heard,
         };
         Self { router: crate::router(engine.clone(), settings), engine, lamp, ending, _db: db }

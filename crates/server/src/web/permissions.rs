@@ -34,7 +34,7 @@ impl Page {
 
     fn others(&self, route: &Route) -> &'static str {
         match route.access {
-            Access::Source => "alert sources, each by its own proof",
+            Access::Source => "alert sources and Slack, each by its own proof",
             Access::Public | Access::SignedIn => "everybody",
         }
     }

@@ -1,4 +1,5 @@
-//! One's own page: where one is signed in, and the tokens of one's programs. An admin sees everybody's tokens.
+//! One's own page: where one is signed in, the tokens of one's programs, and who speaks for one in Slack. An admin sees everybody's
+//! tokens and links.
 
 use askama::Template;
 use axum::Form;
@@ -9,6 +10,7 @@ use domain::Role;
 use domain::token::{DAYS, DAYS_AT_MOST, Scope, Wish};
 use serde::Deserialize;
 use store::people::Open;
+use store::slack::Link;
 use store::tokens::Token;
 use uuid::Uuid;
 
@@ -16,7 +18,7 @@ use super::{Frame, html};
 use crate::app::App;
 use crate::error::Problem;
 use crate::session::{self, SESSION_IDLE, Visitor};
-use crate::{tokens, words};
+use crate::{slack, tokens, words};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -25,6 +27,9 @@ struct Page {
     visitor: Visitor,
     sessions: Vec<Open>,
     tokens: Vec<Token>,
+    links: Vec<Link>,
+    /// Slack is set up here.
+    slack: bool,
     runbooks: Vec<String>,
     /// What a new token is called, and its secret: shown this once.
     made: Option<(String, String)>,
@@ -44,6 +49,10 @@ impl Page {
         Role::ALL.into_iter().filter(move |role| *role <= most)
     }
 
+    fn links_mine(&self, link: &Link) -> bool {
+        link.person == self.visitor.person
+    }
+
     fn is_mine(&self, token: &Token) -> bool {
         token.person == self.visitor.person
     }
@@ -54,6 +63,8 @@ async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Re
         frame: Frame::new(app, &visitor, "settings", "Settings"),
         sessions: store::people::sessions(app.pool(), &visitor.person, SESSION_IDLE).await?,
         tokens: tokens::list(app, &visitor).await?,
+        links: slack::link::list(app, &visitor).await?,
+        slack: app.settings().slack.is_some(),
         runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
         made,
         address: app.settings().public_url.clone(),

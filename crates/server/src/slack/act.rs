@@ -1,0 +1,364 @@
+//! Carries out what somebody typed: the same calls as pages and programs make, the same refusals in the same words.
+
+use std::fmt::Write as _;
+
+use chrono::TimeDelta;
+use domain::Role;
+use domain::chat::Press;
+use domain::incident::Ask as IncidentAsk;
+use domain::run::{Ask, Takeback};
+use engine::{BrakeError, StartError};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use store::pages::RunFilter;
+use store::slack::Preview;
+use uuid::Uuid;
+
+use super::answer::Asker;
+use super::blocks::{self, escape, told};
+use super::command::{Command, FORMS, What, read};
+use super::{COMMAND, link};
+use crate::app::{App, to_the_end};
+use crate::error::Problem;
+use crate::plans::{self, Confirmation};
+use crate::run::{self, Looks};
+use crate::session::Visitor;
+use crate::web::incidents::act;
+use crate::web::runbooks::{audit_refusal, idem_key};
+use crate::web::runs::put;
+use crate::{situation, words};
+
+/// So many of each list are told.
+const LISTED: usize = 8;
+
+/// Answers a command.
+pub(super) async fn command(app: App, asker: Asker, visitor: Option<Visitor>, text: &str) -> Value {
+    let (read, teller) = (read(text), asker.clone());
+    let work = match (visitor, read) {
+        (None, Ok(Command::Link)) => {
+            in_words(app.clone(), async move { link::offer(&app, &asker.member).await })
+        }
+        // Not even what there is to type.
+        (None, _) => {
+            return told(&format!("Firebreak does not know who you are yet. Type `{COMMAND} link`."));
+        }
+        (Some(_), Err(why)) => return told(&escape(&why)),
+        (Some(visitor), Ok(Command::Plan { what, start: true })) if visitor.role < Role::Responder => {
+            in_words(app.clone(), async move { Err(may_not_start(&app, &visitor, &what.runbook).await?) })
+        }
+        (Some(visitor), Ok(Command::Plan { what, start })) => {
+            // It looks at the world, which takes as long as it takes.
+            let meanwhile = told(&format!("Looking, to plan `{}` …", escape(&what.runbook)));
+            let work =
+                in_words(app.clone(), async move { planned(&app, &asker, &visitor, what, start).await });
+            teller.afterwards(work);
+            return meanwhile;
+        }
+        (Some(visitor), Ok(wanted)) => {
+            in_words(app.clone(), async move { done(&app, &visitor, wanted).await })
+        }
+    };
+    teller.promptly(told("This takes longer than usual; the answer follows."), work).await
+}
+
+/// What comes of it, refusals in words.
+fn in_words(
+    app: App,
+    work: impl Future<Output = Result<Value, Problem>> + Send + 'static,
+) -> BoxFuture<'static, Value> {
+    async move { work.await.unwrap_or_else(|problem| super::told(&app, &problem)) }.boxed()
+}
+
+/// Why somebody may not start, and that they wanted to, on record.
+async fn may_not_start(app: &App, visitor: &Visitor, runbook: &str) -> Result<Problem, Problem> {
+    let problem = Problem::from(StartError::NotAllowed(visitor.role));
+    audit_refusal(app, visitor, runbook, &problem).await?;
+    Ok(problem)
+}
+
+async fn planned(
+    app: &App,
+    asker: &Asker,
+    visitor: &Visitor,
+    what: What,
+    start: bool,
+) -> Result<Value, Problem> {
+    let What { runbook, inputs, reason } = what;
+    let plan = plans::make(app, &runbook, &inputs).await?;
+    let text = app.engine().library().runbook(&runbook).ok_or_else(|| Problem::not_found("such runbook"))?;
+    let confirmation = Confirmation::of(&plan, &text);
+    let mut id = None;
+    if start {
+        let preview = Uuid::now_v7();
+        let kept = Preview {
+            id: preview,
+            member: (asker.member.team.clone(), asker.member.id.clone()),
+            place: asker.place.clone(),
+            runbook: runbook.clone(),
+            inputs,
+            plan: plan.clone(),
+            reason,
+            start_key: start_key(visitor, preview)?,
+            over: false,
+        };
+        store::slack::put_preview(app.pool(), &kept).await?;
+        id = Some(preview);
+    }
+    let page = format!("{}/runbooks/{}", app.settings().public_url, plan.runbook);
+    Ok(blocks::preview(&plan, &confirmation, id, &page))
+}
+
+/// The key of the run that a preview becomes: however often its button is pressed, it is this one.
+pub(super) fn start_key(visitor: &Visitor, preview: Uuid) -> Result<String, Problem> {
+    idem_key(visitor, &format!("slack:{preview}"))
+}
+
+async fn done(app: &App, visitor: &Visitor, wanted: Command) -> Result<Value, Problem> {
+    let by = visitor.actor();
+    let said = match wanted {
+        Command::Help => help(visitor),
+        Command::Status => status(app).await?,
+        Command::Link => format!(
+            "You are *{}* here, {}. <{}/settings|Settings> shows and removes it.",
+            escape(&visitor.person),
+            visitor.role.one(),
+            app.settings().public_url
+        ),
+        Command::Approve { run } => return decide(app, visitor, &run).await,
+        Command::Abort { run, undo, reason } => {
+            let id = find_run(app, &run).await?;
+            let takeback = if undo { Takeback::All } else { Takeback::Finally };
+            put(app, visitor, id, Uuid::now_v7(), Ask::Abort { takeback, reason }).await?;
+            format!("Asked to abort {}.", run_link(app, id, "the run"))
+        }
+        Command::Lock { target, lasts, reason } => {
+            let (brakes, lock) = (app.engine().brakes(), target.clone());
+            let until = lasts.and_then(|span| TimeDelta::from_std(span).ok()).map(|span| app.now() + span);
+            to_the_end(async move { brakes.take(&lock, &by, &reason, until).await }).await??;
+            format!("`{}` is yours. `{COMMAND} unlock {}` gives it back.", escape(&target), escape(&target))
+        }
+        Command::Unlock { target, reason } => {
+            let (brakes, lock) = (app.engine().brakes(), target.clone());
+            to_the_end(async move { brakes.give_back(&lock, &by, reason.as_deref()).await }).await??;
+            format!("`{}` is free.", escape(&target))
+        }
+        Command::Freeze { runbook, lasts, reason } => {
+            let (brakes, now) = (app.engine().brakes(), app.now());
+            let ends = now + TimeDelta::from_std(lasts).unwrap_or(TimeDelta::days(366));
+            let freeze =
+                to_the_end(async move { brakes.freeze(runbook.as_deref(), (now, ends), &by, &reason).await })
+                    .await??;
+            format!("Frozen until {}. `{COMMAND} thaw WHY` lifts it.", freeze.ends.format("%-d %b %H:%M UTC"))
+        }
+        Command::Thaw { freeze, reason } => {
+            let id = find_freeze(app, freeze.as_deref()).await?;
+            let brakes = app.engine().brakes();
+            to_the_end(async move { brakes.lift(id, &by, &reason).await }).await??;
+            "The freeze is lifted.".into()
+        }
+        Command::Incidents => incidents(app).await?,
+        Command::Open { targets, title } => {
+            let engine = app.engine().clone();
+            let (id, new) =
+                to_the_end(async move { engine.open_incident(&title, &targets, &by).await }).await??;
+            let incident = app.engine().incident(id).await?;
+            let how = if new { "is open" } else { "is open there already" };
+            format!("{} {how}.", incident_link(app, &incident))
+        }
+        Command::Take { incident } => {
+            let id = find_incident(app, &incident).await?;
+            act(app, visitor, id, IncidentAsk::Take, None).await?;
+            format!("You have {}.", incident_link(app, &app.engine().incident(id).await?))
+        }
+        Command::Note { incident, text } => {
+            let id = find_incident(app, &incident).await?;
+            act(app, visitor, id, IncidentAsk::Note { text }, None).await?;
+            format!("Noted in {}.", incident_link(app, &app.engine().incident(id).await?))
+        }
+        // Planned elsewhere, because it takes its time.
+        Command::Plan { .. } => return Err(Problem::unfit("a plan is made afterwards")),
+    };
+    Ok(told(&said))
+}
+
+fn help(visitor: &Visitor) -> String {
+    let mut text = format!("You are *{}*, {}. You may type:", escape(&visitor.person), visitor.role.one());
+    for (form, does, needs) in FORMS {
+        if visitor.role >= needs {
+            _ = write!(text, "\n`{COMMAND} {form}`  {does}");
+        }
+    }
+    text
+}
+
+async fn status(app: &App) -> Result<String, Problem> {
+    let now = situation::read(app).await?;
+    let url = &app.settings().public_url;
+    let mut text = String::new();
+    if now.findings.is_empty() {
+        text.push_str(":white_check_mark: Nothing is found to be wrong.");
+    }
+    for finding in now.findings.iter().take(LISTED) {
+        _ = write!(text, "\n:rotating_light: {} {}", escape(&finding.what), escape(&finding.advice));
+    }
+    for incident in now.incidents.iter().take(LISTED) {
+        let driver = incident.driver.as_deref().unwrap_or("nobody");
+        _ = write!(text, "\n:fire: {} · {} has it", incident_link(app, incident), escape(driver));
+    }
+    for row in now.runs.iter().take(LISTED) {
+        let state = words::run_badge(&row.state).word;
+        _ = write!(
+            text,
+            "\n:arrow_forward: {} · {state} · `{}`",
+            run_link(app, row.id, &row.title),
+            short(row.id)
+        );
+    }
+    for switch in &now.switches {
+        _ = write!(
+            text,
+            "\n:no_entry: Kill switch ({}) by {}: {}",
+            escape(&switch.scope),
+            escape(&switch.by),
+            escape(&switch.reason)
+        );
+    }
+    for freeze in now.freezes.iter().take(LISTED) {
+        let ends = freeze.ends.format("%-d %b %H:%M UTC");
+        _ = write!(
+            text,
+            "\n:snowflake: Freeze ({}) until {ends}: {} · `{}`",
+            escape(&freeze.scope),
+            escape(&freeze.reason),
+            short(freeze.id)
+        );
+    }
+    for lock in now.locks.iter().filter(|lock| lock.kind == "person").take(LISTED) {
+        _ = write!(text, "\n:lock: {}", escape(&lock.to_string()));
+    }
+    _ = write!(text, "\n<{url}/|The situation>");
+    Ok(text.trim_start().to_owned())
+}
+
+async fn incidents(app: &App) -> Result<String, Problem> {
+    let all = store::incidents::list(app.pool(), None, 50).await?;
+    let open = all.iter().filter(|incident| incident.closed_at.is_none());
+    let lines = open.map(|incident| {
+        let severity = incident.severity.map_or_else(String::new, |severity| format!(" · {severity}"));
+        let driver = incident.driver.as_deref().unwrap_or("nobody");
+        format!(":fire: {}{severity} · {} has it", incident_link(app, incident), escape(driver))
+    });
+    let lines: Vec<String> = lines.take(LISTED).collect();
+    Ok(if lines.is_empty() { "No incident is open.".into() } else { lines.join("\n") })
+}
+
+/// The plan that is asked about, with the buttons that decide: agreed is to what was seen, never blindly.
+async fn decide(app: &App, visitor: &Visitor, word: &str) -> Result<Value, Problem> {
+    let id = find_run(app, word).await?;
+    let view = run::read(app, id, Looks::Newest).await?;
+    let mut text = run_link(app, id, &view.row.title);
+    let gate = view.gate(&visitor.actor());
+    let mut buttons = Vec::new();
+    for approval in &gate.approvals {
+        let about =
+            approval.step.as_deref().map_or_else(|| "The start".to_owned(), |step| format!("Step `{step}`"));
+        match &approval.ruling {
+            Some(ruling) => _ = write!(text, "\n{about}: {}", escape(ruling)),
+            None if approval.open => {
+                _ = write!(text, "\n{about} waits for {}.", escape(&approval.needs));
+                if let Some(message) = &approval.message {
+                    _ = write!(text, "\n{}", escape(message));
+                }
+                let step = approval.step.as_deref().map(Into::into);
+                let plan_hash = approval.plan_hash.clone();
+                let agree = Press::Approve { run: id, step, plan_hash };
+                let step = approval.step.as_deref().map(Into::into);
+                buttons.push((agree, Press::Reject { run: id, step }));
+            }
+            None => {}
+        }
+    }
+    if buttons.is_empty() {
+        text.push_str("\nNobody's approval is asked for here.");
+    } else if let Some(plan) = view.plan() {
+        let none = Confirmation { target: None, approval: None };
+        _ = write!(text, "\n{}", blocks::plan(&plan, &none));
+    }
+    Ok(blocks::decision(&text, buttons))
+}
+
+/// A run by its id, or by the beginning or the end of it among those that are open.
+async fn find_run(app: &App, word: &str) -> Result<Uuid, Problem> {
+    if let Ok(id) = word.parse() {
+        return Ok(id);
+    }
+    let filter = RunFilter { open: true, ..RunFilter::default() };
+    let open = store::pages::runs(app.pool(), &filter, 1000).await?;
+    one_of(open.iter().map(|row| row.id), word).ok_or_else(|| {
+        Problem::not_found("one open run that begins or ends like this").remedy("`status` tells their ids.")
+    })
+}
+
+async fn find_freeze(app: &App, word: Option<&str>) -> Result<Uuid, Problem> {
+    let freezes = app.engine().brakes().in_force().await?.freezes;
+    let found = match word {
+        Some(word) => one_of(freezes.iter().map(|freeze| freeze.id), word),
+        None if freezes.len() > 1 => {
+            return Err(Problem::unfit("there are several freezes; name one, as `thaw id=… WHY`"));
+        }
+        None => freezes.first().map(|freeze| freeze.id),
+    };
+    found.ok_or_else(|| BrakeError::NotThere("there is no such freeze (any more)".into()).into())
+}
+
+async fn find_incident(app: &App, word: &str) -> Result<Uuid, Problem> {
+    let number = word.trim_start_matches("INC-").trim_start_matches("inc-").parse().ok();
+    let found = match number {
+        Some(number) => store::incidents::numbered(app.pool(), number).await?,
+        None => None,
+    };
+    found.ok_or_else(|| Problem::not_found("such incident"))
+}
+
+/// The only one that begins or ends like this.
+fn one_of(ids: impl Iterator<Item = Uuid>, word: &str) -> Option<Uuid> {
+    let word = word.to_lowercase();
+    let like = |id: &Uuid| {
+        let id = id.to_string();
+        word.len() >= 4 && (id.starts_with(&word) || id.ends_with(&word))
+    };
+    let mut found = ids.filter(like);
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+/// The end of an id: what differs soonest between two that are of the same day.
+fn short(id: Uuid) -> String {
+    let id = id.to_string();
+    id[id.len() - 8..].to_owned()
+}
+
+pub(super) fn run_link(app: &App, id: Uuid, title: &str) -> String {
+    format!("<{}/runs/{id}|{}>", app.settings().public_url, escape(title))
+}
+
+fn incident_link(app: &App, incident: &domain::incident::Incident) -> String {
+    let url = &app.settings().public_url;
+    format!("<{url}/incidents/{}|{} {}>", incident.id, incident.name(), escape(&incident.title))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_known_by_either_end_when_only_one_has_it() {
+        let ids = ["018f0000-0000-7000-8000-00000000aaaa", "018f0000-0000-7000-8000-00000000bbbb"];
+        let ids = ids.map(|id| id.parse::<Uuid>().unwrap());
+        assert_eq!(one_of(ids.into_iter(), "0000AAAA"), Some(ids[0]));
+        assert_eq!(one_of(ids.into_iter(), "018f0000"), None, "both begin like this");
+        assert_eq!(one_of(ids.into_iter(), "aaa"), None, "too short to mean one");
+        assert_eq!(short(ids[1]), "0000bbbb");
+    }
+}

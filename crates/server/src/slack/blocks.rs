@@ -1,0 +1,210 @@
+//! How Firebreak answers in Slack: messages that one person alone sees, previews with buttons, forms.
+
+use std::fmt::Write as _;
+
+use domain::chat::Press;
+use domain::plan::{Plan, PlannedOutcome, Verdict};
+use domain::runbook::Risk;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::Problem;
+use crate::plans::Confirmation;
+use crate::words;
+
+/// Slack takes 3000 characters in a section.
+const SECTION: usize = 2900;
+/// Lines of a plan that are shown; its page has them all.
+const LINES: usize = 18;
+
+/// The form in which the target is typed; its field.
+pub(super) const START: &str = "start";
+/// The form in which a reason is given; its field.
+pub(super) const REJECT: &str = "reject";
+/// The field of a form.
+pub(super) const FIELD: &str = "field";
+
+/// As Slack asks for it: <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn section(text: &str) -> Value {
+    json!({ "type": "section", "text": { "type": "mrkdwn", "text": words::shorten(text, SECTION) } })
+}
+
+/// Words that only the one who asked sees; where they stand in the place of something that they saw, they replace it.
+pub(super) fn told(text: &str) -> Value {
+    json!({
+        "response_type": "ephemeral", "replace_original": true,
+        "text": words::shorten(text, SECTION), "blocks": [section(text)],
+    })
+}
+
+/// The same beside a message that all see.
+pub(super) fn beside(text: &str) -> Value {
+    let mut told = told(text);
+    told["replace_original"] = false.into();
+    told
+}
+
+/// Why something was not done, in the very words of pages and programs.
+pub(super) fn problem(problem: &Problem, public_url: &str) -> String {
+    let mut text = escape(&problem.detail);
+    if let Some(remedy) = &problem.remedy {
+        _ = write!(text, "\n{}", escape(remedy));
+    }
+    if let Some(link) = &problem.link {
+        _ = write!(text, "\n<{public_url}{}|{}>", link.href, escape(&link.label));
+    }
+    text
+}
+
+/// What a plan says, as far as there is room.
+pub(super) fn plan(plan: &Plan, confirmation: &Confirmation) -> String {
+    let mut text = format!("*{}*  ({} risk)", escape(&plan.title), risk(plan.risk));
+    if let Some(impact) = &plan.impact {
+        _ = write!(text, "\n{}", escape(impact));
+    }
+    if plan.customers_percent > 0.0 {
+        let share = words::percent(&plan.customers_percent);
+        _ = write!(text, "\nClusters with {share} of all customers are reached through it.");
+    }
+    let changes = plan.changes().map(|c| {
+        let (before, after) = (words::brief(&c.before), words::brief(&c.after));
+        format!("• {}: {} {before} → *{after}*", escape(&c.object), escape(&c.property))
+    });
+    let later = plan.steps.iter().filter_map(|step| match &step.outcome {
+        PlannedOutcome::KnownAfter { step: after } => {
+            let way = if step.one_way { " (no way back)" } else { "" };
+            Some(format!("• {}{way}: known after `{after}`", escape(&step.title)))
+        }
+        _ => None,
+    });
+    let lines: Vec<String> = changes.chain(later).collect();
+    for line in lines.iter().take(LINES) {
+        _ = write!(text, "\n{}", words::shorten(line, 200));
+    }
+    if lines.len() > LINES {
+        _ = write!(text, "\n… and {} more", lines.len() - LINES);
+    }
+    for lock in &plan.locks {
+        if let Some(holder) = &lock.held_by {
+            _ = write!(text, "\n:lock: `{}` is held by {}", lock.target, escape(holder));
+        }
+    }
+    for brake in &plan.brakes {
+        _ = write!(text, "\n:no_entry: {}. {}", escape(&brake.to_string()), escape(brake.remedy()));
+    }
+    for work in &plan.foreign {
+        _ = write!(text, "\n:no_entry: Somebody else is at work on {}", escape(&work.to_string()));
+    }
+    match &plan.verdict {
+        Verdict::Ready => text.push_str("\n:white_check_mark: Nothing speaks against it."),
+        Verdict::Stops { step, message } => {
+            _ = write!(text, "\n:x: It would stop at `{step}`: {}", escape(message));
+        }
+    }
+    if let Some(approval) = &confirmation.approval {
+        _ = write!(text, "\nIt begins after {}.", escape(approval));
+    }
+    _ = write!(text, "\nPlan `{}`", &plan.hash[..plan.hash.len().min(12)]);
+    text
+}
+
+fn risk(risk: Risk) -> &'static str {
+    match risk {
+        Risk::Low => "low",
+        Risk::Medium => "medium",
+        Risk::High => "high",
+        Risk::Severe => "severe",
+    }
+}
+
+/// A plan that only the one who asked sees. With a preview's id it has buttons, unless something speaks against it: what must be
+/// confirmed besides is confirmed on its page.
+pub(super) fn preview(made: &Plan, confirmation: &Confirmation, preview: Option<Uuid>, page: &str) -> Value {
+    let words = plan(made, confirmation);
+    let mut blocks = vec![section(&words)];
+    let ready = made.verdict == Verdict::Ready && made.brakes.is_empty() && made.foreign.is_empty();
+    match preview {
+        Some(preview) if ready => {
+            let run = Press::Run { preview, plan_hash: made.hash.clone() };
+            let style = if made.risk >= Risk::High { "danger" } else { "primary" };
+            let label = if confirmation.target.is_some() { "Run…" } else { "Run" };
+            let mut run = button("run", label, style, &run);
+            if made.risk == Risk::Medium {
+                run["confirm"] = json!({
+                    "title": plain(&words::shorten(&made.title, 90)), "text": plain("It starts now."),
+                    "confirm": plain("Run"), "deny": plain("Cancel"),
+                });
+            }
+            let mut cancel = button("cancel", "Cancel", "", &Press::Cancel { preview });
+            if let Value::Object(cancel) = &mut cancel {
+                cancel.remove("style");
+            }
+            blocks.push(json!({ "type": "actions", "elements": [run, cancel] }));
+        }
+        Some(_) => blocks
+            .push(section(&format!("Not started: see <{page}|its page> for what may be done about it."))),
+        None => {}
+    }
+    json!({
+        "response_type": "ephemeral", "replace_original": true, "text": words::shorten(&words, SECTION), "blocks": blocks,
+    })
+}
+
+/// The plan that an approval is about, with its buttons.
+pub(super) fn decision(words: &str, approvals: Vec<(Press, Press)>) -> Value {
+    let mut blocks = vec![section(words)];
+    blocks.extend(approvals.into_iter().map(|(agree, reject)| {
+        let buttons =
+            [button("approve", "Approve", "primary", &agree), button("reject", "Reject…", "danger", &reject)];
+        json!({ "type": "actions", "elements": buttons })
+    }));
+    json!({ "response_type": "ephemeral", "text": words::shorten(words, SECTION), "blocks": blocks })
+}
+
+fn plain(text: &str) -> Value {
+    json!({ "type": "plain_text", "text": text })
+}
+
+fn button(id: &str, label: &str, style: &str, press: &Press) -> Value {
+    json!({ "type": "button", "action_id": id, "style": style, "value": press.value(), "text": plain(label) })
+}
+
+/// The form in which the target of a plan is typed.
+pub(super) fn typed(made: &Plan, confirmation: &Confirmation, target: &str, back: &Value) -> Value {
+    form(
+        START,
+        "Start a run",
+        "Start",
+        &plan(made, confirmation),
+        &format!("Type {target} to start it"),
+        back,
+    )
+}
+
+/// The form in which somebody says why they do not agree.
+pub(super) fn why_not(back: &Value) -> Value {
+    form(REJECT, "Reject", "Reject", "The run does not go on as it was asked for.", "Why", back)
+}
+
+fn form(id: &str, title: &str, submit: &str, words: &str, label: &str, back: &Value) -> Value {
+    json!({
+        "type": "modal", "callback_id": id, "private_metadata": back.to_string(),
+        "title": plain(title), "submit": plain(submit), "close": plain("Cancel"),
+        "blocks": [
+            section(words),
+            {
+                "type": "input", "block_id": FIELD, "label": plain(&words::shorten(label, 1900)),
+                "element": { "type": "plain_text_input", "action_id": FIELD, "max_length": 300 },
+            },
+        ],
+    })
+}
+
+/// What is wrong with what was filled in, under its field.
+pub(super) fn wrong(text: &str) -> Value {
+    json!({ "response_action": "errors", "errors": { FIELD: words::shorten(text, 1900) } })
+}

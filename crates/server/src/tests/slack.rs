@@ -1,0 +1,594 @@
+//! What people type and press in Slack, against a Slack that is busy, loses answers and delivers twice.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use domain::chat::{Card, Chat};
+use domain::notice::{Channel, Found, Letter, Undelivered, Urgency};
+use domain::{Clock as _, Role};
+use engine::clock::SystemClock;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use store::pages::RunFilter;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::bench::{Answer, Bench};
+use super::hooks::proven;
+use crate::{Secret, Slack, Source};
+
+const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+/// Longer than anything here takes; what lasts longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What Slack does with the next thing that it is asked; afterwards it works.
+#[derive(Debug, Clone, Copy)]
+enum Mood {
+    /// 429.
+    Busy,
+    /// Does it, and the answer is lost.
+    LosesAnswer,
+    /// Does not do it, and says so by 500: nobody knows.
+    Breaks,
+}
+
+/// A workspace, as far as it is asked.
+#[derive(Default)]
+struct Workspace {
+    moods: Mutex<Vec<Mood>>,
+    /// What is told to one person, the newest last.
+    told: Mutex<Vec<(String, Value)>>,
+    /// Forms that were opened.
+    forms: Mutex<Vec<Value>>,
+    /// Messages by their number: the id that they were posted with, and what they show.
+    posted: Mutex<Vec<(Uuid, Option<u64>, String)>>,
+    cards: Mutex<BTreeMap<u64, Vec<Card>>>,
+    moved: Notify,
+}
+
+impl Workspace {
+    /// Does something, in the mood of the moment.
+    fn do_it<T>(&self, act: impl FnOnce() -> T) -> Result<T, Undelivered> {
+        let mood = self.moods.lock().unwrap().pop();
+        let done = match mood {
+            None => Ok(act()),
+            Some(Mood::Busy) => {
+                Err(Undelivered::Later { error: "busy".into(), after: Some(Duration::from_millis(20)) })
+            }
+            Some(Mood::LosesAnswer) => {
+                act();
+                Err(Undelivered::Unclear("the answer was lost".into()))
+            }
+            Some(Mood::Breaks) => Err(Undelivered::Unclear("it answered 500".into())),
+        };
+        self.moved.notify_waiters();
+        done
+    }
+
+    fn moody(&self, moods: &[Mood]) {
+        *self.moods.lock().unwrap() = moods.iter().rev().copied().collect();
+    }
+
+    /// Waits until it is as wanted.
+    async fn until<T>(&self, what: &str, wanted: impl Fn(&Self) -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let moved = self.moved.notified();
+            if let Some(found) = wanted(self) {
+                return found;
+            }
+            assert!(Instant::now() < end, "never {what}: {:#?}", self.told.lock().unwrap());
+            let _ = tokio::time::timeout(Duration::from_secs(1), moved).await;
+        }
+    }
+
+    /// Waits for the answer to an address that has these words.
+    async fn answered(&self, url: &str, words: &str) -> Value {
+        self.until(words, |this| {
+            let told = this.told.lock().unwrap();
+            told.iter()
+                .rev()
+                .find(|(to, said)| to == url && said.to_string().contains(words))
+                .map(|(_, said)| said.clone())
+        })
+        .await
+    }
+
+    /// The newest state of the only message of a run that is shown.
+    async fn shown(&self, what: &str, wanted: impl Fn(&Card) -> bool) -> Card {
+        self.until(what, |this| {
+            let cards = this.cards.lock().unwrap();
+            cards.values().filter_map(|all| all.last()).find(|card| wanted(card)).cloned()
+        })
+        .await
+    }
+}
+
+impl Channel for Workspace {
+    fn least(&self) -> Urgency {
+        Urgency::Info
+    }
+
+    fn is_board(&self) -> bool {
+        true
+    }
+
+    fn send<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Option<Value>, Undelivered>> {
+        let thread = letter.thread.and_then(|thread| thread["ts"].as_u64());
+        let post = || {
+            let mut posted = self.posted.lock().unwrap();
+            posted.push((letter.id, thread, letter.notice.title.clone()));
+            Some(json!({ "channel": letter.notice.place, "ts": posted.len() }))
+        };
+        std::future::ready(self.do_it(post)).boxed()
+    }
+
+    fn find<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
+        let at = self.posted.lock().unwrap().iter().position(|(id, ..)| *id == letter.id);
+        let there = |at: usize| Found::There(Some(json!({ "channel": letter.notice.place, "ts": at + 1 })));
+        std::future::ready(Ok(at.map_or(Found::NotThere, there))).boxed()
+    }
+}
+
+impl Chat for Workspace {
+    fn place(&self) -> Option<&str> {
+        Some("C0")
+    }
+
+    fn edit<'a>(
+        &'a self,
+        at: &'a Value,
+        card: &'a Card,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+        let ts = at["ts"].as_u64().unwrap();
+        let show = || self.cards.lock().unwrap().entry(ts).or_default().push(card.clone());
+        std::future::ready(self.do_it(show)).boxed()
+    }
+
+    fn answer<'a>(&'a self, url: &'a str, message: &'a Value) -> BoxFuture<'a, Result<(), Undelivered>> {
+        let tell = || self.told.lock().unwrap().push((url.to_owned(), message.clone()));
+        std::future::ready(self.do_it(tell)).boxed()
+    }
+
+    fn whisper<'a>(
+        &'a self,
+        place: &'a str,
+        member: &'a str,
+        message: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+        let tell = || self.told.lock().unwrap().push((format!("{place}/{member}"), message.clone()));
+        std::future::ready(self.do_it(tell)).boxed()
+    }
+
+    fn open<'a>(&'a self, _: &'a str, view: &'a Value) -> BoxFuture<'a, Result<(), Undelivered>> {
+        std::future::ready(self.do_it(|| self.forms.lock().unwrap().push(view.clone()))).boxed()
+    }
+}
+
+/// A server with a workspace.
+struct Office {
+    bench: Bench,
+    workspace: Arc<Workspace>,
+}
+
+fn signed(path: &str, body: &str, secret: &str, at: i64) -> Request<Body> {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("v0:{at}:{body}").as_bytes());
+    Request::post(path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("x-slack-request-timestamp", at.to_string())
+        .header("x-slack-signature", format!("v0={}", hex::encode(mac.finalize().into_bytes())))
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+fn typed(member: &str, text: &str, trigger: &str) -> String {
+    let url = format!("https://hooks.slack.com/{trigger}");
+    form(&[
+        ("team_id", "T1"),
+        ("user_id", member),
+        ("user_name", "somebody"),
+        ("channel_id", "C7"),
+        ("api_app_id", "A1"),
+        ("command", "/firebreak"),
+        ("text", text),
+        ("trigger_id", trigger),
+        ("response_url", &url),
+    ])
+}
+
+fn now() -> i64 {
+    SystemClock.now().timestamp()
+}
+
+impl Office {
+    async fn new() -> Self {
+        let workspace = Arc::new(Workspace::default());
+        let slack = Slack {
+            secrets: vec![Secret::new(SECRET)],
+            teams: vec!["T1".into()],
+            app: Some("A1".into()),
+            chat: workspace.clone(),
+        };
+        let bench = Bench::in_chat(&[], super::hooks::open(), Some(slack)).await;
+        Self { bench, workspace }
+    }
+
+    async fn send(&self, path: &str, body: &str) -> Answer {
+        self.bench.send(signed(path, body, SECRET, now())).await
+    }
+
+    /// Types something, under a fresh id; what is said at once, and the address for what comes later.
+    async fn types(&self, member: &str, text: &str) -> (String, String) {
+        let trigger = Uuid::now_v7().to_string();
+        let answer = self.send("/slack/commands", &typed(member, text, &trigger)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let said = answer.json();
+        assert_eq!(said["response_type"], "ephemeral", "{said}");
+        (
+            said["blocks"][0]["text"]["text"].as_str().unwrap().to_owned(),
+            format!("https://hooks.slack.com/{trigger}"),
+        )
+    }
+
+    fn press(member: &str, value: &Value, ephemeral: bool, trigger: &str) -> String {
+        let payload = json!({
+            "type": "block_actions", "team": { "id": "T1" }, "user": { "id": member, "username": "x" }, "api_app_id": "A1",
+            "trigger_id": trigger, "channel": { "id": "C7" }, "container": { "is_ephemeral": ephemeral },
+            "response_url": format!("https://hooks.slack.com/{trigger}"),
+            "actions": [{ "type": "button", "action_id": "x", "value": value, "action_ts": trigger }],
+        });
+        form(&[("payload", &payload.to_string())])
+    }
+
+    /// Presses a button; the address for what is said.
+    async fn presses(&self, member: &str, value: &Value, ephemeral: bool) -> String {
+        let trigger = Uuid::now_v7().to_string();
+        let answer = self.send("/slack/interactions", &Self::press(member, value, ephemeral, &trigger)).await;
+        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, ""));
+        format!("https://hooks.slack.com/{trigger}")
+    }
+
+    /// Sends the form that was opened last.
+    async fn fills(&self, member: &str, text: &str) -> Answer {
+        let view = self.workspace.forms.lock().unwrap().last().unwrap().clone();
+        let payload = json!({
+            "type": "view_submission", "team": { "id": "T1" }, "user": { "id": member }, "api_app_id": "A1",
+            "trigger_id": Uuid::now_v7(),
+            "view": {
+                "callback_id": view["callback_id"], "private_metadata": view["private_metadata"],
+                "state": { "values": { "field": { "field": { "type": "plain_text_input", "value": text } } } },
+            },
+        });
+        self.send("/slack/interactions", &form(&[("payload", &payload.to_string())])).await
+    }
+
+    /// Links a member to a person with a role, as people do it.
+    async fn links(&self, member: &str, person: &str, role: Role) {
+        let (said, _) = self.types(member, "link").await;
+        let path = said.split("http://localhost:8080").nth(1).unwrap().split('|').next().unwrap().to_owned();
+        let person = self.bench.sign_in_as(person, role).await;
+        let page = person.get(&path).await;
+        assert!(page.text.contains(member) && page.text.contains("is to speak for you"), "{}", page.text);
+        assert_eq!(person.form(&path, &[]).await.status, StatusCode::SEE_OTHER);
+    }
+
+    /// Types `run`, and waits for the preview; its [Run] and [Cancel].
+    async fn previews(&self, member: &str, runbook: &str) -> (Value, Value) {
+        let (said, url) = self.types(member, &format!("run {runbook} fleet=lamps-eu it is dark")).await;
+        assert!(said.starts_with("Looking, to plan"), "{said}");
+        let preview = self.workspace.answered(&url, "Plan `").await;
+        let buttons = preview["blocks"][1]["elements"].clone();
+        (buttons[0]["value"].clone(), buttons[1]["value"].clone())
+    }
+
+    async fn runs(&self) -> Vec<store::pages::RunRow> {
+        store::pages::runs(self.bench.engine.pool(), &RunFilter::default(), 100).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn without_configuration_the_routes_say_that_slack_is_not_set_up() {
+    let bench = Bench::new().await;
+    for path in crate::SLACK_PATHS {
+        let answer = bench.send(signed(path, &typed("U1", "help", "t"), SECRET, now())).await;
+        assert_eq!(
+            (answer.status, answer.json()["code"].clone()),
+            (StatusCode::UNAUTHORIZED, json!("slack_closed"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_what_slack_has_signed_lately_for_a_team_and_app_of_ours_is_heard() {
+    let office = Office::new().await;
+    let send = |body: String, secret: &'static str, at: i64| {
+        let request = signed("/slack/commands", &body, secret, at);
+        async { office.bench.send(request).await }
+    };
+    let body = || typed("U1", "help", "t1");
+    let wrong = send(body(), "another secret", now()).await;
+    assert_eq!((wrong.status, wrong.json()["code"].clone()), (StatusCode::UNAUTHORIZED, json!("not_proven")));
+    let old = send(body(), SECRET, now() - 301).await;
+    assert!(old.status == StatusCode::UNAUTHORIZED && old.text.contains("five minutes"), "{}", old.text);
+    for (from, to) in [("team_id=T1", "team_id=T2"), ("api_app_id=A1", "api_app_id=A2")] {
+        let elsewhere = send(body().replace(from, to), SECRET, now()).await;
+        assert_eq!(elsewhere.json()["code"], "slack_elsewhere", "{to}");
+    }
+    let there = send("ssl_check=1&token=x".into(), SECRET, now()).await;
+    assert_eq!((there.status, there.text.as_str()), (StatusCode::OK, ""));
+    let half = send("team_id=T1".into(), SECRET, now()).await;
+    assert_eq!(half.json()["code"], "unfit");
+    // Nobody was heard so far, so the same id is still fresh.
+    let heard = send(body(), SECRET, now()).await;
+    assert!(heard.text.contains("does not know who you are"), "{}", heard.text);
+    // Again under the same signature, and again as Slack itself would, signed anew.
+    for at in [now(), now() - 1] {
+        let again = send(body(), SECRET, at).await;
+        assert!(again.status == StatusCode::OK && again.text.contains("received already"), "{}", again.text);
+    }
+}
+
+#[tokio::test]
+async fn an_unlinked_member_gets_only_how_to_link_and_a_link_is_confirmed_once_and_removed() {
+    let office = Office::new().await;
+    for text in ["help", "status", "run switch-lamp fleet=lamps-eu", "nonsense"] {
+        let (said, _) = office.types("U1", text).await;
+        assert_eq!(said, "Firebreak does not know who you are yet. Type `/firebreak link`.", "{text}");
+    }
+    let (said, _) = office.types("U1", "link").await;
+    let path = said.split("http://localhost:8080").nth(1).unwrap().split('|').next().unwrap().to_owned();
+    assert_eq!(
+        office.bench.get(&path).await.status,
+        StatusCode::UNAUTHORIZED,
+        "who is signed in confirms it"
+    );
+    let vera = office.bench.sign_in_as("vera", Role::Viewer).await;
+    assert_eq!(vera.form(&path, &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(vera.form(&path, &[]).await.status, StatusCode::GONE, "it works once");
+    let (help, _) = office.types("U1", "help").await;
+    assert!(help.contains("You are *vera*, a viewer") && help.contains("firebreak plan"), "{help}");
+    assert!(!help.contains("firebreak run ") && !help.contains("firebreak approve"), "{help}");
+    let (refused, _) = office.types("U1", "run switch-lamp fleet=lamps-eu").await;
+    assert!(refused.starts_with("To start a run takes a responder, and you are a viewer."), "{refused}");
+
+    // Somebody else cannot take the member over, and does not see the link; an admin does.
+    let (again, _) = office.types("U1", "link").await;
+    assert!(again.contains("You are *vera* here"), "{again}");
+    let page = vera.get("/settings").await;
+    let remove = page.text.split("/settings/slack/links/").nth(1).unwrap().split('"').next().unwrap();
+    let remove = format!("/settings/slack/links/{remove}");
+    let ada = office.bench.sign_in("ada").await;
+    assert!(!ada.get("/settings").await.text.contains("/settings/slack/links/"));
+    assert_eq!(ada.form(&remove, &[]).await.status, StatusCode::CONFLICT);
+    let root = office.bench.sign_in_as("root", Role::Admin).await;
+    assert!(root.get("/settings").await.text.contains(&remove));
+    assert_eq!(vera.form(&remove, &[]).await.status, StatusCode::SEE_OTHER);
+    let (said, _) = office.types("U1", "help").await;
+    assert!(said.contains("does not know who you are"), "{said}");
+    let audit = root.get("/audit").await.text;
+    assert!(audit.contains("slack linked") && audit.contains("slack link removed"), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_starts_one_run_however_often_it_is_pressed_and_its_message_is_edited_to_the_end() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    let (run, _) = office.previews("U1", "switch-lamp").await;
+    assert!(office.runs().await.is_empty(), "a preview starts nothing");
+
+    // Delivered twice by Slack, and pressed twice by its member, at the same time.
+    let body = Office::press("U1", &run, true, "p1");
+    let again = Office::press("U1", &run, true, "p2");
+    let sent = [&body, &body, &again].map(|body| office.send("/slack/interactions", body));
+    for answer in futures::future::join_all(sent).await {
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    // Slack is in a bad mood for all that follows: the message, its edits, what is told.
+    office.workspace.moody(&[
+        Mood::LosesAnswer,
+        Mood::Busy,
+        Mood::Breaks,
+        Mood::LosesAnswer,
+        Mood::Busy,
+        Mood::Breaks,
+    ]);
+    office.workspace.answered("https://hooks.slack.com/p1", "Started").await;
+    office.workspace.answered("https://hooks.slack.com/p2", "Started").await;
+    let runs = office.runs().await;
+    assert_eq!((runs.len(), runs[0].requested_by.as_str()), (1, "ada"));
+    let waits = office.workspace.shown("shown at work", |card| card.now == ["Wait until it is warm"]).await;
+    assert_eq!((waits.state.as_str(), waits.reason.as_deref()), ("Running", Some("it is dark")));
+    office.workspace.moody(&[Mood::Breaks, Mood::LosesAnswer, Mood::Busy]);
+    office.bench.lamp().warm = true;
+    let last = office.workspace.shown("shown to its end", |card| card.state == "Succeeded").await;
+    assert_eq!((last.done, last.of), (4, 4));
+    assert_eq!(office.bench.lamp().switched, 1);
+
+    // One message, its steps and its end below it, each once.
+    let end = office.workspace.until("told its end", |this| {
+        let posted = this.posted.lock().unwrap();
+        posted.iter().any(|(_, _, title)| title.starts_with("Succeeded")).then(|| posted.clone())
+    });
+    let posted = end.await;
+    let titles: Vec<&str> = posted.iter().map(|(_, _, title)| title.as_str()).collect();
+    let steps = ["Look at the lamp", "The lamp is off", "Switch it on", "Wait until it is warm"];
+    assert_eq!(titles[0], "Switch the lamp on: lamps-eu");
+    assert_eq!(titles[1..5], steps);
+    assert_eq!(titles.len(), 6, "{titles:?}");
+    assert!(
+        posted[0].1.is_none() && posted[1..].iter().all(|(_, thread, _)| *thread == Some(1)),
+        "{posted:?}"
+    );
+    assert_eq!(office.workspace.cards.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cancelled_or_is_somebody_elses_starts_nothing() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    office.links("U2", "bob", Role::Responder).await;
+    let (run, cancel) = office.previews("U1", "switch-lamp").await;
+    let url = office.presses("U2", &run, true).await;
+    office.workspace.answered(&url, "somebody else's").await;
+    let mut other: Value = serde_json::from_str(run.as_str().unwrap()).unwrap();
+    other["plan_hash"] = "0".into();
+    let url = office.presses("U1", &other.to_string().into(), true).await;
+    office.workspace.answered(&url, "The plan has changed since you looked, so nothing was started.").await;
+    let url = office.presses("U1", &cancel, true).await;
+    office.workspace.answered(&url, "Cancelled").await;
+    let url = office.presses("U1", &run, true).await;
+    office.workspace.answered(&url, "was cancelled").await;
+    let url = office.presses("U3", &run, true).await;
+    office.workspace.answered(&url, "does not know who you are").await;
+    assert!(office.runs().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn high_risk_is_started_by_typing_its_target_into_a_form() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    let (run, _) = office.previews("U1", "switch-lamp-high").await;
+    office.presses("U1", &run, true).await;
+    office.workspace.until("a form", |this| (this.forms.lock().unwrap().len() == 1).then_some(())).await;
+    let view = office.workspace.forms.lock().unwrap()[0].clone();
+    assert!(
+        view.to_string().contains("Type lamps-eu to start it") && view.to_string().contains("lamp lamps-eu"),
+        "{view}"
+    );
+    let wrong = office.fills("U1", "lamps-us").await.json();
+    assert_eq!(wrong["response_action"], "errors");
+    let why = wrong["errors"]["field"].as_str().unwrap();
+    assert!(why.starts_with("`switch-lamp-high` is of high risk: type `lamps-eu` to start it."), "{why}");
+    assert!(office.runs().await.is_empty());
+    let right = office.fills("U1", "lamps-eu").await;
+    assert_eq!((right.status, right.text.as_str()), (StatusCode::OK, ""), "closes the form");
+    assert_eq!(office.runs().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_person_approves_by_a_button_that_then_says_who_did() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Admin).await;
+    office.links("U2", "bob", Role::Approver).await;
+    let (run, _) = office.previews("U1", "switch-lamp-severe").await;
+    let url = office.presses("U1", &run, true).await;
+    office.workspace.answered(&url, "Started").await;
+    let card = office.workspace.shown("asked", |card| card.approvals.iter().any(|a| a.open)).await;
+    let id = card.run;
+    let agree =
+        domain::chat::Press::Approve { run: id, step: None, plan_hash: card.approvals[0].plan_hash.clone() };
+    let agree = Value::from(agree.value());
+    let url = office.presses("U1", &agree, false).await;
+    let own = office.workspace.answered(&url, "You asked for it, so somebody else must agree").await;
+    assert_eq!(own["replace_original"], false, "what all see stays");
+    assert_eq!(office.bench.lamp().switched, 0);
+    let (said, _) = office.types("U2", &format!("approve {id}")).await;
+    assert!(said.contains("waits for") && said.contains("on no → *yes*"), "{said}");
+
+    office.bench.lamp().warm = true;
+    office.presses("U2", &agree, false).await;
+    let card = office.workspace.shown("decided", |card| card.approvals[0].ruling.is_some()).await;
+    assert!(card.approvals[0].ruling.as_ref().unwrap().starts_with("approved by bob at "), "{card:?}");
+    office.bench.until(id, "succeeded").await;
+    assert_eq!(office.bench.lamp().switched, 1);
+    let reject = domain::chat::Press::Reject { run: id, step: None };
+    office.presses("U2", &reject.value().into(), false).await;
+    office.workspace.until("a form", |this| (this.forms.lock().unwrap().len() == 1).then_some(())).await;
+    let late = office.fills("U2", "no").await.json();
+    assert!(
+        late["errors"]["field"].as_str().unwrap().starts_with("It is decided: approved by bob at "),
+        "{late}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    let say = async |text: &str| office.types("U1", text).await.0;
+    let no_reason = say("lock fleet:lamps-eu").await;
+    assert!(
+        no_reason.starts_with("This needs a reason: it is read by whoever meets it later."),
+        "{no_reason}"
+    );
+    assert!(say("lock fleet:lamps-eu for=2h I am on it").await.contains("is yours"));
+    assert!(say("freeze 2h holidays").await.contains("Frozen until"));
+    let opened = say("incident open fleet:lamps-eu : It is dark").await;
+    assert!(opened.contains("INC-1 It is dark> is open."), "{opened}");
+    assert!(say("incident take INC-1").await.contains("You have"));
+    assert!(say("incident note 1 “still dark”").await.contains("Noted in"));
+    let status = say("status").await;
+    for words in ["INC-1 It is dark", "ada has it", "Freeze (*)", "is taken by ada by hand: I am on it"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
+    let held = office.previewed_text("U1", "switch-lamp").await;
+    assert!(held.contains("Not started: see"), "{held}");
+    assert!(say("thaw over").await.contains("is lifted"));
+    assert!(say("thaw over").await.contains("There is no such freeze"), "the same words as elsewhere");
+    assert!(say("unlock fleet:lamps-eu").await.contains("is free"));
+    assert!(say("incident").await.contains("INC-1"));
+    let ada = office.bench.sign_in("ada").await;
+    let page = ada.get("/incidents/1").await;
+    let page = ada.get(page.header(axum::http::header::LOCATION)).await;
+    assert!(page.text.contains("still dark"), "{}", page.text);
+}
+
+impl Office {
+    async fn previewed_text(&self, member: &str, runbook: &str) -> String {
+        let (_, url) = self.types(member, &format!("run {runbook} fleet=lamps-eu")).await;
+        self.workspace.answered(&url, "Plan `").await.to_string()
+    }
+}
+
+/// How fast it is, is only told: on a machine that does other things, too, a time says little.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_signals_pour_in_every_command_is_answered() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    let flood = async {
+        let send = async |n: usize| {
+            let alert = json!({ "status": "firing", "labels": { "alertname": "Flood" }, "fingerprint": format!("f{n}") });
+            let body = json!({ "version": "4", "alerts": [alert] }).to_string();
+            let mut request = Request::post("/hooks/alertmanager");
+            for (name, value) in proven(Source::Alertmanager, body.as_bytes()) {
+                request = request.header(name, value);
+            }
+            let answer = office.bench.send(request.body(Body::from(body)).unwrap()).await;
+            assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
+        };
+        stream::iter(0..1000).for_each_concurrent(32, send).await;
+    };
+    let commands = async {
+        let mut took = Vec::new();
+        for n in 0..200 {
+            let text = ["help", "status", "incident", "nonsense"][n % 4];
+            let begun = Instant::now();
+            let (said, _) = office.types("U1", text).await;
+            took.push(begun.elapsed());
+            assert!(!said.is_empty() && !said.contains("takes longer than usual"), "{said}");
+        }
+        took
+    };
+    let ((), mut took) = futures::future::join(flood, commands).await;
+    took.sort();
+    let at = |percent: usize| took[took.len() * percent / 100 - 1];
+    println!("commands under a flood of 1000 alerts: p50 {:?}, p99 {:?}, of {}", at(50), at(99), took.len());
+    assert_eq!(took.len(), 200);
+    let signals: i64 = sqlx::query_scalar("SELECT count(*) FROM signal")
+        .fetch_one(office.bench.engine.pool())
+        .await
+        .unwrap();
+    assert_eq!(signals, 1000, "none is lost");
+}
