@@ -96,6 +96,7 @@ async fn main() {
     let (_ending, ending) = tokio::sync::watch::channel(false);
     let settings = server::Settings {
         proxy: None,
+        slack: None,
         requests_per_minute: u32::MAX,
         public_url: "http://bench".into(),
         secure_cookies: false,
