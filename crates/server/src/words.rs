@@ -160,6 +160,17 @@ pub(crate) fn message_badge(state: &str) -> Badge {
     Badge { tone, icon, word }
 }
 
+/// How a drill stands.
+pub(crate) fn drill_badge(drill: &store::drills::Drill) -> Badge {
+    let (tone, icon, word) = match (&drill.score, drill.ended_at) {
+        (Some(score), _) if score.recovered => (Tone::Ok, Icon::Check, "Recovered"),
+        (Some(_), _) => (Tone::Warn, Icon::Cross, "Not recovered"),
+        (None, None) => (Tone::Busy, Icon::Play, "Begun"),
+        (None, Some(_)) => (Tone::Off, Icon::Skip, "Given up"),
+    };
+    Badge { tone, icon, word }
+}
+
 /// Does a run in this state wait for a person?
 pub(crate) fn needs_a_person(state: &str) -> bool {
     matches!(state, "waiting_for_approval" | "paused" | "outcome_unknown" | "stuck")
@@ -236,6 +247,11 @@ pub(crate) fn lasted(delta: &TimeDelta) -> String {
 /// The same from whole seconds, for templates.
 pub(crate) fn seconds(seconds: &u64) -> String {
     span(TimeDelta::seconds(i64::try_from(*seconds).unwrap_or(i64::MAX / 1000)))
+}
+
+/// The same from seconds with a sign, for templates.
+pub(crate) fn lasted_s(seconds: &i64) -> String {
+    span(TimeDelta::seconds(*seconds))
 }
 
 /// Is a step inside another one, so that its path says more than its title?

@@ -22,6 +22,7 @@
 //! - [`incidents`]: what people do together about one trouble.
 //! - [`trust`]: how far triggers may go, and the past that tells whether they should.
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
+//! - [`drills`]: what was played for practice, and how it went.
 //! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
 //! - [`answered`]: what was answered to requests that may be repeated.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
@@ -32,6 +33,7 @@ pub mod audit;
 pub mod brakes;
 pub mod calls;
 pub mod claims;
+pub mod drills;
 mod error;
 pub mod fleets;
 pub mod gate;

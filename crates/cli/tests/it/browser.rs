@@ -62,6 +62,55 @@ async fn one_click_recovers_the_incident_while_one_watches() {
     assert!(complaints.is_empty(), "the console says: {complaints:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened() {
+    let demo = Demo::start();
+    let chrome = Chrome::start().await;
+    chrome.sign_in(&demo.link).await;
+    let drills = format!("{}drills", demo.url);
+    chrome.go(&drills).await;
+    assert!(chrome.text("#one-at-a-time").await.contains("One is played at a time"));
+    chrome.press("[data-offer-drill=\"2024-05-07\"] button[value=\"people\"]").await;
+    chrome.wait("#head[data-state=\"playing\"]").await;
+    let drill = chrome.script("return location.href").await.as_str().unwrap().to_owned();
+
+    // The other pages are of its world, and one recovers it as one would a real one.
+    chrome.go(&demo.url).await;
+    assert!(chrome.text("#drill-strip").await.contains("Logins to shard-b fail"));
+    chrome.press("[data-advice=\"replace-proxysql\"]").await;
+    chrome.press("#plan").await;
+    chrome.wait("#the-plan[data-verdict=\"ready\"]").await;
+    chrome.picture("drill-plan").await;
+    chrome.press("#start").await;
+    chrome.wait("#head[data-state=\"succeeded\"]").await;
+
+    chrome.go(&drill).await;
+    chrome.wait("#head[data-state=\"scored\"]").await;
+    chrome.picture("drill-scored").await;
+    assert!(chrome.text("#sooner").await.contains("sooner than in reality"));
+    let score = chrome.text("#score").await;
+    assert!(score.contains("58 m 00 s") && score.contains("Intercom"), "{score}");
+    let lines = chrome
+        .script(
+            "return [...document.querySelectorAll('#recovery [data-cluster]')].map((l) => l.dataset.cluster)",
+        )
+        .await;
+    assert_eq!(lines, serde_json::json!(["had nobody acted", "in reality, as simulated", "this drill"]));
+    assert!(chrome.text("#drill-runs").await.contains("on-call"), "who ran what");
+
+    // Left, it is gone, and its score is not.
+    chrome.press("#leave-drill").await;
+    chrome.wait("#score").await;
+    chrome.go(&demo.url).await;
+    chrome.wait("#findings").await;
+    let strips = chrome.script("return document.querySelectorAll('#drill-strip').length").await;
+    assert_eq!(strips, 0, "the demo's own world again");
+    chrome.go(&drills).await;
+    assert!(chrome.text("#played").await.contains("Recovered"));
+    let complaints = chrome.console().await;
+    assert!(complaints.is_empty(), "the console says: {complaints:#?}");
+}
+
 /// `firebreak demo` on a free port.
 struct Demo {
     process: Child,

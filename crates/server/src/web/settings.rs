@@ -52,7 +52,7 @@ impl Page {
 async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Result<Response, Problem> {
     let page = Page {
         frame: Frame::new(app, &visitor, "settings", "Settings"),
-        sessions: store::people::sessions(app.pool(), &visitor.person, SESSION_IDLE).await?,
+        sessions: store::people::sessions(app.people(), &visitor.person, SESSION_IDLE).await?,
         tokens: tokens::list(app, &visitor).await?,
         runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
         made,
