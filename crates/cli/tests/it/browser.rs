@@ -82,6 +82,9 @@ async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened(
     chrome.wait("#the-plan[data-verdict=\"ready\"]").await;
     chrome.picture("drill-plan").await;
     chrome.press("#start").await;
+    for step in ["ready", "prove", "remove"] {
+        chrome.wait(&format!("[data-step=\"{step}\"][data-status=\"done\"]")).await;
+    }
     chrome.wait("#head[data-state=\"succeeded\"]").await;
 
     chrome.go(&drill).await;

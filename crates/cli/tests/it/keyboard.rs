@@ -2,10 +2,10 @@
 //! page is reloaded by hand.
 
 use serde_json::json;
-use sim::{Phase, Sim};
+use sim::Sim;
 
 use crate::chrome::Chrome;
-use crate::kills::{reached, small_world};
+use crate::kills::small_world;
 use crate::served::Served;
 use crate::signals::until;
 
@@ -52,10 +52,9 @@ async fn say(chrome: &Chrome, selector: &str, words: &str) {
     chrome.keys(words).await;
 }
 
-async fn world() -> (Sim, Served) {
-    let sim =
-        Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
-    let served = Served::on(&sim).await;
+async fn world(speed: f64) -> (Sim, Served) {
+    let sim = Sim::start(small_world(), sim::Options { speed, ..sim::Options::default() }).await.unwrap();
+    let served = Served::on_with(&sim, &json!({ "automation": { "warm_up_s": 1 } })).await;
     (sim, served)
 }
 
@@ -73,7 +72,7 @@ async fn sign_in(chrome: &Chrome, link: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_one_recovers() {
-    let (_sim, served) = world().await;
+    let (_sim, served) = world(100.0).await;
     let chrome = Chrome::start().await;
     sign_in(&chrome, &link(&served, "ana", "responder")).await;
     choose(&chrome, "[data-advice=\"replace-proxysql\"]").await;
@@ -88,7 +87,8 @@ async fn by_keyboard_alone_one_recovers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_a_second_person_agrees_and_the_first_cannot() {
-    let (_sim, served) = world().await;
+    // Slow enough that nothing expires before somebody has tabbed to it.
+    let (_sim, served) = world(8.0).await;
     let chrome = Chrome::start().await;
     sign_in(&chrome, &link(&served, "ana", "approver")).await;
     chrome.go(&format!("{}/runbooks/resize-cluster?cluster=shard-a&class=db.r6i.32xlarge", served.url)).await;
@@ -115,29 +115,26 @@ async fn by_keyboard_alone_a_second_person_agrees_and_the_first_cannot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_one_starts_what_an_alert_has_prepared_and_takes_it_back() {
-    let (sim, served) = world().await;
+    // Slow enough that somebody who tabs through the page comes before its end.
+    let (sim, served) = world(8.0).await;
     let chrome = Chrome::start().await;
-    let mut launched = sim.hold("SetDesiredCapacity", Phase::AfterEffect);
     sign_in(&chrome, &link(&served, "ana", "responder")).await;
     until(&served.db, "asked", |s| s.labels["cluster"] == "shard-b" && s.verdict.as_deref() == Some("asked"))
         .await;
     choose(&chrome, "[data-offer=\"replace-proxysql\"]").await;
     chrome.wait("#head[data-state=\"running\"]").await;
     assert!(chrome.text("#cause").await.contains("prepared by replace-proxysql/logins-fail"));
-    let run = chrome.script("return document.getElementById('head').dataset.run").await;
-    let run = run.as_str().unwrap().parse().unwrap();
-    reached(&served, run, &mut launched, "SetDesiredCapacity", "after").await;
+    chrome.wait("[data-step=\"make_room\"][data-status=\"done\"]").await;
 
     choose(&chrome, "summary[data-ask=\"abort-all\"]").await;
     assert!(chrome.text("#ask-abortall [data-preview]").await.contains("Taken back, in this order"));
     say(&chrome, "#ask-abortall [name=\"reason\"]", "the wrong fleet").await;
     choose(&chrome, "#ask-abortall button").await;
     chrome.wait("[data-wish=\"abort\"], #head[data-state=\"undoing\"], #head[data-state=\"undone\"]").await;
-    launched.release();
     chrome.wait("#head[data-state=\"undone\"]").await;
     assert!(chrome.text("#message").await.contains("Aborted by ana: the wrong fleet"));
     let changed = sim.ledger().into_iter().filter(|e| e.mutating && e.effect.is_some()).count();
-    assert!(changed > 2, "it was changed, and changed back");
+    assert!(changed > 3, "it was changed, and changed back");
     assert!(store::pages::locks(served.db.pool()).await.unwrap().is_empty(), "the fleet is free again");
 }
 
@@ -154,7 +151,7 @@ async fn reload_until(chrome: &Chrome, selector: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_scripts_one_recovers_by_reloading() {
-    let (_sim, served) = world().await;
+    let (_sim, served) = world(100.0).await;
     let chrome = Chrome::start().await;
     chrome.scripts(false).await;
     chrome.sign_in(&link(&served, "ana", "responder")).await;

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::chrome::Chrome;
 
-/// How people look at pages: name, theme, width, height.
-const SIGHTS: [(&str, &str, u32, u32); 4] = [
-    ("light", "light", 1280, 900),
-    ("dark", "dark", 1280, 900),
-    ("phone-light", "light", 390, 844),
-    ("phone-dark", "dark", 390, 844),
+/// How people look at pages: name, theme, width, height, and whether a picture is kept.
+const SIGHTS: [(&str, &str, u32, u32, bool); 4] = [
+    ("light", "light", 1280, 900, true),
+    ("dark", "dark", 1280, 900, false),
+    ("phone-light", "light", 390, 844, false),
+    ("phone-dark", "dark", 390, 844, true),
 ];
 
 /// Opens an address and looks at its page from all sides. Every complaint is a sentence.
@@ -29,14 +29,16 @@ pub(crate) async fn look(chrome: &Chrome, name: &str, axe: &str) -> Vec<String> 
     let mut complaints = Vec::new();
     let url = chrome.script("return location.href").await.as_str().unwrap().to_owned();
     let host = url.split('/').nth(2).unwrap().to_owned();
-    for (sight, theme, width, height) in SIGHTS {
+    for (sight, theme, width, height, kept) in SIGHTS {
         chrome.theme(theme).await;
         chrome.screen(width, height).await;
         complaints.extend(sticks_out(chrome).await.map(|what| format!("{sight}: {what}")));
         for violation in violations(chrome, axe).await {
             complaints.push(format!("{sight}: {violation}"));
         }
-        chrome.picture(&format!("{name}-{sight}")).await;
+        if kept {
+            chrome.picture(&format!("{name}-{sight}")).await;
+        }
     }
     for event in chrome.network().await {
         let request = &event["params"]["request"]["url"];
