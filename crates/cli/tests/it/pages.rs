@@ -33,7 +33,7 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     let axe = axe();
     // Slow enough that what runs still runs when it is looked at, and what waits is not yet expired.
     let sim =
-        Sim::start(small_world(), sim::Options { speed: 6.0, ..sim::Options::default() }).await.unwrap();
+        Sim::start(small_world(), sim::Options { speed: 4.0, ..sim::Options::default() }).await.unwrap();
     let served = Served::on_with(&sim, &json!({ "automation": { "warm_up_s": 1 } })).await;
     let person = served.person().await;
     let chrome = Chrome::start().await;
@@ -84,23 +84,26 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     let incident = signal.incident.expect("what asks has an incident");
 
     let run_page = format!("/runs/{run}");
-    let paused = format!("{}{run_page}", served.url);
-    for (route, name, path) in [
-        ("/", "situation", "/".to_owned()),
-        ("/runs/{id}", "run-running", run_page.clone()),
-        ("/runs/{id}", "run-waiting", format!("/runs/{waiting}")),
-    ] {
-        visited.insert(route);
-        complaints.extend(look_at(&chrome, name, &format!("{}{path}", served.url), &axe).await);
-    }
-    person.post("/api/v1/brakes/stop", &json!({ "reason": "it acts on a wrong view" })).await;
-    complaints.extend(look_at(&chrome, "stopped", &format!("{}/", served.url), &axe).await);
-    chrome.go(&paused).await;
+    let (home, here) = (format!("{}/", served.url), format!("{}{run_page}", served.url));
+    let ask = async |what: serde_json::Value| {
+        person.post(&format!("/api/v1/runs/{run}/ask"), &what).await;
+    };
+    ask(json!({ "ask": "pause", "reason": "let me look first" })).await;
+    chrome.go(&here).await;
     chrome.wait("#head[data-state=\"paused\"]").await;
     complaints.extend(look(&chrome, "run-stopped", &axe).await);
+    let waiting_here = format!("{}/runs/{waiting}", served.url);
+    complaints.extend(look_at(&chrome, "run-waiting", &waiting_here, &axe).await);
+    complaints.extend(look_at(&chrome, "situation", &home, &axe).await);
+    visited.extend(["/", "/runs/{id}"]);
+    person.post("/api/v1/brakes/stop", &json!({ "reason": "it acts on a wrong view" })).await;
+    complaints.extend(look_at(&chrome, "stopped", &home, &axe).await);
     person.post("/api/v1/brakes/allow", &json!({ "reason": "understood" })).await;
-    let abort = json!({ "ask": "abort", "takeback": "all", "reason": "not needed any more" });
-    person.post(&format!("/api/v1/runs/{run}/ask"), &abort).await;
+    ask(json!({ "ask": "resume" })).await;
+    chrome.go(&here).await;
+    chrome.wait("[data-step=\"launch\"][data-status=\"done\"]").await;
+    complaints.extend(look(&chrome, "run-running", &axe).await);
+    ask(json!({ "ask": "abort", "takeback": "all", "reason": "not needed any more" })).await;
     assert_eq!(ended(&served.db, run).await.state, "undone");
 
     for (route, name, path) in [
