@@ -351,19 +351,16 @@ impl Act {
         sample.error_share() >= self.drill.symptom.gone_below
     }
 
-    /// Over: nobody would watch it longer; or the symptom came, has been gone for a while, and nothing runs any more.
+    /// Over, once nothing runs any more: nobody would watch it longer; or the symptom came, and has been gone for a while.
     async fn is_over(&self) -> Result<bool, DrillError> {
-        let now = self.sim.clock().now();
-        if now > self.trigger + delta(self.drill.watch) {
-            return Ok(true);
-        }
-        let seen = self.seen();
-        let Some(last) = seen.iter().rev().find(|s| self.hurts(s)) else { return Ok(false) };
-        if now - last.at < delta(AFTERWARDS) {
+        let open = RunFilter { open: true, ..RunFilter::default() };
+        if !store::pages::runs(&self.pool, &open, 1).await?.is_empty() {
             return Ok(false);
         }
-        let open = RunFilter { open: true, ..RunFilter::default() };
-        Ok(store::pages::runs(&self.pool, &open, 1).await?.is_empty())
+        let now = self.sim.clock().now();
+        let last_bad = self.seen().into_iter().rev().find(|s| self.hurts(s)).map(|s| s.at);
+        let healed = last_bad.is_some_and(|at| now - at >= delta(AFTERWARDS));
+        Ok(healed || now > self.trigger + delta(self.drill.watch))
     }
 
     async fn scored(&self) -> Result<Score, DrillError> {

@@ -6,6 +6,7 @@ use sim::Sim;
 
 use crate::chrome::Chrome;
 use crate::kills::small_world;
+use crate::look::calm;
 use crate::served::Served;
 use crate::signals::until;
 
@@ -54,7 +55,7 @@ async fn say(chrome: &Chrome, selector: &str, words: &str) {
 
 async fn world(speed: f64) -> (Sim, Served) {
     let sim = Sim::start(small_world(), sim::Options { speed, ..sim::Options::default() }).await.unwrap();
-    let served = Served::on_with(&sim, &json!({ "automation": { "warm_up_s": 1 } })).await;
+    let served = Served::on_with(&sim, &calm()).await;
     (sim, served)
 }
 

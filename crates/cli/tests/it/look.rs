@@ -3,7 +3,7 @@
 //! axe-core (Deque's rules for WCAG 2.2, level AA, and good practice) is given to the page by the driver, past its policy; the page
 //! itself loads nothing but its own.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chrome::Chrome;
 
@@ -103,4 +103,9 @@ pub(crate) fn axe() -> String {
     let file =
         std::env::var("FIREBREAK_AXE").expect("axe-core is not here; run the tests with `cargo xtask test`");
     std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// What a server is told that is only looked at: it judges at once, and keeps its lease on a machine that is busy.
+pub(crate) fn calm() -> Value {
+    json!({ "automation": { "warm_up_s": 1 }, "worker": { "lease_s": 20 } })
 }

@@ -11,7 +11,7 @@ use sim::Sim;
 
 use crate::chrome::Chrome;
 use crate::kills::small_world;
-use crate::look::{axe, look, look_at};
+use crate::look::{axe, calm, look, look_at};
 use crate::served::{Person, Served, ended};
 use crate::signals::until;
 
@@ -34,7 +34,7 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     // Slow enough that what runs still runs when it is looked at, and what waits is not yet expired.
     let sim =
         Sim::start(small_world(), sim::Options { speed: 4.0, ..sim::Options::default() }).await.unwrap();
-    let served = Served::on_with(&sim, &json!({ "automation": { "warm_up_s": 1 } })).await;
+    let served = Served::on_with(&sim, &calm()).await;
     let person = served.person().await;
     let chrome = Chrome::start().await;
     let mut complaints = Vec::new();
@@ -167,7 +167,7 @@ const MOST_BYTES: f64 = 100_000.0;
 async fn the_first_visit_is_small_and_asks_for_everything_at_once() {
     let sim =
         Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
-    let served = Served::on(&sim).await;
+    let served = Served::on_with(&sim, &calm()).await;
     let chrome = Chrome::start().await;
     chrome.sign_in(&served.link).await;
     until(&served.db, "seen", |s| s.labels["cluster"] == "shard-b").await;
