@@ -153,7 +153,7 @@ impl Theatre {
     async fn set_up(&self, id: Uuid, drill: Drill, player: Player, by: &Actor) -> anyhow::Result<Act> {
         let house = &self.0.house;
         let world = drill.set(World::incident_2024_05_07());
-        let options = sim::Options { speed: HASTE, ..sim::Options::default() };
+        let options = sim::Options::default();
         let trigger = world.start + delta(drill.trigger);
         let db = TestDb::new().await.context("the drill's own database")?;
         let pool = db.pool().clone();
@@ -161,7 +161,9 @@ impl Theatre {
         let secrets = files::state_folder().join(format!("drill-secrets-{id}"));
         let inventory = inventory(&sim.world_info(), &secrets)?;
         sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(&[], &inventory).await?)?;
+        // Only now: what was worked out above took seconds, and would have been an hour.
         let clock = sim.clock();
+        clock.set_speed(HASTE);
         wait_until(&clock, trigger - auto::BEFORE).await;
         clock.set_speed(house.speed);
         let settings = engine::Settings::default();
