@@ -140,7 +140,7 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     // What only a button leads to: a plan that is ready, one that stops, and a token that is shown once.
     let go = async |path: &str| chrome.go(&format!("{}{path}", served.url)).await;
     for (name, path, verdict) in [
-        ("plan", "/runbooks/resize-cluster?cluster=shard-e&class=db.r6i.16xlarge", "ready"),
+        ("plan", "/runbooks/resize-cluster?cluster=shard-b&class=db.r6i.32xlarge", "ready"),
         ("plan-stops", "/runbooks/failover-cluster?cluster=shard-b", "stops"),
     ] {
         chrome.screen(1280, 900).await;
