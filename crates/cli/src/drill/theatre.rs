@@ -135,7 +135,7 @@ impl Theatre {
         let id = Uuid::now_v7();
         let begun = store::drills::Begun { id, name, title: &drill.title, player, at: self.home_now() };
         store::drills::begin(&self.0.house.pool, begun, by).await?;
-        match self.set_up(id, drill, player, by).await {
+        match Box::pin(self.set_up(id, drill, player, by)).await {
             Ok(act) => {
                 let act = Arc::new(act);
                 *self.0.on.lock().unwrap_or_else(PoisonError::into_inner) = Some(act.clone());
