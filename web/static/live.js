@@ -80,5 +80,6 @@
   document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else { watch(); refresh(); } });
   // A button is pressed once: the second press of a double click finds it resting.
   document.addEventListener("submit", (event) => { event.submitter?.setAttribute("aria-disabled", "true"); });
+  if (main.querySelector("[data-final]")) say("done", "Ended"); else say("off", "Connecting");
   watch();
 })();

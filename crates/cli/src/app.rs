@@ -61,6 +61,8 @@ pub(crate) struct Web {
     pub(crate) public_url: String,
     pub(crate) environment: Option<String>,
     pub(crate) simulated: bool,
+    /// Who plays drills, and where.
+    pub(crate) drills: Option<(Arc<dyn server::Drills>, server::Stage)>,
     /// A proxy in front that says who people are.
     pub(crate) proxy: Option<server::TrustedProxy>,
     /// How many requests of the API one session or token may send in a minute.
@@ -88,7 +90,11 @@ pub(crate) async fn serve_until(
     }
     let (end, ending) = tokio::sync::watch::channel(false);
     let mut stopping = end.subscribe();
+    let (drills, stage) = web.drills.unzip();
     let settings = server::Settings {
+        drills,
+        drill: None,
+        people: None,
         secure_cookies: web.public_url.starts_with("https://"),
         public_url: web.public_url,
         environment: web.environment,
@@ -99,15 +105,17 @@ pub(crate) async fn serve_until(
         slack: web.slack,
         ending,
     };
-    let served = axum::serve(
-        listener,
-        server::router(engine.clone(), settings).into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(async move {
-        stop.await;
-        end.send_replace(true);
-    })
-    .into_future();
+    let router = server::router(engine.clone(), settings);
+    let router = match stage {
+        Some(stage) => server::staged(router, stage),
+        None => router,
+    };
+    let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move {
+            stop.await;
+            end.send_replace(true);
+        })
+        .into_future();
     let rests = tokio::sync::Notify::new();
     // The web server ends once its callers have their answers; one that does not hang up must not keep the process.
     let web = async {

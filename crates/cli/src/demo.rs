@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::app::{self, Plan, Web};
 use crate::config::Api;
+use crate::drill::theatre::{House, Theatre};
 use crate::files;
 use crate::simulated::{self, SimClock, inventory};
 use crate::terminal::say;
@@ -57,6 +58,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     let clock = sim.clock();
     clock.sleep((begin - clock.now()).to_std().unwrap_or_default()).await;
     clock.set_speed(args.speed);
+    let home = clock.clone();
 
     let secrets = state.join("demo-secrets");
     let engine = app::launch(Plan {
@@ -97,7 +99,17 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
             "Firebreak sees it, and asks you with one click to replace the ProxySQL hosts."
         }
     ));
+    let stage = server::Stage::default();
+    let theatre = Theatre::new(House {
+        pool: pool.clone(),
+        clock: home,
+        stage: stage.clone(),
+        public_url: public_url.clone(),
+        requests_per_minute: Api::default().requests_per_minute,
+        speed: args.speed,
+    });
     let web = Web {
+        drills: Some((Arc::new(theatre.clone()), stage)),
         public_url,
         environment: Some("demo".into()),
         simulated: true,
@@ -114,6 +126,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         alarms: None,
     };
     app::serve_until(&engine, listener, web, watch, app::End::listen()?.asked()).await?;
+    theatre.close().await;
     sim.stop().await;
     pool.close().await;
     drop(database);

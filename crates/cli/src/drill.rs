@@ -6,6 +6,7 @@ mod process;
 mod score;
 mod spec;
 mod storm;
+pub(crate) mod theatre;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

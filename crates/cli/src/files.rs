@@ -59,6 +59,12 @@ pub(crate) fn drill(path: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("there is no drill {}, neither as a file nor embedded", path.display()))
 }
 
+/// All drills that are embedded.
+pub(crate) fn drills() -> Vec<&'static str> {
+    let files = RUNBOOKS.get_dir("drills").into_iter().flat_map(Dir::files);
+    files.filter(|f| is_yaml(f.path())).filter_map(|f| f.contents_utf8()).collect()
+}
+
 /// Where state of this user is kept: `$XDG_STATE_HOME/firebreak`, else `~/.local/state/firebreak`, else the temporary folder.
 pub(crate) fn state_folder() -> PathBuf {
     let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);

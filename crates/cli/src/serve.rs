@@ -86,6 +86,8 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             public_url: public_url.clone(),
             environment: config.environment.clone(),
             simulated: config.simulation.is_some(),
+            // What it works on is real, or somebody else's simulator.
+            drills: None,
             proxy: proxy.clone(),
             requests_per_minute: config.api.requests_per_minute,
             hooks: hooks.clone(),

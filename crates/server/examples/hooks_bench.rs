@@ -175,6 +175,9 @@ async fn serve(engine: &Engine) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let (tell, ending) = tokio::sync::watch::channel(false);
     let settings = server::Settings {
+        drills: None,
+        drill: None,
+        people: None,
         proxy: None,
         requests_per_minute: 600,
         public_url: format!("http://{address}"),

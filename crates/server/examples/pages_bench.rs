@@ -95,6 +95,9 @@ async fn main() {
     let engine = engine(&pool).await;
     let (_ending, ending) = tokio::sync::watch::channel(false);
     let settings = server::Settings {
+        drills: None,
+        drill: None,
+        people: None,
         proxy: None,
         slack: None,
         requests_per_minute: u32::MAX,

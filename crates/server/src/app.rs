@@ -8,6 +8,7 @@ use engine::{Engine, StartError, StartRequest, Started};
 use store::PgPool;
 use tokio::sync::{Semaphore, watch};
 
+use crate::drills::Drills;
 use crate::error::Problem;
 use crate::hooks::{AT_ONCE, Hooks};
 use crate::limits::Limits;
@@ -26,6 +27,12 @@ pub struct Settings {
     pub environment: Option<String>,
     /// Behind this engine is a simulator: said on each page.
     pub simulated: bool,
+    /// Who plays drills. Nobody, where what this server works on is not its own simulator.
+    pub drills: Option<Arc<dyn Drills>>,
+    /// The drill that this server is the world of: said on each page.
+    pub drill: Option<String>,
+    /// Where people, their sessions, tokens and drills are kept, if not in the engine's database.
+    pub people: Option<PgPool>,
     /// A proxy in front that says who people are.
     pub proxy: Option<TrustedProxy>,
     /// How many requests of the API one session or token may send in a minute.
@@ -80,6 +87,11 @@ impl App {
 
     pub(crate) fn pool(&self) -> &PgPool {
         self.0.engine.pool()
+    }
+
+    /// The database that knows people: see [`Settings::people`].
+    pub(crate) fn people(&self) -> &PgPool {
+        self.settings().people.as_ref().unwrap_or_else(|| self.pool())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -27,9 +27,21 @@ pub(crate) struct Chart {
     /// Half of it.
     pub(crate) middle: String,
     /// Where the window begins, in the middle, and where it ends.
-    pub(crate) times: [words::Moment; 3],
+    pub(crate) times: [String; 3],
+    /// Where something was done.
+    pub(crate) marks: Vec<Mark>,
     /// In a sentence, for whoever does not see it.
     pub(crate) summary: String,
+}
+
+/// A moment at which something was done: a stroke across the lines, with its number.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    /// Where, of [`WIDTH`].
+    pub(crate) x: f64,
+    /// When, and what.
+    pub(crate) at: words::Moment,
+    pub(crate) says: String,
 }
 
 /// One line.
@@ -56,10 +68,61 @@ impl Chart {
         self.lines.iter().rev().filter(|l| l.class != "calm")
     }
 
-    /// How many are drawn in grey.
+    /// How many are drawn in grey, and only counted.
     pub(crate) fn others(&self) -> usize {
         self.lines.len() - self.named().count()
     }
+
+    /// Marks what was done, where it falls into the window.
+    #[must_use]
+    pub(crate) fn marked(
+        mut self,
+        done: impl Iterator<Item = (Timestamp, String)>,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Self {
+        let within = done.filter(|(at, _)| *at >= from && *at <= to);
+        self.marks =
+            within.map(|(at, says)| Mark { x: place(at, from, to), at: words::moment(&at), says }).collect();
+        if !self.marks.is_empty() {
+            self.summary = format!("{} Changes made meanwhile: {}.", self.summary, self.marks.len());
+        }
+        self
+    }
+}
+
+/// Where a moment is between two others, of [`WIDTH`].
+pub(crate) fn place(at: Timestamp, from: Timestamp, to: Timestamp) -> f64 {
+    let seconds = |delta: TimeDelta| delta.as_seconds_f64();
+    (seconds(at - from) / seconds(to - from).max(1.0)).clamp(0.0, 1.0) * WIDTH
+}
+
+/// Draws lines whose colours are given, each with its samples in order of time; `None` when there are none. The last lies on top.
+pub(crate) fn beside(
+    title: &'static str,
+    lines: Vec<(&'static str, Vec<Sample>)>,
+    (from, to): (Timestamp, Timestamp),
+    told: impl Fn(&Timestamp) -> String,
+) -> Option<Chart> {
+    let top = ceiling(lines.iter().flat_map(|(_, samples)| samples).map(|s| s.value).fold(0.0, f64::max));
+    let lines: Vec<Line> = lines
+        .into_iter()
+        .filter_map(|(class, samples)| {
+            let (last, samples) = (samples.last()?.value, samples.iter().collect::<Vec<_>>());
+            let subject = samples.first()?.subject.clone();
+            Some(Line { subject, path: path(&samples, from, to, top), last, class })
+        })
+        .collect();
+    let ends =
+        lines.iter().rev().map(|l| format!("{} {}", l.subject, l.share())).collect::<Vec<_>>().join(", ");
+    (!lines.is_empty()).then(|| Chart {
+        title,
+        summary: format!("{title}. At the end of each line: {ends}."),
+        top: words::share(&top),
+        middle: words::share(&(top / 2.0)),
+        times: [from, from + (to - from) / 2, to].map(|at| told(&at)),
+        marks: Vec::new(),
+        lines,
+    })
 }
 
 /// Draws samples between two moments; `None` when there are none.
@@ -101,7 +164,8 @@ pub(crate) fn draw(title: &'static str, samples: &[Sample], from: Timestamp, to:
         ),
         top: words::share(&top),
         middle: words::share(&(top / 2.0)),
-        times: [from, from + (to - from) / 2, to].map(|at| words::moment(&at)),
+        times: [from, from + (to - from) / 2, to].map(|at| words::moment(&at).plain()),
+        marks: Vec::new(),
         lines,
     })
 }
@@ -113,13 +177,11 @@ fn ceiling(highest: f64) -> f64 {
 
 fn path(samples: &[&Sample], from: Timestamp, to: Timestamp, top: f64) -> String {
     use std::fmt::Write;
-    let seconds = |delta: TimeDelta| delta.as_seconds_f64();
-    let whole = seconds(to - from).max(1.0);
     let gap = gap(samples);
     let mut path = String::new();
     let mut before: Option<Timestamp> = None;
     for sample in samples {
-        let x = seconds(sample.at - from) / whole * WIDTH;
+        let x = place(sample.at, from, to);
         let y = HEIGHT - (sample.value / top).clamp(0.0, 1.0) * HEIGHT;
         let joined = before.is_some_and(|at| sample.at - at <= gap);
         let _ = write!(path, "{}{x:.1} {y:.1}", if joined { "L" } else { "M" });
@@ -168,6 +230,16 @@ mod tests {
         let all = samples("a", &[(0, 0.1), (1, 0.1), (2, 0.1), (40, 0.1), (41, 0.1)]);
         let chart = draw("Errors", &all, at(0), at(60)).unwrap();
         assert_eq!(chart.lines[0].path.matches('M').count(), 2);
+    }
+
+    #[test]
+    fn what_was_done_is_marked_where_it_was_done() {
+        let all = samples("a", &[(0, 0.1), (60, 0.1)]);
+        let done = [(at(15), "first"), (at(61), "too late")].map(|(at, says)| (at, says.to_owned()));
+        let chart = draw("Errors", &all, at(0), at(60)).unwrap().marked(done.into_iter(), (at(0), at(60)));
+        let marks: Vec<_> = chart.marks.iter().map(|m| (m.x, m.says.as_str())).collect();
+        assert_eq!(marks, [(250.0, "first")]);
+        assert!(chart.summary.ends_with("Changes made meanwhile: 1."));
     }
 
     #[test]

@@ -54,12 +54,12 @@ struct Page {
 }
 
 /// A piece of a paragraph.
-struct Piece {
-    text: String,
-    code: bool,
+pub(crate) struct Piece {
+    pub(crate) text: String,
+    pub(crate) code: bool,
 }
 
-fn pieces(paragraph: &str) -> Vec<Piece> {
+pub(crate) fn pieces(paragraph: &str) -> Vec<Piece> {
     let pieces = paragraph.split('`').enumerate();
     pieces.map(|(n, text)| Piece { text: text.to_owned(), code: n % 2 == 1 }).collect()
 }

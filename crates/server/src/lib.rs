@@ -12,6 +12,7 @@
 //! - `tokens`: what programs show instead; `limits`: how often they may ask; `idempotency`: the same request again.
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
+//! - `drills`: practice on a simulated world, and the stage on which it is played.
 //! - `docs`: what each error code means, as pages.
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
 //! - `slack`: what people type and press in Slack.
@@ -24,6 +25,7 @@ mod app;
 mod assets;
 mod chart;
 mod docs;
+mod drills;
 mod error;
 mod events;
 mod hooks;
@@ -44,6 +46,7 @@ mod web;
 mod words;
 
 pub use app::Settings;
+pub use drills::{DrillError, Drills, Offer, Playing, Stage, staged};
 pub use hooks::{Authority, Get, Hooks, Proof, Secret, Sns, Source};
 pub use proxy::TrustedProxy;
 pub use routes::router;

@@ -166,7 +166,7 @@ async fn admit(request: Request, visitor: Visitor) -> Result<Request, Problem> {
 /// The person behind a request, if their session is good.
 pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Problem> {
     let Some(session) = cookie(headers, cookie_name(app)).map(hash) else { return Ok(None) };
-    let found = store::people::session(app.pool(), &session, SESSION_IDLE).await?;
+    let found = store::people::session(app.people(), &session, SESSION_IDLE).await?;
     Ok(found.map(|Session { person, role, csrf }| Visitor { person, role, csrf, token: None, session }))
 }
 
@@ -200,7 +200,7 @@ async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
 
 /// Uses a link up. The cookie to be set, and who it is.
 pub(crate) async fn sign_in(app: &App, link: &str) -> Result<Option<(String, HeaderValue)>, Problem> {
-    let Some((person, role)) = store::people::use_link(app.pool(), &hash(link)).await? else {
+    let Some((person, role)) = store::people::use_link(app.people(), &hash(link)).await? else {
         return Ok(None);
     };
     let (visitor, cookie) = open(app, person, role, "link").await?;
@@ -212,7 +212,7 @@ async fn open(app: &App, person: String, role: Role, by: &str) -> Result<(Visito
     audit(app, &person, "signed in", serde_json::json!({ "by": by, "role": role })).await?;
     let token = token().map_err(Problem::internal)?;
     let session = Session { person, role, csrf: self::token().map_err(Problem::internal)? };
-    store::people::add_session(app.pool(), &hash(&token), &session, SESSION_VALID).await?;
+    store::people::add_session(app.people(), &hash(&token), &session, SESSION_VALID).await?;
     let cookie = set_cookie(app, &token, SESSION_VALID.as_secs())?;
     let Session { person, role, csrf } = session;
     Ok((Visitor { person, role, csrf, token: None, session: hash(&token) }, cookie))
@@ -221,19 +221,19 @@ async fn open(app: &App, person: String, role: Role, by: &str) -> Result<(Visito
 /// Ends a session. The cookie that clears the browser's.
 pub(crate) async fn sign_out(app: &App, visitor: &Visitor) -> Result<HeaderValue, Problem> {
     audit(app, &visitor.person, "signed out", serde_json::json!({})).await?;
-    store::people::end_session(app.pool(), &visitor.session).await?;
+    store::people::end_session(app.people(), &visitor.session).await?;
     set_cookie(app, "", 0)
 }
 
 /// Ends all sessions of a person, this one too. The cookie that clears the browser's.
 pub(crate) async fn sign_out_everywhere(app: &App, visitor: &Visitor) -> Result<HeaderValue, Problem> {
     audit(app, &visitor.person, "signed out everywhere", serde_json::json!({})).await?;
-    store::people::end_sessions(app.pool(), &visitor.person).await?;
+    store::people::end_sessions(app.people(), &visitor.person).await?;
     set_cookie(app, "", 0)
 }
 
 async fn audit(app: &App, person: &str, action: &str, details: serde_json::Value) -> Result<(), Problem> {
-    store::audit::add(app.pool(), app.now(), &Actor::person(person), action, person, details).await?;
+    store::audit::add(app.people(), app.now(), &Actor::person(person), action, person, details).await?;
     Ok(())
 }
 

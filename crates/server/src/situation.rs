@@ -34,6 +34,11 @@ fn window() -> TimeDelta {
     TimeDelta::minutes(60)
 }
 
+/// And how far at least.
+fn least_window() -> TimeDelta {
+    TimeDelta::minutes(10)
+}
+
 /// How things are.
 #[derive(Debug, Serialize)]
 pub(crate) struct Situation {
@@ -156,7 +161,9 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
             error_share: newest.iter().find(|(id, _)| *id == cluster.id).map(|(_, value)| *value),
         })
         .collect();
-    let chart = chart::draw(series, &samples, now - window(), now);
+    // From the first number on: an hour of nothing before it tells nothing.
+    let first = samples.iter().map(|s| s.at).min().unwrap_or(now);
+    let chart = chart::draw(series, &samples, first.min(now - least_window()), now);
     Ok(Situation {
         at: now,
         findings,

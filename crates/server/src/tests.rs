@@ -6,6 +6,7 @@ mod bench;
 mod brakes;
 mod deciding;
 mod docs;
+mod drills;
 mod flood;
 mod forms;
 mod gate;

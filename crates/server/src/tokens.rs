@@ -69,19 +69,19 @@ impl From<TokenError> for Problem {
 
 /// Makes a token for the one who asks.
 pub(crate) async fn make(app: &App, visitor: &Visitor, wish: &Wish) -> Result<(String, Token), Problem> {
-    Ok(make_token(app.pool(), &visitor.person, wish, &visitor.actor(), app.now()).await?)
+    Ok(make_token(app.people(), &visitor.person, wish, &visitor.actor(), app.now()).await?)
 }
 
 /// The tokens that the one who asks may see.
 pub(crate) async fn list(app: &App, visitor: &Visitor) -> Result<Vec<Token>, Problem> {
-    Ok(store::tokens::list(app.pool(), reach(&visitor.actor())).await?)
+    Ok(store::tokens::list(app.people(), reach(&visitor.actor())).await?)
 }
 
 /// Revokes a token.
 pub(crate) async fn revoke(app: &App, visitor: &Visitor, id: Uuid) -> Result<(), Problem> {
     let by = visitor.actor();
     by.within_scope(Deed::Other).map_err(|e| out_of_scope(sentence(&e.to_string())))?;
-    if store::tokens::revoke(app.pool(), id, reach(&by), &by, app.now()).await? {
+    if store::tokens::revoke(app.people(), id, reach(&by), &by, app.now()).await? {
         return Ok(());
     }
     let detail = "There is no such token of yours that could be revoked.";
@@ -97,7 +97,7 @@ pub(crate) async fn visitor(app: &App, shown: &HeaderValue, from: IpAddr) -> Res
         return Err(refused("The header `Authorization` is not understood."));
     };
     let session = hash(secret.trim());
-    let Some(token) = store::tokens::find(app.pool(), &session).await? else {
+    let Some(token) = store::tokens::find(app.people(), &session).await? else {
         tracing::warn!(%from, "a token that is none");
         let allowance = app.limits().failed(from);
         return Err(if allowance.over {
@@ -111,7 +111,7 @@ pub(crate) async fn visitor(app: &App, shown: &HeaderValue, from: IpAddr) -> Res
         return Err(refused(format!("The token `{}` {why}.", token.name)));
     }
     // What looks while nothing can be written is still known.
-    if let Err(e) = store::tokens::used(app.pool(), token.id).await {
+    if let Err(e) = store::tokens::used(app.people(), token.id).await {
         tracing::warn!("when a token was used last is not written down: {e}");
     }
     let (person, role) = (token.person.clone(), token.role);

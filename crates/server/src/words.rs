@@ -160,6 +160,22 @@ pub(crate) fn message_badge(state: &str) -> Badge {
     Badge { tone, icon, word }
 }
 
+/// How a drill stands.
+pub(crate) fn drill_badge(drill: &store::drills::Drill) -> Badge {
+    let (tone, icon, word) = match (&drill.score, drill.ended_at) {
+        (Some(score), _) if score.recovered => (Tone::Ok, Icon::Check, "Recovered"),
+        (Some(_), _) => (Tone::Warn, Icon::Cross, "Not recovered"),
+        (None, None) => (Tone::Busy, Icon::Play, "Begun"),
+        (None, Some(_)) => (Tone::Off, Icon::Skip, "Given up"),
+    };
+    Badge { tone, icon, word }
+}
+
+/// Would a run of this plan stop?
+pub(crate) fn stops(plan: &domain::plan::Plan) -> bool {
+    matches!(plan.verdict, domain::plan::Verdict::Stops { .. })
+}
+
 /// Does a run in this state wait for a person?
 pub(crate) fn needs_a_person(state: &str) -> bool {
     matches!(state, "waiting_for_approval" | "paused" | "outcome_unknown" | "stuck")
@@ -238,6 +254,11 @@ pub(crate) fn seconds(seconds: &u64) -> String {
     span(TimeDelta::seconds(i64::try_from(*seconds).unwrap_or(i64::MAX / 1000)))
 }
 
+/// The same from seconds with a sign, for templates.
+pub(crate) fn lasted_s(seconds: &i64) -> String {
+    span(TimeDelta::seconds(*seconds))
+}
+
 /// Is a step inside another one, so that its path says more than its title?
 pub(crate) fn is_inside(path: &domain::run::StepPath) -> bool {
     path.as_str().contains(['[', '.'])
@@ -291,7 +312,10 @@ fn name(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let named = ["id", "name", "key"].iter().find_map(|key| fields.get(*key).and_then(Value::as_str));
-            named.map_or_else(|| shorten(&value.to_string(), 80), str::to_owned)
+            // What has no name of its own is told by its words: `direct shard-b`.
+            let words = || fields.values().filter_map(Value::as_str).take(3).collect::<Vec<_>>().join(" ");
+            let told = named.map(str::to_owned).or_else(|| Some(words()).filter(|words| !words.is_empty()));
+            told.map_or_else(|| shorten(&value.to_string(), 80), |told| shorten(&told, 80))
         }
         Value::String(text) => shorten(text, 80),
         other => shorten(&other.to_string(), 80),
@@ -340,5 +364,6 @@ mod tests {
         assert_eq!(brief(&json!([{"id": "i-1", "az": "a"}, {"id": "i-2"}])), "i-1, i-2");
         assert_eq!(brief(&json!([1, 2, 3, 4, 5, 6, 7, 8])), "8: 1, 2, 3, 4, 5, 6 and 2 more");
         assert_eq!(brief(&json!([])), "none");
+        assert_eq!(brief(&json!([{"host": "direct", "ok": true, "cluster": "shard-b"}])), "direct shard-b");
     }
 }

@@ -24,6 +24,7 @@
 //! - [`readiness`]: what rehearsals showed.
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
 //! - [`slack`]: who is who at Slack, and what it delivered; [`cards`]: the message of each run there.
+//! - [`drills`]: what was played for practice, and how it went.
 //! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
 //! - [`answered`]: what was answered to requests that may be repeated.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
@@ -35,6 +36,7 @@ pub mod brakes;
 pub mod calls;
 pub mod cards;
 pub mod claims;
+pub mod drills;
 mod error;
 pub mod fleets;
 pub mod gate;

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::npm::AXE;
 use crate::pypi::{AWSCLI, MOTO, SCHEMATHESIS};
 use crate::{cargo, parts, places};
 
@@ -42,6 +43,7 @@ fn wanted() -> Result<Vec<(&'static str, OsString)>> {
         ("FIREBREAK_PYTHON", parts::python()),
         ("FIREBREAK_PROMETHEUS", parts::prometheus()),
         ("FIREBREAK_ALERTMANAGER", parts::alertmanager()),
+        (AXE.variable, AXE.place()),
         (MOTO.variable, MOTO.folder()),
         (AWSCLI.variable, AWSCLI.folder()),
         (SCHEMATHESIS.variable, SCHEMATHESIS.folder()),

@@ -11,6 +11,7 @@ mod chaos;
 mod environment;
 mod gate;
 mod metadata;
+mod npm;
 mod packages;
 mod parts;
 mod places;
@@ -27,7 +28,7 @@ use anyhow::{Result, bail};
 use parts::Part;
 
 const HELP: &str = "\
-cargo xtask setup [--what postgres,browser,moto,awscli,schemathesis,mariadb,jq,prometheus] install what is missing
+cargo xtask setup [--what postgres,browser,moto,awscli,schemathesis,mariadb,jq,prometheus,axe] install what is missing
 cargo xtask demo [ARGS]                                    the incident, on this machine   (also: cargo demo)
 cargo xtask test [CARGO TEST ARGS]                         all tests, with all they need
 cargo xtask bench                                          what the engine costs, as ratios to what Postgres can do

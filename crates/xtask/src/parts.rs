@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use crate::npm::AXE;
 use crate::packages::Family;
 use crate::pypi::{self, Project};
 use crate::{places, postgres};
@@ -26,13 +27,15 @@ pub(crate) enum Part {
     Jq,
     /// Prometheus and its Alertmanager, which deliver alerts.
     Prometheus,
+    /// What finds on a page what keeps people from using it.
+    Axe,
     /// Runs what comes from PyPI.
     Python,
 }
 
 impl Part {
     /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Postgres,
         Self::Browser,
         Self::Moto,
@@ -41,6 +44,7 @@ impl Part {
         Self::Mariadb,
         Self::Jq,
         Self::Prometheus,
+        Self::Axe,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,6 +57,7 @@ impl Part {
             Self::Mariadb => "mariadb",
             Self::Jq => "jq",
             Self::Prometheus => "prometheus",
+            Self::Axe => "axe",
             Self::Python => "python",
         }
     }
@@ -72,6 +77,7 @@ impl Part {
             }
             Self::Jq => find(&["jq"]).is_some(),
             Self::Prometheus => prometheus().is_some() && alertmanager().is_some(),
+            Self::Axe => AXE.place().is_some(),
             Self::Python => pypi::pip().is_some(),
         }
     }
@@ -89,6 +95,11 @@ impl Part {
             Self::Schemathesis => Some(pypi::SCHEMATHESIS),
             _ => None,
         }
+    }
+
+    /// Is it fetched by ourselves, with Python, and not by the system's package manager?
+    pub(crate) fn is_fetched(self) -> bool {
+        self.project().is_some() || self == Self::Axe
     }
 
     /// The packages that bring it.
@@ -114,7 +125,7 @@ impl Part {
                 &["golang-github-prometheus", "golang-github-prometheus-alertmanager"]
             }
             (Self::Prometheus, Homebrew) => &["prometheus", "alertmanager"],
-            (Self::Moto | Self::Awscli | Self::Schemathesis, _) => &[], // from PyPI
+            (Self::Moto | Self::Awscli | Self::Schemathesis | Self::Axe, _) => &[], // from PyPI and npm
         }
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use crate::environment;
+use crate::npm::AXE;
 use crate::packages::{self, Family};
 use crate::parts::Part;
 
@@ -31,12 +32,12 @@ fn all_names() -> String {
 /// Installs what is missing of these. When it returns, they are found.
 pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
     let mut needed = parts.to_vec();
-    let from_pypi = |part: &Part| part.project().is_some() && !part.is_here();
-    if parts.iter().any(from_pypi) {
+    let to_fetch = |part: &Part| part.is_fetched() && !part.is_here();
+    if parts.iter().any(to_fetch) {
         needed.push(Part::Python);
     }
     let missing: Vec<Part> =
-        needed.into_iter().filter(|part| part.project().is_none() && !part.is_here()).collect();
+        needed.into_iter().filter(|part| !part.is_fetched() && !part.is_here()).collect();
     if !missing.is_empty() {
         let (serving, others): (Vec<Part>, Vec<Part>) = missing.iter().partition(|part| part.has_service());
         let names = |parts: &[Part]| parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(", ");
@@ -57,10 +58,13 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
         }
         environment::enter()?; // starts over if what is new needs a variable; then nothing is missing
     }
-    let missing: Vec<&Part> = parts.iter().filter(|part| from_pypi(part)).collect();
+    let missing: Vec<&Part> = parts.iter().filter(|part| to_fetch(part)).collect();
     if !missing.is_empty() {
         for project in missing.iter().filter_map(|part| part.project()) {
             project.install()?;
+        }
+        if missing.contains(&&Part::Axe) {
+            AXE.fetch()?;
         }
         environment::enter()?;
     }

@@ -15,8 +15,7 @@ pub(crate) struct Drill {
     /// What goes wrong, in a line.
     pub(crate) title: String,
     /// What goes wrong, for somebody who was not there.
-    #[serde(rename = "about")]
-    pub(crate) _about: String,
+    pub(crate) about: String,
     /// The simulated world.
     pub(crate) world: String,
     /// What goes wrong in it, instead of what goes wrong there by itself.

@@ -7,7 +7,7 @@ use crate::chrome::{Chrome, free_address};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_click_recovers_the_incident_while_one_watches() {
-    let demo = Demo::start();
+    let demo = Demo::start("40");
     let chrome = Chrome::start().await;
 
     chrome.go(&demo.link).await;
@@ -62,6 +62,59 @@ async fn one_click_recovers_the_incident_while_one_watches() {
     assert!(complaints.is_empty(), "the console says: {complaints:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened() {
+    // Its world is watched for ninety minutes: nine of ours, however busy the machine is.
+    let demo = Demo::start("10");
+    let chrome = Chrome::start().await;
+    chrome.sign_in(&demo.link).await;
+    let drills = format!("{}drills", demo.url);
+    chrome.go(&drills).await;
+    assert!(chrome.text("#one-at-a-time").await.contains("One is played at a time"));
+    chrome.press("[data-offer-drill=\"2024-05-07\"] button[value=\"people\"]").await;
+    chrome.wait("#head[data-state=\"playing\"]").await;
+    let drill = chrome.script("return location.href").await.as_str().unwrap().to_owned();
+
+    // The other pages are of its world, and one recovers it as one would a real one.
+    chrome.go(&demo.url).await;
+    assert!(chrome.text("#drill-strip").await.contains("Logins to shard-b fail"));
+    chrome.press("[data-advice=\"replace-proxysql\"]").await;
+    chrome.press("#plan").await;
+    chrome.wait("#the-plan[data-verdict=\"ready\"]").await;
+    chrome.picture("drill-plan").await;
+    chrome.press("#start").await;
+    for step in ["ready", "prove", "remove"] {
+        chrome.wait(&format!("[data-step=\"{step}\"][data-status=\"done\"]")).await;
+    }
+    chrome.wait("#head[data-state=\"succeeded\"]").await;
+
+    chrome.go(&drill).await;
+    chrome.wait("#head[data-state=\"scored\"]").await;
+    chrome.picture("drill-scored").await;
+    assert!(chrome.text("#sooner").await.contains("sooner than in reality"));
+    let score = chrome.text("#score").await;
+    assert!(score.contains("58 m 00 s") && score.contains("Intercom"), "{score}");
+    let lines = chrome
+        .script(
+            "return [...document.querySelectorAll('#recovery [data-cluster]')].map((l) => l.dataset.cluster)",
+        )
+        .await;
+    assert_eq!(lines, serde_json::json!(["had nobody acted", "in reality, as simulated", "this drill"]));
+    assert!(chrome.text("#drill-runs").await.contains("on-call"), "who ran what");
+
+    // Left, it is gone, and its score is not.
+    chrome.press("#leave-drill").await;
+    chrome.wait("#score").await;
+    chrome.go(&demo.url).await;
+    chrome.wait("#findings").await;
+    let strips = chrome.script("return document.querySelectorAll('#drill-strip').length").await;
+    assert_eq!(strips, 0, "the demo's own world again");
+    chrome.go(&drills).await;
+    assert!(chrome.text("#played").await.contains("Recovered"));
+    let complaints = chrome.console().await;
+    assert!(complaints.is_empty(), "the console says: {complaints:#?}");
+}
+
 /// `firebreak demo` on a free port.
 struct Demo {
     process: Child,
@@ -74,11 +127,11 @@ struct Demo {
 }
 
 impl Demo {
-    fn start() -> Self {
+    fn start(speed: &str) -> Self {
         let address = free_address();
         let state = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_firebreak"))
-            .args(["demo", "--speed", "40", "--listen", &address])
+            .args(["demo", "--speed", speed, "--listen", &address])
             .env("XDG_STATE_HOME", state.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -57,11 +57,57 @@ impl Chrome {
         if let Ok(binary) = std::env::var("FIREBREAK_CHROMIUM") {
             options["binary"] = binary.into();
         }
-        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" } });
         chrome.session = format!("http://{address}/session");
         let session = chrome.post("", json!({ "capabilities": { "alwaysMatch": wanted } })).await.unwrap();
         chrome.session = format!("http://{address}/session/{}", session["sessionId"].as_str().unwrap());
+        chrome.post("/timeouts", json!({ "script": 120_000, "pageLoad": 120_000 })).await.unwrap();
         chrome
+    }
+
+    /// A link that signs in, followed to its end.
+    pub(crate) async fn sign_in(&self, link: &str) {
+        self.go(link).await;
+        self.press("#sign-in").await;
+        self.wait("#sign-out").await;
+    }
+
+    /// Nobody is signed in any more.
+    pub(crate) async fn forget(&self) {
+        self.cdp("Network.clearBrowserCookies", json!({})).await;
+    }
+
+    /// Asks Chromium itself.
+    pub(crate) async fn cdp(&self, command: &str, params: Value) -> Value {
+        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await.unwrap()
+    }
+
+    /// Light or dark, as the system's setting says it.
+    pub(crate) async fn theme(&self, theme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": theme }]);
+        self.cdp("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// A screen of so many pixels; a narrow one is a phone.
+    pub(crate) async fn screen(&self, width: u32, height: u32) {
+        let phone = width < 600;
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
+        self.cdp("Emulation.setDeviceMetricsOverride", screen).await;
+    }
+
+    /// From the next page on, scripts of pages run or do not. Those of a test do, whatever is set.
+    pub(crate) async fn scripts(&self, run: bool) {
+        self.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": !run })).await;
+    }
+
+    /// Presses keys, one after the other.
+    pub(crate) async fn keys(&self, keys: &str) {
+        let presses: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })))
+            .collect();
+        let actions = json!([{ "type": "key", "id": "keyboard", "actions": presses }]);
+        self.post("/actions", json!({ "actions": actions })).await.unwrap();
     }
 
     pub(crate) async fn go(&self, url: &str) {
@@ -115,6 +161,21 @@ impl Chrome {
         self.post("/execute/sync", json!({ "script": script, "args": [] })).await.unwrap()
     }
 
+    /// What a script that goes on by itself answers in the end: it calls `done`.
+    pub(crate) async fn long_script(&self, script: &str) -> Value {
+        let script = format!("const done = arguments[arguments.length - 1];\n{script}");
+        self.post("/execute/async", json!({ "script": script, "args": [] })).await.unwrap()
+    }
+
+    /// What went over the network since this was last asked: Chromium's own events.
+    pub(crate) async fn network(&self) -> Vec<Value> {
+        let log = self.post("/se/log", json!({ "type": "performance" })).await.unwrap();
+        let events = log.as_array().unwrap().iter();
+        let events = events.map(|e| serde_json::from_str::<Value>(e["message"].as_str().unwrap()).unwrap());
+        let events = events.map(|mut e| e["message"].take());
+        events.filter(|e| e["method"].as_str().is_some_and(|m| m.starts_with("Network."))).collect()
+    }
+
     pub(crate) async fn resize(&self, width: u32, height: u32) {
         self.post("/window/rect", json!({ "width": width, "height": height })).await.unwrap();
     }
@@ -122,10 +183,9 @@ impl Chrome {
     /// Keeps a picture of the page beside the build, for people to look at.
     pub(crate) async fn picture(&self, name: &str) {
         use base64::Engine as _;
-        let answer = self.client.get(format!("{}/screenshot", self.session)).send().await.unwrap();
-        let answer: Value = answer.json().await.unwrap();
-        let png =
-            base64::engine::general_purpose::STANDARD.decode(answer["value"].as_str().unwrap()).unwrap();
+        let whole = json!({ "captureBeyondViewport": true });
+        let answer = self.cdp("Page.captureScreenshot", whole).await;
+        let png = base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
         std::fs::write(self.pictures.join(format!("{name}.png")), png).unwrap();
     }
 

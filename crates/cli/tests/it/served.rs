@@ -54,8 +54,10 @@ impl Served {
     pub(crate) async fn with(mut config: Value, folder: TempDir) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         config["listen"] = json!(format!("127.0.0.1:{port}"));
-        // Short, so that a take-over after a kill costs a test little.
-        config["worker"] = json!({ "lease_s": 1.5 });
+        // Short, so that a take-over after a kill costs a test little, unless it kills nothing and would rather not lose its lease.
+        if config["worker"].is_null() {
+            config["worker"] = json!({ "lease_s": 1.5 });
+        }
         // Tests ask more often than people.
         config["api"] = json!({ "requests_per_minute": 1_000_000 });
         std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();

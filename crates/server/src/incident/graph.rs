@@ -39,9 +39,9 @@ pub(super) fn svg(chart: &Chart) -> String {
         text(left - 6.0, y + 35.0, "end", "#555", said);
     }
     for ((x, anchor), at) in
-        [(0.0, "start"), (WIDTH / 2.0, "middle"), (WIDTH, "end")].into_iter().zip(chart.times)
+        [(0.0, "start"), (WIDTH / 2.0, "middle"), (WIDTH, "end")].into_iter().zip(&chart.times)
     {
-        text(left + x, HEIGHT + 52.0, anchor, "#555", &at.plain());
+        text(left + x, HEIGHT + 52.0, anchor, "#555", at);
     }
     let mut x = left + WIDTH;
     for line in chart.named() {

@@ -7,6 +7,7 @@
 
 mod asks;
 pub(crate) mod by_hand;
+pub(crate) mod gantt;
 mod gate;
 mod outline;
 mod steps;
@@ -30,6 +31,7 @@ use store::triage::Cause;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::chart::{self, Chart};
 use crate::error::Problem;
 
 pub(crate) use asks::{Choice, Decision, choices};
@@ -180,6 +182,26 @@ impl RunView {
     pub(crate) fn elapsed(&self) -> chrono::TimeDelta {
         self.row.ended_at.unwrap_or(self.now) - self.row.created_at
     }
+}
+
+/// So much before a run and after it is drawn, to see how it was.
+const AROUND: chrono::TimeDelta = chrono::TimeDelta::minutes(3);
+
+/// What customers see while it is at work, with a mark where it changed something; while its samples are kept.
+pub(crate) async fn symptom(app: &App, run: &RunView) -> Result<Option<Chart>, Problem> {
+    let from = run.row.created_at - AROUND;
+    let to = run.row.ended_at.map_or(run.now, |end| run.now.min(end + AROUND));
+    for (series, title) in
+        [("error_share", "Share of requests that fail"), ("login_failures", "Share of login tries that fail")]
+    {
+        let samples = store::fleets::samples(app.pool(), series, from).await?;
+        if let Some(chart) = chart::draw(title, &samples, from, to) {
+            let changes = run.calls.iter().filter(|call| call.mutating && call.status == "ok");
+            let said = changes.map(|call| (call.at, format!("{} {}", call.operation, call.target)));
+            return Ok(Some(chart.marked(said, (from, to))));
+        }
+    }
+    Ok(None)
 }
 
 /// The steps of a runbook as a list to read before anything is started.

@@ -187,6 +187,7 @@ pub(super) struct Bench {
     pub(super) engine: Engine,
     pub(super) lamp: Shared,
     pub(super) router: Router,
+    pub(super) settings: Settings,
     pub(super) ending: watch::Sender<bool>,
     // Last: dropped after what uses it.
     _db: TestDb,
@@ -297,13 +298,23 @@ impl Bench {
             secure_cookies: false,
             environment: Some("test".into()),
             simulated: true,
+            drills: None,
+            drill: None,
+            people: None,
             proxy: Some(proxy()),
             requests_per_minute: 600,
             hooks,
             slack,
             ending: heard,
         };
-        Self { router: crate::router(engine.clone(), settings), engine, lamp, ending, _db: db }
+        Self {
+            router: crate::router(engine.clone(), settings.clone()),
+            settings,
+            engine,
+            lamp,
+            ending,
+            _db: db,
+        }
     }
 
     pub(super) fn lamp(&self) -> std::sync::MutexGuard<'_, Lamp> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod brakes;
+pub(crate) mod drills;
 pub(crate) mod form;
 pub(crate) mod incidents;
 pub(crate) mod permissions;
@@ -34,6 +35,8 @@ pub(crate) struct Frame {
     pub(crate) csrf: String,
     pub(crate) environment: Option<String>,
     pub(crate) simulated: bool,
+    /// The drill whose world this is.
+    pub(crate) drill: Option<String>,
     /// Where the page hears that it should look again.
     pub(crate) events: Option<String>,
 }
@@ -58,6 +61,7 @@ impl Frame {
             csrf: String::new(),
             environment: settings.environment.clone(),
             simulated: settings.simulated,
+            drill: settings.drill.clone(),
             events: None,
         }
     }
@@ -73,6 +77,7 @@ impl Frame {
     pub(crate) fn strip(&self) -> &'static str {
         match self.environment.as_deref() {
             Some("production" | "prod") => "production",
+            _ if self.drill.is_some() => "drill",
             _ if self.simulated => "simulated",
             _ => "other",
         }

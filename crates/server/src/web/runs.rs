@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
+use crate::chart::{Chart, HEIGHT, WIDTH};
 use crate::error::Problem;
+use crate::run::gantt::{self, Gantt};
 use crate::run::{self, Choice, Decision, GateView, RunView, Told};
 use crate::session::Visitor;
 use crate::words;
@@ -160,6 +162,10 @@ struct Page {
     decisions: Vec<Decision>,
     plan: Option<Plan>,
     comparison: Option<Comparison>,
+    /// Beside the steps.
+    chart: Option<Chart>,
+    /// Above the timeline.
+    gantt: Option<Gantt>,
 }
 
 impl Page {
@@ -203,9 +209,12 @@ pub(crate) async fn page(
     let by = visitor.actor();
     let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state, &by) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
+    let chart = if show.tab == Tab::Steps { run::symptom(&app, &run).await? } else { None };
+    let gantt = if show.tab == Tab::Timeline { gantt::draw(&run) } else { None };
     let (plan, comparison) = (run.plan(), run.comparison.clone());
     let (gate, decisions) = (run.gate(&by), run.decisions(&by));
-    let page = Page { frame, plan, comparison, told, choices, gate, decisions, tab: show.tab, run };
+    let page =
+        Page { frame, plan, comparison, told, choices, gate, decisions, chart, gantt, tab: show.tab, run };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 

@@ -61,7 +61,7 @@ impl Page {
 async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Result<Response, Problem> {
     let page = Page {
         frame: Frame::new(app, &visitor, "settings", "Settings"),
-        sessions: store::people::sessions(app.pool(), &visitor.person, SESSION_IDLE).await?,
+        sessions: store::people::sessions(app.people(), &visitor.person, SESSION_IDLE).await?,
         tokens: tokens::list(app, &visitor).await?,
         links: slack::link::list(app, &visitor).await?,
         slack: app.settings().slack.is_some(),

@@ -37,13 +37,13 @@ impl Page {
         [Mode::Shadow, Mode::Ask, Mode::Auto].into_iter().filter(|mode| *mode != trigger.mode).collect()
     }
 
-    fn compared(&self, occasion: &Occasion) -> (&'static str, &'static str) {
+    fn compared(&self, occasion: &Occasion) -> (&'static str, words::Icon, &'static str) {
         match occasion.compared() {
-            Compared::Started => ("busy", "It started the run"),
-            Compared::Taken => ("ok", "A person took its offer"),
-            Compared::Same => ("ok", "A person did the same"),
-            Compared::Different => ("warn", "A person did something else"),
-            Compared::Nothing => ("off", "Nobody did anything"),
+            Compared::Started => ("busy", words::Icon::Play, "It started the run"),
+            Compared::Taken => ("ok", words::Icon::Check, "A person took its offer"),
+            Compared::Same => ("ok", words::Icon::Check, "A person did the same"),
+            Compared::Different => ("warn", words::Icon::Alert, "A person did something else"),
+            Compared::Nothing => ("off", words::Icon::Dot, "Nobody did anything"),
         }
     }
 
