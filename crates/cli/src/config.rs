@@ -5,6 +5,7 @@
 mod alerts;
 mod auth;
 mod notify;
+mod oidc;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use domain::inventory::{Inventory, SecretRef};
+use domain::policy::Policies;
 use domain::runbook::Mode;
 use serde::Deserialize;
 
@@ -74,6 +76,9 @@ pub(crate) struct Config {
     /// Who says who people are, besides sign-in links.
     #[serde(default)]
     pub(crate) auth: Auth,
+    /// Who may start which runbook, and agree to it, where that is less than their roles allow.
+    #[serde(default)]
+    pub(crate) policies: Policies,
     /// How workers share the work.
     #[serde(default)]
     pub(crate) worker: Worker,
@@ -165,6 +170,7 @@ impl Config {
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let config: Self = serde_saphyr::from_str(text)?;
         let mut mistakes = config.inventory.mistakes();
+        mistakes.extend(config.policies.mistakes());
         if !(1.0..=300.0).contains(&config.worker.lease_s) {
             mistakes.push(format!("worker.lease_s is {}; write 1 to 300 seconds", config.worker.lease_s));
         }
@@ -234,6 +240,7 @@ impl Config {
             lease: self.lease(),
             look_budget,
             triage,
+            policies: self.policies.clone(),
             public_url: self.public_url(),
             ..settings
         }

@@ -39,6 +39,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let public_url = config.public_url();
     let hooks = config.hooks.open()?;
     let proxy = config.auth.proxy()?;
+    let oidc = config.auth.oidc(&public_url)?;
     let channels = config.notify.open(config.environment.as_deref())?;
     let mut greeted = false;
     let mut shelf = Library::default();
@@ -82,6 +83,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             environment: config.environment.clone(),
             simulated: config.simulation.is_some(),
             proxy: proxy.clone(),
+            oidc: oidc.clone(),
             requests_per_minute: config.api.requests_per_minute,
             hooks: hooks.clone(),
         };

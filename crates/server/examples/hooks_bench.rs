@@ -176,6 +176,7 @@ async fn serve(engine: &Engine) -> SocketAddr {
     let (tell, ending) = tokio::sync::watch::channel(false);
     let settings = server::Settings {
         proxy: None,
+        oidc: None,
         requests_per_minute: 600,
         public_url: format!("http://{address}"),
         secure_cookies: false,

@@ -22,7 +22,7 @@
 //! - [`incidents`]: what people do together about one trouble.
 //! - [`trust`]: how far triggers may go, and the past that tells whether they should.
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
-//! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
+//! - [`people`]: sign-in links and sessions; [`known`]: people as an admin sees them; [`tokens`]: what programs show instead.
 //! - [`answered`]: what was answered to requests that may be repeated.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
@@ -39,6 +39,7 @@ pub mod history;
 pub mod inbox;
 pub mod incidents;
 pub mod journal;
+pub mod known;
 pub mod locks;
 pub mod outbox;
 pub mod pages;

@@ -11,6 +11,7 @@ mod chaos;
 mod environment;
 mod gate;
 mod metadata;
+mod npm;
 mod packages;
 mod parts;
 mod places;

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use crate::npm::{self, Package};
 use crate::packages::Family;
 use crate::pypi::{self, Project};
 use crate::{places, postgres};
@@ -26,13 +27,17 @@ pub(crate) enum Part {
     Jq,
     /// Prometheus and its Alertmanager, which deliver alerts.
     Prometheus,
+    /// A provider to sign in at.
+    OidcProvider,
+    /// Runs what comes from npm.
+    Node,
     /// Runs what comes from PyPI.
     Python,
 }
 
 impl Part {
-    /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 8] = [
+    /// All that a person names; Node and Python come along.
+    pub(crate) const ALL: [Self; 9] = [
         Self::Postgres,
         Self::Browser,
         Self::Moto,
@@ -41,6 +46,7 @@ impl Part {
         Self::Mariadb,
         Self::Jq,
         Self::Prometheus,
+        Self::OidcProvider,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,6 +59,8 @@ impl Part {
             Self::Mariadb => "mariadb",
             Self::Jq => "jq",
             Self::Prometheus => "prometheus",
+            Self::OidcProvider => npm::OIDC_PROVIDER.name(),
+            Self::Node => "node",
             Self::Python => "python",
         }
     }
@@ -72,6 +80,10 @@ impl Part {
             }
             Self::Jq => find(&["jq"]).is_some(),
             Self::Prometheus => prometheus().is_some() && alertmanager().is_some(),
+            Self::OidcProvider => {
+                self.package().is_some_and(|p| p.folder().is_some()) && npm::node().is_some()
+            }
+            Self::Node => npm::node().is_some(),
             Self::Python => pypi::pip().is_some(),
         }
     }
@@ -87,8 +99,14 @@ impl Part {
             Self::Moto => Some(pypi::MOTO),
             Self::Awscli => Some(pypi::AWSCLI),
             Self::Schemathesis => Some(pypi::SCHEMATHESIS),
+            Self::Node => Some(pypi::NODE),
             _ => None,
         }
+    }
+
+    /// What brings it, if npm does.
+    pub(crate) fn package(self) -> Option<Package> {
+        (self == Self::OidcProvider).then_some(npm::OIDC_PROVIDER)
     }
 
     /// The packages that bring it.
@@ -114,7 +132,7 @@ impl Part {
                 &["golang-github-prometheus", "golang-github-prometheus-alertmanager"]
             }
             (Self::Prometheus, Homebrew) => &["prometheus", "alertmanager"],
-            (Self::Moto | Self::Awscli | Self::Schemathesis, _) => &[], // from PyPI
+            (Self::Moto | Self::Awscli | Self::Schemathesis | Self::Node | Self::OidcProvider, _) => &[], // from PyPI and npm
         }
     }
 }
@@ -154,7 +172,7 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 /// What the variable names, else the first of the names that is found.
-fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
+pub(crate) fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
     if let Some(given) = env::var_os(variable).filter(|v| !v.is_empty()) {
         return Some(given.into());
     }

@@ -31,12 +31,17 @@ fn all_names() -> String {
 /// Installs what is missing of these. When it returns, they are found.
 pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
     let mut needed = parts.to_vec();
+    let from_npm = |part: &Part| part.package().is_some() && !part.is_here();
+    if parts.iter().any(from_npm) {
+        needed.push(Part::Node);
+    }
     let from_pypi = |part: &Part| part.project().is_some() && !part.is_here();
-    if parts.iter().any(from_pypi) {
+    if needed.iter().any(from_pypi) {
         needed.push(Part::Python);
     }
+    let of_system = |part: &Part| part.project().is_none() && part.package().is_none();
     let missing: Vec<Part> =
-        needed.into_iter().filter(|part| part.project().is_none() && !part.is_here()).collect();
+        needed.iter().copied().filter(|part| of_system(part) && !part.is_here()).collect();
     if !missing.is_empty() {
         let (serving, others): (Vec<Part>, Vec<Part>) = missing.iter().partition(|part| part.has_service());
         let names = |parts: &[Part]| parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(", ");
@@ -57,10 +62,13 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
         }
         environment::enter()?; // starts over if what is new needs a variable; then nothing is missing
     }
-    let missing: Vec<&Part> = parts.iter().filter(|part| from_pypi(part)).collect();
+    let missing: Vec<&Part> = needed.iter().filter(|part| from_pypi(part) || from_npm(part)).collect();
     if !missing.is_empty() {
         for project in missing.iter().filter_map(|part| part.project()) {
             project.install()?;
+        }
+        for package in missing.iter().filter_map(|part| part.package()) {
+            package.install()?;
         }
         environment::enter()?;
     }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::DateTime;
 use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall};
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
+use domain::policy::Policies;
 use domain::token::{Scope, Wish};
 use domain::{Actor, Role};
 use engine::clock::ScaledClock;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::Settings;
+use crate::{Oidc, Settings};
 
 pub(super) const SWITCH: &str = r#"runbook: switch-lamp
 title: Switch the lamp on
@@ -191,6 +192,27 @@ pub(super) struct Bench {
     _db: TestDb,
 }
 
+/// What else is configured.
+#[derive(Default)]
+pub(super) struct Setting {
+    pub(super) oidc: Option<Arc<Oidc>>,
+    pub(super) policies: Policies,
+}
+
+fn settings(hooks: crate::Hooks, oidc: Option<Arc<Oidc>>, ending: watch::Receiver<bool>) -> Settings {
+    Settings {
+        public_url: "http://localhost:8080".into(),
+        secure_cookies: false,
+        environment: Some("test".into()),
+        simulated: true,
+        proxy: Some(proxy()),
+        oidc,
+        requests_per_minute: 600,
+        hooks,
+        ending,
+    }
+}
+
 /// What came back.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -201,6 +223,12 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// Every cookie that it sets, as a browser keeps it: `name=value`.
+    pub(super) fn cookies(&self) -> Vec<String> {
+        let all = self.headers.get_all(header::SET_COOKIE).iter().filter_map(|v| v.to_str().ok());
+        all.filter_map(|v| v.split(';').next()).filter(|v| !v.ends_with('=')).map(str::to_owned).collect()
     }
 
     pub(super) fn header(&self, name: header::HeaderName) -> &str {
@@ -235,6 +263,11 @@ impl Bench {
 
     /// And with other hooks.
     pub(super) async fn opened(more: &[(&str, &str)], hooks: crate::Hooks) -> Self {
+        Self::set(more, hooks, Setting::default()).await
+    }
+
+    /// And with more of its configuration.
+    pub(super) async fn set(more: &[(&str, &str)], hooks: crate::Hooks, setting: Setting) -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
         let limited = SWITCH.replace("switch-lamp", "switch-lamp-limited").replace(
             "steps:",
@@ -271,22 +304,19 @@ impl Bench {
             registry,
             inventory: Arc::new(inventory()),
             clock: Arc::new(clock),
-            settings: EngineSettings::default(),
+            settings: EngineSettings { policies: setting.policies, ..EngineSettings::default() },
         })
         .await
         .unwrap();
         let (ending, heard) = watch::channel(false);
-        let settings = Settings {
-            public_url: "http://localhost:8080".into(),
-            secure_cookies: false,
-            environment: Some("test".into()),
-            simulated: true,
-            proxy: Some(proxy()),
-            requests_per_minute: 600,
-            hooks,
-            ending: heard,
-        };
+        let settings = settings(hooks, setting.oidc, heard);
         Self { router: crate::router(engine.clone(), settings), engine, lamp, ending, _db: db }
+    }
+
+    /// The same database and engine, behind a server with another configuration.
+    pub(super) fn behind(&mut self, oidc: Option<Arc<Oidc>>) {
+        let settings = settings(super::hooks::open(), oidc, self.ending.subscribe());
+        self.router = crate::router(self.engine.clone(), settings);
     }
 
     pub(super) fn lamp(&self) -> std::sync::MutexGuard<'_, Lamp> {
@@ -332,6 +362,22 @@ impl Bench {
         let mut person = Person { bench: self, cookie, csrf: String::new() };
         person.csrf = person.get("/api/v1/session").await.json()["csrf"].as_str().unwrap().to_owned();
         person
+    }
+
+    /// Somebody with a session's cookie.
+    pub(super) async fn person(&self, cookie: &str) -> Person<'_> {
+        let mut person = Person { bench: self, cookie: cookie.to_owned(), csrf: String::new() };
+        person.csrf = person.get("/api/v1/session").await.json()["csrf"].as_str().unwrap().to_owned();
+        person
+    }
+
+    /// What the audit has of an action, the newest last: its target and details.
+    pub(super) async fn audited(&self, action: &str) -> Vec<(String, Value)> {
+        sqlx::query_as("SELECT target, details FROM audit WHERE action = $1 ORDER BY seq")
+            .bind(action)
+            .fetch_all(self.engine.pool())
+            .await
+            .unwrap()
     }
 
     /// A program with a token of a person.
