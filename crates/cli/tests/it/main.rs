@@ -22,6 +22,7 @@ mod kills;
 mod manual;
 mod moto;
 mod notices;
+mod oidc;
 mod permissions;
 mod prometheus;
 mod remote;

@@ -208,7 +208,7 @@ impl<'a> Token<'a> {
 }
 
 impl Key {
-    fn fits(&self, algorithm: Algorithm) -> bool {
+    pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
         let kind = match algorithm.curve() {
             None => self.kty == "RSA",
             Some((kty, crv, _)) => self.kty == kty && self.crv.as_deref() == Some(crv),

@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::Timestamp;
 use domain::identity::{Question, Reply};
 use serde::Deserialize;
@@ -109,6 +109,23 @@ impl Oidc {
         let metadata = self.read_metadata(&address, &reply)?;
         self.known().metadata = Some((now, metadata.clone()));
         Ok(metadata)
+    }
+
+    /// Looks at it, as signing in would: its description and its keys. What time it is there, if it says so.
+    pub async fn look(&self) -> Result<Option<Timestamp>, Refusal> {
+        let metadata = self.metadata().await?;
+        let reply = self.asked(Question::get(&metadata.jwks_uri)).await?;
+        let set: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        let keys = set.as_ref().and_then(jws::keys).unwrap_or_default();
+        if !keys.iter().any(|key| self.algorithms().iter().any(|algorithm| key.fits(*algorithm))) {
+            let taken: Vec<_> = self.algorithms().iter().map(ToString::to_string).collect();
+            let (at, taken) = (&metadata.jwks_uri, taken.join(", "));
+            return Err(Refusal::Provider(format!(
+                "{at} holds no key of a signature that is taken here ({taken})"
+            )));
+        }
+        let date = reply.date.and_then(|date| DateTime::parse_from_rfc2822(&date).ok());
+        Ok(date.map(|date| date.with_timezone(&Utc)))
     }
 
     fn read_metadata(&self, address: &str, reply: &Reply) -> Result<Arc<Metadata>, Refusal> {
