@@ -203,7 +203,7 @@ async fn people_sign_in_at_a_real_provider_go_on_when_its_keys_change_and_sign_o
     let mut eve = Browser::new();
     let page = eve.sign_in(&firebreak, "/", "eve").await;
     assert_eq!(page.status, 403, "{}", page.text);
-    assert!(page.text.contains("eve@example.com is in no group"), "{}", page.text);
+    assert!(page.text.contains("No group of eve@example.com"), "{}", page.text);
     assert!(eve.session(&firebreak).await.is_none());
 
     let provider = provider.restart();

@@ -9,11 +9,13 @@ const { Provider } = await import(pathToFileURL(`${folder}/node_modules/oidc-pro
 
 const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
 const provider = new Provider(`http://127.0.0.1:${port}`, {
-  clients: [client],
+  clients: [{ ...client, backchannel_logout_session_required: true }],
   jwks: { keys: [{ ...key, kid: `key-${Date.now()}`, use: 'sig', alg: 'RS256' }] },
   cookies: { keys: ['not a secret'] },
   scopes: ['openid', 'email', 'groups'],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], groups: ['groups'] },
+  // It tells clients of signing out, and would not speak to this very machine.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   features: { backchannelLogout: { enabled: true } },
   findAccount: (_, id) => ({
     accountId: id,

@@ -103,7 +103,7 @@ pub enum Refusal {
     #[error("{0}")]
     Token(String),
     /// They may do nothing here.
-    #[error("{name} is in no group that may do something here ({})", if groups.is_empty() { "in none at all".to_owned() } else { groups.join(", ") })]
+    #[error("no group of {name} may do something here ({})", told_groups(groups))]
     NoRole {
         /// How they are called.
         name: String,
@@ -112,6 +112,14 @@ pub enum Refusal {
         /// Their groups.
         groups: Vec<String>,
     },
+}
+
+fn told_groups(groups: &[String]) -> String {
+    if groups.is_empty() {
+        "they are in none".to_owned()
+    } else {
+        format!("they are in {}", groups.join(", "))
+    }
 }
 
 impl From<BadToken> for Refusal {

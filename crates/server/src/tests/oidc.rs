@@ -81,7 +81,11 @@ async fn whoever_is_in_no_group_that_is_listed_stays_outside_and_the_audit_says_
     let bench = bench(&issuer).await;
     let answer = issuer.sign_in(&bench, "eve@example.com", &["web", "Root"]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert!(answer.cookies().is_empty() && answer.text.contains("is in no group"), "{}", answer.text);
+    assert!(
+        answer.cookies().is_empty() && answer.text.contains("No group of eve@example.com"),
+        "{}",
+        answer.text
+    );
     let (who, why) = refusals(&bench).await.remove(0);
     assert_eq!(who, "eve@example.com");
     assert!(why.contains("web, Root"), "{why}");
