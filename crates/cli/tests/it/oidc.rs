@@ -226,8 +226,6 @@ async fn people_sign_in_at_a_real_provider_go_on_when_its_keys_change_and_sign_o
 
     drop(provider);
     assert!(ana.session(&firebreak).await.is_some(), "and while the provider is down");
-    let page = Browser::new().go(&format!("{firebreak}/sign-in/with-provider")).await;
-    assert_eq!(page.status, 502);
     let told = served.command(&["audit", "verify"]);
     assert!(!told.is_empty());
 }
