@@ -190,7 +190,6 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timest
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_i64().or_else(|| {
         let seconds = value.as_f64().filter(|s| s.abs() < 1e11)?;
-        #[expect(clippy::cast_possible_truncation, reason = "its range is looked at just above")]
         Some(seconds.floor() as i64)
     });
     // Far from any calendar's end, so that nothing is added beyond it.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, wish};
 
-async fn seen(people: &Value, name: &str) -> Value {
+fn seen(people: &Value, name: &str) -> Value {
     let found = people["people"].as_array().unwrap().iter().find(|person| person["name"] == name);
     found.unwrap_or_else(|| panic!("{name} is not among {people}")).clone()
 }
@@ -17,7 +17,7 @@ async fn an_admin_sees_who_is_here_and_ends_what_they_have_open() {
     let (ada, again) = (bench.sign_in("ada").await, bench.sign_in("ada").await);
     let (bob, root) = (bench.sign_in("bob").await, bench.sign_in_as("root", Role::Admin).await);
     let program = bench.program("ada", wish("laptop", Role::Responder)).await;
-    let listed = seen(&root.get("/api/v1/people").await.json(), "ada").await;
+    let listed = seen(&root.get("/api/v1/people").await.json(), "ada");
     assert_eq!(
         (&listed["sessions"], &listed["tokens"], &listed["by"], &listed["role"]),
         (&json!(2), &json!(1), &json!("link"), &json!("responder"))
