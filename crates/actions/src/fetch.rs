@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use reqwest::Client;
 use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
 
 use crate::SetupError;
 
@@ -34,15 +34,20 @@ pub fn fetch() -> Result<impl Fn(String) -> Held + Send + Sync, SetupError> {
 
 async fn get(http: Client, address: String) -> Result<Vec<u8>, String> {
     let said = |e: reqwest::Error| e.to_string();
-    let mut answer = http.get(&address).send().await.map_err(said)?;
+    let answer = http.get(&address).send().await.map_err(said)?;
     if !answer.status().is_success() {
         return Err(format!("{address} answers {}", answer.status()));
     }
+    held(answer, MOST).await
+}
+
+/// What an answer holds, if it is not too much.
+pub(crate) async fn held(mut answer: Response, most: usize) -> Result<Vec<u8>, String> {
     let mut held = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(said)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|e| e.to_string())? {
         held.extend_from_slice(&chunk);
-        if held.len() > MOST {
-            return Err(format!("{address} holds more than {MOST} bytes"));
+        if held.len() > most {
+            return Err(format!("{} holds more than {most} bytes", answer.url()));
         }
     }
     Ok(held)

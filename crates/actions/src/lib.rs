@@ -6,7 +6,7 @@
 //!                      ──▶ metrics: Prometheus · cloudwatch: signed by hand
 //!                      ──▶ webhook: signed calls to places of your own · statuspage
 //!  Channels ──▶ notify: Slack, mail, webhooks, PagerDuty · slack: runs as messages, and answers to people
-//!  fetch: one GET, for hooks · discover: what accounts and regions hold, for the inventory
+//!  fetch: one GET, for hooks · provider: where people sign in · discover: what accounts and regions hold, for the inventory
 //! ```
 //!
 //! An action here says what it sees, or makes exactly one mutating call. It never retries, never waits and never decides
@@ -30,6 +30,7 @@ mod input;
 mod metrics;
 mod mysql;
 pub mod notify;
+mod provider;
 mod proxysql;
 mod rds;
 pub mod secrets;
@@ -48,6 +49,7 @@ use domain::inventory::Inventory;
 
 pub use discover::{DiscoverError, discover};
 pub use fetch::fetch;
+pub use provider::provider;
 pub use statuspage::Statuspage;
 pub use webhook::Webhook;
 

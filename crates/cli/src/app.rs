@@ -47,8 +47,16 @@ pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
         settings: plan.engine,
     };
     let modes: Vec<String> = parts.settings.triage.modes.keys().cloned().collect();
+    let policies = parts.settings.policies.clone();
     let engine = Engine::launch(parts).await.context("the engine")?;
     let rules: Vec<String> = engine.rules().iter().map(ToString::to_string).collect();
+    let known = |name: &&String| engine.library().get(name).is_some();
+    if let Some(unknown) = policies.0.keys().find(|name| !known(name)) {
+        engine.shut_down().await;
+        bail!(
+            "policies: there is no runbook `{unknown}`, so that nothing would be narrowed; correct its name"
+        );
+    }
     if let Some(unknown) = modes.iter().find(|name| !rules.contains(name)) {
         engine.shut_down().await;
         bail!("triggers: there is no trigger `{unknown}`; there are: {}", rules.join(", "));
@@ -65,6 +73,8 @@ pub(crate) struct Web {
     pub(crate) drills: Option<(Arc<dyn server::Drills>, server::Stage)>,
     /// A proxy in front that says who people are.
     pub(crate) proxy: Option<server::TrustedProxy>,
+    /// A provider at which they sign in.
+    pub(crate) oidc: Option<Arc<server::Oidc>>,
     /// How many requests of the API one session or token may send in a minute.
     pub(crate) requests_per_minute: u32,
     /// Alert sources that are open.
@@ -100,6 +110,7 @@ pub(crate) async fn serve_until(
         environment: web.environment,
         simulated: web.simulated,
         proxy: web.proxy,
+        oidc: web.oidc,
         requests_per_minute: web.requests_per_minute,
         hooks: web.hooks,
         slack: web.slack,

@@ -5,6 +5,7 @@
 mod alerts;
 mod auth;
 mod notify;
+mod oidc;
 mod slack;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use domain::inventory::{Inventory, SecretRef};
+use domain::policy::Policies;
 use domain::runbook::Mode;
 use serde::Deserialize;
 
@@ -85,6 +87,9 @@ pub(crate) struct Config {
     /// Who says who people are, besides sign-in links.
     #[serde(default)]
     pub(crate) auth: Auth,
+    /// Who may start which runbook, and agree to it, where that is less than their roles allow.
+    #[serde(default)]
+    pub(crate) policies: Policies,
     /// How workers share the work.
     #[serde(default)]
     pub(crate) worker: Worker,
@@ -196,6 +201,7 @@ impl Config {
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let config: Self = serde_saphyr::from_str(text)?;
         let mut mistakes = config.inventory.mistakes();
+        mistakes.extend(config.policies.mistakes());
         if !(1.0..=300.0).contains(&config.worker.lease_s) {
             mistakes.push(format!("worker.lease_s is {}; write 1 to 300 seconds", config.worker.lease_s));
         }
@@ -284,6 +290,7 @@ impl Config {
             look_budget,
             rehearse_every: self.readiness.every(),
             triage,
+            policies: self.policies.clone(),
             public_url: self.public_url(),
             ..settings
         }

@@ -114,6 +114,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         environment: Some("demo".into()),
         simulated: true,
         proxy: None,
+        oidc: None,
         requests_per_minute: Api::default().requests_per_minute,
         hooks: server::Hooks::default(),
         slack: None,

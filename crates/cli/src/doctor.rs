@@ -162,6 +162,11 @@ async fn look(config: &Config, findings: &mut Findings) {
             findings.ok("sign-in", format!("by the header {} of a proxy, and by links", proxy.header))
         }
     }
+    match config.auth.oidc(&config.public_url()) {
+        Ok(None) => {}
+        Err(e) => findings.fail("provider", format!("{e:#}"), "correct `auth.oidc`, or leave it out"),
+        Ok(Some(oidc)) => provider(&oidc, findings).await,
+    }
     match &config.symptom {
         Some(symptom) => findings.ok("symptom", format!("measured at {}", symptom.prometheus)),
         None => findings.warn("symptom", "is not measured", "name a Prometheus under `symptom`: runs end when customers are well, not when the last call returned"),
@@ -197,6 +202,34 @@ async fn slack(config: &Config, findings: &mut Findings) {
             "add it under `slack.teams`: what is typed there is refused",
         ),
         Ok(who) => findings.ok("slack", format!("{} in {} ({})", who.user, who.team, who.team_id)),
+    }
+}
+
+/// The provider at which people sign in: reached, itself, and of our time.
+async fn provider(oidc: &server::Oidc, findings: &mut Findings) {
+    let begun = SystemClock.now();
+    let at = match oidc.look().await {
+        Ok(at) => at,
+        Err(e) => {
+            let remedy =
+                "people cannot sign in at it: correct `auth.oidc.issuer`, or let this machine reach it";
+            return findings.fail("provider", e.to_string(), remedy);
+        }
+    };
+    findings.ok("provider", format!("{} is reached, is the one that was meant, and has keys", oidc.issuer()));
+    // To the second, as HTTP says it, and as long as the answer took.
+    let Some(theirs) = at else { return };
+    let apart = (theirs - begun).num_seconds();
+    let slack = (SystemClock.now() - begun).num_seconds() + 1;
+    if apart.abs() > APART.num_seconds() + slack {
+        let says = format!("the provider's is {apart:+} s from ours");
+        findings.warn(
+            "provider's clock",
+            says,
+            "let NTP keep this machine's: tokens of a time that has not come are refused",
+        );
+    } else {
+        findings.ok("provider's clock", format!("{apart:+} s from ours"));
     }
 }
 

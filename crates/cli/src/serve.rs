@@ -39,6 +39,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let public_url = config.public_url();
     let hooks = config.hooks.open()?;
     let proxy = config.auth.proxy()?;
+    let oidc = config.auth.oidc(&public_url)?;
     let mut channels = config.notify.open(config.environment.as_deref())?;
     let slack = config.slack()?;
     if let Some(slack) = &slack {
@@ -89,6 +90,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
             // What it works on is real, or somebody else's simulator.
             drills: None,
             proxy: proxy.clone(),
+            oidc: oidc.clone(),
             requests_per_minute: config.api.requests_per_minute,
             hooks: hooks.clone(),
             slack: slack.as_ref().map(|slack| slack.web.clone()),

@@ -21,6 +21,9 @@ pub enum Actor {
         /// The token that spoke for them; none when they did it themselves.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<Box<Via>>,
+        /// Their groups, as who signed them in says: a policy may ask for one. Asked at the door, so that no journal needs them.
+        #[serde(skip)]
+        groups: Vec<String>,
     },
     /// Firebreak itself, by the part that acted (`engine`, `drill`).
     System {
@@ -48,13 +51,30 @@ impl Actor {
 
     /// A person by name, with a role.
     pub fn with_role(name: impl Into<String>, role: Role) -> Self {
-        Self::Person { name: name.into(), role, token: None }
+        Self::Person { name: name.into(), role, token: None, groups: Vec::new() }
     }
 
     /// A token of a person.
     pub fn by_token(person: impl Into<String>, role: Role, token: impl Into<String>, scope: Scope) -> Self {
         let via = Via { name: token.into(), scope };
-        Self::Person { name: person.into(), role, token: Some(Box::new(via)) }
+        Self::Person { name: person.into(), role, token: Some(Box::new(via)), groups: Vec::new() }
+    }
+
+    /// The same, in these groups.
+    #[must_use]
+    pub fn in_groups(mut self, of: Vec<String>) -> Self {
+        if let Self::Person { groups, .. } = &mut self {
+            *groups = of;
+        }
+        self
+    }
+
+    /// The groups that they are in.
+    pub fn groups(&self) -> &[String] {
+        match self {
+            Self::Person { groups, .. } => groups,
+            Self::System { .. } => &[],
+        }
     }
 
     /// The token that speaks, if it is one.

@@ -17,7 +17,8 @@
 //! - [`trust`]: how far triggers may go: their modes, how they compare with what people did, and what edited rules would change.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
-//! - [`role`]: who may do what; [`token`]: what a program may that speaks for somebody.
+//! - [`role`]: who may do what; [`policy`]: what less of it on some runbooks; [`token`]: what a program may that speaks for somebody.
+//! - [`identity`]: who somebody is and what they may do, by what their provider says of them.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch; [`discovery`]: what AWS has beside them.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
@@ -32,10 +33,12 @@ pub mod clock;
 pub mod discovery;
 pub mod drill;
 pub mod forecast;
+pub mod identity;
 pub mod incident;
 pub mod inventory;
 pub mod notice;
 pub mod plan;
+pub mod policy;
 pub mod readiness;
 pub mod role;
 pub mod run;

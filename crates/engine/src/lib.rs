@@ -68,8 +68,9 @@ use domain::action::Registry;
 use domain::chat::Chat;
 use domain::inventory::Inventory;
 use domain::notice::Channels;
+use domain::policy::{Narrowed, Policies};
 use domain::run::{Ask, State};
-use domain::runbook::inventory_value;
+use domain::runbook::{Runbook, inventory_value};
 use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock};
 use serde_json::Value;
@@ -128,6 +129,8 @@ pub struct Settings {
     pub rehearse_every: Option<Duration>,
     /// How far rules may go by themselves.
     pub triage: TriageSettings,
+    /// Who may start what, and agree to it, where that is less than their roles allow.
+    pub policies: Policies,
     /// How people reach the pages: what elsewhere is told leads there.
     pub public_url: String,
 }
@@ -145,6 +148,7 @@ impl Default for Settings {
             seal_every: Duration::from_secs(10),
             rehearse_every: None,
             triage: TriageSettings::default(),
+            policies: Policies::default(),
             public_url: "http://127.0.0.1:8080".into(),
         }
     }
@@ -220,6 +224,9 @@ pub enum AskError {
     /// The token is not good for it.
     #[error(transparent)]
     OutOfScope(#[from] OutOfScope),
+    /// The runbook's policy does not allow it.
+    #[error(transparent)]
+    Narrowed(#[from] Narrowed),
     /// It is not possible now.
     #[error(transparent)]
     Refused(#[from] domain::run::Refusal),
@@ -313,6 +320,7 @@ impl Engine {
         by.within_scope(Deed::Run(state.runbook()))?;
         domain::run::answer(&state, ask)?;
         domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
+        self.core.settings.policies.asked(&state, by, ask)?;
         domain::run::answer_to(&state, by, ask)?;
         domain::run::overdue(&state, ask, now)?;
         if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } = ask
@@ -367,6 +375,16 @@ impl Engine {
     /// The actions.
     pub fn registry(&self) -> &Registry {
         &self.core.registry
+    }
+
+    /// Who may start what, and agree to it, where that is less than their roles allow.
+    pub fn policies(&self) -> &Policies {
+        &self.core.settings.policies
+    }
+
+    /// May they start this runbook, with all that it runs, by its policy? The same question that the start asks.
+    pub fn lets_start(&self, runbook: &Runbook, by: &Actor) -> Result<(), Narrowed> {
+        self.core.lets_start(&runbook.name, &self.core.library().children(runbook), by)
     }
 
     /// What may be touched.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::brake::{BadOverride, Brake, Limit, Overrides};
 use domain::plan::{Plan, to_type};
+use domain::policy::{Door, Narrowed};
 use domain::run::{Entry, Program};
 use domain::runbook::{AtStart, Children, Diagnostic, InputMistake, Runbook, input_values, resolve_inputs};
 use domain::token::{Deed, OutOfScope};
@@ -92,6 +93,9 @@ pub enum StartError {
     /// The token is not good for it.
     #[error(transparent)]
     OutOfScope(#[from] OutOfScope),
+    /// The runbook's policy does not allow it.
+    #[error(transparent)]
+    Narrowed(#[from] Narrowed),
     /// The target must be typed.
     #[error("`{runbook}` is of high risk: type `{target}` to start it")]
     NotConfirmed {
@@ -154,6 +158,7 @@ impl Core {
         let prepared = core.prepare(&request.runbook, &request.inputs, run_id, &request.by)?;
         // Checked here, not at a surface: no door may be without it.
         permit(&request, &prepared)?;
+        core.lets_start(&prepared.runbook.name, &prepared.program.children, &request.by)?;
         request.overrides.check(&request.by, request.reason.as_deref())?;
         if core.lease.remaining().is_none() {
             return Err(StartError::Stopping);
@@ -200,6 +205,12 @@ impl Core {
             Ok(Err(Unborn::Refused(why))) => core.refused(&request, at, &title, why).await,
             Err(_) => Err(StartError::Stopping),
         }
+    }
+
+    /// May they start it, by its policy and by those of all that it runs?
+    pub(crate) fn lets_start(&self, name: &str, children: &Children, by: &Actor) -> Result<(), Narrowed> {
+        let runbooks = std::iter::once(name).chain(children.keys().map(String::as_str));
+        self.settings.policies.let_through(runbooks, Door::Start, by)
     }
 
     /// Keeps what was refused, and says it.

@@ -179,6 +179,7 @@ async fn serve(engine: &Engine) -> SocketAddr {
         drill: None,
         people: None,
         proxy: None,
+        oidc: None,
         requests_per_minute: 600,
         public_url: format!("http://{address}"),
         secure_cookies: false,

@@ -99,6 +99,7 @@ async fn main() {
         drill: None,
         people: None,
         proxy: None,
+        oidc: None,
         slack: None,
         requests_per_minute: u32::MAX,
         public_url: "http://bench".into(),

@@ -12,6 +12,7 @@ use crate::drills::Drills;
 use crate::error::Problem;
 use crate::hooks::{AT_ONCE, Hooks};
 use crate::limits::Limits;
+use crate::oidc::Oidc;
 use crate::plans::Plans;
 use crate::proxy::TrustedProxy;
 use crate::slack::Slack;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub people: Option<PgPool>,
     /// A proxy in front that says who people are.
     pub proxy: Option<TrustedProxy>,
+    /// A provider at which people sign in.
+    pub oidc: Option<Arc<Oidc>>,
     /// How many requests of the API one session or token may send in a minute.
     pub requests_per_minute: u32,
     /// Which alert sources are open, and how each proves itself.

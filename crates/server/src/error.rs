@@ -77,7 +77,7 @@ impl Problem {
 
     pub(crate) fn signed_out() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "You are not signed in.")
-            .remedy("Open a sign-in link; `firebreak sign-in <name>` on the server prints one. Programs send `Authorization: Bearer` with a token.")
+            .remedy("Sign in at your provider or by a link; `firebreak sign-in <name>` on the server prints one. Programs send `Authorization: Bearer` with a token.")
             .link("How to sign in", "/sign-in")
     }
 
@@ -194,6 +194,7 @@ impl From<StartError> for Problem {
             StartError::BadOverride(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_override", detail),
             StartError::NotAllowed(_) => not_allowed(detail),
             StartError::OutOfScope(_) => out_of_scope(detail),
+            StartError::Narrowed(_) => narrowed(detail),
             StartError::NotConfirmed { target, .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_confirmed", detail)
                     .with("confirm", json!(target))
@@ -253,6 +254,7 @@ impl From<AskError> for Problem {
             AskError::NoSuchRun(_) => Self::not_found("such run"),
             AskError::NotAllowed(_) => not_allowed(sentence(&detail)),
             AskError::OutOfScope(_) => out_of_scope(sentence(&detail)),
+            AskError::Narrowed(_) => narrowed(sentence(&detail)),
             AskError::Refused(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", sentence(&detail))
                 .remedy("Go back to the run: it may have moved since you looked."),
             AskError::LockLost(held) => Self::new(StatusCode::CONFLICT, "lock_lost", sentence(&detail))
@@ -330,9 +332,16 @@ impl From<TrustError> for Problem {
     }
 }
 
-fn not_allowed(detail: String) -> Problem {
+/// A role that is not enough.
+pub(crate) fn not_allowed(detail: String) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail)
         .remedy("Ask somebody who may; an admin can print a sign-in link for another role.")
+}
+
+/// A policy that names others.
+fn narrowed(detail: String) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "narrowed", detail)
+        .remedy("Ask one of them; who they are stands under `policies` in the configuration, and their groups at your provider.")
 }
 
 /// A token that is not good for this.

@@ -8,7 +8,8 @@
 //!
 //! - `routes`: the one table of all routes, each with who may use it and how long it may take.
 //! - `session`: sign-in links, cookies, the token that every form carries back.
-//! - `proxy`: one in front that signs people in by a header.
+//! - `proxy`: one in front that signs people in by a header. `oidc`: a provider that does, by OpenID Connect.
+//! - `people`: what an admin sees and ends of others.
 //! - `tokens`: what programs show instead; `limits`: how often they may ask; `idempotency`: the same request again.
 //! - `error`: the one place that turns a failure into HTTP.
 //! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
@@ -32,6 +33,8 @@ mod hooks;
 mod idempotency;
 mod incident;
 mod limits;
+mod oidc;
+mod people;
 mod plans;
 mod proxy;
 mod routes;
@@ -48,6 +51,9 @@ mod words;
 pub use app::Settings;
 pub use drills::{DrillError, Drills, Offer, Playing, Stage, staged};
 pub use hooks::{Authority, Get, Hooks, Proof, Secret, Sns, Source};
+pub use oidc::{
+    Algorithm, Ask as AskProvider, Metadata, NoSuchAlgorithm, Oidc, OidcSettings, Refusal, is_safe,
+};
 pub use proxy::TrustedProxy;
 pub use routes::router;
 pub use session::{LINK_VALID, LinkError, sign_in_link};

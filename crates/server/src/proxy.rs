@@ -38,8 +38,12 @@ impl TrustedProxy {
         let mut said = headers.get_all(&self.header).iter();
         let name = said.next()?.to_str().ok()?.trim();
         let sound = (1..=100).contains(&name.len()) && !name.contains(',') && said.next().is_none();
-        let role = self.people.get(name).copied().unwrap_or(self.role);
-        sound.then(|| (name.to_owned(), role))
+        sound.then(|| (name.to_owned(), self.role_of(name)))
+    }
+
+    /// What somebody may do whom it names.
+    pub(crate) fn role_of(&self, name: &str) -> Role {
+        self.people.get(name).copied().unwrap_or(self.role)
     }
 }
 

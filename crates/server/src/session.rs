@@ -3,6 +3,7 @@
 //! ```text
 //!  link (works once, 15 min) ─GET─▶ "Sign in as X" ─POST─▶ session cookie (12 h, 4 h unused) ─▶ every request
 //!  a trusted proxy says who it is (`proxy`) ────────────▶ session cookie ───────────────────────▶ every request
+//!  a provider says who it is (`oidc`) ──────────────────▶ session cookie ───────────────────────▶ every request
 //!  token of a program (`tokens`) ────────────────────────▶ `Authorization: Bearer` ─────────▶ requests of the API alone
 //! ```
 //!
@@ -10,6 +11,9 @@
 //! stored. Every request that is not a mere look must carry the session's second token (`csrf` in a form, `X-CSRF-Token`
 //! from a program): checked here for all routes at once, so that no handler can forget it. A bearer's token needs none: no
 //! browser sends it by itself. It is read from that header alone, and with it no cookie counts.
+//!
+//! A session is good for what its person may do now: one that a proxy or a provider opened is over once the configuration would give
+//! them another role.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,19 +21,20 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use domain::identity::{Account, By};
 use domain::{Actor, Role};
 use sha2::{Digest, Sha256};
-use store::people::Session;
+use store::people::{Elsewhere, Session, Standing};
 use store::tokens::Token;
 use store::{PgPool, StoreError};
 
 use crate::app::App;
 use crate::error::Problem;
 use crate::routes::BODY_LIMIT;
-use crate::{limits, tokens};
+use crate::{limits, oidc, tokens};
 
 /// How long a sign-in link works (wall time).
 pub const LINK_VALID: Duration = Duration::from_secs(15 * 60);
@@ -78,6 +83,8 @@ pub(crate) struct Visitor {
     pub(crate) person: String,
     pub(crate) role: Role,
     pub(crate) csrf: String,
+    /// Their groups, as who signed them in says.
+    pub(crate) groups: Vec<String>,
     /// The token that speaks for them, when it is one.
     pub(crate) token: Option<Token>,
     /// Hash of what they showed.
@@ -86,10 +93,11 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     pub(crate) fn actor(&self) -> Actor {
-        match &self.token {
+        let actor = match &self.token {
             Some(token) => Actor::by_token(&self.person, self.role, &token.name, token.scope.clone()),
             None => Actor::with_role(&self.person, self.role),
-        }
+        };
+        actor.in_groups(self.groups.clone())
     }
 }
 
@@ -109,6 +117,9 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
     let (visitor, cookie) =
         match identify(&app, &request.method().clone(), request.headers(), from, program).await {
             Ok(known) => known,
+            Err(problem) if problem.code == "signed_out" && !program && request.method() == Method::GET => {
+                return back_to(problem, request.uri()).into_response();
+            }
             Err(problem) => return problem.into_response(),
         };
     let allowance = program.then(|| app.limits().ask(&visitor.session));
@@ -127,6 +138,18 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
     answer
+}
+
+/// Whoever signs in goes on to where they wanted to.
+fn back_to(problem: Problem, uri: &Uri) -> Problem {
+    let wanted = uri.path_and_query().map_or("/", |path| path.as_str());
+    match oidc::local(wanted).filter(|to| *to != "/") {
+        Some(to) => {
+            let to: String = form_urlencoded::byte_serialize(to.as_bytes()).collect();
+            problem.link("How to sign in", format!("/sign-in?to={to}"))
+        }
+        None => problem,
+    }
 }
 
 /// Who it is, and the cookie of a session that a trusted proxy has just opened. A program may show a token.
@@ -150,7 +173,8 @@ async fn identify(
         // A form without a session cannot carry its token.
         (_, Some(_)) if program || !method.is_safe() => Err(Problem::signed_out()),
         (_, Some((person, role))) => {
-            let (visitor, cookie) = open(app, person, role, "proxy").await?;
+            let fresh = Session { person, role, csrf: csrf()?, by: By::Proxy, groups: Vec::new() };
+            let (visitor, cookie) = open(app, fresh, None).await?.ok_or_else(Problem::signed_out)?;
             Ok((visitor, Some(cookie)))
         }
     }
@@ -163,11 +187,42 @@ async fn admit(request: Request, visitor: Visitor) -> Result<Request, Problem> {
     Ok(request)
 }
 
-/// The person behind a request, if their session is good.
+/// The person behind a request, if their session is good, and would be opened like this today.
 pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Problem> {
     let Some(session) = cookie(headers, cookie_name(app)).map(hash) else { return Ok(None) };
     let found = store::people::session(app.people(), &session, SESSION_IDLE).await?;
-    Ok(found.map(|Session { person, role, csrf }| Visitor { person, role, csrf, token: None, session }))
+    let good = found.filter(|s| role_now(app, s.by, &s.person, s.role, &s.groups) == Some(s.role));
+    Ok(good.map(|Session { person, role, csrf, groups, .. }| Visitor {
+        person,
+        role,
+        csrf,
+        groups,
+        token: None,
+        session,
+    }))
+}
+
+/// What somebody may do whom a link, a proxy or a provider has signed in, as the configuration is now. A link's word stays.
+pub(crate) fn role_now(app: &App, by: By, person: &str, then: Role, groups: &[String]) -> Option<Role> {
+    let settings = app.settings();
+    match by {
+        By::Link => Some(then),
+        By::Proxy => settings.proxy.as_ref().map(|proxy| proxy.role_of(person)),
+        By::Provider => settings.oidc.as_ref().and_then(|oidc| oidc.grants().role(groups)),
+    }
+}
+
+/// What somebody may do now by a role that they were given before: never more than a proxy or a provider still grants them; nothing,
+/// when they may do nothing here any more.
+pub(crate) fn at_most(app: &App, person: &str, given: Role, standing: Option<&Standing>) -> Option<Role> {
+    let Some(Standing { by, role, groups }) = standing else { return Some(given) };
+    match by {
+        By::Link => Some(given),
+        By::Proxy | By::Provider => {
+            let then = (*role)?;
+            role_now(app, *by, person, then, groups).map(|now| now.min(then).min(given))
+        }
+    }
 }
 
 async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
@@ -203,19 +258,63 @@ pub(crate) async fn sign_in(app: &App, link: &str) -> Result<Option<(String, Hea
     let Some((person, role)) = store::people::use_link(app.people(), &hash(link)).await? else {
         return Ok(None);
     };
-    let (visitor, cookie) = open(app, person, role, "link").await?;
-    Ok(Some((visitor.person, cookie)))
+    let fresh = Session { person, role, csrf: csrf()?, by: By::Link, groups: Vec::new() };
+    let opened = open(app, fresh, None).await?;
+    Ok(opened.map(|(visitor, cookie)| (visitor.person, cookie)))
 }
 
-/// Opens a session: who it is now, and the cookie to be set.
-async fn open(app: &App, person: String, role: Role, by: &str) -> Result<(Visitor, HeaderValue), Problem> {
-    audit(app, &person, "signed in", serde_json::json!({ "by": by, "role": role })).await?;
+/// Opens a session for somebody whom the provider knows. The cookie to be set; none when their name is another account's.
+pub(crate) async fn arrive(
+    app: &App,
+    known: oidc::Known,
+    account: String,
+) -> Result<Option<HeaderValue>, Problem> {
+    let oidc::Known { account: Account { name, groups, session, .. }, role, id_token } = known;
+    let fresh = Session { person: name, role, csrf: csrf()?, by: By::Provider, groups };
+    let elsewhere = Elsewhere { account, sid: session, id_token };
+    Ok(open(app, fresh, Some(elsewhere)).await?.map(|(_, cookie)| cookie))
+}
+
+fn csrf() -> Result<String, Problem> {
+    token().map_err(Problem::internal)
+}
+
+/// Opens a session, and says so in the audit: who it is now, and the cookie to be set. None when the name is another account's.
+async fn open(
+    app: &App,
+    fresh: Session,
+    elsewhere: Option<Elsewhere>,
+) -> Result<Option<(Visitor, HeaderValue)>, Problem> {
     let token = token().map_err(Problem::internal)?;
-    let session = Session { person, role, csrf: self::token().map_err(Problem::internal)? };
-    store::people::add_session(app.people(), &hash(&token), &session, SESSION_VALID).await?;
+    let session = hash(&token);
+    let (elsewhere, now) = (elsewhere.as_ref(), app.now());
+    if !store::people::add_session(app.people(), &session, &fresh, elsewhere, SESSION_VALID, now).await? {
+        return Ok(None);
+    }
     let cookie = set_cookie(app, &token, SESSION_VALID.as_secs())?;
-    let Session { person, role, csrf } = session;
-    Ok((Visitor { person, role, csrf, token: None, session: hash(&token) }, cookie))
+    let Session { person, role, csrf, groups, .. } = fresh;
+    Ok(Some((Visitor { person, role, csrf, groups, token: None, session }, cookie)))
+}
+
+/// Nobody was signed in: says so in the audit, as often as one address may try.
+pub(crate) async fn turn_away(app: &App, by: By, name: &str, why: &str, from: IpAddr) -> Result<(), Problem> {
+    let allowance = app.limits().failed(from);
+    if allowance.over {
+        return Err(limits::refused(&allowance));
+    }
+    let details = serde_json::json!({ "by": by.word(), "why": why, "from": from.to_string() });
+    let actor = Actor::system("sign-in");
+    store::audit::add(app.people(), app.now(), &actor, "sign-in refused", name, details).await?;
+    Ok(())
+}
+
+/// Where a session came from, so that it can be ended there, too. Asked before it is ended here.
+pub(crate) async fn way_out(app: &App, visitor: &Visitor) -> Result<Option<String>, Problem> {
+    let Some(oidc) = app.settings().oidc.clone() else { return Ok(None) };
+    match store::people::id_token(app.people(), &visitor.session).await? {
+        Some(id_token) => Ok(oidc.way_out(&id_token).await),
+        None => Ok(None),
+    }
 }
 
 /// Ends a session. The cookie that clears the browser's.
@@ -238,9 +337,13 @@ async fn audit(app: &App, person: &str, action: &str, details: serde_json::Value
 }
 
 fn set_cookie(app: &App, token: &str, seconds: u64) -> Result<HeaderValue, Problem> {
+    cookie_of(app, cookie_name(app), token, seconds)
+}
+
+/// A cookie of ours; with 0 seconds the one that takes it back.
+pub(crate) fn cookie_of(app: &App, name: &str, value: &str, seconds: u64) -> Result<HeaderValue, Problem> {
     let secure = if app.settings().secure_cookies { "; Secure" } else { "" };
-    let name = cookie_name(app);
-    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
     HeaderValue::from_str(&cookie).map_err(Problem::internal)
 }
 
@@ -249,7 +352,7 @@ fn cookie_name(app: &App) -> &'static str {
     if app.settings().secure_cookies { "__Host-firebreak" } else { "firebreak" }
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

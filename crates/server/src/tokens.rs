@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderValue, StatusCode};
+use domain::identity::By;
 use domain::token::{BadWish, Deed, Wish, reach};
-use domain::{Actor, Timestamp};
+use domain::{Actor, Role, Timestamp};
 use store::tokens::Token;
 use store::{PgPool, StoreError};
 use uuid::Uuid;
@@ -97,7 +98,7 @@ pub(crate) async fn visitor(app: &App, shown: &HeaderValue, from: IpAddr) -> Res
         return Err(refused("The header `Authorization` is not understood."));
     };
     let session = hash(secret.trim());
-    let Some(token) = store::tokens::find(app.people(), &session).await? else {
+    let Some((token, standing)) = store::tokens::find(app.people(), &session).await? else {
         tracing::warn!(%from, "a token that is none");
         let allowance = app.limits().failed(from);
         return Err(if allowance.over {
@@ -110,12 +111,18 @@ pub(crate) async fn visitor(app: &App, shown: &HeaderValue, from: IpAddr) -> Res
         let why = if token.revoked_at.is_some() { "was revoked" } else { "has expired" };
         return Err(refused(format!("The token `{}` {why}.", token.name)));
     }
+    let Some(role) = session::at_most(app, &token.person, token.role, standing.as_ref()) else {
+        return Err(refused(format!(
+            "The token `{}` speaks for somebody who may do nothing here any more.",
+            token.name
+        )));
+    };
     // What looks while nothing can be written is still known.
     if let Err(e) = store::tokens::used(app.people(), token.id).await {
         tracing::warn!("when a token was used last is not written down: {e}");
     }
-    let (person, role) = (token.person.clone(), token.role);
-    Ok(Visitor { person, role, csrf: String::new(), token: Some(token), session })
+    let (person, groups) = (token.person.clone(), standing.map(|s| s.groups).unwrap_or_default());
+    Ok(Visitor { person, role, csrf: String::new(), groups, token: Some(token), session })
 }
 
 fn refused(why: impl Into<String>) -> Problem {

@@ -25,7 +25,7 @@
 //! - [`outbox`]: what people elsewhere are to be told, until they have been.
 //! - [`slack`]: who is who at Slack, and what it delivered; [`cards`]: the message of each run there.
 //! - [`drills`]: what was played for practice, and how it went.
-//! - [`people`]: sign-in links and sessions; [`tokens`]: what programs show instead.
+//! - [`people`]: sign-in links and sessions; [`known`]: people as an admin sees them; [`tokens`]: what programs show instead.
 //! - [`answered`]: what was answered to requests that may be repeated.
 //! - [`schema`]: who brings the tables up to date, and what the application's role may do.
 //! - [`private`]: a Postgres of our own, for the demo and for tests.
@@ -44,6 +44,7 @@ pub mod history;
 pub mod inbox;
 pub mod incidents;
 pub mod journal;
+pub mod known;
 pub mod locks;
 pub mod outbox;
 pub mod pages;

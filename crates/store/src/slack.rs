@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::people::Standing;
 
 /// So many of one list are shown.
 const LISTED: i64 = 500;
@@ -41,10 +42,16 @@ pub struct Link {
     pub made_at: Timestamp,
 }
 
-/// The person of a member.
-pub async fn link(pool: &PgPool, team: &str, member: &str) -> Result<Option<Link>, StoreError> {
+/// The person of a member, and how they stand, if they have ever signed in.
+pub async fn link(
+    pool: &PgPool,
+    team: &str,
+    member: &str,
+) -> Result<Option<(Link, Option<Standing>)>, StoreError> {
     let row = sqlx::query!(
-        "SELECT id, called, person, role, made_at FROM slack_link WHERE team = $1 AND member = $2 AND removed_at IS NULL",
+        r#"SELECT l.id, l.called, l.person, l.role, l.made_at, p.via AS "via?", p.role AS "now?", p.groups AS "groups?"
+             FROM slack_link l LEFT JOIN person p ON p.name = l.person
+            WHERE l.team = $1 AND l.member = $2 AND l.removed_at IS NULL"#,
         team,
         member,
     )
@@ -52,13 +59,9 @@ pub async fn link(pool: &PgPool, team: &str, member: &str) -> Result<Option<Link
     .await?;
     row.map(|row| {
         let member = Member { team: team.to_owned(), id: member.to_owned(), called: row.called };
-        Ok(Link {
-            id: row.id,
-            member,
-            person: row.person,
-            role: role(row.id, &row.role)?,
-            made_at: row.made_at,
-        })
+        let standing = Standing::of(row.via.as_deref(), row.now.as_deref(), row.groups)?;
+        let role = role(row.id, &row.role)?;
+        Ok((Link { id: row.id, member, person: row.person, role, made_at: row.made_at }, standing))
     })
     .transpose()
 }

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::people::{self, Standing};
 
 /// So many of one list are shown.
 const LISTED: i64 = 500;
@@ -117,17 +118,34 @@ pub async fn add(
     row.map(Row::read).transpose()
 }
 
-/// The token of a secret, good or not.
-pub async fn find(pool: &PgPool, hash: &[u8]) -> Result<Option<Token>, StoreError> {
-    let row = sqlx::query_as!(
-        Row,
-        r#"SELECT id, person, name, role, read_only, runbooks, created_at, expires_at, used_at, revoked_at, revoked_by,
-                  revoked_at IS NULL AND expires_at > clock_timestamp() AS "good!" FROM token WHERE hash = $1"#,
+/// The token of a secret, good or not, and how its person stands, if they have ever signed in.
+pub async fn find(pool: &PgPool, hash: &[u8]) -> Result<Option<(Token, Option<Standing>)>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT t.id, t.person, t.name, t.role, t.read_only, t.runbooks, t.created_at, t.expires_at, t.used_at, t.revoked_at, t.revoked_by,
+                  t.revoked_at IS NULL AND t.expires_at > clock_timestamp() AS "good!",
+                  p.via AS "via?", p.role AS "now?", p.groups AS "groups?"
+             FROM token t LEFT JOIN person p ON p.name = t.person WHERE t.hash = $1"#,
         hash
     )
     .fetch_optional(pool)
     .await?;
-    row.map(Row::read).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let standing = Standing::of(row.via.as_deref(), row.now.as_deref(), row.groups)?;
+    let token = Row {
+        id: row.id,
+        person: row.person,
+        name: row.name,
+        role: row.role,
+        read_only: row.read_only,
+        runbooks: row.runbooks,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        used_at: row.used_at,
+        revoked_at: row.revoked_at,
+        revoked_by: row.revoked_by,
+        good: row.good,
+    };
+    Ok(Some((token.read()?, standing)))
 }
 
 /// Writes down that it was used, at most once in five minutes.

@@ -9,9 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::npm::AXE;
+use crate::npm::OIDC_PROVIDER;
 use crate::pypi::{AWSCLI, MOTO, SCHEMATHESIS};
-use crate::{cargo, parts, places};
+use crate::tarball::AXE;
+use crate::{cargo, npm, parts, places};
 
 /// Starts this program over with the variables that it and its children need, unless they are set. Once they are, it
 /// returns.
@@ -47,6 +48,8 @@ fn wanted() -> Result<Vec<(&'static str, OsString)>> {
         (MOTO.variable, MOTO.folder()),
         (AWSCLI.variable, AWSCLI.folder()),
         (SCHEMATHESIS.variable, SCHEMATHESIS.folder()),
+        ("FIREBREAK_NODE", npm::node()),
+        (OIDC_PROVIDER.variable, OIDC_PROVIDER.folder()),
     ];
     for (name, place) in found {
         match (env::var_os(name), place) {

@@ -21,6 +21,7 @@ mod pypi;
 mod relocate;
 mod rootless;
 mod setup;
+mod tarball;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ use anyhow::{Result, bail};
 use parts::Part;
 
 const HELP: &str = "\
-cargo xtask setup [--what postgres,browser,moto,awscli,schemathesis,mariadb,jq,prometheus,axe] install what is missing
+cargo xtask setup [--what postgres,browser,moto,awscli,schemathesis,mariadb,jq,prometheus,axe,oidc-provider] install what is missing
 cargo xtask demo [ARGS]                                    the incident, on this machine   (also: cargo demo)
 cargo xtask test [CARGO TEST ARGS]                         all tests, with all they need
 cargo xtask bench                                          what the engine costs, as ratios to what Postgres can do

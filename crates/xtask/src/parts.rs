@@ -3,9 +3,10 @@
 use std::env;
 use std::path::PathBuf;
 
-use crate::npm::AXE;
+use crate::npm::{self, Package};
 use crate::packages::Family;
 use crate::pypi::{self, Project};
+use crate::tarball::AXE;
 use crate::{places, postgres};
 
 /// Something that a machine has or has not.
@@ -29,13 +30,17 @@ pub(crate) enum Part {
     Prometheus,
     /// What finds on a page what keeps people from using it.
     Axe,
+    /// A provider to sign in at.
+    OidcProvider,
+    /// Runs what comes from npm.
+    Node,
     /// Runs what comes from PyPI.
     Python,
 }
 
 impl Part {
-    /// All that a person names; Python comes along.
-    pub(crate) const ALL: [Self; 9] = [
+    /// All that a person names; Node and Python come along.
+    pub(crate) const ALL: [Self; 10] = [
         Self::Postgres,
         Self::Browser,
         Self::Moto,
@@ -45,6 +50,7 @@ impl Part {
         Self::Jq,
         Self::Prometheus,
         Self::Axe,
+        Self::OidcProvider,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +64,8 @@ impl Part {
             Self::Jq => "jq",
             Self::Prometheus => "prometheus",
             Self::Axe => "axe",
+            Self::OidcProvider => npm::OIDC_PROVIDER.name(),
+            Self::Node => "node",
             Self::Python => "python",
         }
     }
@@ -78,6 +86,10 @@ impl Part {
             Self::Jq => find(&["jq"]).is_some(),
             Self::Prometheus => prometheus().is_some() && alertmanager().is_some(),
             Self::Axe => AXE.place().is_some(),
+            Self::OidcProvider => {
+                self.package().is_some_and(|p| p.folder().is_some()) && npm::node().is_some()
+            }
+            Self::Node => npm::node().is_some(),
             Self::Python => pypi::pip().is_some(),
         }
     }
@@ -93,13 +105,19 @@ impl Part {
             Self::Moto => Some(pypi::MOTO),
             Self::Awscli => Some(pypi::AWSCLI),
             Self::Schemathesis => Some(pypi::SCHEMATHESIS),
+            Self::Node => Some(pypi::NODE),
             _ => None,
         }
     }
 
-    /// Is it fetched by ourselves, with Python, and not by the system's package manager?
+    /// What brings it, if npm does.
+    pub(crate) fn package(self) -> Option<Package> {
+        (self == Self::OidcProvider).then_some(npm::OIDC_PROVIDER)
+    }
+
+    /// Is it fetched by ourselves, and not by the system's package manager?
     pub(crate) fn is_fetched(self) -> bool {
-        self.project().is_some() || self == Self::Axe
+        self.project().is_some() || self.package().is_some() || self == Self::Axe
     }
 
     /// The packages that bring it.
@@ -125,7 +143,10 @@ impl Part {
                 &["golang-github-prometheus", "golang-github-prometheus-alertmanager"]
             }
             (Self::Prometheus, Homebrew) => &["prometheus", "alertmanager"],
-            (Self::Moto | Self::Awscli | Self::Schemathesis | Self::Axe, _) => &[], // from PyPI and npm
+            (
+                Self::Moto | Self::Awscli | Self::Schemathesis | Self::Node | Self::OidcProvider | Self::Axe,
+                _,
+            ) => &[], // from PyPI and npm
         }
     }
 }
@@ -165,7 +186,7 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 /// What the variable names, else the first of the names that is found.
-fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
+pub(crate) fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
     if let Some(given) = env::var_os(variable).filter(|v| !v.is_empty()) {
         return Some(given.into());
     }

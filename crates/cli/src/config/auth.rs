@@ -1,11 +1,14 @@
-//! `auth`: a proxy that is believed when it says who somebody is.
+//! `auth`: a proxy that is believed when it says who somebody is, and a provider at which people sign in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use domain::Role;
 use serde::Deserialize;
-use server::TrustedProxy;
+use server::{Oidc, TrustedProxy};
+
+use super::oidc::OidcKeys;
 
 /// Who says who people are, besides sign-in links.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -23,9 +26,17 @@ pub(crate) struct Auth {
     /// What some may do instead.
     #[serde(default)]
     people: BTreeMap<String, Role>,
+    /// A provider at which people sign in.
+    #[serde(default)]
+    oidc: Option<OidcKeys>,
 }
 
 impl Auth {
+    /// The provider, if one is named.
+    pub(crate) fn oidc(&self, public_url: &str) -> anyhow::Result<Option<Arc<Oidc>>> {
+        self.oidc.as_ref().map(|keys| keys.open(public_url)).transpose()
+    }
+
     /// The proxy, if one is named.
     pub(crate) fn proxy(&self) -> anyhow::Result<Option<TrustedProxy>> {
         let Some(header) = &self.proxy_header else {

@@ -199,6 +199,7 @@ impl Theatre {
             drill: Some(drill.title.clone()),
             people: Some(house.pool.clone()),
             proxy: None,
+            oidc: None,
             requests_per_minute: house.requests_per_minute,
             hooks: server::Hooks::default(),
             slack: None,

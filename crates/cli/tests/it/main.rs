@@ -24,6 +24,7 @@ mod look;
 mod manual;
 mod moto;
 mod notices;
+mod oidc;
 mod pages;
 mod permissions;
 mod prometheus;

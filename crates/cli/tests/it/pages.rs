@@ -16,8 +16,14 @@ use crate::served::{Person, Served, ended};
 use crate::signals::until;
 
 /// What is no page: files to be kept, streams, and what keeps the process alive.
-const NO_PAGES: [&str; 5] =
-    ["/runs/{id}/by-hand", "/incidents/{id}/post-mortem.md", "/static/{hash}/{name}", "/healthz", "/readyz"];
+const NO_PAGES: [&str; 6] = [
+    "/runs/{id}/by-hand",
+    "/incidents/{id}/post-mortem.md",
+    "/static/{hash}/{name}",
+    "/healthz",
+    "/readyz",
+    "/sign-in/with-provider", // leads elsewhere
+];
 
 /// Addresses of the pages that the server says it has.
 async fn routes(person: &Person) -> BTreeSet<String> {
@@ -46,6 +52,7 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     for (route, name, path) in [
         ("/sign-in", "sign-in", "/sign-in"),
         ("/sign-in/{token}", "sign-in-link", link.split_at(served.url.len()).1),
+        ("/sign-in/callback", "sign-in-came-back-wrong", "/sign-in/callback"),
         ("/docs/errors", "errors", "/docs/errors"),
         ("/docs/errors/{code}", "error-code", "/docs/errors/locked"),
         ("", "signed-out", "/runs"),

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -50,10 +50,11 @@ impl Served {
         Self::with(config, folder).await
     }
 
-    /// Serves a configuration; port, address and lease are filled in.
+    /// Serves a configuration; lease and, where it has none, address are filled in.
     pub(crate) async fn with(mut config: Value, folder: TempDir) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        config["listen"] = json!(format!("127.0.0.1:{port}"));
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = config["listen"].as_str().map_or_else(free, str::to_owned);
+        config["listen"] = json!(address);
         // Short, so that a take-over after a kill costs a test little, unless it kills nothing and would rather not lose its lease.
         if config["worker"].is_null() {
             config["worker"] = json!({ "lease_s": 1.5 });
@@ -63,7 +64,7 @@ impl Served {
         std::fs::write(folder.path().join("firebreak.yaml"), config.to_string()).unwrap();
         let db = TestDb::new().await.unwrap();
         let mut served =
-            Self { db, url: format!("http://127.0.0.1:{port}"), folder, process: None, link: String::new() };
+            Self { db, url: format!("http://{address}"), folder, process: None, link: String::new() };
         served.start();
         served
     }
@@ -96,17 +97,26 @@ impl Served {
 
     /// Runs another command of the binary, on the same configuration and database; what it printed.
     pub(crate) fn command(&self, args: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
+        let output = self.output(args);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    /// What another command printed, however it ended.
+    pub(crate) fn told(&self, args: &[&str]) -> String {
+        String::from_utf8_lossy(&self.output(args).stdout).into_owned()
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_firebreak"))
             .args(args)
             .env("FIREBREAK_CONFIG", self.folder.path().join("firebreak.yaml"))
             .env("DATABASE_URL", self.db.url())
             .env("RUST_LOG", "warn")
             .env("USER", "somebody")
             .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-        said
+            .unwrap()
     }
 
     /// SIGHUP.

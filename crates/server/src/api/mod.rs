@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod brakes;
 pub(crate) mod incidents;
 pub(crate) mod openapi;
+pub(crate) mod people;
 pub(crate) mod readiness;
 pub(crate) mod reviews;
 pub(crate) mod runbooks;
@@ -28,7 +29,9 @@ use crate::situation::{self, Situation};
 /// `GET /api/v1/session`: who this is, and what its changes must carry (a token's: nothing).
 pub(crate) async fn session(visitor: Visitor) -> Json<Value> {
     let csrf = Some(&visitor.csrf).filter(|_| visitor.token.is_none());
-    Json(json!({ "person": visitor.person, "role": visitor.role, "csrf": csrf, "token": visitor.token }))
+    Json(json!({
+        "person": visitor.person, "role": visitor.role, "groups": visitor.groups, "csrf": csrf, "token": visitor.token,
+    }))
 }
 
 /// `GET /api/v1/situation`

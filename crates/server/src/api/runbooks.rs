@@ -35,7 +35,8 @@ fn told(app: &App, name: &str, shelf: &Shelf) -> Value {
     let mut told = match &shelf.runbook {
         Ok(runbook) => json!({
             "name": name, "title": runbook.title, "when": runbook.when, "risk": runbook.risk, "file": shelf.file,
-            "hash": runbook.hash, "approval": runbook.approval(), "inputs": inputs(app, runbook),
+            "hash": runbook.hash, "approval": runbook.approval(),
+            "policy": app.engine().policies().of(name), "inputs": inputs(app, runbook),
         }),
         Err(mistakes) => json!({ "name": name, "file": shelf.file, "mistakes": &**mistakes }),
     };

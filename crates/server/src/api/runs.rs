@@ -36,7 +36,7 @@ pub(crate) async fn one(
     Path(id): Path<Uuid>,
 ) -> Result<Json<Value>, Problem> {
     let run = run::read(&app, id, run::Looks::All).await?;
-    let by = visitor.actor();
+    let by = run::Asker { by: visitor.actor(), policies: app.engine().policies() };
     let asks: Vec<_> = run::choices(&run.state, &by)
         .into_iter()
         .map(|c| {

@@ -1,6 +1,7 @@
 //! What may be asked of a run now: the very question that the worker asks before it obeys, put as buttons.
 
 use domain::Actor;
+use domain::policy::Policies;
 use domain::run::{AbortPreview, Ask, Node, State, Status, StepPath, Takeback, abort_preview, answer_to};
 use serde::Serialize;
 
@@ -31,10 +32,24 @@ pub(crate) struct Choice {
     pub(crate) why_not: Option<String>,
 }
 
+/// Who looks, and what policies say of them: the same that the engine asks when they click.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker<'a> {
+    pub(crate) by: Actor,
+    pub(crate) policies: &'a Policies,
+}
+
+impl Asker<'_> {
+    fn why_not(&self, state: &State, ask: &Ask) -> Option<String> {
+        let possible = answer_to(state, &self.by, ask).map_err(|refusal| refusal.0);
+        possible.and_then(|()| self.policies.asked(state, &self.by, ask).map_err(|e| e.to_string())).err()
+    }
+}
+
 impl Choice {
     pub(super) fn new(
         state: &State,
-        by: &Actor,
+        by: &Asker<'_>,
         ask: &Ask,
         label: &'static str,
         says: impl Into<String>,
@@ -73,13 +88,13 @@ impl Choice {
                 Ask::Abort { takeback, .. } => Some(abort_preview(state, *takeback)),
                 _ => None,
             },
-            why_not: answer_to(state, by, ask).err().map(|refusal| refusal.0),
+            why_not: by.why_not(state, ask),
         }
     }
 }
 
 /// What may be asked of the run as a whole; also what is not possible now, with the reason.
-pub(crate) fn choices(state: &State, by: &Actor) -> Vec<Choice> {
+pub(crate) fn choices(state: &State, by: &Asker<'_>) -> Vec<Choice> {
     let kept = "What was done stays done; what the runbook always takes back at its end is taken back.";
     let undo = "Takes back everything that can be, the last change first.";
     let reason = String::new;
@@ -130,7 +145,11 @@ pub(crate) struct Decision {
 }
 
 /// All steps that wait for a person, with what can be decided.
-pub(super) fn decisions(state: &State, by: &Actor, title: impl Fn(&str) -> Option<String>) -> Vec<Decision> {
+pub(super) fn decisions(
+    state: &State,
+    by: &Asker<'_>,
+    title: impl Fn(&str) -> Option<String>,
+) -> Vec<Decision> {
     let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
     let waiting =
         state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));
@@ -168,7 +187,7 @@ pub(super) fn decisions(state: &State, by: &Actor, title: impl Fn(&str) -> Optio
 }
 
 /// What may be asked about a step now.
-fn of_step(state: &State, by: &Actor, path: &StepPath) -> Vec<Choice> {
+fn of_step(state: &State, by: &Asker<'_>, path: &StepPath) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
     let done = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let all = [
@@ -192,7 +211,7 @@ fn of_step(state: &State, by: &Actor, path: &StepPath) -> Vec<Choice> {
 }
 
 /// What may be said of a change of unknown outcome: that it happened, that it did not, or that nobody goes on from here.
-fn of_unknown(state: &State, by: &Actor, path: &StepPath) -> Vec<Choice> {
+fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
     let happened = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let mut abandon = Choice::new(

@@ -2,7 +2,6 @@
 //! buttons that go with it. Whether a button works, and why not for this person, is answered by the very rule that the worker
 //! asks before it obeys.
 
-use domain::Actor;
 use domain::plan::{Difference, PlannedOutcome};
 use domain::run::{Ask, Ballot, StepPath};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use store::gate::Ahead;
 use store::reviews::Review;
 
-use super::{Choice, RunView};
+use super::{Asker, Choice, RunView};
 use crate::words;
 
 /// The gate, worked out for one person.
@@ -73,7 +72,7 @@ fn asks<S: serde::Serializer>(choices: &[Choice], serializer: S) -> Result<S::Ok
     told.serialize(serializer)
 }
 
-pub(super) fn view(run: &RunView, by: &Actor) -> GateView {
+pub(super) fn view(run: &RunView, by: &Asker<'_>) -> GateView {
     let open: Vec<_> = run.state.open_ballots().map(|(step, _)| step.cloned()).collect();
     let approvals = run.state.ballots().map(|(step, ballot)| {
         let open = open.iter().any(|o| o.as_ref() == step);
@@ -95,7 +94,13 @@ pub(super) fn view(run: &RunView, by: &Actor) -> GateView {
     GateView { approvals: approvals.collect(), drift, ahead: run.ahead.clone(), reviews: run.reviews.clone() }
 }
 
-fn approval(run: &RunView, by: &Actor, step: Option<&StepPath>, ballot: &Ballot, open: bool) -> ApprovalView {
+fn approval(
+    run: &RunView,
+    by: &Asker<'_>,
+    step: Option<&StepPath>,
+    ballot: &Ballot,
+    open: bool,
+) -> ApprovalView {
     let (plan_hash, reason) = (ballot.plan_hash.clone(), String::new);
     let at = || step.cloned();
     let choices = if open {

@@ -15,7 +15,6 @@ mod timeline;
 
 use std::sync::Arc;
 
-use domain::Actor;
 use domain::Timestamp;
 use domain::forecast::{Forecast, Remaining};
 use domain::incident::Incident;
@@ -34,7 +33,7 @@ use crate::app::App;
 use crate::chart::{self, Chart};
 use crate::error::Problem;
 
-pub(crate) use asks::{Choice, Decision, choices};
+pub(crate) use asks::{Asker, Choice, Decision, choices};
 pub(crate) use gate::GateView;
 pub(crate) use outline::Outline;
 pub(crate) use steps::StepView;
@@ -169,12 +168,12 @@ impl RunView {
     }
 
     /// The steps that wait for a person.
-    pub(crate) fn decisions(&self, by: &Actor) -> Vec<Decision> {
+    pub(crate) fn decisions(&self, by: &Asker<'_>) -> Vec<Decision> {
         asks::decisions(&self.state, by, |path| self.steps.iter().find_map(|step| step.titled(path)))
     }
 
     /// What stands between it and its next step: approvals, a line, a drift.
-    pub(crate) fn gate(&self, by: &Actor) -> GateView {
+    pub(crate) fn gate(&self, by: &Asker<'_>) -> GateView {
         gate::view(self, by)
     }
 

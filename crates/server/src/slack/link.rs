@@ -25,7 +25,7 @@ use crate::web::{Frame, html};
 /// The answer to somebody who wants to be linked.
 pub(super) async fn offer(app: &App, member: &Member) -> Result<Value, Problem> {
     let code = token().map_err(Problem::internal)?;
-    store::slack::add_code(app.pool(), &hash(&code), member, LINK_VALID).await?;
+    store::slack::add_code(app.people(), &hash(&code), member, LINK_VALID).await?;
     let url = format!("{}/settings/slack/link/{code}", app.settings().public_url);
     let minutes = LINK_VALID.as_secs() / 60;
     Ok(told(&format!(
@@ -57,7 +57,7 @@ pub(crate) async fn page(
     visitor: Visitor,
     Path(code): Path<String>,
 ) -> Result<Response, Problem> {
-    let member = store::slack::code(app.pool(), &hash(&code)).await?.ok_or_else(spent)?;
+    let member = store::slack::code(app.people(), &hash(&code)).await?.ok_or_else(spent)?;
     html(&Page { frame: Frame::new(&app, &visitor, "settings", "Link Slack"), visitor, member, code })
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn confirm(
     visitor: Visitor,
     Path(code): Path<String>,
 ) -> Result<Response, Problem> {
-    if !store::slack::confirm(app.pool(), &hash(&code), &visitor.actor(), app.now()).await? {
+    if !store::slack::confirm(app.people(), &hash(&code), &visitor.actor(), app.now()).await? {
         return Err(spent());
     }
     Ok(Redirect::to("/settings").into_response())
@@ -75,7 +75,7 @@ pub(crate) async fn confirm(
 
 /// The links that somebody may see.
 pub(crate) async fn list(app: &App, visitor: &Visitor) -> Result<Vec<Link>, Problem> {
-    Ok(store::slack::links(app.pool(), reach(&visitor.actor())).await?)
+    Ok(store::slack::links(app.people(), reach(&visitor.actor())).await?)
 }
 
 /// `POST /settings/slack/links/{id}/remove`
@@ -85,7 +85,7 @@ pub(crate) async fn remove(
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
     let by = visitor.actor();
-    if !store::slack::remove(app.pool(), id, reach(&by), &by, app.now()).await? {
+    if !store::slack::remove(app.people(), id, reach(&by), &by, app.now()).await? {
         let detail = "There is no such link of yours that could be removed.";
         return Err(Problem::new(StatusCode::CONFLICT, "not_there", detail)
             .remedy("It may be removed already: look at the list again.")

@@ -45,7 +45,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::error::Problem;
 use crate::hooks::Secret;
-use crate::session::Visitor;
+use crate::session::{self, Visitor};
 use answer::Asker;
 
 /// A body that takes longer is not waited for; Slack would not, either.
@@ -157,11 +157,19 @@ async fn first(app: &App, signature: &[u8], id: &[&str]) -> Result<bool, Problem
 
 /// The person for whom a member speaks.
 async fn visitor(app: &App, team: &str, member: &str) -> Result<Option<Visitor>, Problem> {
-    let link = store::slack::link(app.pool(), team, member).await?;
-    Ok(link.map(|link| Visitor {
+    let Some((link, standing)) = store::slack::link(app.people(), team, member).await? else {
+        return Ok(None);
+    };
+    let Some(role) = session::at_most(app, &link.person, link.role, standing.as_ref()) else {
+        let detail = format!("You speak for {}, who may do nothing here any more.", link.person);
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail)
+            .remedy("Ask an admin; roles come from where people sign in."));
+    };
+    Ok(Some(Visitor {
         person: link.person,
-        role: link.role,
+        role,
         csrf: String::new(),
+        groups: standing.map(|standing| standing.groups).unwrap_or_default(),
         token: None,
         session: Vec::new(),
     }))

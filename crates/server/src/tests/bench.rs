@@ -9,6 +9,7 @@ use chrono::DateTime;
 use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, Observe, Registry, UndoCall};
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet, SecretRef};
 use domain::notice::Channel;
+use domain::policy::Policies;
 use domain::token::{Scope, Wish};
 use domain::{Actor, Role};
 use engine::clock::ScaledClock;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::Settings;
+use crate::{Oidc, Settings};
 
 pub(super) const SWITCH: &str = r#"runbook: switch-lamp
 title: Switch the lamp on
@@ -193,6 +194,32 @@ pub(super) struct Bench {
     _db: TestDb,
 }
 
+/// What else is configured.
+#[derive(Default)]
+pub(super) struct Setting {
+    pub(super) oidc: Option<Arc<Oidc>>,
+    pub(super) policies: Policies,
+    pub(super) slack: Option<crate::Slack>,
+}
+
+fn settings(hooks: crate::Hooks, setting: Setting, ending: watch::Receiver<bool>) -> Settings {
+    Settings {
+        public_url: "http://localhost:8080".into(),
+        secure_cookies: false,
+        environment: Some("test".into()),
+        simulated: true,
+        drills: None,
+        drill: None,
+        people: None,
+        proxy: Some(proxy()),
+        oidc: setting.oidc,
+        requests_per_minute: 600,
+        hooks,
+        slack: setting.slack,
+        ending,
+    }
+}
+
 /// What came back.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -203,6 +230,12 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// Every cookie that it sets, as a browser keeps it: `name=value`.
+    pub(super) fn cookies(&self) -> Vec<String> {
+        let all = self.headers.get_all(header::SET_COOKIE).iter().filter_map(|v| v.to_str().ok());
+        all.filter_map(|v| v.split(';').next()).filter(|v| !v.ends_with('=')).map(str::to_owned).collect()
     }
 
     pub(super) fn header(&self, name: header::HeaderName) -> &str {
@@ -237,15 +270,11 @@ impl Bench {
 
     /// And with other hooks.
     pub(super) async fn opened(more: &[(&str, &str)], hooks: crate::Hooks) -> Self {
-        Self::in_chat(more, hooks, None).await
+        Self::set(more, hooks, Setting::default()).await
     }
 
-    /// And with Slack.
-    pub(super) async fn in_chat(
-        more: &[(&str, &str)],
-        hooks: crate::Hooks,
-        slack: Option<crate::Slack>,
-    ) -> Self {
+    /// And with more of its configuration.
+    pub(super) async fn set(more: &[(&str, &str)], hooks: crate::Hooks, setting: Setting) -> Self {
         let high = SWITCH.replace("switch-lamp", "switch-lamp-high").replace("risk: medium", "risk: high");
         let limited = SWITCH.replace("switch-lamp", "switch-lamp-limited").replace(
             "steps:",
@@ -276,7 +305,8 @@ impl Bench {
             assert!(library.get(name).unwrap().runbook.is_ok(), "{:#?}", library.get(name).unwrap().runbook);
         }
         let engine = Engine::launch(Parts {
-            channels: slack
+            channels: setting
+                .slack
                 .iter()
                 .map(|slack| (domain::chat::BOARD.to_owned(), slack.chat.clone() as Arc<dyn Channel>))
                 .collect(),
@@ -285,28 +315,15 @@ impl Bench {
             registry,
             inventory: Arc::new(inventory()),
             clock: Arc::new(clock),
-            settings: EngineSettings::default(),
+            settings: EngineSettings { policies: setting.policies.clone(), ..EngineSettings::default() },
         })
         .await
         .unwrap();
-        if let Some(slack) = &slack {
+        if let Some(slack) = &setting.slack {
             engine.show_runs(slack.chat.clone());
         }
         let (ending, heard) = watch::channel(false);
-        let settings = Settings {
-            public_url: "http://localhost:8080".into(),
-            secure_cookies: false,
-            environment: Some("test".into()),
-            simulated: true,
-            drills: None,
-            drill: None,
-            people: None,
-            proxy: Some(proxy()),
-            requests_per_minute: 600,
-            hooks,
-            slack,
-            ending: heard,
-        };
+        let settings = settings(hooks, setting, heard);
         Self {
             router: crate::router(engine.clone(), settings.clone()),
             settings,
@@ -315,6 +332,13 @@ impl Bench {
             ending,
             _db: db,
         }
+    }
+
+    /// The same database and engine, behind a server with another configuration.
+    pub(super) fn behind(&mut self, oidc: Option<Arc<Oidc>>) {
+        let setting = Setting { oidc, ..Setting::default() };
+        self.settings = settings(super::hooks::open(), setting, self.ending.subscribe());
+        self.router = crate::router(self.engine.clone(), self.settings.clone());
     }
 
     pub(super) fn lamp(&self) -> std::sync::MutexGuard<'_, Lamp> {
@@ -360,6 +384,22 @@ impl Bench {
         let mut person = Person { bench: self, cookie, csrf: String::new() };
         person.csrf = person.get("/api/v1/session").await.json()["csrf"].as_str().unwrap().to_owned();
         person
+    }
+
+    /// Somebody with a session's cookie.
+    pub(super) async fn person(&self, cookie: &str) -> Person<'_> {
+        let mut person = Person { bench: self, cookie: cookie.to_owned(), csrf: String::new() };
+        person.csrf = person.get("/api/v1/session").await.json()["csrf"].as_str().unwrap().to_owned();
+        person
+    }
+
+    /// What the audit has of an action, the newest last: its target and details.
+    pub(super) async fn audited(&self, action: &str) -> Vec<(String, Value)> {
+        sqlx::query_as("SELECT target, details FROM audit WHERE action = $1 ORDER BY seq")
+            .bind(action)
+            .fetch_all(self.engine.pool())
+            .await
+            .unwrap()
     }
 
     /// A program with a token of a person.

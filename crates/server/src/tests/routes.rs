@@ -92,6 +92,9 @@ fn deeds(run: &str, incident: &str) -> Vec<(String, Value)> {
         ("/api/v1/reviews/1/close".into(), json!({ "note": "looked at" })),
         ("/api/v1/tokens".into(), json!({ "name": "t", "role": "viewer" })),
         (format!("/api/v1/tokens/{nil}/revoke"), json!({})),
+        ("/api/v1/people/sign-out".into(), json!({ "person": "nobody" })),
+        ("/api/v1/people/revoke-tokens".into(), json!({ "person": "nobody" })),
+        ("/api/v1/people/let-go".into(), json!({ "person": "nobody" })),
     ]
 }
 

@@ -19,7 +19,7 @@ use store::pages::RunFilter;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::bench::{Answer, Bench};
+use super::bench::{Answer, Bench, Setting};
 use super::hooks::proven;
 use crate::{Secret, Slack, Source};
 
@@ -221,7 +221,8 @@ impl Office {
             app: Some("A1".into()),
             chat: workspace.clone(),
         };
-        let bench = Bench::in_chat(&[], super::hooks::open(), Some(slack)).await;
+        let bench =
+            Bench::set(&[], super::hooks::open(), Setting { slack: Some(slack), ..Setting::default() }).await;
         Self { bench, workspace }
     }
 

@@ -149,6 +149,9 @@ async fn a_token_that_only_looks_changes_nothing_whatever_its_role() {
         (format!("/api/v1/incidents/{incident}/ask"), json!({ "ask": "note", "text": "Still dark." })),
         ("/api/v1/tokens".into(), json!({ "name": "other" })),
         (format!("/api/v1/tokens/{nil}/revoke"), json!({})),
+        ("/api/v1/people/sign-out".into(), json!({ "person": "ada" })),
+        ("/api/v1/people/revoke-tokens".into(), json!({ "person": "ada" })),
+        ("/api/v1/people/let-go".into(), json!({ "person": "ada" })),
     ];
     for (path, body) in &deeds {
         let refused = program.post(path, &Uuid::now_v7().to_string(), body).await;

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::Actor;
 use domain::brake::{Acknowledged, Brake, Overrides, Way};
 use domain::plan::{Plan, PlannedOutcome, Verdict};
+use domain::policy::Policy;
 use domain::runbook::{InputMistake, Risk, Runbook, render};
 use engine::{PlanError, Shelf, StartError, StartRequest, Started};
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use super::form::{Field, INPUT, draw_field, field, inputs};
 use super::{Frame, html, with_status};
 use crate::app::App;
-use crate::error::{AUDITED, Problem};
+use crate::error::{AUDITED, Problem, sentence};
 use crate::plans::{self, Agreed, Confirmation};
 use crate::run::{Outline, overview};
 use crate::session::Visitor;
@@ -88,6 +89,10 @@ struct Page {
     /// What its file holds now and was refused, drawn with its mistakes.
     refused: Option<String>,
     fields: Vec<Field>,
+    /// Who may start it, and agree to it, where a policy says so.
+    policy: Policy,
+    /// Why this person may not start it, by a policy.
+    narrowed: Option<String>,
     /// What stood in the way.
     notice: Option<Problem>,
     plan: Option<Planned>,
@@ -102,6 +107,8 @@ struct Planned {
     reason: String,
     idem_key: String,
     by: Actor,
+    /// Why they may not start it, by a policy.
+    narrowed: Option<String>,
 }
 
 impl Page {
@@ -146,7 +153,7 @@ pub(crate) async fn plan(
     let mut page = draw(&app, &visitor, &shelf, &runbook, &given);
     match plans::make(&app, &name, &given).await {
         Ok(plan) => {
-            page.plan = Some(offered(plan, &runbook, &form, &visitor));
+            page.plan = Some(offered(plan, &page, &form, &visitor));
             html(&page)
         }
         Err(error) => refuse(page, *Box::<Refused>::from(error), &form, &visitor),
@@ -308,16 +315,17 @@ fn overrides(form: &[(String, String)]) -> Overrides {
     Overrides { despite_freeze: field(form, "despite_freeze") == "true", acknowledge: acknowledge.collect() }
 }
 
-fn offered(plan: Plan, runbook: &Runbook, form: &[(String, String)], visitor: &Visitor) -> Planned {
+fn offered(plan: Plan, page: &Page, form: &[(String, String)], visitor: &Visitor) -> Planned {
     let kept = field(form, "idem_key");
     let idem_key = if kept.is_empty() { Uuid::now_v7().to_string() } else { kept.to_owned() };
     Planned {
-        confirmation: Confirmation::of(&plan, runbook),
+        confirmation: Confirmation::of(&plan, &page.runbook),
         wait: !field(form, "wait").is_empty(),
         plan,
         reason: field(form, "reason").to_owned(),
         idem_key,
         by: visitor.actor(),
+        narrowed: page.narrowed.clone(),
     }
 }
 
@@ -335,7 +343,7 @@ fn refuse(
         }
     }
     let status = refused.problem.status;
-    page.plan = refused.plan.map(|plan| offered(plan, &page.runbook, form, visitor));
+    page.plan = refused.plan.map(|plan| offered(plan, &page, form, visitor));
     page.notice = Some(refused.problem);
     with_status(status, &page)
 }
@@ -358,6 +366,8 @@ fn draw(
             .iter()
             .map(|input| draw_field(input, inventory, given.get(&input.name)))
             .collect(),
+        policy: app.engine().policies().of(&runbook.name).cloned().unwrap_or_default(),
+        narrowed: app.engine().lets_start(runbook, &visitor.actor()).err().map(|e| sentence(&e.to_string())),
         notice: None,
         plan: None,
     }
@@ -367,7 +377,8 @@ fn draw(
 impl Planned {
     /// A lock is held, and that is all that stands in the way: then one may stand in line.
     fn held(&self) -> bool {
-        self.plan.locks.iter().any(|l| l.held_by.is_some())
+        self.narrowed.is_none()
+            && self.plan.locks.iter().any(|l| l.held_by.is_some())
             && matches!(&self.plan.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
             && !self.plan.steps.iter().any(|s| matches!(s.outcome, PlannedOutcome::Stops { .. }))
             && self.plan.brakes.iter().all(|b| b.way(&self.by) != Way::None)
@@ -376,6 +387,9 @@ impl Planned {
     /// Why this person cannot start it now, if so.
     fn stops(&self) -> Option<String> {
         let held = self.plan.brakes.iter().find(|b| b.way(&self.by) == Way::None);
+        if self.narrowed.is_some() {
+            return self.narrowed.clone();
+        }
         match (&self.plan.verdict, held) {
             (Verdict::Stops { message, .. }, _) => Some(format!("It would stop: {message}")),
             (Verdict::Ready, Some(brake)) => Some(format!("It cannot start: {brake}")),

@@ -206,7 +206,7 @@ pub(crate) async fn page(
         Tab::Timeline => run.timeline(if show.all.is_some() { usize::MAX } else { TOLD }),
         _ => Vec::new(),
     };
-    let by = visitor.actor();
+    let by = run::Asker { by: visitor.actor(), policies: app.engine().policies() };
     let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state, &by) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
     let chart = if show.tab == Tab::Steps { run::symptom(&app, &run).await? } else { None };

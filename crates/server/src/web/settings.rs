@@ -1,24 +1,26 @@
 //! One's own page: where one is signed in, the tokens of one's programs, and who speaks for one in Slack. An admin sees everybody's
-//! tokens and links.
+//! tokens and links, and people.
 
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::Role;
+use domain::identity::governs;
 use domain::token::{DAYS, DAYS_AT_MOST, Scope, Wish};
 use serde::Deserialize;
+use store::known::Known;
 use store::people::Open;
 use store::slack::Link;
 use store::tokens::Token;
 use uuid::Uuid;
 
+use super::provider::leave;
 use super::{Frame, html};
 use crate::app::App;
 use crate::error::Problem;
 use crate::session::{self, SESSION_IDLE, Visitor};
-use crate::{slack, tokens, words};
+use crate::{people, slack, tokens, words};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -30,6 +32,8 @@ struct Page {
     links: Vec<Link>,
     /// Slack is set up here.
     slack: bool,
+    /// Everybody, for an admin.
+    people: Option<Vec<Known>>,
     runbooks: Vec<String>,
     /// What a new token is called, and its secret: shown this once.
     made: Option<(String, String)>,
@@ -59,8 +63,13 @@ impl Page {
 }
 
 async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Result<Response, Problem> {
+    let people = match governs(&visitor.actor()) {
+        Ok(()) => Some(people::list(app, &visitor).await?),
+        Err(_) => None,
+    };
     let page = Page {
         frame: Frame::new(app, &visitor, "settings", "Settings"),
+        people,
         sessions: store::people::sessions(app.people(), &visitor.person, SESSION_IDLE).await?,
         tokens: tokens::list(app, &visitor).await?,
         links: slack::link::list(app, &visitor).await?,
@@ -130,6 +139,7 @@ pub(crate) async fn sign_out_everywhere(
     State(app): State<App>,
     visitor: Visitor,
 ) -> Result<Response, Problem> {
+    let way_out = session::way_out(&app, &visitor).await?;
     let cookie = session::sign_out_everywhere(&app, &visitor).await?;
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in")).into_response())
+    leave(&app, way_out, cookie).await
 }

@@ -9,6 +9,7 @@ use domain::runbook::Mode;
 use engine::{InForce, Readiness};
 use serde_json::{Value, json};
 use store::brakes::Imported;
+use store::known::Known;
 use store::outbox::OutboxRow;
 use store::pages::RunRow;
 use store::reviews::Review;
@@ -17,9 +18,9 @@ use store::signals::SignalRow;
 use store::tokens::Token;
 use store::triage::VerdictRow;
 
-use super::shapes::{boolean, list, object, or_null, page, some_object, text, uuid};
+use super::shapes::{boolean, list, number, object, or_null, page, some_object, text, uuid};
 use super::{Generators, Key, Operation, Shape};
-use crate::api::{brakes, incidents, reviews, runs, signals, tokens};
+use crate::api::{brakes, incidents, people, reviews, runs, signals, tokens};
 use crate::web;
 
 /// The headings, in their order.
@@ -31,7 +32,7 @@ pub(super) const GROUPS: [(&str, &str); 8] = [
     ("incidents", "What people do together about one trouble, and what they elsewhere are told."),
     ("brakes", "What holds Firebreak back: kill switch, freezes, locks."),
     ("audit", "Who did what, and that it was not changed since."),
-    ("access", "Who you are, and the tokens of your programs."),
+    ("access", "Who you are, the tokens of your programs, and who else is here."),
 ];
 
 const BODY: &[u16] = &[400, 409, 413, 415, 422];
@@ -402,6 +403,37 @@ pub(super) fn all() -> Vec<Operation> {
                 BODY,
             )
         },
+        look(
+            "access",
+            "/api/v1/people",
+            "You; an admin sees everybody: role, groups, last seen, what they have open",
+            |g| object(&[("people", list(g.written::<Known>()))]),
+            &[],
+        ),
+        act(
+            "access",
+            "/api/v1/people/sign-out",
+            "Ends all sessions of somebody",
+            |g| g.sent::<people::PersonBody>(),
+            &[(200, |_| object(&[("ended", number())]))],
+            BODY,
+        ),
+        act(
+            "access",
+            "/api/v1/people/revoke-tokens",
+            "Revokes all tokens of somebody",
+            |g| g.sent::<people::PersonBody>(),
+            &[(200, |_| object(&[("ended", number())]))],
+            BODY,
+        ),
+        act(
+            "access",
+            "/api/v1/people/let-go",
+            "Lets go of somebody's account at the provider: the next one of that name is them",
+            |g| g.sent::<people::PersonBody>(),
+            &[(200, |_| object(&[("ended", number())]))],
+            BODY,
+        ),
         look(
             "access",
             "/api/v1/openapi.json",

@@ -25,6 +25,10 @@ pub(super) fn boolean() -> Value {
     json!({ "type": "boolean" })
 }
 
+pub(super) fn number() -> Value {
+    json!({ "type": "integer" })
+}
+
 /// Some object, told no further here.
 pub(super) fn some_object() -> Value {
     json!({ "type": "object" })
