@@ -6,9 +6,8 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderValue, StatusCode};
-use domain::identity::By;
 use domain::token::{BadWish, Deed, Wish, reach};
-use domain::{Actor, Role, Timestamp};
+use domain::{Actor, Timestamp};
 use store::tokens::Token;
 use store::{PgPool, StoreError};
 use uuid::Uuid;

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::people::{self, Standing};
+use crate::people::Standing;
 
 /// So many of one list are shown.
 const LISTED: i64 = 500;

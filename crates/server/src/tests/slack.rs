@@ -383,6 +383,21 @@ async fn an_unlinked_member_gets_only_how_to_link_and_a_link_is_confirmed_once_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_may_never_do_more_than_their_person_may_now() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Approver).await;
+    assert!(office.types("U1", "help").await.0.contains("You are *ada*, an approver"));
+    // As a provider says at her next sign-in, which no proxy or provider of this server grants.
+    let lost = "UPDATE person SET via = 'provider', role = NULL WHERE name = 'ada'";
+    assert_eq!(sqlx::query(lost).execute(office.bench.engine.pool()).await.unwrap().rows_affected(), 1);
+    for text in ["help", "run switch-lamp fleet=lamps-eu"] {
+        let said = office.types("U1", text).await.0;
+        assert!(said.contains("You speak for ada, who may do nothing here any more"), "{said}");
+    }
+    assert!(office.runs().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_starts_one_run_however_often_it_is_pressed_and_its_message_is_edited_to_the_end() {
     let office = Office::new().await;
     office.links("U1", "ada", Role::Responder).await;
