@@ -7,6 +7,7 @@ use crate::chrome::{Chrome, free_address};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_click_recovers_the_incident_while_one_watches() {
+    let _machine = crate::machine::for_itself().await;
     let demo = Demo::start("40");
     let chrome = Chrome::start().await;
 
@@ -64,6 +65,7 @@ async fn one_click_recovers_the_incident_while_one_watches() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened() {
+    let _machine = crate::machine::for_itself().await;
     // Its world is watched for ninety minutes: nine of ours, however busy the machine is.
     let demo = Demo::start("10");
     let chrome = Chrome::start().await;

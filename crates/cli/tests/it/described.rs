@@ -17,6 +17,7 @@ const EXAMPLES: &str = "4";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_that_can_be_made_up_gets_an_answer_that_is_not_described() {
+    let _machine = crate::machine::for_itself().await;
     let sim =
         Sim::start(small_world(), sim::Options { speed: 10.0, ..sim::Options::default() }).await.unwrap();
     let served = Served::on_with(&sim, &json!({ "api": { "requests_per_minute": 1_000_000 } })).await;

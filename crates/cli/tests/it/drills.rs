@@ -12,6 +12,7 @@ fn drill(args: &[&str]) -> (bool, Value) {
 }
 
 fn drill_file(file: &str, args: &[&str]) -> (bool, Value) {
+    let _machine = crate::machine::for_a_drill();
     let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
         .args(["drill", file, "--json"])
         .args(args)

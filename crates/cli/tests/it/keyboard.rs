@@ -73,6 +73,7 @@ async fn sign_in(chrome: &Chrome, link: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_one_recovers() {
+    let _machine = crate::machine::for_itself().await;
     let (_sim, served) = world(100.0).await;
     let chrome = Chrome::start().await;
     sign_in(&chrome, &link(&served, "ana", "responder")).await;
@@ -88,6 +89,7 @@ async fn by_keyboard_alone_one_recovers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_a_second_person_agrees_and_the_first_cannot() {
+    let _machine = crate::machine::for_itself().await;
     // Slow enough that nothing expires before somebody has tabbed to it.
     let (_sim, served) = world(8.0).await;
     let chrome = Chrome::start().await;
@@ -116,6 +118,7 @@ async fn by_keyboard_alone_a_second_person_agrees_and_the_first_cannot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_one_starts_what_an_alert_has_prepared_and_takes_it_back() {
+    let _machine = crate::machine::for_itself().await;
     // Slow enough that somebody who tabs through the page comes before its end.
     let (sim, served) = world(8.0).await;
     let chrome = Chrome::start().await;
@@ -152,6 +155,7 @@ async fn reload_until(chrome: &Chrome, selector: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_scripts_one_recovers_by_reloading() {
+    let _machine = crate::machine::for_itself().await;
     let (_sim, served) = world(100.0).await;
     let chrome = Chrome::start().await;
     chrome.scripts(false).await;

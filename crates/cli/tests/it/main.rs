@@ -21,6 +21,7 @@ mod faults;
 mod keyboard;
 mod kills;
 mod look;
+mod machine;
 mod manual;
 mod moto;
 mod notices;

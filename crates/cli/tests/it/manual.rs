@@ -374,7 +374,7 @@ fn input_of(action: &str, hosts: &[Value], target_group: &str, endpoint: &str) -
         }
         "elbv2.target_health" => json!({ "region": "us-east-1", "target_group": target_group }),
         "mysql.login_matrix" => json!({ "fleet": "proxysql-us", "hosts": hosts, "tries": 2 }),
-        "proxysql.status" => json!({ "fleet": "proxysql-us", "host": hosts[0] }),
+        "proxysql.status" | "proxysql.statistics" => json!({ "fleet": "proxysql-us", "host": hosts[0] }),
         "rds.describe_cluster" | "rds.failover_events" => cluster,
         "rds.orderable_zones" => {
             json!({ "region": "us-east-1", "class": "db.r6i.12xlarge", "engine_version": "8.0.mysql_aurora.3.04.2" })

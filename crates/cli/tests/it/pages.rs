@@ -36,6 +36,7 @@ async fn routes(person: &Person) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_phone() {
+    let _machine = crate::machine::for_itself().await;
     let axe = axe();
     // Slow enough that what runs still runs when it is looked at, and what waits is not yet expired.
     let sim =

@@ -57,7 +57,7 @@ async fn in_peace_every_runbook_would_work_and_a_suspended_group_is_told_before_
     let red = of(&rows, "replace-proxysql", "fleet:proxysql-us");
     assert_eq!(
         (&red["shown"]["ready"], &red["shown"]["step"]),
-        (&json!(false), &json!("not_suspended")),
+        (&json!(false), &json!("can_launch")),
         "{red:#}"
     );
     assert!(red["shown"]["message"].as_str().unwrap().contains("suspended"), "{red:#}");

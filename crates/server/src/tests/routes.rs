@@ -73,6 +73,7 @@ fn deeds(run: &str, incident: &str) -> Vec<(String, Value)> {
     let (reason, target) = ("a test", "fleet:lamps-eu");
     vec![
         ("/api/v1/runbooks/switch-lamp/plan".into(), json!({ "fleet": "lamps-eu" })),
+        ("/api/v1/readiness".into(), json!({ "runbook": "switch-lamp", "target": target })),
         ("/api/v1/runs".into(), json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } })),
         (format!("/api/v1/runs/{run}/ask"), json!({ "ask": "pause", "reason": reason })),
         (format!("/api/v1/signals/{nil}/start"), json!({})),

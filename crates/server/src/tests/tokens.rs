@@ -127,6 +127,8 @@ async fn a_token_that_only_looks_changes_nothing_whatever_its_role() {
     let program = bench.program("ada", Wish { scope, ..wish("t", Role::Admin) }).await;
     let plan = json!({ "fleet": "lamps-eu" });
     assert_eq!(program.post("/api/v1/runbooks/switch-lamp/plan", "", &plan).await.status, StatusCode::OK);
+    let rehearsal = json!({ "runbook": "switch-lamp", "target": "fleet:lamps-eu" });
+    assert_eq!(program.post("/api/v1/readiness", "", &rehearsal).await.json()["answer"], "ready");
     let ada = bench.sign_in("ada").await;
     let run = ada.post("/api/v1/runs", "k", &start()).await.json()["run_id"].as_str().unwrap().to_owned();
     let (reason, target) = ("a test", "fleet:lamps-eu");
@@ -158,11 +160,11 @@ async fn a_token_that_only_looks_changes_nothing_whatever_its_role() {
         assert_eq!(refused.json()["code"], "out_of_scope", "{path}: {}", refused.text);
     }
     // Not asked here: a review, a trigger, an offer and two words on a signal, which are not there to be asked about; and the
-    // plan above.
+    // plan and the rehearsal above.
     let all = table()
         .into_iter()
         .filter(|r| r.method == "POST" && r.path.starts_with("/api/") && r.access == Access::SignedIn);
-    assert_eq!(all.count(), deeds.len() + 6, "a new way to change something needs its line here");
+    assert_eq!(all.count(), deeds.len() + 7, "a new way to change something needs its line here");
 }
 
 #[tokio::test]
