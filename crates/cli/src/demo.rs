@@ -61,7 +61,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     let home = clock.clone();
 
     let secrets = state.join("demo-secrets");
-    let engine = app::launch(Plan {
+    let engine = Box::pin(app::launch(Plan {
         channels: domain::notice::Channels::new(),
         pool: pool.clone(),
         inventory: inventory(&sim.world_info(), &secrets)?,
@@ -74,7 +74,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
             triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },
             ..engine::Settings::default()
         },
-    })
+    }))
     .await?;
     let public_url = format!("http://{}", args.listen);
     let link = server::sign_in_link(&pool, &args.name, Role::Admin, &public_url).await?;

@@ -61,7 +61,7 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
                 engine: config.engine(),
             })
         };
-        let engine = match app::launch(plan(shelf.clone())?).await {
+        let engine = match Box::pin(app::launch(plan(shelf.clone())?)).await {
             Ok(engine) => engine,
             // At the first start somebody reads why it does not work; later it must come back by itself.
             Err(e) if !greeted => return Err(e),

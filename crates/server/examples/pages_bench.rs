@@ -38,6 +38,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ASKED: usize = 200;
 const WATCHERS: usize = 1000;
+/// A page looks by itself so often: `web/static/live.js`.
+const POLL: Duration = Duration::from_secs(5);
 
 const RUNBOOK: &str = "
 runbook: rest
@@ -235,14 +237,25 @@ async fn watched(browser: &Browser, engine: &Engine) {
     let seen: Arc<Mutex<Vec<(Instant, usize)>>> = Arc::default();
     let path = format!("/runs/{run}");
     let mut tasks = Vec::new();
-    for _ in 0..WATCHERS {
+    for n in 0..WATCHERS {
         let (browser, path, seen) = (browser.clone(), path.clone(), seen.clone());
         tasks.push(tokio::spawn(async move {
             let mut events =
                 browser.ask(&format!("{path}/events"), false).await.into_body().into_data_stream();
-            while let Some(Ok(said)) = events.next().await {
-                if said.starts_with(b"event") {
-                    let bytes = browser.read(&path, true).await;
+            // Nobody opens it in the same moment.
+            tokio::time::sleep(POLL.mul_f64(n as f64 / WATCHERS as f64)).await;
+            let mut poll = tokio::time::interval(POLL);
+            loop {
+                let told = tokio::select! {
+                    said = events.next() => match said {
+                        Some(Ok(said)) if said.starts_with(b"event") => true,
+                        Some(Ok(_)) => continue,
+                        _ => return,
+                    },
+                    _ = poll.tick() => false,
+                };
+                let bytes = browser.read(&path, true).await;
+                if told {
                     seen.lock().unwrap().push((Instant::now(), bytes));
                 }
             }

@@ -167,7 +167,7 @@ impl Theatre {
         wait_until(&clock, trigger - auto::BEFORE).await;
         clock.set_speed(house.speed);
         let settings = engine::Settings::default();
-        let engine = app::launch(Plan {
+        let engine = Box::pin(app::launch(Plan {
             channels: domain::notice::Channels::new(),
             pool: pool.clone(),
             inventory,
@@ -182,7 +182,7 @@ impl Theatre {
                 },
                 ..settings
             },
-        })
+        }))
         .await?;
         auto::watch(&engine);
         tokio::spawn(storm::deliver(pool.clone(), clock, trigger, drill.alerts.clone()));
