@@ -1,11 +1,11 @@
 //! The login prober, the symptom charts, and alarms that nobody told of (`alarms`).
 //!
-//! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), each host is asked
-//! what it counts (`counted`), and the
-//! customers' error share is asked of the metrics store, if one is configured. The newest view is kept for the situation
-//! page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). A host that is leaving says nothing of
-//! its fleet: logins through it are left out. What cannot be seen is said, never left as it was. Its looks are the shared observer's:
-//! a run that waits for the same thing is served by them, and the other way round.
+//! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), each host is
+//! asked what it counts (`counted`), and the customers' error share is asked of the metrics store, if one is configured. The newest view
+//! is kept for the situation page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). A host that
+//! is leaving, or has just come and does not listen yet, says nothing of its fleet: logins through it are left out. What cannot be seen is
+//! said, never left as it was. Its looks are the shared observer's: a run that waits for the same thing is served by them, and the other
+//! way round.
 
 mod alarms;
 mod counted;

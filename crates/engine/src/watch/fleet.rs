@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use domain::Timestamp;
 use domain::action::ActionError;
 use domain::inventory::ProxyFleet;
 use futures::future::join_all;
@@ -24,6 +26,9 @@ const TRIES: u32 = 5;
 /// So many where customers see errors, or hosts count failures, and no login has failed yet: a host that fails few of them is looked at closer.
 const CLOSER: u32 = 20;
 
+/// A host that has come lately may begin to listen within so long (clock time).
+const BEGINS: TimeDelta = TimeDelta::minutes(5);
+
 /// A round waits for its answers at least so long (wall time).
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -38,6 +43,10 @@ pub(super) struct Watched {
     recent: BTreeMap<String, Recent>,
     counted: Counted,
     looks: JoinSet<Answer>,
+    /// Hosts that came after the first look and have not let a login through yet, each since when.
+    coming: BTreeMap<String, Timestamp>,
+    /// Hosts that are known; nothing before the first look.
+    known: Option<BTreeSet<String>>,
     /// Clusters that are being tried, or were.
     tried: BTreeMap<String, AbortHandle>,
 }
@@ -49,6 +58,8 @@ impl Watched {
             recent: BTreeMap::new(),
             counted: Counted::default(),
             looks: JoinSet::new(),
+            coming: BTreeMap::new(),
+            known: None,
             tried: BTreeMap::new(),
         }
     }
@@ -89,7 +100,9 @@ impl Watched {
             self.counted.add(core.clock.now(), &told);
         }
         let mut hosts = hosts.as_array().cloned().unwrap_or_default();
-        for host in self.leaving(core, &hosts).await {
+        let mut unheard = self.coming(core.clock.now(), &hosts);
+        unheard.extend(self.leaving(core, &hosts).await);
+        for host in unheard {
             self.recent.values_mut().for_each(|recent| recent.forget(&host));
             hosts.retain(|h| h["id"] != host);
         }
@@ -105,6 +118,24 @@ impl Watched {
         let nothing = |side: &str| matrix[side].as_array().is_none_or(Vec::is_empty);
         view.matrix = (!nothing("direct") || !nothing("via")).then_some(matrix);
         view
+    }
+
+    /// Hosts through which logins fail because their ProxySQL has not begun to listen: they are in service for their group as soon as
+    /// the machine runs. One that answers anything, were it a refusal of the account, has come.
+    fn coming(&mut self, now: Timestamp, hosts: &[Value]) -> Vec<Value> {
+        let ids: BTreeSet<String> =
+            hosts.iter().filter_map(|host| host["id"].as_str()).map(str::to_owned).collect();
+        // Of those that were there at the first look nobody knows when they came.
+        for new in self.known.iter().flat_map(|known| ids.difference(known)) {
+            self.coming.insert(new.clone(), now);
+        }
+        let answers = |host: &str| {
+            let host = json!(host);
+            self.recent.values().any(|recent| recent.is_answered_by(&host))
+        };
+        self.coming.retain(|host, since| ids.contains(host) && now - *since < BEGINS && !answers(host));
+        self.known = Some(ids);
+        self.coming.keys().map(|host| json!(host)).collect()
     }
 
     /// Hosts through which logins fail because they are on their way out: they have left the service since the group was read, or

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 /// Rounds of so long (clock time) are told together.
 const KEPT: TimeDelta = TimeDelta::seconds(60);
 
+/// How a login fails where nobody listens.
+const SILENCE: [&str; 2] = ["refused", "timeout_connect"];
+
 /// The last rounds of one cluster, each with when it began.
 #[derive(Debug, Default)]
 pub(super) struct Recent(VecDeque<(Timestamp, Value)>);
@@ -36,6 +39,15 @@ impl Recent {
     /// Did a login through this host fail, as far as is kept?
     pub(super) fn fails_through(&self, host: &Value) -> bool {
         self.via(host).any(|cell| cell["failed"].as_u64().unwrap_or(0) > 0)
+    }
+
+    /// Did a login through it get any answer: work, or fail at what only a process that listens can say?
+    pub(super) fn is_answered_by(&self, host: &Value) -> bool {
+        self.via(host).any(|cell| {
+            let failed = cell["failed"].as_u64().unwrap_or(0);
+            let silent = cell["error"]["kind"].as_str().is_some_and(|kind| SILENCE.contains(&kind));
+            failed < cell["tries"].as_u64().unwrap_or(0) || (failed > 0 && !silent)
+        })
     }
 
     /// Did it refuse a connection?
@@ -148,6 +160,21 @@ mod tests {
         );
         recent.forget(&host);
         assert!(!recent.fails_through(&host) && recent.told(at(10)).1.is_empty());
+    }
+
+    #[test]
+    fn a_host_that_does_not_listen_yet_has_not_answered() {
+        let (mut recent, host) = (Recent::default(), json!("i-1"));
+        let failing = |kind: &str| json!({ "direct": [], "via": [{ "host": "i-1", "cluster": "b", "tries": 5, "failed": 5, "ok": false, "error": { "kind": kind } }] });
+        for kind in SILENCE {
+            recent.add(at(0), failing(kind));
+            assert!(!recent.is_answered_by(&host) && recent.fails_through(&host));
+        }
+        recent.add(at(1), failing("access_denied"));
+        assert!(recent.is_answered_by(&host), "that is sick, not late");
+        recent.forget(&host);
+        recent.add(at(2), round(4));
+        assert!(recent.is_answered_by(&host), "one of five works");
     }
 
     #[test]
