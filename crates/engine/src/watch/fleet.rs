@@ -29,6 +29,9 @@ const CLOSER: u32 = 20;
 /// A host that has come lately may begin to listen within so long (clock time).
 const BEGINS: TimeDelta = TimeDelta::minutes(5);
 
+/// Rounds in which it has answered, until what is told of it counts.
+const SETTLES: u32 = 2;
+
 /// A round waits for its answers at least so long (wall time).
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -43,8 +46,8 @@ pub(super) struct Watched {
     recent: BTreeMap<String, Recent>,
     counted: Counted,
     looks: JoinSet<Answer>,
-    /// Hosts that came after the first look and have not let a login through yet, each since when.
-    coming: BTreeMap<String, Timestamp>,
+    /// Hosts that came after the first look: each since when, and in how many rounds it has answered.
+    coming: BTreeMap<String, (Timestamp, u32)>,
     /// Hosts that are known; nothing before the first look.
     known: Option<BTreeSet<String>>,
     /// Clusters that are being tried, or were.
@@ -127,13 +130,19 @@ impl Watched {
             hosts.iter().filter_map(|host| host["id"].as_str()).map(str::to_owned).collect();
         // Of those that were there at the first look nobody knows when they came.
         for new in self.known.iter().flat_map(|known| ids.difference(known)) {
-            self.coming.insert(new.clone(), now);
+            self.coming.insert(new.clone(), (now, 0));
         }
         let answers = |host: &str| {
             let host = json!(host);
             self.recent.values().any(|recent| recent.is_answered_by(&host))
         };
-        self.coming.retain(|host, since| ids.contains(host) && now - *since < BEGINS && !answers(host));
+        for (host, (_, answered)) in &mut self.coming {
+            *answered += u32::from(answers(host));
+        }
+        // Tries of before it listened are told beside, and after, the first that works.
+        self.coming.retain(|host, (since, answered)| {
+            ids.contains(host) && now - *since < BEGINS && *answered <= SETTLES
+        });
         self.known = Some(ids);
         self.coming.keys().map(|host| json!(host)).collect()
     }
