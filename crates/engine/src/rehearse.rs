@@ -104,6 +104,15 @@ pub(crate) async fn keep_rehearsing(core: Arc<Core>, every: Duration) {
         let cases = core.cases();
         let pause = every / u32::try_from(cases.len()).unwrap_or(u32::MAX).max(1);
         for (case, _) in cases.iter().filter(|(case, _)| case.asks.is_empty()) {
+            // Looked at before it is taken: whoever takes it and does nothing keeps it from everybody until it is due again.
+            match core.at_work(case).await {
+                Ok(None) => {}
+                Ok(Some(_)) => continue,
+                Err(e) => {
+                    tracing::warn!("no rehearsal: {e}");
+                    break;
+                }
+            }
             let hash = core.library().runbook(&case.runbook).map(|r| r.hash.clone()).unwrap_or_default();
             let now = core.clock.now();
             match store::readiness::begin(&core.pool, case, &hash, now, now - age).await {
@@ -134,19 +143,25 @@ impl Core {
         sound.flat_map(of).collect()
     }
 
+    /// What a run holds of that which this one would take.
+    async fn at_work(&self, case: &Case) -> Result<Option<String>, StoreError> {
+        let (run_id, by) = nobody();
+        // One that cannot even be prepared takes nothing, and its rehearsal says why.
+        let Ok(prepared) = self.prepare(&case.runbook, &case.inputs, run_id, &by) else { return Ok(None) };
+        let held = store::pages::locks(&self.pool).await?;
+        Ok(held.into_iter().map(|held| held.target).find(|target| prepared.locks.contains(target)))
+    }
+
     async fn rehearse(&self, case: &Case) -> Result<Answer, RehearseError> {
         if !case.asks.is_empty() {
             return Err(RehearseError::Asks { runbook: case.runbook.clone(), asks: case.asks.clone() });
         }
+        if let Some(lock) = self.at_work(case).await? {
+            return Err(RehearseError::AtWork(lock));
+        }
         let (run_id, by) = nobody();
         let answer = match self.prepare(&case.runbook, &case.inputs, run_id, &by) {
-            Ok(prepared) => {
-                let at_work = store::pages::locks(&self.pool).await?.into_iter().map(|held| held.target);
-                if let Some(lock) = at_work.into_iter().find(|target| prepared.locks.contains(target)) {
-                    return Err(RehearseError::AtWork(lock));
-                }
-                self.rehearsed(&prepared).await
-            }
+            Ok(prepared) => self.rehearsed(&prepared).await,
             Err(e) => Answer::Stops { step: StepPath::top("start"), message: e.to_string() },
         };
         store::readiness::put(&self.pool, case, &answer, self.clock.now()).await?;

@@ -27,7 +27,7 @@ pub struct Shown {
     pub since: Option<Timestamp>,
 }
 
-/// Takes the next rehearsal for this process, if it was last begun before `due` (in the version of this text, or any when none is told).
+/// Takes a rehearsal for this process, if it was last begun at `due` or before, or with another text of the runbook.
 pub async fn begin(
     pool: &PgPool,
     case: &Case,

@@ -171,7 +171,7 @@ impl Change for LaunchInstances {
                     error.error_code().unwrap_or("no code")
                 ),
             )
-            .remedy("choose another zone, or let the group launch them elsewhere (`elsewhere: true`)"));
+            .remedy("begin anew with another zone, or let the group launch them elsewhere (`elsewhere: true`): AWS tells the same step the same again"));
         }
         let instances = answer.instances().iter().flat_map(|i| i.instance_ids()).cloned().collect();
         Ok(Launched { group: input.group.clone(), instances, zone: input.zone.clone() })

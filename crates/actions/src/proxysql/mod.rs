@@ -123,16 +123,7 @@ impl Prober {
                 servers: servers.len().try_into().unwrap_or(u64::MAX),
             })
         };
-        let started = Started::now(ctx);
-        let result = timeout(ctx.deadline, Box::pin(look)).await.unwrap_or_else(|_| {
-            Err(ActionError::new(
-                ErrorClass::Transient,
-                "timeout",
-                format!("The admin port of host {} did not answer in time.", host.id),
-            ))
-        });
-        started.record("status", host, &result, false);
-        result
+        looked(ctx, "status", host, look).await
     }
 
     /// Sends the one admin command that changes something.
@@ -209,6 +200,25 @@ impl<'a> Started<'a> {
             mutating,
         });
     }
+}
+
+/// A look at a host, within its deadline, and on record.
+async fn looked<T>(
+    ctx: &Ctx,
+    operation: &str,
+    host: &Host,
+    look: impl Future<Output = Result<T, ActionError>>,
+) -> Result<T, ActionError> {
+    let started = Started::now(ctx);
+    let result = timeout(ctx.deadline, Box::pin(look)).await.unwrap_or_else(|_| {
+        Err(ActionError::new(
+            ErrorClass::Transient,
+            "timeout",
+            format!("The admin port of host {} did not answer in time.", host.id),
+        ))
+    });
+    started.record(operation, host, &result, false);
+    result
 }
 
 /// Why the admin port could not be used. A host that refuses it is gone: ProxySQL keeps it open while paused.

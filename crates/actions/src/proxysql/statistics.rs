@@ -9,9 +9,8 @@ use std::sync::Arc;
 use domain::action::{ActionError, Ctx, ErrorClass, Observe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
-use super::{CLIENTS, HostInput, Started, by_hand, code, said};
+use super::{CLIENTS, HostInput, by_hand, code, looked, said};
 use crate::mysql::{Failure, Prober};
 
 const POOL: &str =
@@ -85,16 +84,7 @@ impl Prober {
                     .collect(),
             })
         };
-        let started = Started::now(ctx);
-        let result = timeout(ctx.deadline, Box::pin(look)).await.unwrap_or_else(|_| {
-            Err(ActionError::new(
-                ErrorClass::Transient,
-                "timeout",
-                format!("The admin port of host {} did not answer in time.", host.id),
-            ))
-        });
-        started.record("statistics", host, &result, false);
-        result
+        looked(ctx, "statistics", host, look).await
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
-use domain::signal::SignalState;
 use domain::signal::alarm::Alarm;
 use serde::Deserialize;
 use serde_json::Value;
@@ -72,8 +71,13 @@ async fn read(core: &Core, source: &str, input: &Value) -> Result<(), String> {
             continue;
         }
         let delivery = told.since.map(|since| format!("read {} {} {since}", told.arn, told.state));
-        let signal = told.alarm().signal(source)?;
-        debug_assert!(signal.state != SignalState::Unclear);
+        let signal = match told.alarm().signal(source) {
+            Ok(signal) => signal,
+            Err(e) => {
+                tracing::warn!("an alarm that was read is no signal: {e}");
+                continue;
+            }
+        };
         let received =
             Received { signal: &signal, delivery: delivery.as_deref(), body: None, at: core.clock.now() };
         store::signals::receive(&core.pool, received).await.map_err(|e| e.to_string())?;

@@ -172,12 +172,14 @@ impl Watched {
 
     /// Tries every cluster that is not being tried already.
     fn begin(&mut self, core: &Arc<Core>, hosts: &Value, felt: &BTreeSet<String>) {
+        // Where some login fails already, that is what the counters count.
+        let counted = self.counted.rise() && !self.recent.values().any(Recent::fails);
         for cluster in &self.fleet.clusters {
             if self.tried.get(cluster).is_some_and(|look| !look.is_finished()) {
                 continue;
             }
-            let unexplained = (felt.contains(cluster) || self.counted.rise())
-                && !self.recent.get(cluster).is_some_and(Recent::fails);
+            let unexplained =
+                (felt.contains(cluster) || counted) && !self.recent.get(cluster).is_some_and(Recent::fails);
             let tries = if unexplained { CLOSER } else { TRIES };
             let input =
                 json!({ "fleet": self.fleet.id, "hosts": hosts, "clusters": [cluster], "tries": tries });
