@@ -29,9 +29,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Registers this incarnation. What is not answered within the lease is worth nothing when it is: a connection may have
+    /// fallen silent since it was used last, and the next try gets another one.
     pub(crate) async fn take(pool: &PgPool, name: &str, length: Duration) -> Result<Self, StoreError> {
         let asked = Instant::now();
-        let worker = workers::register(pool, name, length).await?;
+        let worker = within(length, workers::register(pool, name, length)).await?;
         let asked = Arc::new(Mutex::new(asked));
         Ok(Self { worker, length, asked, lost: watch::Sender::new(false), over: watch::Sender::new(false) })
     }
@@ -145,6 +147,15 @@ impl Lease {
     fn age(&self) -> Duration {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
+}
+
+/// An answer that is of use only for so long.
+pub(crate) async fn within<T>(
+    length: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let silent = Err(StoreError::Again("the database does not answer"));
+    tokio::time::timeout(length, answer).await.unwrap_or(silent)
 }
 
 /// What is kept between "I stop" and "others may start".

@@ -242,13 +242,14 @@ pub enum AskError {
 }
 
 impl Engine {
-    /// Registers a worker incarnation and begins to look for work.
+    /// Registers a worker incarnation and begins to look for work. It takes no longer than two leases.
     pub async fn launch(parts: Parts) -> Result<Self, StoreError> {
         let Parts { pool, registry, inventory, library, clock, channels, settings } = parts;
         let lease = Lease::take(&pool, &settings.worker, settings.lease).await?;
         let bell = Bell::hang(pool.clone(), lease.worker());
         let kill_switch = KillSwitch::look(&pool).await;
-        if !store::workers::commits_wait_for_a_standby(&pool).await? {
+        let safe = store::workers::commits_wait_for_a_standby(&pool);
+        if !lease::within(lease.length(), safe).await? {
             tracing::info!(
                 "Postgres has no synchronous standby: a failover may lose what was committed last"
             );

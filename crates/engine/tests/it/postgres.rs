@@ -57,7 +57,9 @@ impl Process {
     async fn until(&self, run: Uuid, what: &str, wanted: impl Fn(&State) -> bool) -> State {
         let look = async {
             loop {
-                if let Ok(journal) = store::runs::journal(self.bench.pool(), run).await
+                // A connection that was in use a moment ago may be silent by now; the next try gets another one.
+                let journal = store::runs::journal(self.bench.pool(), run);
+                if let Ok(Ok(journal)) = tokio::time::timeout(Duration::from_secs(5), journal).await
                     && let Ok(state) = State::replay(&journal)
                     && wanted(&state)
                 {
@@ -170,6 +172,30 @@ async fn a_connection_that_falls_silent_holds_nothing_up() {
     let state = process.ended(run).await;
     assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
     each_once(&process.bench, 40);
+}
+
+/// A process that begins anew uses the pool it has, and nobody is there to start it once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_on_a_silent_connection_fails_soon_and_the_next_one_succeeds() {
+    let server = Alone::start().await.unwrap();
+    let wire = Wire::to(server.socket()).await;
+    let pool = store::connect(&wire.url("postgres")).await.unwrap();
+    let bench = Bench::new(&forty()).await.on(pool);
+    // Just used, so that it is not asked whether it still answers.
+    sqlx::query("SELECT 1").execute(bench.pool()).await.unwrap();
+    wire.swallow();
+    let launched = tokio::time::timeout(PATIENCE, bench.launch(Duration::from_millis(300))).await;
+    assert!(launched.expect("an answer").is_err(), "nobody could be asked for a lease");
+    wire.heal();
+    let again = async {
+        loop {
+            match bench.launch(Duration::from_secs(4)).await {
+                Ok(engine) => return engine.shut_down().await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
 }
 
 /// A server, and a standby that has all that it has.
