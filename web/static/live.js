@@ -1,6 +1,7 @@
 // Keeps a page fresh. The server says "look again" (server-sent events); the page then fetches its own inner part and
-// changes only what differs, so that focus, scrolling, half-typed words and unfolded details stay. Every five seconds it
-// looks anyway. Without this script every page works; it only has to be reloaded by hand.
+// changes only what differs, so that focus, scrolling, half-typed words and unfolded details stay. It looks again by itself, too: every
+// five seconds, or as seldom as the server says while it is heard. Without this script every page works; it only has to be
+// reloaded by hand.
 (() => {
   "use strict";
   const address = document.body.dataset.events;
@@ -8,7 +9,8 @@
   const sign = document.getElementById("live");
   if (!address || !main || !sign) return;
 
-  let events = null, timer = null, asking = false, again = false;
+  const OFTEN = 5;
+  let events = null, timer = null, pace = OFTEN, asking = false, again = false;
 
   function say(state, words) {
     if (sign.textContent !== words) sign.textContent = words;
@@ -30,20 +32,23 @@
       say("lost", "Connection lost, trying again");
     }
     asking = false;
-    if (again) { again = false; refresh(); }
+    if (again) { again = false; refresh(); return; }
+    clearTimeout(timer);
+    if (events) timer = setTimeout(refresh, pace * 1000);
   }
 
   function watch() {
     if (events || main.querySelector("[data-final]")) return;
     events = new EventSource(address);
     events.addEventListener("open", () => say("live", "Live"));
-    events.addEventListener("changed", refresh);
-    timer = setInterval(refresh, 5000);
+    events.addEventListener("changed", (event) => { pace = Number(event.data) || OFTEN; refresh(); });
+    events.addEventListener("error", () => { pace = OFTEN; refresh(); });
+    timer = setTimeout(refresh, pace * 1000);
   }
 
   function rest() {
     if (events) events.close();
-    clearInterval(timer);
+    clearTimeout(timer);
     events = null;
   }
 

@@ -2,6 +2,7 @@
 //! and scores what happened against what must hold and against what really happened.
 
 mod auto;
+mod pace;
 mod process;
 mod score;
 mod spec;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use domain::plan::Verdict;
-use domain::run::{Ask, Entry, State};
+use domain::run::{Ask, Entry, Record, State};
 use domain::runbook::Mode;
 use domain::{Actor, Role, Timestamp};
 use engine::{Engine, Library, StartError, StartRequest};
@@ -32,6 +33,7 @@ use crate::files;
 use crate::runbook;
 use crate::simulated::{self, SimClock, inventory};
 use crate::terminal::say;
+use pace::Pace;
 use process::Process;
 use score::{Acted, Played, Score};
 use spec::Drill;
@@ -123,12 +125,13 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
     let options = sim::Options { speed: 1.0, seed, ..sim::Options::default() };
     let sim = Sim::start(world.clone(), options.clone()).await?;
     let clock = sim.clock();
+    let pace = Pace::of(clock.clone());
     let trigger = world.start + delta(drill.trigger);
 
     let mut storm_told = None;
     let acted = match who {
         Who::Nobody => {
-            clock.set_speed(HASTE);
+            pace.at_most(HASTE);
             wait_until(&clock, trigger + delta(drill.watch)).await;
             None
         }
@@ -142,9 +145,9 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
             sim.allow_only(sim::EVERYBODY, &runbook::least_privilege(allowed, &inventory).await?)?;
             let runbooks = files::runbooks(None)?;
             if who.judges() {
-                clock.set_speed(HASTE);
+                pace.at_most(HASTE);
                 wait_until(&clock, trigger - auto::BEFORE).await;
-                clock.set_speed(speed);
+                pace.at_most(speed);
             }
             let actions = simulated::actions(sim.endpoint(), &secrets)?;
             let settings = settings(drill, who);
@@ -165,10 +168,10 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
                 Who::People(after) => {
                     // Nothing passes while the engine is set up; and the last minutes before the decision pass at the speed of
                     // the run, so that it falls where it should also when the machine is busy.
-                    clock.set_speed(HASTE);
+                    pace.at_most(HASTE);
                     let alerts = drill.alerts.iter().map(|alerts| alerts.after).min().unwrap_or(after);
                     wait_until(&clock, trigger + delta(after.min(alerts)) - TimeDelta::minutes(2)).await;
-                    clock.set_speed(speed);
+                    pace.at_most(speed);
                     wait_until(&clock, trigger + delta(after)).await;
                     let (decided_at, inputs) = (clock.now(), sim.edit(|world| drill.act.inputs_in(world)));
                     let drill = drill.clone();
@@ -186,19 +189,23 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
                     None
                 }
                 Who::Nobody | Who::Firebreak => {
-                    let (clock, patience) = (clock.clone(), delta(drill.watch));
+                    let (clock, pace, patience) = (clock.clone(), pace.clone(), delta(drill.watch));
                     let decided = process
-                        .run(|engine| async move { auto::decided(&engine, &clock, trigger, patience).await })
+                        .run(|engine| async move {
+                            auto::decided(&engine, &clock, &pace, trigger, patience).await
+                        })
                         .await?;
                     auto::first_change(&sim, &sim.clock()).await;
                     decided
                 }
             };
-            clock.set_speed(speed);
+            pace.at_most(speed);
             let acted = match started {
                 Some((decided_at, run_id)) => {
-                    for after in &drill.kills {
+                    for (died, after) in drill.kills.iter().enumerate() {
                         wait_until(&clock, decided_at + delta(*after)).await;
+                        // Who dies is the one that has the run.
+                        driven(&pool, run_id, died).await?;
                         process.kill();
                         process = Process::start(&db.url(), plan).await?;
                     }
@@ -332,6 +339,25 @@ async fn watch(
     }
 }
 
+/// Waits until the run was taken over so many times, or is over.
+async fn driven(pool: &PgPool, run_id: Uuid, times: usize) -> anyhow::Result<()> {
+    let mut bell = store::listener::PgListener::connect_with(pool).await?;
+    bell.listen("firebreak").await?;
+    loop {
+        let run = store::pages::run(pool, run_id).await?.context("the run is gone")?;
+        if run.ended_at.is_some() || taken_over(&store::runs::journal(pool, run_id).await?) >= times {
+            return Ok(());
+        }
+        if let Ok(heard) = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await {
+            heard?;
+        }
+    }
+}
+
+fn taken_over(journal: &[Record]) -> usize {
+    journal.iter().filter(|r| matches!(r.entry, Entry::TakenOver { .. })).count()
+}
+
 async fn acted(
     pool: &PgPool,
     engine: &Engine,
@@ -349,7 +375,7 @@ async fn acted(
     Ok(Acted {
         decided_at,
         soak: soak(engine, &run.runbook),
-        taken_over: journal.iter().filter(|r| matches!(r.entry, Entry::TakenOver { .. })).count(),
+        taken_over: taken_over(&journal),
         changes: calls.into_iter().filter(|c| c.mutating).collect(),
         run,
     })

@@ -16,6 +16,7 @@ use crate::oidc::Oidc;
 use crate::plans::Plans;
 use crate::proxy::TrustedProxy;
 use crate::slack::Slack;
+use crate::watched::Watched;
 
 /// How this server presents itself.
 #[derive(Debug, Clone)]
@@ -59,13 +60,15 @@ struct Inner {
     /// Room for deliveries of alert sources.
     intake: Semaphore,
     limits: Limits,
+    watched: Watched,
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let limits = Limits::new(settings.requests_per_minute);
         let intake = Semaphore::new(AT_ONCE);
-        Self(Arc::new(Inner { engine, settings, plans: Plans::default(), limits, intake }))
+        let (plans, watched) = (Plans::default(), Watched::default());
+        Self(Arc::new(Inner { engine, settings, plans, intake, limits, watched }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -86,6 +89,10 @@ impl App {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.0.watched
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

@@ -12,7 +12,8 @@
 //! - `people`: what an admin sees and ends of others.
 //! - `tokens`: what programs show instead; `limits`: how often they may ask; `idempotency`: the same request again.
 //! - `error`: the one place that turns a failure into HTTP.
-//! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE.
+//! - `web`: pages, drawn from Postgres alone. `api`: the same as JSON. `events`: "look again", over SSE; `watched`:
+//!   who looks at the same page is told together.
 //! - `drills`: practice on a simulated world, and the stage on which it is played.
 //! - `docs`: what each error code means, as pages.
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
@@ -45,6 +46,7 @@ mod slack;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod watched;
 mod web;
 mod words;
 

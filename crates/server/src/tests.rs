@@ -25,3 +25,4 @@ mod slack;
 mod sns;
 mod starting;
 mod tokens;
+mod watched;

@@ -13,6 +13,7 @@ use store::pages::RunFilter;
 use store::signals::SignalFilter;
 use uuid::Uuid;
 
+use super::pace::Pace;
 use super::score::Acted;
 
 /// Firebreak looks so long before the trigger: longer than it takes to be warm.
@@ -101,13 +102,14 @@ pub(super) fn watch(engine: &Engine) {
 pub(super) async fn decided(
     engine: &Engine,
     clock: &sim::Clock,
+    pace: &Pace,
     trigger: Timestamp,
     patience: TimeDelta,
 ) -> anyhow::Result<Option<(Timestamp, Uuid)>> {
     watch(engine);
     let mut rings = engine.listen();
     clock.sleep((trigger - LEAD - clock.now()).to_std().unwrap_or_default()).await;
-    clock.set_speed(PACE);
+    pace.at_most(PACE);
     loop {
         for signal in store::signals::list(engine.pool(), SignalFilter::default(), ALL).await? {
             if signal.verdict.as_deref() == Some("started")
@@ -117,7 +119,7 @@ pub(super) async fn decided(
             }
         }
         if clock.now() > trigger + LATE {
-            clock.set_speed(HASTE);
+            pace.at_most(HASTE);
         }
         if clock.now() > trigger + patience {
             return Ok(None);

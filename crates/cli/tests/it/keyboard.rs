@@ -74,7 +74,8 @@ async fn sign_in(chrome: &Chrome, link: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_keyboard_alone_one_recovers() {
     let _machine = crate::machine::for_itself().await;
-    let (_sim, served) = world(100.0).await;
+    // Slow enough that what the page says is still news when somebody has tabbed to it.
+    let (_sim, served) = world(12.0).await;
     let chrome = Chrome::start().await;
     sign_in(&chrome, &link(&served, "ana", "responder")).await;
     choose(&chrome, "[data-advice=\"replace-proxysql\"]").await;
@@ -156,7 +157,7 @@ async fn reload_until(chrome: &Chrome, selector: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_scripts_one_recovers_by_reloading() {
     let _machine = crate::machine::for_itself().await;
-    let (_sim, served) = world(100.0).await;
+    let (_sim, served) = world(12.0).await;
     let chrome = Chrome::start().await;
     chrome.scripts(false).await;
     chrome.sign_in(&link(&served, "ana", "responder")).await;

@@ -84,6 +84,20 @@ pub(crate) struct RunView {
     pub(crate) now: Timestamp,
 }
 
+/// A run, and what customers saw meanwhile.
+pub(crate) struct Seen {
+    pub(crate) run: RunView,
+    /// `None` where nothing was measured.
+    pub(crate) chart: Option<Chart>,
+}
+
+/// Reads a run with its chart.
+pub(crate) async fn see(app: &App, id: Uuid, looks: Looks) -> Result<Seen, Problem> {
+    let run = read(app, id, looks).await?;
+    let chart = symptom(app, &run).await?;
+    Ok(Seen { run, chart })
+}
+
 /// Reads a run.
 pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, Problem> {
     let pool = app.pool();
@@ -187,7 +201,7 @@ impl RunView {
 const AROUND: chrono::TimeDelta = chrono::TimeDelta::minutes(3);
 
 /// What customers see while it is at work, with a mark where it changed something; while its samples are kept.
-pub(crate) async fn symptom(app: &App, run: &RunView) -> Result<Option<Chart>, Problem> {
+async fn symptom(app: &App, run: &RunView) -> Result<Option<Chart>, Problem> {
     let from = run.row.created_at - AROUND;
     let to = run.row.ended_at.map_or(run.now, |end| run.now.min(end + AROUND));
     for (series, title) in

@@ -1,5 +1,7 @@
 //! The list of runs, one run, and what is asked of it.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
@@ -16,7 +18,7 @@ use crate::app::{App, to_the_end};
 use crate::chart::{Chart, HEIGHT, WIDTH};
 use crate::error::Problem;
 use crate::run::gantt::{self, Gantt};
-use crate::run::{self, Choice, Decision, GateView, RunView, Told};
+use crate::run::{self, Asker, Choice, Decision, GateView, RunView, Told, choices};
 use crate::session::Visitor;
 use crate::words;
 
@@ -152,9 +154,9 @@ pub(crate) struct Show {
 
 #[derive(Template)]
 #[template(path = "run.html", blocks = ["main"])]
-struct Page {
+struct Page<'a> {
     frame: Frame,
-    run: RunView,
+    run: &'a RunView,
     tab: Tab,
     told: Vec<Told>,
     choices: Vec<Choice>,
@@ -163,12 +165,12 @@ struct Page {
     plan: Option<Plan>,
     comparison: Option<Comparison>,
     /// Beside the steps.
-    chart: Option<Chart>,
+    chart: Option<&'a Chart>,
     /// Above the timeline.
     gantt: Option<Gantt>,
 }
 
-impl Page {
+impl Page<'_> {
     fn tabs(&self) -> impl Iterator<Item = &'static (Tab, &'static str, &'static str)> {
         Tab::ALL.iter()
     }
@@ -200,17 +202,22 @@ pub(crate) async fn page(
     Query(show): Query<Show>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let looks = if show.all.is_some() { run::Looks::All } else { run::Looks::Newest };
-    let run = run::read(&app, id, looks).await?;
+    // A page that looks again shares what it sees with the others; one that is opened shows what is so now.
+    let seen = match show.all {
+        Some(_) => Arc::new(run::see(&app, id, run::Looks::All).await?),
+        None if is_fragment(&headers) => app.watched().run(&app, id).await?,
+        None => Arc::new(run::see(&app, id, run::Looks::Newest).await?),
+    };
+    let run = &seen.run;
     let told = match show.tab {
         Tab::Timeline => run.timeline(if show.all.is_some() { usize::MAX } else { TOLD }),
         _ => Vec::new(),
     };
-    let by = run::Asker { by: visitor.actor(), policies: app.engine().policies() };
-    let choices = if run.state.outcome().is_some() { Vec::new() } else { run::choices(&run.state, &by) };
+    let by = Asker { by: visitor.actor(), policies: app.engine().policies() };
+    let choices = if run.state.outcome().is_some() { Vec::new() } else { choices(&run.state, &by) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
-    let chart = if show.tab == Tab::Steps { run::symptom(&app, &run).await? } else { None };
-    let gantt = if show.tab == Tab::Timeline { gantt::draw(&run) } else { None };
+    let chart = seen.chart.as_ref().filter(|_| show.tab == Tab::Steps);
+    let gantt = if show.tab == Tab::Timeline { gantt::draw(run) } else { None };
     let (plan, comparison) = (run.plan(), run.comparison.clone());
     let (gate, decisions) = (run.gate(&by), run.decisions(&by));
     let page =
