@@ -3,7 +3,7 @@
 //!
 //! - ten thousand distinct alerts as fast as they are taken, then a hundred thousand repeats: none may be lost;
 //! - a thousand a second, on the dot, for ten seconds: how late is an answer? Counted from when it was due to be sent, so that
-//!   a server that stalls is not asked less;
+//!   a server that stalls is not asked less; meanwhile people type in Slack, twenty times a second;
 //! - the memory of the whole process (which also sends);
 //! - how long until each has its verdict, and which: they strike eight targets, so that the storm brake must trip.
 //!
@@ -19,6 +19,8 @@
 #[path = "../../engine/benches/steps/reference.rs"]
 #[expect(dead_code, reason = "the other one uses all of it")]
 mod reference;
+#[path = "hooks_bench/slack.rs"]
+mod slack;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +50,8 @@ const DISTINCT: usize = 10_000;
 const REPEATS: usize = 100_000;
 const SENDERS: usize = 64;
 const FLEETS: usize = 8;
+/// In Slack, a second.
+const TYPED: usize = 20;
 
 const RUNBOOK: &str = r#"
 runbook: look
@@ -122,9 +126,18 @@ async fn main() {
     let took = send(address, repeats, move |n| n % distinct).await;
     counted(&pool, distinct, distinct + repeats).await;
     told("repeated", repeats, took, 60.0);
+    slack::link(&pool).await;
+    let typing = tokio::spawn(slack::typed(address, TYPED, TYPED * distinct / 1000));
     let late = paced(address, 1000, distinct).await;
+    let typed = typing.await.unwrap();
     counted(&pool, distinct, 2 * distinct + repeats).await;
     println!("at 1,000/s: p50 {:.1} ms, p99 {:.1} ms  target p99 <= 200 ms", late.0, late.1);
+    println!(
+        "meanwhile in Slack: {} commands answered, p50 {:.1} ms, p99 {:.1} ms  target p99 <= 300 ms",
+        typed.len(),
+        typed[typed.len() / 2],
+        typed[typed.len() * 99 / 100]
+    );
     println!("memory: {memory:.0} MiB before, {:.0} MiB at most", resident("VmHWM"));
     println!("all judged {:.1} s after the first was sent:", judged(&pool, &engine, begun).await);
     let sql = "SELECT v.verdict, v.code, count(*), min(v.because) FROM signal s JOIN verdict v ON v.id = s.verdict GROUP BY 1, 2 ORDER BY 3 DESC";
@@ -185,7 +198,7 @@ async fn serve(engine: &Engine) -> SocketAddr {
         secure_cookies: false,
         environment: None,
         simulated: false,
-        slack: None,
+        slack: Some(slack::workspace()),
         hooks: Hooks::default().with(Source::Alertmanager, Proof::Token(Secret::new(TOKEN))),
         ending,
     };

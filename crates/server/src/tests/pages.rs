@@ -97,6 +97,14 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     assert_eq!(json["findings"][0]["runbook"]["name"], "replace-proxysql");
     assert_eq!(json["fleets"][0]["hosts"].as_array().unwrap().len(), 3);
 
+    assert!(!page.text.contains("data-at-work"));
+    let take = [("target", "fleet:lamps-eu"), ("reason", "I am on it")];
+    assert_eq!(person.form("/brakes/locks", &take).await.status, StatusCode::SEE_OTHER);
+    let page = person.get("/").await.text;
+    let on_it =
+        page.split("data-at-work=\"fleet:lamps-eu\"").nth(1).expect("whoever comes later sees who is on it");
+    assert!(on_it.trim_start_matches('>').contains("<b>ada</b>, by hand: I am on it"), "{on_it}");
+
     seen(&bench, 0, -1).await;
     assert!(person.get("/").await.text.contains("data-all-well"));
     // What was green two minutes ago is not green now.

@@ -13,6 +13,7 @@ use crate::session::Visitor;
 use crate::situation::{self, Situation};
 use crate::words;
 use domain::advice::Recommended;
+use store::locks::Held;
 
 #[derive(Template)]
 #[template(path = "situation.html", blocks = ["main"])]
@@ -29,6 +30,12 @@ impl Page {
         let (_, title) = self.offers.iter().find(|(name, _)| name == advised.name)?;
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&advised.inputs).finish();
         Some((title, format!("/runbooks/{}?{query}", advised.name)))
+    }
+
+    /// What holds a target of a recommendation already: a run, or a person.
+    fn at_work(&self, advised: &Recommended) -> Option<&Held> {
+        let targets: Vec<String> = advised.inputs.iter().map(|(kind, id)| format!("{kind}:{id}")).collect();
+        self.now.locks.iter().find(|held| targets.contains(&held.target))
     }
 
     /// Clusters, those whose customers see errors first.
