@@ -47,7 +47,7 @@ title: Rest and look
 when: In benchmarks
 risk: low
 inputs:
-  times: { type: list, of: integer, description: How often }
+  times: { type: list, of: text, description: How often }
 steps:
   - id: again
     each: inputs.times
@@ -62,7 +62,7 @@ struct Look;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Number {
-    n: i64,
+    n: String,
 }
 
 impl Observe for Look {
@@ -73,7 +73,7 @@ impl Observe for Look {
     type Output = Number;
 
     async fn observe(&self, _ctx: &Ctx, input: &Number) -> Result<Number, ActionError> {
-        Ok(Number { n: input.n })
+        Ok(Number { n: input.n.clone() })
     }
 
     fn command(&self, input: &Number) -> String {
@@ -138,7 +138,7 @@ async fn engine(pool: &PgPool) -> Engine {
 }
 
 async fn start(engine: &Engine, times: i64) -> Uuid {
-    let inputs = serde_json::json!({ "times": (1..=times).collect::<Vec<_>>() });
+    let inputs = serde_json::json!({ "times": (1..=times).map(|n| n.to_string()).collect::<Vec<_>>() });
     let request = StartRequest {
         runbook: "rest".into(),
         inputs: inputs.as_object().unwrap().clone(),
