@@ -175,7 +175,7 @@ pub(crate) async fn stop_looking(args: StopLooking) -> anyhow::Result<ExitCode> 
     let looking: Vec<_> =
         decisions.filter(|d| d["looking"] == true).filter_map(|d| d["path"].as_str()).collect();
     let step = match (args.step.as_deref(), looking.as_slice()) {
-        (Some(step), _) | (None, [step]) => step,
+        (Some(step), _) | (None, &[step]) => step,
         (None, []) => {
             let says = "no call of this run is looked for";
             return Err(Failure::new(Exit::Refused, says).into());
