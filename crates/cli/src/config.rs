@@ -63,6 +63,9 @@ pub(crate) struct Config {
     /// Rehearsals.
     #[serde(default)]
     pub(crate) readiness: Readiness,
+    /// What is removed when it is old.
+    #[serde(default)]
+    pub(crate) retention: Retention,
     /// Modes of rules (`runbook/trigger`), instead of the files'.
     #[serde(default)]
     pub(crate) triggers: BTreeMap<String, Mode>,
@@ -140,6 +143,20 @@ impl Readiness {
     }
 }
 
+/// What is removed when it is old: the ids of deliveries, and messages that were sent. History is not.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retention {
+    /// Days that they are kept.
+    pub(crate) days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { days: 30 }
+    }
+}
+
 /// The login prober.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -210,6 +227,9 @@ impl Config {
         }
         if config.prober.every_s == 0 {
             mistakes.push("prober.every_s is 0; write at least 1 second".into());
+        }
+        if !(1..=3650).contains(&config.retention.days) {
+            mistakes.push(format!("retention.days is {}; write 1 to 3650", config.retention.days));
         }
         if config.alarms.every_s == 0 {
             mistakes.push("alarms.every_s is 0; write at least 1 second".into());
@@ -288,6 +308,7 @@ impl Config {
         engine::Settings {
             lease: self.lease(),
             look_budget,
+            keep: Duration::from_secs(24 * 3600 * u64::from(self.retention.days)),
             rehearse_every: self.readiness.every(),
             triage,
             policies: self.policies.clone(),

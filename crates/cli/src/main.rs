@@ -107,7 +107,9 @@ enum Command {
     /// Let a run begin nothing new
     Pause(ask::Pause),
     /// Let a paused run go on
-    Resume(ask::Of),
+    Resume(ask::Resume),
+    /// Be asked now what became of a call that got no answer
+    StopLooking(ask::StopLooking),
     /// List what machines say is wrong, with verdicts
     Signals(signals::Signals),
     /// Show one signal, or start what a rule has prepared for it
@@ -173,7 +175,8 @@ fn main() -> ExitCode {
                         Command::Reject(args) => ask::reject(args).await,
                         Command::Abort(args) => ask::abort(args).await,
                         Command::Pause(args) => ask::pause(args).await,
-                        Command::Resume(of) => ask::resume(of).await,
+                        Command::Resume(args) => ask::resume(args).await,
+                        Command::StopLooking(args) => ask::stop_looking(args).await,
                         Command::Signals(args) => signals::signals(args).await,
                         Command::Signal(args) => signals::signal(args).await,
                         Command::Doctor(args) => Box::pin(doctor::doctor(args)).await,

@@ -9,6 +9,9 @@
 //!  limit                refused                acknowledged, with a reason         goes on
 //! ```
 //!
+//! A switch or a freeze is for everything, or for a runbook by its name; a switch also where that runbook is a child in the run of
+//! another. A run that had to wait before it began asks for freezes and limits once more (see `run::Gate`).
+//!
 //! Whether a brake is on is asked inside the statement that writes the run, so that no start slips through beside it; here
 //! is what a brake is, who may pass it and how it is told. What cannot be read counts as on.
 //!

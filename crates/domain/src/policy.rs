@@ -84,8 +84,9 @@ impl Door {
             | Ask::Skip { .. }
             | Ask::MarkDone { .. }
             | Ask::AcceptPlan { .. }
+            | Ask::BeginDespite { .. }
             | Ask::DidNotHappen { .. } => Some(Self::Steer),
-            Ask::Pause { .. } | Ask::Abort { .. } | Ask::BreakGlass { .. } => None,
+            Ask::Pause { .. } | Ask::StopLooking { .. } | Ask::Abort { .. } | Ask::BreakGlass { .. } => None,
         }
     }
 

@@ -8,6 +8,7 @@ mod runbooks_support;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
+use domain::brake::{Brake, Freeze};
 use domain::plan::{Plan, Verdict, differences};
 use domain::run::{
     Ask, Doorstep, Entry, Gate, How, Outcome, Perform, Program, Record, Ruling, State, StepPath, Takeback,
@@ -91,6 +92,18 @@ fn plan(n: u8) -> Plan {
     plan
 }
 
+fn freeze(now: Timestamp) -> Brake {
+    Brake::Freeze(Freeze {
+        id: Default::default(),
+        scope: "*".into(),
+        starts: now - TimeDelta::hours(1),
+        ends: now + TimeDelta::hours(1),
+        reason: "holidays".into(),
+        by: "zoe".into(),
+        uid: None,
+    })
+}
+
 impl Run {
     fn new(approval: Option<Approval>, planned: bool) -> Self {
         let runbook = Arc::new(parse("any.yaml", RUNBOOK).unwrap_or_else(|e| panic!("{e:?}")));
@@ -167,7 +180,9 @@ impl Run {
     fn step(&mut self, doorstep: Doorstep, choices: &mut Choices) {
         match doorstep {
             Doorstep::TakeLocks { in_line } => {
-                if choices.one_of(2) == 0 {
+                if choices.one_of(5) == 4 {
+                    self.hold_back();
+                } else if choices.one_of(2) == 0 {
                     self.write(Entry::Admitted { locks: vec!["thing".into()] });
                 } else if !in_line {
                     self.write(Entry::Queued { target: "thing".into(), held_by: "somebody".into() });
@@ -179,7 +194,9 @@ impl Run {
                     0 => seen.clone(),
                     n => plan(n),
                 };
-                if now.hash == seen.hash {
+                if now.hash == seen.hash && self.state.asks_brakes() && choices.one_of(3) == 2 {
+                    self.hold_back();
+                } else if now.hash == seen.hash {
                     self.write(Entry::PlanHolds { plan_hash: now.hash });
                 } else {
                     let differences = differences(&seen, &now);
@@ -189,19 +206,25 @@ impl Run {
         }
     }
 
+    fn hold_back(&mut self) {
+        let brakes = vec![freeze(self.now)];
+        self.write(Entry::HeldBack { brakes });
+    }
+
     fn some_wish(&mut self, choices: &mut Choices) {
         let by = person(usize::from(choices.one_of(6)));
         let step = (choices.one_of(2) == 1).then(|| StepPath::top("agree"));
         let plan_hash = if choices.one_of(3) == 2 { Some(plan(7).hash) } else { self.hash() };
         let drifted = self.state.drift().map_or_else(|| plan(9).hash, |d| d.plan.hash.clone());
         let reason = || "why not".to_owned();
-        let ask = match choices.one_of(9) {
+        let ask = match choices.one_of(10) {
             0..=2 => Ask::Approve { step, plan_hash },
             3 => Ask::Reject { step, reason: reason() },
             4 => Ask::BreakGlass { step, reason: reason() },
             5 => Ask::AcceptPlan { plan_hash: drifted },
             6 => Ask::Pause { reason: None },
             7 => Ask::Resume,
+            8 => Ask::BeginDespite { reason: reason() },
             _ => Ask::Abort { takeback: Takeback::Finally, reason: reason() },
         };
         let _ = self.ask(by, ask);
@@ -250,7 +273,8 @@ proptest! {
                 prop_assert!(run.may_begin(needs.as_ref()), "{:#?}", run.journal);
             }
             // A step that is smuggled in is refused.
-            if matches!(run.state.gate(), Some(Gate::Approval | Gate::Locks { .. } | Gate::Drift(_))) {
+            let gate = run.state.gate();
+            if matches!(gate, Some(Gate::Approval | Gate::Locks { .. } | Gate::Drift(_) | Gate::Brakes(_))) {
                 let started = Entry::Done { step: "look".into(), output: Value::Null, how: How::Looked };
                 prop_assert!(run.try_write(started).is_err());
             }
@@ -363,6 +387,33 @@ fn a_new_plan_needs_agreement_anew_and_not_from_who_took_it() {
     assert_eq!(run.state.gate(), Some(&Gate::Plan), "the locks are held already");
     run.write(Entry::PlanHolds { plan_hash: now.hash });
     assert_eq!(run.state.gate(), None);
+}
+
+#[test]
+fn what_is_held_back_begins_only_when_a_person_lets_it_and_despite_no_more_than_they_saw() {
+    let mut run = waiting(1);
+    run.ask(person(2), approve(&run)).unwrap();
+    assert!(run.state.asks_brakes() && run.state.despite().freezes.is_none());
+    run.hold_back();
+    let (gate, doorstep, wake) = run.settle();
+    assert!(gate.is_empty() && doorstep.is_none() && wake.is_none(), "it waits for a person");
+    assert_eq!(run.state.word(), "paused");
+    let why = &run.state.paused().unwrap().why;
+    assert!(why.starts_with("held back before it has begun: all changes are frozen until"), "{why}");
+
+    // To resume is to ask once more, and to say nothing against it.
+    run.ask(person(4), Ask::Resume).unwrap();
+    assert_eq!(run.settle().1, Some(Doorstep::TakeLocks { in_line: false }));
+    assert!(run.state.despite().freezes.is_none());
+    run.hold_back();
+    let seen = run.now;
+    run.now += TimeDelta::hours(1);
+    let despite = Ask::BeginDespite { reason: "customers cannot log in".into() };
+    run.ask(person(4), despite.clone()).unwrap();
+    assert_eq!(run.state.despite().freezes, Some(seen), "a later freeze is not covered");
+    run.write(Entry::Admitted { locks: vec!["thing".into()] });
+    assert!(!run.state.asks_brakes(), "it begins at once");
+    assert_eq!(run.ask(person(4), despite).unwrap_err(), "nothing holds it back");
 }
 
 #[test]

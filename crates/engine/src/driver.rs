@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 use domain::Timestamp;
 use domain::audit::Link;
-use domain::run::{Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
+use domain::run::{Ask, Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
 use domain::runbook::{Children, Runbook};
 use futures::FutureExt;
 use store::StoreError;
 use store::claims::Claimed;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
@@ -112,6 +112,8 @@ struct Work {
     looking: bool,
     /// Will soon have something to commit: an intent, or what one look saw.
     brief: bool,
+    /// Tells it that a person wants to be asked now.
+    hurry: watch::Sender<bool>,
 }
 
 impl Driver {
@@ -325,7 +327,14 @@ impl Driver {
                 .and_then(|()| domain::run::answer_to(&self.state, &wish.by, &wish.ask))
                 .err()
                 .map(|e| e.0);
+            let hurry = match (&wish.ask, &refused) {
+                (Ask::StopLooking { step }, None) => self.working.get(step).map(|work| work.hurry.clone()),
+                _ => None,
+            };
             self.push(vec![Entry::Asked { inbox: wish.n, by: wish.by, ask: wish.ask, refused }])?;
+            if let Some(hurry) = hurry {
+                hurry.send_replace(true);
+            }
         }
         Ok(())
     }
@@ -337,17 +346,21 @@ impl Driver {
         }
         let looking = matches!(perform, Perform::Look { .. });
         let brief = matches!(perform, Perform::Look { watch: None, .. } | Perform::Change { .. });
+        let (hurry, hurried) = watch::channel(matches!(perform, Perform::Recover { hurried: true, .. }));
+        let node = self.state.node(&step);
         let job = Job {
             core: self.core.clone(),
             run_id: self.run_id,
-            runbook: self.program.runbook.clone(),
+            runbooks: self.state.runbooks_around(&step).into_iter().map(str::to_owned).collect(),
             untouched: !self.state.has_changed_anything(),
-            attempts: self.state.node(&step).map_or_else(Vec::new, |n| n.attempts.clone()),
+            attempts: node.map_or_else(Vec::new, |n| n.attempts.clone()),
+            on_its_way: node.filter(|_| perform.changes()).and_then(|n| n.on_its_way().cloned()),
+            hurry: hurried,
             perform,
             reports: self.reports.0.clone(),
         };
         let handle = tokio::spawn(perform::perform(job)).abort_handle();
-        self.working.insert(step, Work { handle, looking, brief });
+        self.working.insert(step, Work { handle, looking, brief, hurry });
     }
 
     fn take(&mut self, report: Report) -> Result<(), Stop> {

@@ -9,6 +9,10 @@
 //! gate as well: what cannot be read is on. So within a second of the switch, on every replica, no change begins any more,
 //! even if the bell is not heard, the database is gone, or the table cannot be read.
 //!
+//! A switch on a runbook's name is meant wherever that runbook is at work, also as a child in the run of another: every change
+//! asks with the names of all runbooks that its step is inside of (`State::runbooks_around`). The steps of the parent that are
+//! outside of the child go on until the run gets there.
+//!
 //! A switch stops undoing, too: it is there for the moment in which nobody trusts what Firebreak does. A run that meets it
 //! pauses at its next change, and stays paused when the switch is released: each is resumed by a person who has looked at
 //! it. While the switch cannot be read, changes wait, and go on by themselves.
@@ -61,11 +65,11 @@ impl KillSwitch {
         this
     }
 
-    /// May runs of this runbook change anything now?
-    pub(crate) fn check(&self, runbook: &str) -> Result<(), Shut> {
+    /// May a step that is inside of these runbooks change anything now?
+    pub(crate) fn check(&self, runbooks: &[String]) -> Result<(), Shut> {
         match &*self.0.borrow() {
             Some(copy) if copy.asked.elapsed() < GOOD_FOR => {
-                let on = copy.on.iter().find(|s| s.scope == EVERYTHING || s.scope == runbook);
+                let on = copy.on.iter().find(|s| s.scope == EVERYTHING || runbooks.contains(&s.scope));
                 on.map_or(Ok(()), |switch| Err(Shut::On(switch.clone())))
             }
             _ => Err(Shut::Unreadable),

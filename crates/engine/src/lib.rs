@@ -50,6 +50,7 @@ mod plan;
 mod reader;
 mod rehearse;
 mod reload;
+mod retention;
 mod review;
 mod seal;
 mod start;
@@ -125,6 +126,8 @@ pub struct Settings {
     pub rest_after: Duration,
     /// How long history may wait until a block binds it (wall time).
     pub seal_every: Duration,
+    /// How long deliveries and messages are kept once they are done with (clock time).
+    pub keep: Duration,
     /// How often every runbook is rehearsed on every target (clock time); not at all, when absent.
     pub rehearse_every: Option<Duration>,
     /// How far rules may go by themselves.
@@ -146,6 +149,7 @@ impl Default for Settings {
             look_budget: Budget::default(),
             rest_after: Duration::from_millis(500),
             seal_every: Duration::from_secs(10),
+            keep: Duration::from_secs(30 * 24 * 3600),
             rehearse_every: None,
             triage: TriageSettings::default(),
             policies: Policies::default(),
@@ -288,6 +292,7 @@ impl Engine {
             tokio::spawn(triage::judge(core.clone())),
             tokio::spawn(outbox::find_news(core.clone())),
             tokio::spawn(outbox::send(core.clone())),
+            tokio::spawn(retention::keep_house(core.clone())),
             tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
         if let Some(every) = core.settings.rehearse_every {
@@ -324,7 +329,8 @@ impl Engine {
         self.core.settings.policies.asked(&state, by, ask)?;
         domain::run::answer_to(&state, by, ask)?;
         domain::run::overdue(&state, ask, now)?;
-        if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } = ask
+        if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } | Ask::BeginDespite { reason } =
+            ask
             && reason.trim().is_empty()
         {
             return Err(domain::run::Refusal(format!("to {} takes a reason", ask.verb())).into());

@@ -8,10 +8,9 @@ use domain::action::{
     Action, ActionError, CallLog, CallRecord, Ctx, Effect, ErrorClass, ForeignWork, Gate, GateClosed,
 };
 use domain::run::{Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover};
-use domain::runbook::Runbook;
 use serde_json::Value;
 use store::calls::Kept;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::Core;
@@ -20,12 +19,17 @@ use crate::driver::Report;
 pub(crate) struct Job {
     pub(crate) core: Arc<Core>,
     pub(crate) run_id: Uuid,
-    pub(crate) runbook: Arc<Runbook>,
+    /// The runbooks that the step is inside of, by name: what is said of any of them holds for it.
+    pub(crate) runbooks: Arc<[String]>,
     /// Had the run not changed anything when the work began?
     pub(crate) untouched: bool,
     /// The step's attempts when the work began.
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) perform: Perform,
+    /// The change of this step of which a copy may still be on its way, though a person has said that it did not happen.
+    pub(crate) on_its_way: Option<Intent>,
+    /// Turns true when a person says that it is not to be looked for any longer what became of a call.
+    pub(crate) hurry: watch::Receiver<bool>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }
 
@@ -49,7 +53,10 @@ pub(crate) async fn perform(mut job: Job) {
         Perform::Change { attempt, action, input, undo, .. } => {
             Box::pin(job.change(*attempt, action, input, *undo)).await
         }
-        Perform::Recover { attempt, intent, .. } => Box::pin(job.recover(*attempt, intent)).await,
+        Perform::Recover { attempt, intent, .. } => {
+            let mut hurry = job.hurry.clone();
+            Box::pin(job.recover(*attempt, intent, &mut hurry)).await
+        }
     };
     job.report(entries.unwrap_or_else(|Dropped| Vec::new()), None, true);
 }
@@ -190,6 +197,9 @@ impl Job {
             return Err(failed(doubt));
         }
         let facts = self.observe(&*action, attempt, input).await.map_err(failed)?;
+        if let Some(earlier) = &self.on_its_way {
+            self.wait_for(earlier, &*action, attempt, &facts)?;
+        }
         if let Some(output) = action.settled(input, &facts).map_err(failed)? {
             return Err(self.done(output, How::AlreadySo));
         }
@@ -216,6 +226,34 @@ impl Job {
         Ok((action, intent, closes))
     }
 
+    /// A person has said that a change did not happen, and it is to be made anew. Not before no copy of it can land any more, or
+    /// it might be made twice; should one land meanwhile, the step is done.
+    fn wait_for(
+        &self,
+        earlier: &Intent,
+        action: &dyn Action,
+        attempt: u32,
+        facts: &Value,
+    ) -> Result<(), Vec<Entry>> {
+        let landed = action.happened(&earlier.input, &earlier.facts, facts).map_err(|e| self.failed(e))?;
+        if let Some(output) = landed {
+            return Err(self.done(output, How::FoundDone));
+        }
+        let window = self.core.settings.signature_window;
+        let Recovery::LookAgainAt(safe) =
+            recover(earlier.effect, false, self.now(), earlier.deadline, window)
+        else {
+            return Ok(());
+        };
+        let message = "somebody says that it did not happen; until then a copy of the call whose answer was lost may still land";
+        Err(vec![Entry::AttemptFailed {
+            step: self.step().clone(),
+            attempt,
+            error: ActionError::new(ErrorClass::Busy, "may_still_land", message), // nothing was sent
+            retry_at: safe,
+        }])
+    }
+
     /// How long a change may take from now: never longer than the lease lasts.
     async fn deadline(&self) -> Option<Duration> {
         // Nothing is announced with a moment left to do it in: it would only be given up, or cut short.
@@ -236,7 +274,7 @@ impl Job {
         if deadline.is_zero() || self.core.lease.remaining().is_none() {
             return self.failed(lease_over());
         }
-        if let Err(shut) = self.core.kill_switch.check(&self.runbook.name) {
+        if let Err(shut) = self.core.kill_switch.check(&self.runbooks) {
             return self.failed(ActionError::new(
                 ErrorClass::Busy,
                 "kill_switch",
@@ -266,9 +304,9 @@ impl Job {
     /// Open while the lease and the deadline last, both on the monotonic clock, and while the kill switch is known to be off.
     fn gate(&self, closes: Instant) -> Gate {
         let lease = self.core.lease.clone();
-        let (kill_switch, runbook) = (self.core.kill_switch.clone(), self.runbook.clone());
+        let (kill_switch, runbooks) = (self.core.kill_switch.clone(), self.runbooks.clone());
         Gate::new(move || {
-            kill_switch.check(&runbook.name).map_err(|shut| GateClosed(shut.to_string()))?;
+            kill_switch.check(&runbooks).map_err(|shut| GateClosed(shut.to_string()))?;
             if lease.remaining().is_none() {
                 return Err(GateClosed("this process's lease has run out".into()));
             }
@@ -279,14 +317,21 @@ impl Job {
         })
     }
 
-    /// Finds out what became of a call whose answer was lost.
-    async fn recover(&self, attempt: u32, intent: &Intent) -> Result<Vec<Entry>, Dropped> {
+    /// Finds out what became of a call whose answer was lost. A person may cut it short: then one more look is taken, and where
+    /// that does not settle it, they are asked, with the facts that it saw.
+    async fn recover(
+        &self,
+        attempt: u32,
+        intent: &Intent,
+        hurry: &mut watch::Receiver<bool>,
+    ) -> Result<Vec<Entry>, Dropped> {
         let action = match self.action(&intent.action) {
             Ok(action) => action,
             Err(e) => return Ok(self.failed(e)),
         };
         let mut unanswered = 0;
         loop {
+            let hurried = *hurry.borrow_and_update();
             let looked = self.observe(&*action, attempt, &intent.input).await;
             let seen =
                 looked.and_then(|facts| Ok((action.happened(&intent.input, &intent.facts, &facts)?, facts)));
@@ -294,11 +339,11 @@ impl Job {
                 Ok(seen) => seen,
                 Err(e) => {
                     unanswered += 1;
-                    if unanswered >= LOOKS_BEFORE_ASKING {
+                    if hurried || unanswered >= LOOKS_BEFORE_ASKING {
                         let facts = serde_json::to_value(&e).unwrap_or_default();
                         return Ok(vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }]);
                     }
-                    self.core.clock.sleep(Duration::from_secs(5)).await;
+                    self.pause(Duration::from_secs(5), hurry).await;
                     continue;
                 }
             };
@@ -318,18 +363,28 @@ impl Job {
                     ),
                     retry_at: now,
                 }],
-                Recovery::LookAgainAt(at) => {
+                Recovery::LookAgainAt(at) if !hurried => {
                     // Looked at meanwhile: should the old call land after all, the run goes on at once.
-                    self.core.clock.sleep((at - now).to_std().unwrap_or_default().min(LOOK_EVERY)).await;
+                    self.pause((at - now).to_std().unwrap_or_default().min(LOOK_EVERY), hurry).await;
                     continue;
                 }
-                Recovery::AskPerson => vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }],
+                Recovery::LookAgainAt(_) | Recovery::AskPerson => {
+                    vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }]
+                }
             });
         }
     }
 }
 
 impl Job {
+    /// Between two looks (clock time); at once, when somebody wants to be asked.
+    async fn pause(&self, time: Duration, hurry: &mut watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.core.clock.sleep(time) => {}
+            Ok(_) = hurry.wait_for(|hurried| *hurried) => {}
+        }
+    }
+
     /// A call that carries a token is made again without knowing what became of it, after a pause; when that was in vain too
     /// often, a person must find out.
     fn again_by_token(&self, facts: Value) -> Entry {

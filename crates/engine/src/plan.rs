@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::action::{Ctx, Effect, ForeignWork, Planned};
-use domain::brake::Brake;
+use domain::brake::{Brake, KillSwitch};
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
 use domain::readiness::Answer;
 use domain::run::{Program, StepPath, expand};
@@ -55,7 +55,8 @@ impl Core {
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
         let forecast = self.forecast(&runbook, &program.children).await?;
-        let mut planner = Planner::new(self, &program);
+        let mut planner =
+            Planner { switches: store::brakes::switches(&self.pool).await?, ..Planner::new(self, &program) };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
         let Planner { steps, stops, foreign, .. } = planner;
         let switched_off = brakes.iter().find(|b| matches!(b, Brake::KillSwitch(_)));
@@ -122,6 +123,8 @@ struct Planner<'a> {
     core: &'a Core,
     program: &'a Program,
     steps: Vec<PlannedStep>,
+    /// The kill switches that are on: one on a child's name stops the run where it gets there.
+    switches: Vec<KillSwitch>,
     /// Work of others that was seen.
     foreign: Vec<ForeignWork>,
     /// The first step that would really change something.
@@ -145,6 +148,7 @@ impl<'a> Planner<'a> {
             core,
             program,
             steps: Vec::new(),
+            switches: Vec::new(),
             foreign: Vec::new(),
             changed: None,
             looked_after: BTreeSet::new(),
@@ -263,6 +267,12 @@ impl Planner<'_> {
             let message = format!("there is no runbook `{}`", child.runbook);
             return self.stop(step, path, message, Map::new());
         };
+        if let Some(switch) = self.switches.iter().find(|s| s.scope == runbook.name) {
+            let why = Brake::KillSwitch(switch.clone()).to_string();
+            self.stops = Some((path.clone(), why.clone()));
+            self.tell(step, path, PlannedOutcome::Stops { message: why, facts: Map::new() });
+            return Slot::known(Value::Null);
+        }
         let given = match child.with.eval(scope) {
             Ok(Value::Object(given)) => given,
             Ok(_) => Map::new(),

@@ -396,7 +396,7 @@ pub(crate) fn principal(rule: &Rule) -> Actor {
     Actor::system(format!("trigger {rule}"))
 }
 
-fn delta(duration: Duration) -> TimeDelta {
+pub(crate) fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 

@@ -186,10 +186,11 @@ impl FaultKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiFault {
-    /// Only this service (`autoscaling`, `ec2`, `elasticloadbalancing`, `rds`, `shedder`, `sts`); all if absent.
+    /// Only this service (`autoscaling`, `ec2`, `elasticloadbalancing`, `rds`, `shedder`, `sts`, `proxysql`). If absent: all but the
+    /// admin ports of ProxySQL, which are not behind any API.
     #[serde(default)]
     pub service: Option<String>,
-    /// Only this operation; all if absent.
+    /// Only this operation; all if absent. Those of ProxySQL are its commands (`PROXYSQL PAUSE`, …), and `SELECT` for every look.
     #[serde(default)]
     pub operation: Option<String>,
     /// What happens to the call.
@@ -206,7 +207,8 @@ fn always() -> f64 {
     1.0
 }
 
-/// What can happen to one call.
+/// What can happen to one call. The words are those of an API; what ProxySQL's admin port does instead is told in
+/// `mysql::admin`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApiTrouble {

@@ -8,7 +8,7 @@
 mod alarms;
 mod aurora;
 mod class_change;
-mod dials;
+pub(crate) mod dials;
 mod draw;
 mod group;
 mod group_ops;

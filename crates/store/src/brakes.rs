@@ -7,6 +7,7 @@
 
 use domain::brake::calendar::Event;
 use domain::brake::{Brake, Freeze, KillSwitch, Limit};
+use domain::run::Despite;
 use domain::{Actor, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +38,30 @@ pub async fn against(
     .fetch_all(pool)
     .await?;
     found.into_iter().map(|brake| read(Some(brake))).collect()
+}
+
+/// The freezes and limits that hold back a run which has waited and may go now; none when it may begin, and then it counts towards
+/// its limits from now on. What is there when this is asked holds; what comes later meets a run under way.
+pub async fn at_the_gate(
+    pool: &PgPool,
+    run_id: Uuid,
+    runbook: &str,
+    limits: &[Limit],
+    despite: &Despite,
+    at: Timestamp,
+) -> Result<Vec<Brake>, StoreError> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT brakes_at_gate($1, $2, $3, $4, $5, $6) AS "held!""#,
+        run_id,
+        runbook,
+        json(limits)?,
+        despite.freezes,
+        &despite.limits,
+        at,
+    )
+    .fetch_one(pool)
+    .await?;
+    read(Some(held))
 }
 
 /// Switches, as they are told now.

@@ -84,6 +84,11 @@ impl StoreError {
         }
     }
 
+    /// Did it wait in a circle, so that Postgres took back all that it did?
+    pub(crate) fn is_deadlock(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(e)) if e.code().as_deref() == Some("40P01"))
+    }
+
     /// Was it told something that it cannot keep: a character or a time that it does not have?
     pub fn is_unfit(&self) -> bool {
         match self {

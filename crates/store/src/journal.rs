@@ -4,8 +4,11 @@
 //! that inserts the entries, so that a worker which lost a run finds no row. What did not come back is classified
 //! afterwards, by one read: our own `write_id` means that an earlier try was written and its acknowledgement lost.
 
+use std::collections::BTreeSet;
+
 use domain::Timestamp;
 use domain::audit::Link;
+use domain::brake::EVERYTHING;
 use domain::run::{Entry, Record, State};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -38,8 +41,9 @@ pub struct Append {
     pub epoch: i64,
     /// The entries, numbered on from the last one; never empty.
     pub rows: Vec<Row>,
-    /// Is a change announced? Then a kill switch refuses it.
-    pub announces: bool,
+    /// What a kill switch must be set for to refuse it: `*`, and every runbook that a change announced in it is inside of,
+    /// apart by blanks. Empty where no change is announced.
+    pub scopes: String,
     /// `State::word()` after them.
     pub state: &'static str,
     /// How it ended, if it did: the word and the sentence.
@@ -66,7 +70,7 @@ impl Append {
             run_id,
             epoch: records.last().map_or(0, |r| r.epoch),
             rows,
-            announces: records.iter().any(|r| matches!(r.entry, Entry::Intent { .. })),
+            scopes: scopes(records, state),
             state: state.word(),
             outcome: state.outcome().map(|(outcome, message)| (outcome.word(), message.to_owned())),
             inbox: state.inbox(),
@@ -90,6 +94,20 @@ impl Append {
     fn at(&self) -> Timestamp {
         self.rows.last().map_or(Timestamp::MIN_UTC, |r| r.at)
     }
+}
+
+/// The kill switches that the changes announced here would meet. No name of a runbook has a blank in it.
+fn scopes(records: &[Record], state: &State) -> String {
+    let announced = records.iter().filter_map(|r| match &r.entry {
+        Entry::Intent { step, .. } => Some(step),
+        _ => None,
+    });
+    let mut scopes = BTreeSet::new();
+    for step in announced {
+        scopes.insert(EVERYTHING);
+        scopes.extend(state.runbooks_around(step));
+    }
+    scopes.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// What became of an append.
@@ -134,15 +152,14 @@ pub(crate) async fn append(
             sqlx::query_scalar!(
                 r#"WITH want AS MATERIALIZED (
                        SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-                                            $9::timestamptz[], $10::bigint[], $11::bool[], $12::uuid[], $13::int[])
-                           AS w(run_id, epoch, first, last, state, outcome, message, at, inbox, announces, write_id, n)
+                                            $9::timestamptz[], $10::bigint[], $11::text[], $12::uuid[], $13::int[])
+                           AS w(run_id, epoch, first, last, state, outcome, message, at, inbox, scopes, write_id, n)
                    ), mine AS (
                        UPDATE run SET seq = w.last, state = w.state, outcome = w.outcome, message = w.message, updated_at = w.at,
                                       inbox = w.inbox, ended_at = CASE WHEN w.outcome IS NULL THEN NULL ELSE w.at END
                          FROM want w
                         WHERE run.id = ANY ($2) AND run.id = w.run_id AND run.owner = $1 AND run.epoch = w.epoch AND run.seq = w.first - 1
-                          AND NOT (w.announces AND (EXISTS (SELECT FROM kill_switch WHERE scope = '*')
-                                                    OR run.runbook IN (SELECT scope FROM kill_switch))) -- both asked once
+                          AND NOT string_to_array(w.scopes, ' ') && ARRAY(SELECT scope FROM kill_switch) -- read once
                        RETURNING run.id, run.epoch, w.write_id, w.n, run.ended_at"#
                     + $releasing
                     + r#"
@@ -166,7 +183,7 @@ pub(crate) async fn append(
                     as &[Option<&str>],
                 &appends.iter().map(|a| a.at()).collect::<Vec<_>>(),
                 &appends.iter().map(|a| a.inbox).collect::<Vec<_>>(),
-                &appends.iter().map(|a| a.announces).collect::<Vec<_>>(),
+                &appends.iter().map(|a| a.scopes.as_str()).collect::<Vec<_>>() as &[&str],
                 &write_ids,
                 &(0..).take(appends.len()).collect::<Vec<i32>>(),
                 &rows().map(|(n, _)| n).collect::<Vec<_>>(),
@@ -217,7 +234,7 @@ async fn classify(
                   EXISTS (SELECT FROM run WHERE id = $1 AND owner = $4 AND epoch = $5 AND seq = $6::bigint - 1) AS "mine!",
                   k.scope AS "scope?", k.by AS "by?", k.reason AS "reason?"
              FROM (SELECT) AS one
-             LEFT JOIN LATERAL (SELECT k.* FROM kill_switch k JOIN run r ON r.id = $1 AND k.scope IN ('*', r.runbook)
+             LEFT JOIN LATERAL (SELECT k.* FROM kill_switch k WHERE k.scope = ANY (string_to_array($7, ' '))
                                  ORDER BY k.scope LIMIT 1) AS k ON true"#,
         append.run_id,
         append.last(),
@@ -225,6 +242,7 @@ async fn classify(
         owner,
         append.epoch,
         append.first(),
+        append.scopes,
     )
     .fetch_one(connection)
     .await?;

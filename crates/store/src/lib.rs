@@ -53,6 +53,7 @@ mod pool;
 pub mod private;
 pub mod proof;
 pub mod readiness;
+pub mod retention;
 pub mod reviews;
 pub mod runs;
 pub mod schema;

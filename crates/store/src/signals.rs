@@ -36,11 +36,34 @@ pub async fn receive(pool: &PgPool, received: Received<'_>) -> Result<Option<Uui
 ///
 /// All that fires and is not about the same is written by one statement; what is said again in the same words counts as often
 /// as it was said; what else is about the same waits for the statement after.
+///
+/// Nobody waits for anybody in a circle (see [`take_turn`]). Should it come to one all the same, Postgres takes one of the two back,
+/// whole, and it is done again.
 pub async fn receive_all(pool: &PgPool, received: &[Received<'_>]) -> Result<Vec<Option<Uuid>>, StoreError> {
-    let mut rows = vec![None; received.len()];
     let waves = waves(received);
+    let mut again = 0..TIMES_AGAIN;
+    loop {
+        match receive_waves(pool, &waves, received.len()).await {
+            Err(e) if e.is_deadlock() && again.next().is_some() => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// So often is done again what Postgres has taken back, before it is told.
+const TIMES_AGAIN: u32 = 3;
+/// The key of those who write many signals at the same time.
+const TURN: i64 = 4_417_205_936_180_771;
+
+async fn receive_waves(
+    pool: &PgPool,
+    waves: &[Vec<Said<'_>>],
+    received: usize,
+) -> Result<Vec<Option<Uuid>>, StoreError> {
+    let mut rows = vec![None; received];
     let mut together = pool.begin().await?;
-    for wave in &waves {
+    take_turn(&mut together, waves).await?;
+    for wave in waves {
         let (firing, others): (Vec<&Said<'_>>, Vec<&Said<'_>>) =
             wave.iter().partition(|said| said.last.signal.state == SignalState::Firing);
         let put = fire(&mut together, &firing).await?;
@@ -63,9 +86,43 @@ struct Said<'a> {
     places: Vec<usize>,
 }
 
-/// What may be written at the same time, in the order in which it must be. In each, one order of rows everywhere, so that two who
-/// write the same do not wait for each other in a circle. (Where one says that it is over while the other says that it fires, they
-/// may: Postgres ends one of them, and its senders come again.)
+/// Sees to it that two who write the same rows wait for each other in a line.
+///
+/// Where all of it fires, one statement writes it in the order of sources and fingerprints, and so does everybody else who does that.
+/// What is over is written after all that fires, and what is said twice after what was said once: that is another order, so whoever
+/// has such a batch writes alone among batches, and first locks what is there already, in the order in which verdicts are given. Who
+/// writes one signal holds nothing while waiting for it.
+async fn take_turn(connection: &mut PgConnection, waves: &[Vec<Said<'_>>]) -> Result<(), StoreError> {
+    let said = || waves.iter().flatten().map(|said| said.last.signal);
+    if said().nth(1).is_none() {
+        return Ok(());
+    }
+    let in_order = waves.len() == 1 && said().all(|signal| signal.state == SignalState::Firing);
+    if in_order {
+        sqlx::query!("SELECT pg_advisory_xact_lock_shared($1)", TURN).execute(connection).await?;
+        return Ok(());
+    }
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", TURN).execute(&mut *connection).await?;
+    sqlx::query!(
+        r#"WITH known AS MATERIALIZED (
+               SELECT b.id FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS g (source, fingerprint, started_at)
+                CROSS JOIN LATERAL (SELECT s.id FROM signal s
+                                     WHERE s.source = g.source AND s.fingerprint = g.fingerprint
+                                       AND (s.state = 'firing' OR s.started_at IS NOT DISTINCT FROM g.started_at)
+                                     ORDER BY s.state = 'firing' DESC, s.first_seen DESC LIMIT 1) b
+           )
+           SELECT s.id FROM signal s WHERE s.id IN (SELECT id FROM known)
+            ORDER BY s.source COLLATE "C", s.fingerprint COLLATE "C", s.id FOR UPDATE"#,
+        &said().map(|s| s.source.clone()).collect::<Vec<String>>(),
+        &said().map(|s| s.fingerprint.clone()).collect::<Vec<String>>(),
+        &said().map(|s| s.started_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(())
+}
+
+/// What may be written at the same time, in the order in which it must be; in each, one order of rows everywhere.
 fn waves<'a>(received: &[Received<'a>]) -> Vec<Vec<Said<'a>>> {
     let mut order: Vec<usize> = (0..received.len()).collect();
     order.sort_by_key(|&n| key(&received[n]));
@@ -124,8 +181,8 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
     let put = sqlx::query!(
         r#"WITH given AS MATERIALIZED (
                SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::timestamptz[],
-                                    $9::timestamptz[], $10::text[], $11::text[], $12::bigint[])
-                          AS g (id, source, kind, fingerprint, severity, summary, labels, started_at, at, body, delivery, times)
+                                    $9::timestamptz[], $10::text[], $11::text[], $12::bigint[]) WITH ORDINALITY
+                          AS g (id, source, kind, fingerprint, severity, summary, labels, started_at, at, body, delivery, times, turn)
            ), delivered AS (
                INSERT INTO delivery (source, id, at) SELECT g.source, g.delivery, g.at FROM given g WHERE g.delivery IS NOT NULL
                ON CONFLICT DO NOTHING RETURNING source, id
@@ -147,7 +204,7 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
                                         count, body, look_at)
                SELECT n.id, n.source, n.kind, n.fingerprint, 'firing', n.severity, n.summary, n.labels, n.started_at, n.at, n.at, n.times,
                       n.body, n.at
-                 FROM new n WHERE NOT EXISTS (SELECT FROM late l WHERE l.given = n.id)
+                 FROM new n WHERE NOT EXISTS (SELECT FROM late l WHERE l.given = n.id) ORDER BY n.turn
                ON CONFLICT (source, fingerprint) WHERE state = 'firing' DO UPDATE
                   SET count = s.count + excluded.count, last_seen = greatest(s.last_seen, excluded.last_seen), body = excluded.body,
                       summary = excluded.summary, severity = excluded.severity, kind = excluded.kind,
@@ -233,7 +290,8 @@ pub async fn firing_of(pool: &PgPool, source: &str) -> Result<Vec<String>, Store
     Ok(fingerprints.fetch_all(pool).await?)
 }
 
-/// The prober's signals of a fleet that no process has seen since a moment are over. Asked by whoever can see the fleet.
+/// The prober's signals of a fleet that no process has seen since a moment are over. Asked by whoever can see the fleet. What
+/// somebody writes just now is not waited for: it was seen, or is over anyway.
 pub async fn prober_is_calm(
     pool: &PgPool,
     fleet: &str,
@@ -243,7 +301,9 @@ pub async fn prober_is_calm(
     let ended = sqlx::query!(
         r#"UPDATE signal SET state = 'resolved', resolved_at = $4, change = change + 1,
                   look_at = CASE WHEN verdict IS NULL THEN $4::timestamptz END
-            WHERE source = $1 AND state = 'firing' AND labels->>'fleet' = $2 AND last_seen < $3"#,
+            WHERE id IN (SELECT id FROM signal
+                          WHERE source = $1 AND state = 'firing' AND labels->>'fleet' = $2 AND last_seen < $3
+                            FOR UPDATE SKIP LOCKED)"#,
         PROBER,
         fleet,
         since,

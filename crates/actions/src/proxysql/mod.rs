@@ -145,6 +145,10 @@ impl Prober {
             admin.quit().await;
             match answer {
                 Ok(_) => Ok(()),
+                // Told no before it was read.
+                Err(failure) if failure.kind == Kind::TooManyConnections => {
+                    Err(ActionError::new(ErrorClass::Busy, code(&failure), said(host, &failure)))
+                }
                 Err(failure) if failure.code.is_some() => Err(ActionError::refused(
                     code(&failure),
                     said(host, &failure),

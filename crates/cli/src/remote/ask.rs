@@ -1,4 +1,4 @@
-//! `firebreak approve`, `reject`, `abort`, `pause`, `resume`: what a person asks of a run.
+//! `firebreak approve`, `reject`, `abort`, `pause`, `resume`, `stop-looking`: what a person asks of a run.
 //!
 //! The worker that drives the run answers; the verb says what became of the run right after, and `watch` what becomes of it later.
 
@@ -80,6 +80,26 @@ pub(crate) struct Pause {
     reason: Option<String>,
 }
 
+/// `firebreak resume`
+#[derive(clap::Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    of: Of,
+    /// Begin despite the freezes and limits that hold the run back after it had to wait, and say why
+    #[arg(long, value_name = "REASON")]
+    despite: Option<String>,
+}
+
+/// `firebreak stop-looking`
+#[derive(clap::Args)]
+pub(crate) struct StopLooking {
+    #[command(flatten)]
+    of: Of,
+    /// The step whose call got no answer; needed where there are several
+    #[arg(long)]
+    step: Option<String>,
+}
+
 /// Agrees to a start, or to a step: to one plan, which is shown before.
 pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.of.remote)?;
@@ -139,8 +159,36 @@ pub(crate) async fn pause(args: Pause) -> anyhow::Result<ExitCode> {
 }
 
 /// Goes on.
-pub(crate) async fn resume(of: Of) -> anyhow::Result<ExitCode> {
-    put(&Server::of(&of.remote)?, &of, &json!({ "ask": "resume" })).await
+pub(crate) async fn resume(args: Resume) -> anyhow::Result<ExitCode> {
+    let wish = match args.despite {
+        Some(reason) => json!({ "ask": "begin_despite", "reason": reason }),
+        None => json!({ "ask": "resume" }),
+    };
+    put(&Server::of(&args.of.remote)?, &args.of, &wish).await
+}
+
+/// Wants to be asked now what became of a call, instead of having it looked for.
+pub(crate) async fn stop_looking(args: StopLooking) -> anyhow::Result<ExitCode> {
+    let server = Server::of(&args.of.remote)?;
+    let told = server.get(&format!("/api/v1/runs/{}", args.of.run)).await?;
+    let decisions = told["decisions"].as_array().into_iter().flatten();
+    let looking: Vec<_> =
+        decisions.filter(|d| d["looking"] == true).filter_map(|d| d["path"].as_str()).collect();
+    let step = match (args.step.as_deref(), looking.as_slice()) {
+        (Some(step), _) | (None, &[step]) => step,
+        (None, []) => {
+            let says = "no call of this run is looked for";
+            return Err(Failure::new(Exit::Refused, says).into());
+        }
+        (None, steps) => {
+            let says = format!(
+                "these steps have a call without an answer: {}; name one with --step",
+                steps.join(", ")
+            );
+            return Err(Failure::new(Exit::Refused, says).into());
+        }
+    };
+    put(&server, &args.of, &json!({ "ask": "stop_looking", "step": step })).await
 }
 
 async fn put(server: &Server, of: &Of, wish: &Value) -> anyhow::Result<ExitCode> {
@@ -148,12 +196,8 @@ async fn put(server: &Server, of: &Of, wish: &Value) -> anyhow::Result<ExitCode>
     server.post(&format!("{path}/ask"), wish).await?;
     let run = server.get(&path).await?["run"].clone();
     tell(of.remote.json, &run, |run| {
-        let state = word(run, "state").replace('_', " ");
-        format!(
-            "Asked to {}; the run is {state}. `firebreak watch {}` shows what follows.",
-            word(wish, "ask"),
-            of.run
-        )
+        let [state, asked] = [word(run, "state"), word(wish, "ask")].map(|w| w.replace('_', " "));
+        format!("Asked to {asked}; the run is {state}. `firebreak watch {}` shows what follows.", of.run)
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -105,10 +105,16 @@ pub(crate) async fn show(args: Show) -> anyhow::Result<ExitCode> {
     }
     let mut all = header(&told);
     all.extend(lines(&told));
-    let decisions = told["decisions"].as_array().into_iter().flatten().filter_map(|d| d["title"].as_str());
-    all.extend(
-        decisions.map(|title| paint(super::words::Ink::Warn, &format!("  a person must decide: {title}"))),
-    );
+    for decision in told["decisions"].as_array().into_iter().flatten() {
+        let title = word(decision, "title");
+        let says = match decision["looking"] == true {
+            true => {
+                format!("  no answer, and looking what became of it: {title} (or `firebreak stop-looking`)")
+            }
+            false => format!("  a person must decide: {title}"),
+        };
+        all.push(paint(super::words::Ink::Warn, &says));
+    }
     let possible = told["asks"].as_array().into_iter().flatten().filter(|ask| ask["possible"] == true);
     let mut verbs: Vec<_> = possible.map(|ask| word(ask, "ask")).collect();
     verbs.dedup();

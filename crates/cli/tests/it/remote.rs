@@ -140,6 +140,10 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     );
     let (code, _, why) = ada.said(&["pause", id]);
     assert!(code == 3 && why.contains("paused already"), "{code}: {why}");
+    let (code, _, why) = ada.said(&["resume", id, "--despite", "it cannot wait"]);
+    assert!(code == 3 && why.contains("Nothing holds it back"), "{code}: {why}");
+    let (code, _, why) = ada.said(&["stop-looking", id]);
+    assert!(code == 3 && why.contains("o call of this run is looked for"), "{code}: {why}");
     assert_eq!(ada.said(&["resume", id]).0, 0);
     assert_eq!(ada.said(&["abort", id, "--undo", "--reason", "enough"]).0, 0);
     let (code, said, _) = ada.said(&["watch", id]);

@@ -76,6 +76,16 @@ pub enum Ask {
         /// How it is known.
         reason: String,
     },
+    /// Ask now what became of a change whose answer was lost, instead of looking for its effect until it can no longer come.
+    StopLooking {
+        /// Which step.
+        step: StepPath,
+    },
+    /// Begin despite the freezes and limits that hold the run back after it has waited.
+    BeginDespite {
+        /// Why.
+        reason: String,
+    },
     /// End the run.
     Abort {
         /// How much is taken back.
@@ -97,11 +107,16 @@ impl Ask {
             Self::Retry { step }
             | Self::Skip { step, .. }
             | Self::MarkDone { step, .. }
-            | Self::DidNotHappen { step, .. } => Some(step),
+            | Self::DidNotHappen { step, .. }
+            | Self::StopLooking { step } => Some(step),
             Self::Approve { step, .. } | Self::Reject { step, .. } | Self::BreakGlass { step, .. } => {
                 step.as_ref()
             }
-            Self::Pause { .. } | Self::Resume | Self::AcceptPlan { .. } | Self::Abort { .. } => None,
+            Self::Pause { .. }
+            | Self::Resume
+            | Self::AcceptPlan { .. }
+            | Self::BeginDespite { .. }
+            | Self::Abort { .. } => None,
         }
     }
 
@@ -119,8 +134,13 @@ impl Ask {
             | Self::DidNotHappen { reason, .. }
             | Self::Reject { reason, .. }
             | Self::BreakGlass { reason, .. }
+            | Self::BeginDespite { reason }
             | Self::Abort { reason, .. } => Some(reason),
-            Self::Resume | Self::Retry { .. } | Self::Approve { .. } | Self::AcceptPlan { .. } => None,
+            Self::Resume
+            | Self::Retry { .. }
+            | Self::Approve { .. }
+            | Self::AcceptPlan { .. }
+            | Self::StopLooking { .. } => None,
         }
     }
 
@@ -142,6 +162,8 @@ impl Ask {
             Self::BreakGlass { .. } => "break the glass",
             Self::AcceptPlan { .. } => "accept the new plan",
             Self::DidNotHappen { .. } => "say that it did not happen",
+            Self::StopLooking { .. } => "stop looking",
+            Self::BeginDespite { .. } => "begin despite what holds it back",
             Self::Abort { .. } => "abort",
         }
     }
@@ -230,6 +252,22 @@ pub fn answer(state: &State, ask: &Ask) -> Result<(), Refusal> {
             Some(Status::OutcomeUnknown) => Ok(()),
             Some(_) => no("the outcome of the step is not in question"),
             None => no("there is no such step in this run"),
+        },
+        Ask::StopLooking { step } => match state.node(step) {
+            Some(node) if node.status == Status::Unclear && node.hurried => {
+                no("somebody has said so already")
+            }
+            Some(node) if node.status == Status::Unclear => Ok(()),
+            Some(node) if node.status == Status::OutcomeUnknown => {
+                no("nobody looks any more: say what you found")
+            }
+            Some(_) => no("the outcome of the step is not in question"),
+            None => no("there is no such step in this run"),
+        },
+        Ask::BeginDespite { .. } => match state.held_back() {
+            None => no("nothing holds it back"),
+            Some(_) if state.aborting().is_some() => no("the run is being aborted"),
+            Some(_) => Ok(()),
         },
         Ask::Abort { .. } => match state.phase() {
             Phase::Forward if state.aborting().is_some() => no("the run is being aborted already"),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Ask, StepPath};
 use crate::action::{ActionError, Effect, UndoCall};
-use crate::brake::Overrides;
+use crate::brake::{Brake, Overrides};
 use crate::plan::{Difference, Plan};
 use crate::runbook::Approval;
 use crate::{Actor, Timestamp};
@@ -82,6 +82,12 @@ pub enum Entry {
         plan: Box<Plan>,
         /// What is different.
         differences: Vec<Difference>,
+    },
+    /// It might go, but had to wait until now, and what stands in its way by now nobody has said a word against: a freeze that
+    /// has begun, a limit that others have used up. It waits for a person.
+    HeldBack {
+        /// Which.
+        brakes: Vec<Brake>,
     },
     /// A step needs others to agree.
     AwaitsApproval {
@@ -370,6 +376,7 @@ impl Entry {
             Self::Admitted { .. } => "admitted",
             Self::PlanHolds { .. } => "plan_holds",
             Self::Drifted { .. } => "drifted",
+            Self::HeldBack { .. } => "held_back",
             Self::AwaitsApproval { .. } => "awaits_approval",
             Self::TakenOver { .. } => "taken_over",
             Self::Started { .. } => "started",
@@ -417,6 +424,7 @@ impl Entry {
             | Self::Admitted { .. }
             | Self::PlanHolds { .. }
             | Self::Drifted { .. }
+            | Self::HeldBack { .. }
             | Self::TakenOver { .. }
             | Self::Closing { .. }
             | Self::Ended { .. } => None,

@@ -1,12 +1,19 @@
 //! What stands between the request and the first step.
 //!
 //! ```text
-//!             ┌─▶ approval ──▶ locks ──┐
-//!  requested ─┤                        ├─▶ plan ──▶ the first step
-//!             └──── locks taken ───────┘    │ ▲
-//!                   in the start            ▼ │ accepted (and approved anew, where approval is needed)
-//!                                         drift
+//!             ┌─▶ approval ──▶ brakes? ──▶ locks ──┐
+//!  requested ─┤                                    ├─▶ plan ──▶ the first step
+//!             └────────── locks taken ─────────────┘    │ ▲
+//!                         in the start                  ▼ │ accepted (and approved anew, where approval is needed), brakes?
+//!                                                     drift
 //! ```
+//!
+//! Freezes and limits were asked for when the run was requested, and a run that begins at once begins under that answer. One
+//! that had to wait (for people, in line, or with a plan that had become another) asks again when it may go, because a freeze may
+//! have begun meanwhile and others may have used a limit up. What was said against them at the request still holds: for a freeze
+//! that was on by then, and for a limit by its name. Anything else holds the run back: it begins nothing, takes no lock, and waits
+//! for a person, who lets it ask once more (resume), goes on despite just what is shown, with a reason, or aborts. It does not
+//! begin by itself when the freeze ends: nobody may be looking by then.
 //!
 //! Locks are *not* held while people are asked: a run that nobody has agreed to must not stand in anybody's way. Once it
 //! may go it takes all of them at once, or stands in line for them. From then on it keeps them until it has ended, also
@@ -18,6 +25,7 @@ use chrono::TimeDelta;
 use super::next::Walker;
 use super::{Ballot, Entry, Outcome, Phase, Ruling, State, StepPath};
 use crate::Timestamp;
+use crate::brake::{Brake, Overrides};
 use crate::plan::{Difference, Plan};
 
 /// So long a run stands in line for its locks (clock time); what was looked at by then is old.
@@ -37,6 +45,46 @@ pub enum Gate {
     Plan,
     /// Would do something else than people saw; waits for a person.
     Drift(Drift),
+    /// Is held back by what has come on since it was asked for; waits for a person.
+    Brakes(HeldBack),
+}
+
+/// What holds a run back that might go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldBack {
+    /// Freezes and limits.
+    pub brakes: Vec<Brake>,
+    /// When they were asked for.
+    pub at: Timestamp,
+}
+
+/// What people have said so far against the brakes in the run's way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Despite {
+    /// It begins despite the freezes that were on at this moment; later ones hold it back.
+    pub freezes: Option<Timestamp>,
+    /// It begins despite these limits.
+    pub limits: Vec<String>,
+}
+
+impl Despite {
+    pub(super) fn said(overrides: &Overrides, at: Timestamp) -> Self {
+        Self {
+            freezes: overrides.despite_freeze.then_some(at),
+            limits: overrides.acknowledge.iter().map(|a| a.limit.clone()).collect(),
+        }
+    }
+
+    fn add(&mut self, held: &HeldBack) {
+        for brake in &held.brakes {
+            match brake {
+                Brake::Limit(spent) => self.limits.push(spent.limit.name.clone()),
+                Brake::Freeze(_) => self.freezes = Some(held.at),
+                // Neither is ever asked for at the gate.
+                Brake::KillSwitch(_) | Brake::HandLock(_) => {}
+            }
+        }
+    }
 }
 
 /// A plan that is not what people saw.
@@ -74,6 +122,33 @@ impl State {
             Some(Gate::Drift(drift)) => Some(drift),
             _ => None,
         }
+    }
+
+    /// What holds it back until a person lets it go.
+    pub fn held_back(&self) -> Option<&HeldBack> {
+        match self.gate() {
+            Some(Gate::Brakes(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Must freezes and limits be asked for once more before it begins?
+    pub fn asks_brakes(&self) -> bool {
+        self.asks_brakes
+    }
+
+    /// What people have said against the brakes in its way.
+    pub fn despite(&self) -> &Despite {
+        &self.despite
+    }
+
+    /// A person lets it go, or lets it ask once more.
+    pub(super) fn let_go(&mut self, despite: bool) {
+        let Some(Gate::Brakes(held)) = &self.gate else { return };
+        if despite {
+            self.despite.add(held);
+        }
+        self.agreed();
     }
 
     /// The approval of the start, or of a step.
@@ -136,6 +211,7 @@ impl Walker<'_> {
                     None => self.wake(ballot.until),
                 }
             }
+            Gate::Locks { .. } if self.state.paused().is_some() => {}
             Gate::Locks { until: Some(until) } if self.now >= *until => {
                 let message = "Its locks did not become free in time.".into();
                 self.record(Entry::Ended { outcome: Outcome::Expired, message });
@@ -148,7 +224,7 @@ impl Walker<'_> {
             }
             Gate::Plan if self.state.paused().is_some() => {}
             Gate::Plan => self.moves.gate = Some(Doorstep::ComparePlan),
-            Gate::Drift(_) => {}
+            Gate::Drift(_) | Gate::Brakes(_) => {}
         }
     }
 }

@@ -105,6 +105,8 @@ pub enum Perform {
         attempt: u32,
         /// What was announced.
         intent: Intent,
+        /// Has a person said to ask them after the next look?
+        hurried: bool,
     },
 }
 

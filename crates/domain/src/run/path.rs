@@ -48,6 +48,12 @@ impl StepPath {
         self.0.starts_with(UNDO)
     }
 
+    /// The step that this one takes back; itself, if it takes none back.
+    #[must_use]
+    pub fn taken_back(&self) -> Self {
+        Self(self.0.strip_prefix(UNDO).unwrap_or(&self.0).to_owned())
+    }
+
     /// Is it inside that step?
     pub fn is_inside(&self, around: &Self) -> bool {
         self.0.strip_prefix(&around.0).is_some_and(|rest| rest.starts_with(['[', '.']))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{After, Ballot, Entry, Gate, Outcome, Record, StepPath, Takeback, Undo};
+use super::{After, Ballot, Despite, Entry, Gate, Outcome, Record, StepPath, Takeback, Undo};
 use crate::plan::Plan;
 use crate::{Actor, Timestamp};
 
@@ -85,6 +85,9 @@ pub struct State {
     pub(super) locks: Vec<String>,
     pub(super) plan_hash: Option<String>,
     pub(super) accepted: Option<Box<Plan>>,
+    /// Has it waited since the brakes were last asked for?
+    pub(super) asks_brakes: bool,
+    pub(super) despite: Despite,
     /// The start's under none, a step's under its path.
     pub(super) ballots: BTreeMap<Option<StepPath>, Ballot>,
 }
@@ -105,7 +108,7 @@ impl State {
 
     /// The state after the first entry.
     pub fn first(record: &Record) -> Result<Self, Illegal> {
-        let Entry::Requested { runbook, hash, inputs, by, reason, plan_hash, locks, children, .. } =
+        let Entry::Requested { runbook, hash, inputs, by, reason, plan_hash, locks, children, overrides } =
             &record.entry
         else {
             return Err(illegal(record, "a journal begins with the request"));
@@ -137,6 +140,8 @@ impl State {
             locks: locks.clone(),
             plan_hash: plan_hash.clone(),
             accepted: None,
+            asks_brakes: false,
+            despite: Despite::said(overrides, record.at),
             ballots: BTreeMap::new(),
         })
     }

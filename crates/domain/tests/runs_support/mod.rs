@@ -224,7 +224,7 @@ impl Run {
                     self.working.insert(path, Work { called: true, ..work });
                 }
             },
-            Perform::Recover { attempt, intent, .. } => match choices.one_of(3) {
+            Perform::Recover { attempt, intent, hurried, .. } => match choices.one_of(3) {
                 0 => self.write(Entry::Done { step: path, output, how: How::FoundDone }),
                 1 => self.write(Entry::AttemptFailed {
                     step: path,
@@ -232,7 +232,7 @@ impl Run {
                     error: error(ErrorClass::Transient),
                     retry_at: self.now,
                 }),
-                _ if intent.effect == Effect::Blind => {
+                _ if *hurried || intent.effect == Effect::Blind => {
                     self.write(Entry::OutcomeUnknown { step: path, facts: Value::Null });
                 }
                 _ => {}
@@ -260,7 +260,7 @@ impl Run {
             return;
         };
         let reason = "why not".to_owned();
-        self.ask(match choices.one_of(8) {
+        self.ask(match choices.one_of(9) {
             0 => Ask::Pause { reason: None },
             1 => Ask::Resume,
             2 => Ask::Retry { step },
@@ -268,6 +268,7 @@ impl Run {
             4 => Ask::MarkDone { step, reason, output: Value::Null },
             5 => Ask::Abort { takeback: Takeback::Finally, reason },
             6 => Ask::DidNotHappen { step, reason },
+            7 => Ask::StopLooking { step },
             _ => Ask::Abort { takeback: Takeback::All, reason },
         });
     }

@@ -1,5 +1,9 @@
-//! The driver of a run that has not begun: takes its locks or stands in line for them, and compares the plan that people saw
-//! with the world.
+//! The driver of a run that has not begun: asks again for freezes and limits, takes its locks or stands in line for them, and
+//! compares the plan that people saw with the world.
+//!
+//! A run that has waited asks for the brakes before it takes its locks, so that one which is held back is in nobody's way. One
+//! whose new plan had to be accepted keeps its locks, and asks after the plan was compared. See `domain::run::gate` for what
+//! then.
 //!
 //! Waiting for people needs nothing here: their voices come through the inbox. A place in the line is a row, so that it
 //! outlives the process that drives the run; whoever takes the run over goes on waiting at the same place.
@@ -8,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::plan::{Plan, differences};
-use domain::run::{Doorstep, Entry, Gate, Record, State, StepPath};
-use domain::runbook::{Children, Runbook};
+use domain::run::{Despite, Doorstep, Entry, Gate, Program, Record, State, StepPath};
+use domain::runbook::{AtStart, Children, Runbook};
 use serde_json::{Map, Value};
 use store::StoreError;
 use store::gate::{Claim, Passed};
 use store::journal::Append;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::{Driver, Report, Stop, Work};
@@ -37,8 +41,16 @@ impl Driver {
                 let (runbook, inputs) = (self.program.runbook.clone(), self.state.inputs().clone());
                 let (children, accepted) =
                     (self.program.children.clone(), self.state.accepted_plan().cloned());
+                let brakes = self.state.asks_brakes().then(|| self.brakes());
                 self.set_waiting(COMPARE, async move {
-                    vec![compare(&core, run_id, (runbook, children), inputs, accepted).await]
+                    let held = match compare(&core, run_id, (runbook, children), inputs, accepted).await {
+                        holds @ Entry::PlanHolds { .. } => match brakes {
+                            Some(brakes) => brakes.ask().await.unwrap_or(holds),
+                            None => holds,
+                        },
+                        otherwise => otherwise,
+                    };
+                    vec![held]
                 });
                 Ok(false)
             }
@@ -48,6 +60,10 @@ impl Driver {
     async fn take_locks(&mut self, in_line: bool) -> Result<bool, Stop> {
         if self.working.contains_key(&StepPath::from(IN_LINE)) {
             return Ok(false);
+        }
+        if let Some(held_back) = self.brakes().ask().await {
+            self.push(vec![held_back])?;
+            return Ok(true);
         }
         let locks = self.state.locks().to_vec();
         if self.pass(Entry::Admitted { locks: locks.clone() }, Claim::Take(&locks)).await? {
@@ -70,6 +86,15 @@ impl Driver {
             None => self.by_hand(&locks).await,
         };
         self.pass(Entry::Queued { target, held_by }, Claim::StandInLine(&locks)).await
+    }
+
+    fn brakes(&self) -> Brakes {
+        Brakes {
+            core: self.core.clone(),
+            run_id: self.run_id,
+            program: self.program.clone(),
+            despite: self.state.despite().clone(),
+        }
     }
 
     /// What no run holds is in somebody's hand, or has just become free.
@@ -126,7 +151,15 @@ impl Driver {
             let entries = work.await;
             let _ = reports.send(Report { step: of, entries, committed: None, finished: true });
         });
-        self.working.insert(step, Work { handle: handle.abort_handle(), looking: true, brief: false });
+        self.working.insert(
+            step,
+            Work {
+                handle: handle.abort_handle(),
+                looking: true,
+                brief: false,
+                hurry: watch::Sender::new(false),
+            },
+        );
     }
 }
 
@@ -157,6 +190,37 @@ async fn until_free(core: &Core, run_id: Uuid) {
             }
         };
         let _ = tokio::time::timeout(Duration::from_secs(1), moved).await;
+    }
+}
+
+/// The question for freezes and limits, once a run that had to wait may go.
+struct Brakes {
+    core: Arc<Core>,
+    run_id: Uuid,
+    program: Program,
+    despite: Despite,
+}
+
+impl Brakes {
+    /// What holds it back, if something does; waits for the database while it is away, because what cannot be read counts as on.
+    async fn ask(&self) -> Option<Entry> {
+        let limits = match self.program.at_start() {
+            Ok(AtStart { limits, .. }) => limits,
+            Err(e) => {
+                return Some(Entry::Paused { step: None, why: format!("its limits cannot be told: {e}") });
+            }
+        };
+        let (pool, runbook) = (&self.core.pool, &self.program.runbook.name);
+        loop {
+            let now = self.core.clock.now();
+            match store::brakes::at_the_gate(pool, self.run_id, runbook, &limits, &self.despite, now).await {
+                Ok(brakes) => return (!brakes.is_empty()).then_some(Entry::HeldBack { brakes }),
+                Err(e) => {
+                    tracing::warn!(run = %self.run_id, "freezes and limits cannot be read now: {e}");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
     }
 }
 

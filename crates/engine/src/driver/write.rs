@@ -147,13 +147,18 @@ impl Driver {
     /// The first commit: the run, its locks, and what is pending. Whoever asked for it is answered here.
     async fn be_born(&mut self, birth: Birth, records: &[Record]) -> Result<Option<Switch>, Stop> {
         let Birth { run, told } = birth;
-        // A run that is over already is created running, and ended by the second commit, which releases its locks. A gate is
-        // never without its run, nor a run without its gate.
-        let over = self.state.outcome().is_some();
+        // A run that is over already is created running, and ended by the second commit, which releases its locks. So is one
+        // that announces a change of a child: a start asks for the switches on the run's own name, an append for all. A gate
+        // is never without its run, nor a run without its gate.
+        let of_a_child = |r: &Record| match &r.entry {
+            Entry::Intent { step, .. } => self.state.runbooks_around(step).len() > 1,
+            _ => false,
+        };
+        let apart = self.state.outcome().is_some() || records.iter().any(of_a_child);
         let opening =
             1 + usize::from(matches!(records.get(1), Some(r) if matches!(r.entry, Entry::Gated { .. })));
-        let (first, rest) = records.split_at(if over { opening } else { records.len() });
-        let begin = if over {
+        let (first, rest) = records.split_at(if apart { opening } else { records.len() });
+        let begin = if apart {
             Append::new(run.id, first, self.link, &State::replay(first)?)
         } else {
             Append::new(run.id, first, self.link, &self.state)
@@ -219,8 +224,10 @@ impl Driver {
             }
         };
         self.state = State::replay(&journal)?;
-        let kept = records.into_iter().map(|r| r.entry).filter(|e| !matches!(e, Entry::Intent { .. }));
-        self.push(kept.collect())?;
+        // Of a run that has just been created, the beginning is written already.
+        let written = self.state.seq();
+        let kept = records.into_iter().filter(|r| r.seq > written).map(|r| r.entry);
+        self.push(kept.filter(|e| !matches!(e, Entry::Intent { .. })).collect())?;
         if self.state.held().is_none() && self.state.outcome().is_none() {
             let scope = if switch.scope == "*" { "everything".to_owned() } else { switch.scope.clone() };
             let why = format!("the kill switch for {scope} was thrown by {}: {}", switch.by, switch.reason);

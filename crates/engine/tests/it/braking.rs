@@ -297,3 +297,100 @@ steps:
     let run = engine.start(request("second")).await.unwrap().run_id;
     assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
 }
+
+/// A child of two changes with a wait for `go` between them, and its parent, whose other branch changes something of its own.
+const CHILD: &str = r#"locks: ["a child"]
+steps:
+  - id: one
+    use: world.set
+    with: { name: a, value: 1 }
+    undo: automatic
+  - id: wait
+    use: world.look
+    with: { name: go }
+    until: out.value == 1
+    every: 1s
+    timeout: 100h
+  - id: two
+    use: world.set
+    with: { name: b, value: 1 }
+"#;
+const PARENT: &str = r#"
+steps:
+  - id: both
+    together:
+      left:
+        - id: heal
+          run: child
+      right:
+        - id: wait
+          use: world.look
+          with: { name: first }
+          until: out.value == 1
+          every: 1s
+          timeout: 100h
+        - id: own
+          use: world.set
+          with: { name: c, value: 1 }
+"#;
+
+async fn parent() -> Bench {
+    let mut bench = Bench::new(PARENT).await;
+    bench.shelve("child", CHILD);
+    bench
+}
+
+#[tokio::test]
+async fn a_switch_on_a_childs_name_stops_the_childs_next_change_and_not_its_parents() {
+    let bench = parent().await;
+    let (engine, run) = bench.start().await;
+    bench.until(run, "underway", |s| s.node(&"both[left].heal.wait".into()).is_some()).await;
+    engine.brakes().stop(Some("child"), &person("bob"), "it heals the wrong one").await.unwrap();
+    // That is how long it may take until every replica knows.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    // What the parent does outside of the child goes on,
+    bench.world.put("first", 1);
+    let own = |s: &State| s.node(&"both[right].own".into()).is_some_and(|n| n.status == Status::Done);
+    bench.until(run, "its own change", own).await;
+    assert!(bench.state(run).await.paused().is_none());
+    // and the next change of the child does not.
+    bench.world.put("go", 1);
+    let state = bench.until(run, "stopped", |s| s.word() == "paused").await;
+    let why = &state.paused().unwrap().why;
+    assert!(why.contains("the kill switch for child was thrown by bob: it heals the wrong one"), "{why}");
+    assert_eq!(bench.world.made(), [("a".to_owned(), 1), ("c".to_owned(), 1)]);
+
+    // Its change is not taken back either while the switch is on; then all of it is.
+    ask(&engine, run, Ask::Abort { takeback: Takeback::All, reason: "enough".into() }).await;
+    let halted = |s: &State| s.aborting().is_some() && s.word() == "paused";
+    bench.until(run, "halted", halted).await;
+    assert_eq!(bench.world.get("a"), 1);
+    engine.brakes().allow(Some("child"), &person("bob"), "understood").await.unwrap();
+    while resumed(&bench, &engine, run).await.outcome().is_none() {}
+    assert_eq!(bench.state(run).await.outcome().unwrap().0, Outcome::Undone);
+    assert_eq!(bench.world.get("a"), 0);
+}
+
+#[tokio::test]
+async fn a_run_whose_first_change_is_a_stopped_childs_is_planned_to_stop_and_stops_there() {
+    let mut bench = Bench::new("steps:\n  - id: heal\n    run: child\n").await;
+    bench.shelve("child", CHILD);
+    let engine = bench.engine(lease()).await;
+    engine.brakes().stop(Some("child"), &person("bob"), "not this one").await.unwrap();
+    let plan = engine.plan("test", &Map::new()).await.unwrap();
+    assert!(
+        matches!(&plan.verdict, Verdict::Stops { step, message } if step.as_str() == "heal" && message.contains("not this one")),
+        "{:?}",
+        plan.verdict
+    );
+    let run = engine.start(request("key")).await.unwrap().run_id;
+    let state = bench.until(run, "stopped", |s| s.word() == "paused").await;
+    assert!(state.paused().unwrap().why.contains("kill switch for child"), "{:?}", state.paused());
+    assert_eq!(bench.world.made(), []);
+    engine.brakes().allow(Some("child"), &person("bob"), "understood").await.unwrap();
+    bench.world.put("go", 1);
+    while resumed(&bench, &engine, run).await.outcome().is_none() {}
+    assert_eq!(bench.state(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(bench.world.made().len(), 2);
+}

@@ -16,6 +16,7 @@ mod running;
 mod showing;
 mod telling;
 mod trusting;
+mod waited;
 mod waiting;
 mod wire;
 mod world;

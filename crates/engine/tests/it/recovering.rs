@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use domain::Actor;
 use domain::action::ErrorClass;
-use domain::run::{Ask, Entry, How, Outcome};
+use domain::run::{Ask, Entry, How, Outcome, State, Status};
+use engine::Engine;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::world::{Bench, Trouble, ask, request};
 
@@ -124,4 +127,82 @@ async fn the_journal_cannot_be_changed_or_removed() {
         let refused = sqlx::query(statement).execute(bench.pool()).await.unwrap_err().to_string();
         assert!(refused.contains("append-only") || refused.contains("foreign key"), "{refused}");
     }
+}
+
+/// A call was lost, and nobody would be asked for minutes: on this clock, longer than any test.
+async fn lost(trouble: Trouble) -> (Bench, Engine, Uuid) {
+    let bench = Bench::new(SET).await.calm();
+    bench.world.trouble(trouble);
+    let (engine, run) = bench.start().await;
+    bench.until(run, "looking", |s| s.node(&"set".into()).is_some_and(|n| n.status == Status::Unclear)).await;
+    (bench, engine, run)
+}
+
+async fn stop_looking(bench: &Bench, engine: &Engine, run: Uuid) -> State {
+    ask(engine, run, Ask::StopLooking { step: "set".into() }).await;
+    bench.until(run, "asked", |s| s.word() == "outcome_unknown" && s.paused().is_some()).await
+}
+
+#[tokio::test]
+async fn a_person_cuts_the_look_short_and_is_asked_now_with_what_a_last_look_saw() {
+    let (bench, engine, run) = lost(Trouble::LosesCall).await;
+    let state = stop_looking(&bench, &engine, run).await;
+    let node = state.node(&"set".into()).unwrap();
+    assert_eq!(node.facts, Some(serde_json::json!({ "value": 0 })));
+    let (bob, wish) = (Actor::person("bob"), Ask::StopLooking { step: "set".into() });
+    let again = engine.ask(run, Uuid::now_v7(), &bob, &wish).await.unwrap_err();
+    assert_eq!(again.to_string(), "nobody looks any more: say what you found");
+    let done = Ask::MarkDone { step: "set".into(), reason: "I made it".into(), output: Value::Null };
+    ask(&engine, run, done).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(bench.world.made(), [], "the call was not made again");
+}
+
+#[tokio::test]
+async fn a_last_look_that_finds_the_effect_asks_nobody() {
+    let (bench, engine, run) = lost(Trouble::LosesCall).await;
+    bench.world.put("a", 5);
+    ask(&engine, run, Ask::StopLooking { step: "set".into() }).await;
+    let state = bench.ended(run).await;
+    assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(state.node(&"set".into()).unwrap().how, Some(How::FoundDone));
+}
+
+#[tokio::test]
+async fn what_did_not_happen_is_made_anew_only_when_no_copy_can_land_any_more_whoever_drives_the_run() {
+    for landed in [false, true] {
+        let (bench, engine, run) = lost(Trouble::LosesCall).await;
+        stop_looking(&bench, &engine, run).await;
+        let reason = "CloudTrail has nothing".to_owned();
+        ask(&engine, run, Ask::DidNotHappen { step: "set".into(), reason }).await;
+        let waits = |s: &State| matches!(s.node(&"set".into()).unwrap().status, Status::RetryLater(at) if at > s.at());
+        let state = bench.until(run, "waiting", waits).await;
+        let node = state.node(&"set".into()).unwrap();
+        let error = node.attempts.last().unwrap().error.clone().unwrap();
+        assert_eq!(error.code, "may_still_land");
+        let Status::RetryLater(safe) = node.status else { panic!("{:?}", node.status) };
+        let deadline = node.intent.as_ref().unwrap().deadline;
+        assert_eq!(safe - deadline, chrono::TimeDelta::seconds(360));
+        assert_eq!(bench.world.made(), []);
+        // The copy lands after all, or it does not; either way the number is set once.
+        if landed {
+            bench.world.put("a", 5);
+        }
+        engine.shut_down().await;
+        let fast = bench.at(safe);
+        let _engine = fast.engine(Duration::from_secs(10)).await;
+        let state = fast.ended(run).await;
+        assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
+        assert_eq!(fast.world.made().len(), usize::from(!landed));
+        let how = state.node(&"set".into()).unwrap().how.clone();
+        assert_eq!(how == Some(How::FoundDone), landed, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_look_is_answered_a_person_is_asked_at_once_too() {
+    let (bench, engine, run) = lost(Trouble::LosesCall).await;
+    bench.world.0.lock().unwrap().dark = true;
+    let state = stop_looking(&bench, &engine, run).await;
+    assert_eq!(state.node(&"set".into()).unwrap().facts.as_ref().unwrap()["code"], "dark");
 }

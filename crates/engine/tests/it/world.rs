@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) tokens: Vec<String>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
+    /// Changes cannot be looked up either.
+    pub(crate) dark: bool,
     pub(crate) looks: u64,
 }
 
@@ -145,6 +147,9 @@ impl<const BLIND: bool> Change for Set<BLIND> {
     type Output = Number;
 
     async fn observe(&self, _ctx: &Ctx, input: &Target) -> Result<Number, ActionError> {
+        if self.0.0.lock().unwrap().dark {
+            return Err(ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen"));
+        }
         Ok(Number { value: self.0.get(&input.name) })
     }
 

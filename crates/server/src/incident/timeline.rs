@@ -107,6 +107,7 @@ fn is_told(entry: &Entry) -> bool {
             | Entry::Gated { approval: Some(_) }
             | Entry::AwaitsApproval { .. }
             | Entry::Drifted { .. }
+            | Entry::HeldBack { .. }
             | Entry::Asked { .. }
             | Entry::Intent { .. }
             | Entry::OutcomeUnknown { .. }

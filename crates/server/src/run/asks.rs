@@ -71,6 +71,8 @@ impl Choice {
                 Ask::BreakGlass { .. } => "break_glass",
                 Ask::AcceptPlan { .. } => "accept_plan",
                 Ask::DidNotHappen { .. } => "did_not_happen",
+                Ask::StopLooking { .. } => "stop_looking",
+                Ask::BeginDespite { .. } => "begin_despite",
                 Ask::Abort { .. } => "abort",
             },
             label,
@@ -78,7 +80,10 @@ impl Choice {
             takeback,
             says: says.into(),
             reason: ask.reason_needed(),
-            grave: matches!(ask, Ask::Abort { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. }),
+            grave: matches!(
+                ask,
+                Ask::Abort { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } | Ask::BeginDespite { .. }
+            ),
             plan_hash: match ask {
                 Ask::Approve { plan_hash, .. } => plan_hash.clone().unwrap_or_default(),
                 Ask::AcceptPlan { plan_hash } => plan_hash.clone(),
@@ -134,6 +139,8 @@ pub(crate) struct Decision {
     pub(crate) remedy: Option<String>,
     /// Nobody but a person can tell whether its call took effect.
     pub(crate) unknown: bool,
+    /// Its call got no answer, and its effect is looked for: nothing needs to be decided yet.
+    pub(crate) looking: bool,
     /// What was announced: the action and its input.
     pub(crate) action: Option<String>,
     pub(crate) input: Vec<(String, String)>,
@@ -144,43 +151,58 @@ pub(crate) struct Decision {
     pub(crate) choices: Vec<Choice>,
 }
 
-/// All steps that wait for a person, with what can be decided.
+/// All steps that wait for a person, with what can be decided; and those whose effect is looked for, which a person may cut short.
 pub(super) fn decisions(
     state: &State,
     by: &Asker<'_>,
     title: impl Fn(&str) -> Option<String>,
 ) -> Vec<Decision> {
     let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
-    let waiting =
-        state.nodes().filter(|(path, node)| unknown(node) || state.blocked().any(|(at, _)| at == *path));
+    let looking = |node: &Node| node.status == Status::Unclear && node.intent.is_some();
+    let waiting = state
+        .nodes()
+        .filter(|(path, node)| unknown(node) || looking(node) || state.blocked().any(|(at, _)| at == *path));
     waiting
         .map(|(path, node)| {
-            let unknown = unknown(node);
+            let (unknown, looking) = (unknown(node), looking(node));
             let paused = state.blocked().find(|(at, _)| *at == path).map(|(_, pause)| pause.why.clone());
             let why = match paused {
+                _ if looking => {
+                    "The call got no answer. It is looked for what became of it, until it is certain that it cannot take effect any more.".into()
+                }
+                _ if unknown && node.hurried => {
+                    "The call got no answer, and somebody did not want to look for its effect any longer. It may still come.".into()
+                }
                 _ if unknown => {
                     "The call got no answer, and nothing but a person can tell whether it took effect.".into()
                 }
                 Some(why) => why,
                 None => node.error.as_ref().map_or_else(|| "It failed.".into(), |e| e.message.clone()),
             };
-            let remedy = if unknown {
+            let remedy = if looking {
+                None
+            } else if unknown {
                 Some("Look for yourself, then say what you found. Nothing is done before you do.".into())
             } else {
                 node.error.as_ref().and_then(|e| e.remedy.clone())
             };
-            let intent = node.intent.as_ref().filter(|_| unknown);
+            let intent = node.intent.as_ref().filter(|_| unknown || looking);
             Decision {
                 title: title(path.as_str()).unwrap_or_else(|| path.to_string()),
                 path: path.to_string(),
                 why,
                 remedy,
                 unknown,
+                looking,
                 action: intent.map(|i| i.action.clone()),
                 input: intent.map(|i| words::facts(&i.input)).unwrap_or_default(),
                 before: intent.map(|i| words::facts(&i.facts)).unwrap_or_default(),
                 facts: node.facts.as_ref().map(words::facts).unwrap_or_default(),
-                choices: if unknown { of_unknown(state, by, path) } else { of_step(state, by, path) },
+                choices: match node.status {
+                    _ if looking => vec![cut_short(state, by, path)],
+                    _ if unknown => of_unknown(state, by, path, node),
+                    _ => of_step(state, by, path),
+                },
             }
         })
         .collect()
@@ -210,8 +232,14 @@ fn of_step(state: &State, by: &Asker<'_>, path: &StepPath) -> Vec<Choice> {
     all.into_iter().filter(|choice| choice.why_not.is_none()).collect()
 }
 
+/// What may be asked while it is looked for what became of a call.
+fn cut_short(state: &State, by: &Asker<'_>, path: &StepPath) -> Choice {
+    let says = "Looks once more, and asks you at once should that not tell.";
+    Choice::new(state, by, &Ask::StopLooking { step: path.clone() }, "Stop looking", says)
+}
+
 /// What may be said of a change of unknown outcome: that it happened, that it did not, or that nobody goes on from here.
-fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath) -> Vec<Choice> {
+fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
     let happened = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let mut abandon = Choice::new(
@@ -235,7 +263,12 @@ fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath) -> Vec<Choice> {
             by,
             &Ask::DidNotHappen { step: step(), reason: reason() },
             "It did not happen",
-            "The call is made anew: look well, or it may be made twice.",
+            match node.on_its_way() {
+                Some(_) => {
+                    "The call is made anew, once no copy of the lost one can take effect any more: within minutes."
+                }
+                None => "The call is made anew: look well, or it may be made twice.",
+            },
         ),
         abandon,
         // A change that takes another one back cannot be abandoned: the run is ending already. It can be left out.

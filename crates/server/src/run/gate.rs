@@ -18,6 +18,7 @@ pub(crate) struct GateView {
     /// Approvals, decided ones too.
     pub(crate) approvals: Vec<ApprovalView>,
     pub(crate) drift: Option<DriftView>,
+    pub(crate) held_back: Option<HeldBackView>,
     /// What it stands in line for.
     pub(crate) ahead: Vec<Ahead>,
     /// Where somebody went on alone.
@@ -51,6 +52,15 @@ pub(crate) struct ApprovalView {
 pub(crate) struct DriftView {
     pub(crate) plan_hash: String,
     pub(crate) differences: Vec<DifferenceView>,
+    #[serde(serialize_with = "asks")]
+    pub(crate) choices: Vec<Choice>,
+}
+
+/// Freezes and limits that have come on since it was asked for.
+#[derive(Debug, Serialize)]
+pub(crate) struct HeldBackView {
+    /// Each in a sentence.
+    pub(crate) brakes: Vec<String>,
     #[serde(serialize_with = "asks")]
     pub(crate) choices: Vec<Choice>,
 }
@@ -91,7 +101,21 @@ pub(super) fn view(run: &RunView, by: &Asker<'_>) -> GateView {
             choices: vec![Choice::new(&run.state, by, &accept, "Accept the new plan", says)],
         }
     });
-    GateView { approvals: approvals.collect(), drift, ahead: run.ahead.clone(), reviews: run.reviews.clone() }
+    let held_back = run.state.held_back().map(|held| {
+        let despite = Ask::BeginDespite { reason: String::new() };
+        let says = "Begins despite what is shown here, and nothing else. Your reason is on record.";
+        HeldBackView {
+            brakes: held.brakes.iter().map(ToString::to_string).collect(),
+            choices: vec![Choice::new(&run.state, by, &despite, "Begin despite it", says)],
+        }
+    });
+    GateView {
+        approvals: approvals.collect(),
+        drift,
+        held_back,
+        ahead: run.ahead.clone(),
+        reviews: run.reviews.clone(),
+    }
 }
 
 fn approval(

@@ -181,12 +181,12 @@ impl RunView {
         self.journal[from..].iter().map(|record| timeline::tell(record, self.row.created_at)).collect()
     }
 
-    /// The steps that wait for a person.
+    /// The steps that wait for a person, and those at which a person may cut a wait short.
     pub(crate) fn decisions(&self, by: &Asker<'_>) -> Vec<Decision> {
         asks::decisions(&self.state, by, |path| self.steps.iter().find_map(|step| step.titled(path)))
     }
 
-    /// What stands between it and its next step: approvals, a line, a drift.
+    /// What stands between it and its next step: approvals, a line, a drift, what holds it back.
     pub(crate) fn gate(&self, by: &Asker<'_>) -> GateView {
         gate::view(self, by)
     }

@@ -68,6 +68,10 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
                 format!("Looked again: {count} steps would do something else than was seen"),
             )
         }
+        Entry::HeldBack { brakes } => {
+            let told: Vec<_> = brakes.iter().map(ToString::to_string).collect();
+            (Tone::Warn, Icon::Pause, format!("Held back before it has begun: {}", told.join("; ")))
+        }
         Entry::AwaitsApproval { approval, message, .. } => {
             (Tone::Warn, Icon::Question, format!("Waits for {approval}: {message}"))
         }

@@ -76,6 +76,48 @@ async fn of_an_unknown_outcome_intent_and_facts_are_side_by_side_with_three_answ
 }
 
 #[tokio::test]
+async fn while_it_is_looked_for_a_lost_call_one_click_has_the_question_asked_now() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    bench.lamp().silent = 1;
+    bench.lamp().warm = true;
+    let fields = person.planned("switch-lamp").await;
+    let mut topics = bench.engine.listen();
+    let run = run_of(&person.start("switch-lamp", &fields).await);
+    let (page, path) = (format!("/runs/{run}"), format!("/api/v1/runs/{run}"));
+    let decision = async || person.get(&path).await.json()["decisions"][0].clone();
+    let looking = loop {
+        let looking = decision().await;
+        if looking["looking"] == true {
+            break looking;
+        }
+        topics.recv().await.unwrap();
+    };
+    assert_eq!((&looking["path"], &looking["choices"][0]["ask"]), (&json!("switch"), &json!("stop_looking")));
+    let text = person.get(&page).await.text;
+    assert!(text.contains("data-looking=\"switch\"") && text.contains("data-ask=\"stop_looking\""), "{text}");
+    assert!(!text.contains("data-decision"), "nothing must be decided yet");
+
+    let id = Uuid::now_v7().to_string();
+    let fields = [("ask", "stop_looking"), ("id", id.as_str()), ("step", "switch")];
+    assert_eq!(person.form(&format!("{page}/ask"), &fields).await.status, StatusCode::SEE_OTHER);
+    bench.until(run, "outcome_unknown").await;
+    let asked = decision().await;
+    assert_eq!((&asked["looking"], &asked["unknown"]), (&json!(false), &json!(true)));
+    assert_eq!(asked["facts"][0], json!(["on", "no"]));
+    let text = person.get(&page).await.text;
+    for shown in
+        ["somebody did not want to look for its effect any longer", "once no copy of the lost one can"]
+    {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let happened = json!({ "ask": "mark_done", "step": "switch", "reason": "I see light" });
+    person.post(&format!("{path}/ask"), &Uuid::now_v7().to_string(), &happened).await;
+    bench.until(run, "succeeded").await;
+    assert_eq!(bench.lamp().switched, 0, "the call was not made again");
+}
+
+#[tokio::test]
 async fn the_rest_of_a_run_is_there_to_be_done_by_hand_until_it_has_ended() {
     let bench = Bench::with(&[("signal", SIGNAL)]).await;
     let person = bench.sign_in("ada").await;

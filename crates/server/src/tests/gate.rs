@@ -58,6 +58,43 @@ async fn a_severe_runbook_waits_for_another_person_who_approves_the_plan_on_its_
 }
 
 #[tokio::test]
+async fn what_is_agreed_to_in_a_freeze_is_held_back_and_the_page_says_by_what_and_what_can_be_done() {
+    let bench = Bench::new().await;
+    bench.lamp().warm = true;
+    let ada = bench.sign_in_as("ada", Role::Admin).await;
+    let bob = bench.sign_in_as("bob", Role::Approver).await;
+    let run = severe(&ada).await;
+    bench.until(run, "waiting_for_approval").await;
+    let (reason, until) = ("holidays", "2031-01-01T00:00");
+    let frozen = ada.form("/brakes/freezes", &[("reason", reason), ("ends", until)]).await;
+    assert_eq!(frozen.status, StatusCode::SEE_OTHER, "{}", frozen.text);
+    let (path, api) = (format!("/runs/{run}"), format!("/api/v1/runs/{run}"));
+    let (hash, id) = (bob.get(&path).await.field("plan_hash"), key());
+    let agree = [("ask", "approve"), ("id", id.as_str()), ("plan_hash", hash.as_str())];
+    assert_eq!(bob.form(&format!("{path}/ask"), &agree).await.status, StatusCode::SEE_OTHER);
+    bench.until(run, "paused").await;
+    let page = ada.get(&path).await.text;
+    assert!(page.contains("id=\"held-back\"") && page.contains("Begin despite it…"), "{page}");
+    assert!(page.contains("all changes are frozen until 2031-01-01 00:00:00 UTC: holidays"), "{page}");
+    let held = ada.get(&api).await.json()["gate"]["held_back"].clone();
+    assert_eq!(
+        (held["brakes"].as_array().unwrap().len(), &held["choices"][0]["ask"]),
+        (1, &json!("begin_despite"))
+    );
+
+    let despite = |reason: &str| json!({ "ask": "begin_despite", "reason": reason });
+    let ask = async |reason: &str| ada.post(&format!("{api}/ask"), &key(), &despite(reason)).await.status;
+    assert_eq!(ask(" ").await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(bench.lamp().switched, 0);
+    assert_eq!(ask("it is pitch dark").await, StatusCode::ACCEPTED);
+    bench.until(run, "succeeded").await;
+    let told = ada.get(&format!("{path}?tab=timeline")).await.text;
+    for shown in ["Held back before it has begun", "begin despite what holds it back: it is pitch dark"] {
+        assert!(told.contains(shown), "{shown}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_viewer_looks_and_does_nothing() {
     let bench = Bench::new().await;
     let eve = bench.sign_in_as("eve", Role::Viewer).await;

@@ -6,9 +6,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::NaiveDateTime;
-use domain::Timestamp;
 use domain::brake::Freeze;
-use engine::InForce;
+use domain::{Actor, Timestamp};
+use engine::{BrakeError, Brakes, InForce};
 use store::locks::Held;
 use uuid::Uuid;
 
@@ -69,8 +69,37 @@ fn back(form: &[(String, String)]) -> Response {
     Redirect::to(to).into_response()
 }
 
-fn runbook(form: &[(String, String)]) -> Option<String> {
-    Some(field(form, "runbook").to_owned()).filter(|name| !name.is_empty())
+/// A field that may be left empty.
+fn given(form: &[(String, String)], name: &str) -> Option<String> {
+    Some(field(form, name).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Sets or releases a brake with what the form says, to the end, and goes back.
+async fn act<T, F>(
+    app: &App,
+    visitor: &Visitor,
+    form: &[(String, String)],
+    deed: impl FnOnce(Brakes, Actor, Told) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<T, BrakeError>> + Send + 'static,
+    T: Send + 'static,
+{
+    let told = Told {
+        runbook: given(form, "runbook"),
+        target: field(form, "target").to_owned(),
+        reason: field(form, "reason").to_owned(),
+    };
+    to_the_end(deed(app.engine().brakes(), visitor.actor(), told)).await??;
+    Ok(back(form))
+}
+
+/// What most of these forms say.
+struct Told {
+    /// The scope; everything, where no runbook is named.
+    runbook: Option<String>,
+    target: String,
+    reason: String,
 }
 
 /// A time in a form: the pages speak UTC.
@@ -99,10 +128,10 @@ pub(crate) async fn stop(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let (brakes, runbook, reason) =
-        (app.engine().brakes(), runbook(&form), field(&form, "reason").to_owned());
-    to_the_end(async move { brakes.stop(runbook.as_deref(), &visitor.actor(), &reason).await }).await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.stop(told.runbook.as_deref(), &by, &told.reason).await
+    })
+    .await
 }
 
 /// `POST /brakes/allow`
@@ -111,10 +140,10 @@ pub(crate) async fn allow(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let (brakes, runbook, reason) =
-        (app.engine().brakes(), runbook(&form), field(&form, "reason").to_owned());
-    to_the_end(async move { brakes.allow(runbook.as_deref(), &visitor.actor(), &reason).await }).await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.allow(told.runbook.as_deref(), &by, &told.reason).await
+    })
+    .await
 }
 
 /// `POST /brakes/freezes`
@@ -123,8 +152,6 @@ pub(crate) async fn freeze(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let (brakes, runbook, reason) =
-        (app.engine().brakes(), runbook(&form), field(&form, "reason").to_owned());
     let starts = moment(field(&form, "starts"))?.unwrap_or_else(|| app.now());
     let Some(ends) = moment(field(&form, "ends"))? else {
         let detail = "A freeze needs an end.";
@@ -132,11 +159,10 @@ pub(crate) async fn freeze(
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_time", detail).link("Back", "/brakes")
         );
     };
-    to_the_end(
-        async move { brakes.freeze(runbook.as_deref(), (starts, ends), &visitor.actor(), &reason).await },
-    )
-    .await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.freeze(told.runbook.as_deref(), (starts, ends), &by, &told.reason).await
+    })
+    .await
 }
 
 /// `POST /brakes/freezes/{id}/lift`
@@ -146,9 +172,8 @@ pub(crate) async fn lift(
     Path(id): Path<Uuid>,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let (brakes, reason) = (app.engine().brakes(), field(&form, "reason").to_owned());
-    to_the_end(async move { brakes.lift(id, &visitor.actor(), &reason).await }).await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move { brakes.lift(id, &by, &told.reason).await })
+        .await
 }
 
 /// `POST /brakes/freezes/import`
@@ -157,14 +182,11 @@ pub(crate) async fn import(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let (brakes, runbook) = (app.engine().brakes(), runbook(&form));
-    let calendar = field(&form, "calendar").to_owned();
-    let zone = Some(field(&form, "zone").trim().to_owned()).filter(|zone| !zone.is_empty());
-    to_the_end(async move {
-        brakes.import(runbook.as_deref(), &calendar, zone.as_deref(), &visitor.actor()).await
+    let (calendar, zone) = (field(&form, "calendar").to_owned(), given(&form, "zone"));
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.import(told.runbook.as_deref(), &calendar, zone.as_deref(), &by).await
     })
-    .await??;
-    Ok(back(&form))
+    .await
 }
 
 /// `POST /brakes/locks`
@@ -173,11 +195,11 @@ pub(crate) async fn take(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let brakes = app.engine().brakes();
-    let (target, reason) = (field(&form, "target").to_owned(), field(&form, "reason").to_owned());
     let until = moment(field(&form, "until"))?;
-    to_the_end(async move { brakes.take(&target, &visitor.actor(), &reason, until).await }).await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.take(&told.target, &by, &told.reason, until).await
+    })
+    .await
 }
 
 /// `POST /brakes/locks/give-back`
@@ -186,10 +208,10 @@ pub(crate) async fn give_back(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let brakes = app.engine().brakes();
-    let (target, reason) = (field(&form, "target").to_owned(), field(&form, "reason").to_owned());
-    to_the_end(async move { brakes.give_back(&target, &visitor.actor(), Some(&reason)).await }).await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.give_back(&told.target, &by, Some(&told.reason)).await
+    })
+    .await
 }
 
 /// `POST /brakes/locks/force`
@@ -198,9 +220,9 @@ pub(crate) async fn force(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let brakes = app.engine().brakes();
-    let (target, reason) = (field(&form, "target").to_owned(), field(&form, "reason").to_owned());
     let run_id = field(&form, "run_id").parse().map_err(|_| Problem::not_found("such run"))?;
-    to_the_end(async move { brakes.force(&target, run_id, &visitor.actor(), &reason).await }).await??;
-    Ok(back(&form))
+    act(&app, &visitor, &form, |brakes, by, told| async move {
+        brakes.force(&told.target, run_id, &by, &told.reason).await
+    })
+    .await
 }

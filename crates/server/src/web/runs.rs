@@ -251,6 +251,8 @@ impl AskForm {
             "retry" => Ask::Retry { step: step() },
             "skip" => Ask::Skip { step: step(), reason },
             "did_not_happen" => Ask::DidNotHappen { step: step(), reason },
+            "stop_looking" => Ask::StopLooking { step: step() },
+            "begin_despite" => Ask::BeginDespite { reason },
             "mark_done" => Ask::MarkDone { step: step(), reason, output: serde_json::Value::Null },
             "approve" => {
                 let plan_hash = Some(self.plan_hash.clone()).filter(|hash| !hash.is_empty());

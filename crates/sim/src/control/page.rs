@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 
 use super::Sim;
 use crate::fault::FaultKind;
@@ -41,9 +41,9 @@ struct Form {
 }
 
 const SERVICES: &[&str] =
-    &["", "autoscaling", "ec2", "elasticloadbalancing", "monitoring", "rds", "shedder", "sts"];
+    &["", "autoscaling", "ec2", "elasticloadbalancing", "monitoring", "proxysql", "rds", "shedder", "sts"];
 const TROUBLES: &[&str] =
-    &["throttle", "refused", "internal_error", "unavailable", "timeout_before", "timeout_after"];
+    &["throttle", "refused", "internal_error", "unavailable", "latency", "timeout_before", "timeout_after"];
 
 static FORMS: &[Form] = &[
     Form {
@@ -134,6 +134,7 @@ static FORMS: &[Form] = &[
             ("service", Input::OneOf(SERVICES)),
             ("operation", Input::Text("")),
             ("trouble", Input::OneOf(TROUBLES)),
+            ("seconds", Input::Number("")),
             ("probability", Input::Number("1")),
             ("next", Input::Number("")),
         ],
@@ -300,6 +301,12 @@ fn read(body: &str) -> Result<FaultKind, String> {
         };
         fault.insert(name.clone(), read);
     }
+    // How late belongs to the trouble of being late, and to no other.
+    let seconds = fault.remove("seconds");
+    if fault.get("trouble").is_some_and(|trouble| trouble == "latency") {
+        let seconds = seconds.ok_or("latency: say how many `seconds`")?;
+        fault.insert("trouble".into(), json!({ "latency": { "seconds": seconds } }));
+    }
     serde_json::from_value(Value::Object(fault)).map_err(|e| format!("{kind}: {e}"))
 }
 
@@ -341,6 +348,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::ApiTrouble;
 
     #[test]
     fn a_forms_fields_become_a_fault() {
@@ -349,7 +357,13 @@ mod tests {
         assert_eq!(read("kind=no_capacity&zone="), Ok(FaultKind::NoCapacity { zone: None }));
         let api = read("kind=api&service=rds&operation=&trouble=throttle&probability=1&next=2");
         assert!(matches!(api, Ok(FaultKind::Api(ref api)) if api.next == Some(2)), "{api:?}");
+        let late = read("kind=api&service=proxysql&trouble=latency&seconds=3&probability=1");
+        assert!(
+            matches!(late, Ok(FaultKind::Api(ref api)) if api.trouble == ApiTrouble::Latency { seconds: 3.0 }),
+            "{late:?}"
+        );
         for (body, wrong) in [
+            ("kind=api&trouble=latency", "say how many `seconds`"),
             ("kind=nonsense", "there is no fault `nonsense`"),
             ("kind=cluster_failover&cluster=c&duration_s=soon", "duration_s: `soon` is no number"),
             ("kind=cluster_failover&cluster=c", "missing field `duration_s`"),

@@ -1,21 +1,46 @@
 //! ProxySQL's admin interface: PAUSE, RESUME, RESTART, and the tables that tell how a host is doing.
 //!
+//! Commands have the fault dials and traps of the AWS API, looks the dials (as `SELECT`). What a caller meets is what a ProxySQL can do:
+//!
+//! | Dial | Here |
+//! |---|---|
+//! | throttle | error 1040, too many connections; nothing done |
+//! | refused | the syntax error that an account gets which may only look; nothing done |
+//! | internal error | an error of the admin module; nothing done |
+//! | unavailable | the connection is closed without an answer; nothing done |
+//! | latency, time-outs | as of the API |
+//!
 //! Text protocol only, every value a string, and a syntax error for everything else, as seen on a real
 //! ProxySQL 2.7. `WHERE` understands one equality, the column list is ignored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::packet::{SqlError, Table, Value};
+use crate::fault::ApiTrouble;
 use crate::hold::{Lost, Phase};
 use crate::ledger::LedgerEntry;
+use crate::physics::dials::PROXYSQL;
 use crate::physics::{Effect, Physics};
 use crate::shared::Shared;
 
 /// An answer: a table, or OK.
 pub(super) type Answer = Result<Option<Table>, SqlError>;
 
-/// Runs one statement on a host's admin interface.
-pub(super) async fn run(shared: &Arc<Shared>, host: usize, user: &str, sql: &str) -> Answer {
+/// A dial that hits one statement.
+enum Met {
+    /// It is answered like this, and nothing is done.
+    Answered(u16, SqlError),
+    /// The host hangs up, and nothing is done.
+    HangsUp,
+    /// Nothing is done, and no answer ever comes.
+    Unheard,
+    /// It is done, and the answer never comes.
+    Unanswered,
+}
+
+/// Runs one statement on a host's admin interface. `None`: the host hangs up.
+pub(super) async fn run(shared: &Arc<Shared>, host: usize, user: &str, sql: &str) -> Option<Answer> {
     let words: Vec<String> = sql.trim().trim_end_matches(';').split_whitespace().map(str::to_owned).collect();
     let upper: Vec<String> = words.iter().map(|w| w.to_ascii_uppercase()).collect();
     match upper.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -24,9 +49,32 @@ pub(super) async fn run(shared: &Arc<Shared>, host: usize, user: &str, sql: &str
             change(shared, host, user, "PROXYSQL RESUME", |w| w.pause(host, false)).await
         }
         ["PROXYSQL", "RESTART"] => change(shared, host, user, "PROXYSQL RESTART", |w| w.restart(host)).await,
-        ["SET", ..] => Ok(None),
-        ["SELECT", ..] => select(shared, host, &words, &upper).map(Some),
-        _ => Err(syntax_error(words.first().map_or("", String::as_str))),
+        ["SET", ..] => Some(Ok(None)),
+        ["SELECT", ..] => match meet(shared, "SELECT", "SELECT").await {
+            Some(Met::Answered(_, error)) => Some(Err(error)),
+            Some(Met::HangsUp) => None,
+            Some(Met::Unheard | Met::Unanswered) => std::future::pending().await,
+            None => Some(select(shared, host, &words, &upper).map(Some)),
+        },
+        _ => Some(Err(syntax_error(words.first().map_or("", String::as_str)))),
+    }
+}
+
+/// What a dial does to this statement, after any delay.
+async fn meet(shared: &Arc<Shared>, operation: &str, near: &str) -> Option<Met> {
+    let answered =
+        |status, code, state, message: &str| Some(Met::Answered(status, SqlError::new(code, state, message)));
+    match shared.world(|w| w.dials.meet(PROXYSQL, operation))? {
+        ApiTrouble::Throttle => answered(429, 1040, "08004", "Too many connections"),
+        ApiTrouble::Refused => Some(Met::Answered(403, syntax_error(near))),
+        ApiTrouble::InternalError => answered(500, 1045, "28000", "ProxySQL Admin Error: disk I/O error"),
+        ApiTrouble::Unavailable => Some(Met::HangsUp),
+        ApiTrouble::Latency { seconds } => {
+            shared.clock.sleep(Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))).await;
+            None
+        }
+        ApiTrouble::TimeoutBefore => Some(Met::Unheard),
+        ApiTrouble::TimeoutAfter => Some(Met::Unanswered),
     }
 }
 
@@ -41,12 +89,12 @@ async fn change(
     user: &str,
     operation: &str,
     effect: impl FnOnce(&mut Physics) -> Effect,
-) -> Answer {
+) -> Option<Answer> {
     let address = shared.world(|w| w.hosts[host].address.clone());
     let mut entry = LedgerEntry {
         n: 0,
         at: shared.clock.now(),
-        service: "proxysql".into(),
+        service: PROXYSQL.into(),
         operation: operation.into(),
         caller: user.into(),
         params: [("host".to_owned(), address)].into(),
@@ -55,21 +103,40 @@ async fn change(
         request_id: shared.request_id(),
         status: 200,
     };
+    let met = meet(shared, operation, "PROXYSQL").await;
+    match met {
+        Some(Met::Answered(status, error)) => {
+            shared.enter(LedgerEntry { status, ..entry });
+            return Some(Err(error));
+        }
+        Some(Met::HangsUp) => {
+            shared.enter(LedgerEntry { status: 503, ..entry });
+            return None;
+        }
+        Some(Met::Unheard) => {
+            shared.enter(LedgerEntry { status: 0, ..entry });
+            return std::future::pending().await;
+        }
+        Some(Met::Unanswered) | None => {}
+    }
     if let Err(Lost) = shared.holds.pass(Phase::BeforeEffect, &entry).await {
         return std::future::pending().await;
     }
+    let unanswered = met.is_some();
     let entry = shared.world(|w| {
         entry.effect = effect(w);
+        entry.status = if unanswered { 0 } else { 200 };
         shared.enter(entry)
     });
     // The socket must be closed (or open again) before the caller hears of it.
     if let Err((address, error)) = shared.listeners.settle(shared).await {
-        return Err(SqlError::new(1045, "28000", format!("ProxySQL Admin Error: {address}: {error}")));
+        return Some(Err(SqlError::new(1045, "28000", format!("ProxySQL Admin Error: {address}: {error}"))));
     }
-    if let Err(Lost) = shared.holds.pass(Phase::AfterEffect, &entry).await {
+    let lost = shared.holds.pass(Phase::AfterEffect, &entry).await;
+    if unanswered || lost == Err(Lost) {
         return std::future::pending().await;
     }
-    Ok(None)
+    Some(Ok(None))
 }
 
 fn select(shared: &Arc<Shared>, host: usize, words: &[String], upper: &[String]) -> Result<Table, SqlError> {

@@ -89,7 +89,7 @@ impl Session {
                 // COM_INIT_DB, COM_PING, COM_RESET_CONNECTION: ProxySQL, too, answers these by itself.
                 0x02 | 0x0e | 0x1f => wire.ok().await?,
                 0x03 => {
-                    let answer = self.run(&text()).await;
+                    let Some(answer) = self.run(&text()).await else { return Ok(()) };
                     send(&mut wire, answer, Encoding::Text).await?;
                 }
                 // COM_STMT_PREPARE, _EXECUTE, _CLOSE
@@ -107,7 +107,7 @@ impl Session {
                     let id = rest.get(..4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
                     match prepared.get((id as usize).wrapping_sub(1)) {
                         Some(sql) => {
-                            let answer = self.run(sql).await;
+                            let Some(answer) = self.run(sql).await else { return Ok(()) };
                             send(&mut wire, answer, Encoding::Binary).await?;
                         }
                         None => {
@@ -127,10 +127,15 @@ impl Session {
         Ok(())
     }
 
-    async fn run(&self, sql: &str) -> admin::Answer {
-        if let Persona::Admin { host } = self.persona {
-            return admin::run(&self.shared, host, &self.user, sql).await;
+    /// `None`: the connection ends without an answer.
+    async fn run(&self, sql: &str) -> Option<admin::Answer> {
+        match self.persona {
+            Persona::Admin { host } => admin::run(&self.shared, host, &self.user, sql).await,
+            _ => Some(self.query(sql).await),
         }
+    }
+
+    async fn query(&self, sql: &str) -> admin::Answer {
         let statement = query::parse(sql)?;
         let proxy = matches!(self.persona, Persona::Proxy { .. });
         let reply = if proxy && statement.local_to_proxy() {

@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::{FaultKind, Options, Phase, Sim, World};
+use crate::{ApiFault, ApiTrouble, FaultKind, Options, Phase, Sim, World};
 
 const QUERY: u8 = 0x03;
 const PING: u8 = 0x0e;
@@ -233,6 +233,70 @@ async fn a_pause_can_be_held_like_any_call() {
     hold.release();
     pausing.await.expect("no panic").expect("paused");
     assert!(refused(p.login(&p.host, 6033).await));
+}
+
+#[tokio::test]
+async fn the_fault_dials_are_there_for_the_commands_and_looks_of_proxysql() {
+    let p = place().await;
+    let strike = |operation: &str, trouble: ApiTrouble| {
+        let (service, operation) = (Some("proxysql".to_owned()), Some(operation.to_owned()));
+        p.sim.strike(FaultKind::Api(ApiFault {
+            service,
+            operation,
+            trouble,
+            probability: 1.0,
+            next: Some(1),
+        }));
+    };
+    let open = || async { p.login(&p.host, 6033).await.is_ok() };
+    let told = |status: u16| p.sim.ledger().last().is_some_and(|e| e.status == status);
+
+    for (trouble, code, status) in [
+        (ApiTrouble::Throttle, 1040, 429),
+        (ApiTrouble::Refused, 1045, 403),
+        (ApiTrouble::InternalError, 1045, 500),
+    ] {
+        strike("PROXYSQL PAUSE", trouble.clone());
+        let denied = p.admin().await.query("PROXYSQL PAUSE").await.expect_err("refused");
+        assert!(denied.0 == code && told(status) && open().await, "{trouble:?}: {denied:?}");
+    }
+    strike("PROXYSQL PAUSE", ApiTrouble::Unavailable);
+    let closed = p.admin().await.query("PROXYSQL PAUSE").await;
+    assert!(closed == Err((0, "closed".into())) && told(503) && open().await);
+
+    // Never answered: before, nothing has happened; after, it has.
+    let known = p.sim.ledger().len();
+    strike("PROXYSQL PAUSE", ApiTrouble::TimeoutBefore);
+    let mut admin = p.admin().await;
+    let unheard = tokio::spawn(async move { admin.query("PROXYSQL PAUSE").await });
+    while p.sim.ledger().len() == known {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(told(0) && open().await);
+    strike("PROXYSQL PAUSE", ApiTrouble::TimeoutAfter);
+    let mut done = p.sim.hold("PROXYSQL PAUSE", Phase::AfterEffect);
+    let mut admin = p.admin().await;
+    let unanswered = tokio::spawn(async move { admin.query("PROXYSQL PAUSE").await });
+    let entry = done.reached().await.expect("it is done");
+    assert!(entry.status == 0 && entry.effect.is_some() && refused(p.login(&p.host, 6033).await));
+    done.release();
+    assert!(!unheard.is_finished() && !unanswered.is_finished());
+
+    strike("SELECT", ApiTrouble::InternalError);
+    let mut admin = p.admin().await;
+    assert!(admin.query("SELECT * FROM runtime_mysql_servers").await.is_err());
+    admin.query("SELECT * FROM runtime_mysql_servers").await.expect("once");
+    // What is said of all services is said of APIs.
+    let all = ApiFault {
+        service: None,
+        operation: None,
+        trouble: ApiTrouble::Refused,
+        probability: 1.0,
+        next: None,
+    };
+    p.sim.strike(FaultKind::Api(all));
+    admin.query("PROXYSQL RESUME").await.expect("it has no API");
+    assert!(open().await);
 }
 
 #[tokio::test]

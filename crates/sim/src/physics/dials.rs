@@ -1,8 +1,11 @@
-//! The fault dials of the AWS API: which call meets which trouble.
+//! The fault dials of the AWS API, the load shedder and ProxySQL's admin ports: which call meets which trouble.
 //!
 //! Seeded by spreading: with probability 0.25 every fourth matching call is hit, never by chance.
 
 use crate::fault::{ApiFault, ApiTrouble};
+
+/// What has no API: only a dial that names it is for it.
+pub(crate) const PROXYSQL: &str = "proxysql";
 
 /// All dials that are turned up.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +33,9 @@ impl Dials {
         let matches = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
         let mut met = None;
         for dial in &mut self.0 {
-            if !matches(&dial.fault.service, service) || !matches(&dial.fault.operation, operation) {
+            let named = dial.fault.service.is_some() || service != PROXYSQL;
+            if !named || !matches(&dial.fault.service, service) || !matches(&dial.fault.operation, operation)
+            {
                 continue;
             }
             dial.debt += dial.fault.probability;

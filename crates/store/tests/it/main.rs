@@ -7,5 +7,7 @@ mod indexes;
 mod migrations;
 mod people;
 mod proof;
+mod retention;
 mod seals;
+mod signals;
 mod triage;

@@ -370,7 +370,8 @@ impl<'a> Walker<'a> {
     fn recover(&mut self, step: &StepPath, node: &Node) {
         if let (Status::Unclear, Some(intent)) = (node.status, &node.intent) {
             let (step, attempt) = (step.clone(), node.attempt());
-            self.moves.perform.push(Perform::Recover { step, attempt, intent: intent.clone() });
+            let (intent, hurried) = (intent.clone(), node.hurried);
+            self.moves.perform.push(Perform::Recover { step, attempt, intent, hurried });
         }
     }
 

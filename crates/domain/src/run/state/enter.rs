@@ -17,7 +17,8 @@ impl State {
             | Entry::Queued { .. }
             | Entry::Admitted { .. }
             | Entry::PlanHolds { .. }
-            | Entry::Drifted { .. } => return self.pass(record),
+            | Entry::Drifted { .. }
+            | Entry::HeldBack { .. } => return self.pass(record),
             Entry::AwaitsApproval { step, approval, .. } => {
                 if self.nodes.contains_key(step) {
                     return refuse("the step has begun already");
@@ -72,7 +73,9 @@ impl State {
                 if !self.children.contains_key(runbook) {
                     return refuse("the run is not pinned to a text of that runbook");
                 }
-                self.node_mut(step, at).child = Some(inputs.clone());
+                let node = self.node_mut(step, at);
+                node.child = Some(inputs.clone());
+                node.runbook = Some(runbook.clone());
             }
             Entry::Waiting { step, until } => self.node_mut(step, at).until = Some(*until),
             Entry::FailedInside { step, steps, error } => match self.nodes.get_mut(step) {
@@ -135,6 +138,7 @@ impl State {
                 Some(node) if node.status == Status::Unclear => {
                     node.status = Status::OutcomeUnknown;
                     node.facts = Some(facts.clone());
+                    node.may_land = true;
                 }
                 _ => return refuse("the step's outcome is not in question"),
             },
@@ -222,7 +226,15 @@ impl State {
                 let why = reason.as_ref().map_or_else(String::new, |r| format!(": {r}"));
                 self.held = Some(Pause { step: None, why: format!("paused by {by}{why}"), at });
             }
-            Ask::Resume => self.held = None,
+            Ask::Resume | Ask::BeginDespite { .. } => {
+                self.held = None;
+                self.let_go(matches!(ask, Ask::BeginDespite { .. }));
+            }
+            Ask::StopLooking { step } => {
+                if let Some(node) = self.nodes.get_mut(step) {
+                    node.hurried = true;
+                }
+            }
             Ask::Retry { step } | Ask::DidNotHappen { step, .. } => self.reopen(step, at),
             Ask::Skip { step, reason } => {
                 self.blocked.remove(step);
@@ -292,6 +304,8 @@ impl State {
         let node = self.node_mut(step, at);
         node.status = Status::Running;
         node.error = None;
+        node.hurried = false;
+        node.may_land = false;
         node.attempts.push(Attempt { number: attempt, at, ended_at: None, error: None });
         Ok(node)
     }

@@ -104,6 +104,10 @@ pub struct Node {
     pub skipped: Option<String>,
     /// The last announced change.
     pub intent: Option<Intent>,
+    /// Has a person said that it is not to be looked for any longer what became of its call?
+    pub hurried: bool,
+    /// Was a person asked what became of the last announced call, so that a copy of it may be on its way still?
+    pub may_land: bool,
     /// Items of an `each`, branches of a `together`.
     pub items: Option<Vec<Item>>,
     /// How many items at the same time.
@@ -112,6 +116,8 @@ pub struct Node {
     pub stop_after: Option<usize>,
     /// The inputs of the runbook that a `run` began.
     pub child: Option<Map<String, Value>>,
+    /// Its name.
+    pub runbook: Option<String>,
     /// When a `wait` is over.
     pub until: Option<Timestamp>,
     /// The steps inside because of which it failed.
@@ -133,10 +139,13 @@ impl Node {
             facts: None,
             skipped: None,
             intent: None,
+            hurried: false,
+            may_land: false,
             items: None,
             at_once: 0,
             stop_after: None,
             child: None,
+            runbook: None,
             until: None,
             because: Vec::new(),
         }
@@ -168,6 +177,14 @@ impl Node {
     /// For a step that takes another back: has it, or is there nothing left to take back? One that failed waits for a person.
     pub(super) fn is_taken_back(&self) -> bool {
         self.status.is_over() && (self.status != Status::Failed || self.is_gone())
+    }
+
+    /// The announced change of which a copy may still land though a person has said that it did not happen: before nothing can
+    /// any more, no other is made. A receiver that knows a call by its token does nothing twice; and where nothing can be looked
+    /// at, only the person can tell.
+    pub fn on_its_way(&self) -> Option<&Intent> {
+        let looked_for = |intent: &&Intent| !matches!(intent.effect, Effect::Token | Effect::Blind);
+        self.intent.as_ref().filter(|_| self.may_land).filter(looked_for)
     }
 
     /// A change was announced and its outcome is not settled.

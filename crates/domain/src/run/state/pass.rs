@@ -1,7 +1,7 @@
 //! What the entries before the first step mean, and what a decision does.
 
 use super::{Illegal, Pause, State, illegal};
-use crate::run::{Ask, Ballot, Drift, Entry, Gate, IN_LINE, Record, Ruling};
+use crate::run::{Ask, Ballot, Drift, Entry, Gate, HeldBack, IN_LINE, Record, Ruling};
 use crate::{Actor, Timestamp};
 
 impl State {
@@ -9,7 +9,7 @@ impl State {
     pub(super) fn at_the_gate(&mut self, entry: &Entry) -> Result<(), &'static str> {
         let begins = entry.step().is_some() && !matches!(entry, Entry::Asked { .. } | Entry::Paused { .. });
         match &self.gate {
-            Some(Gate::Approval | Gate::Locks { .. } | Gate::Drift(_)) if begins => {
+            Some(Gate::Approval | Gate::Locks { .. } | Gate::Drift(_) | Gate::Brakes(_)) if begins => {
                 Err("the run may not begin yet")
             }
             // Versions that compared no plan began at once; their journals stay readable.
@@ -26,11 +26,11 @@ impl State {
         match (&record.entry, &mut self.gate) {
             (Entry::Gated { .. }, _) if record.seq != 2 => return refuse("a gate stands before all else"),
             (Entry::Gated { approval: None }, gate) => {
-                self.admitted = false;
+                (self.admitted, self.asks_brakes) = (false, true);
                 *gate = Some(Gate::Locks { until: None });
             }
             (Entry::Gated { approval: Some(approval) }, gate) => {
-                self.admitted = false;
+                (self.admitted, self.asks_brakes) = (false, true);
                 *gate = Some(Gate::Approval);
                 let barred = vec![self.by.name().to_owned()];
                 let ballot = Ballot::open(approval.clone(), self.plan_hash.clone(), barred, record.at);
@@ -41,6 +41,7 @@ impl State {
             }
             (Entry::Admitted { .. }, Some(Gate::Locks { .. })) => {
                 self.admitted = true;
+                self.asks_brakes = false;
                 self.agreed();
             }
             (Entry::PlanHolds { plan_hash }, gate @ Some(Gate::Plan)) => {
@@ -48,6 +49,16 @@ impl State {
                     return refuse("that is not the plan that was seen");
                 }
                 *gate = None;
+                self.asks_brakes = false;
+            }
+            (Entry::HeldBack { brakes }, gate @ Some(Gate::Locks { .. } | Gate::Plan)) => {
+                if brakes.is_empty() {
+                    return refuse("nothing holds it back");
+                }
+                let told: Vec<String> = brakes.iter().map(ToString::to_string).collect();
+                let why = format!("held back before it has begun: {}", told.join("; "));
+                self.held = Some(Pause { step: None, why, at: record.at });
+                *gate = Some(Gate::Brakes(HeldBack { brakes: brakes.clone(), at: record.at }));
             }
             (Entry::Drifted { plan, differences }, gate @ Some(Gate::Plan)) => {
                 if self.plan_hash.as_ref() == Some(&plan.hash) {
@@ -88,6 +99,8 @@ impl State {
     pub(super) fn accept(&mut self, by: &Actor, at: Timestamp) {
         let Some(Gate::Drift(Drift { plan, .. })) = self.gate.take() else { return };
         self.held = None;
+        // It has waited for this person, and may wait for others now.
+        self.asks_brakes = true;
         self.plan_hash = Some(plan.hash.clone());
         self.accepted = Some(plan);
         let Some(before) = self.ballots.remove(&None) else { return self.agreed() };

@@ -1,0 +1,125 @@
+//! Two processes that write the same signals: they wait for each other in a line, and never in a circle.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use domain::signal::{PROBER, Signal, SignalState};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use store::private::TestDb;
+use store::signals::{Received, prober_is_calm, receive_all};
+
+const FIRING: SignalState = SignalState::Firing;
+const RESOLVED: SignalState = SignalState::Resolved;
+
+fn at() -> Timestamp {
+    Timestamp::from_timestamp(1_715_092_200, 0).unwrap()
+}
+
+fn signal(source: &str, about: &str, state: SignalState) -> Signal {
+    Signal {
+        source: source.into(),
+        kind: "lamp_is_off".into(),
+        fingerprint: about.into(),
+        state,
+        severity: None,
+        summary: format!("{about} is off."),
+        labels: BTreeMap::from([("fleet".to_owned(), "lamps".to_owned())]),
+        started_at: None,
+    }
+}
+
+async fn write(pool: &PgPool, source: &str, said: &[(&str, SignalState)]) {
+    let signals: Vec<Signal> = said.iter().map(|(about, state)| signal(source, about, *state)).collect();
+    let received: Vec<Received<'_>> =
+        signals.iter().map(|signal| Received { signal, delivery: None, body: None, at: at() }).collect();
+    receive_all(pool, &received).await.unwrap();
+}
+
+/// A connection that holds the row of a signal that fires.
+async fn holding(db: &TestDb, about: &str) -> PgConnection {
+    let mut connection = PgConnection::connect_with(&db.pool().connect_options()).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut connection).await.unwrap();
+    take(&mut connection, about, "").await.unwrap();
+    connection
+}
+
+async fn take(connection: &mut PgConnection, about: &str, how: &str) -> Result<(), sqlx::Error> {
+    let sql = format!("SELECT id FROM signal WHERE fingerprint = $1 AND state = 'firing' FOR UPDATE {how}");
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(about).fetch_one(connection).await.map(drop)
+}
+
+/// Waits until somebody waits for a lock here.
+async fn somebody_waits(pool: &PgPool) {
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(pool).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn states(pool: &PgPool) -> Vec<(String, String)> {
+    sqlx::query_as("SELECT fingerprint, state FROM signal ORDER BY fingerprint, first_seen")
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn who_waits_for_a_signal_holds_none_that_comes_after_it_whatever_is_over_and_whatever_fires() {
+    for (a, b) in [(FIRING, RESOLVED), (RESOLVED, FIRING), (RESOLVED, RESOLVED), (FIRING, FIRING)] {
+        let db = TestDb::new().await.unwrap();
+        write(db.pool(), "lamps", &[("a", FIRING), ("b", FIRING)]).await;
+        let mut held = holding(&db, "a").await;
+        let pool = db.pool().clone();
+        // Given in the wrong order, too.
+        let writing = tokio::spawn(async move { write(&pool, "lamps", &[("b", b), ("a", a)]).await });
+        somebody_waits(db.pool()).await;
+        take(&mut held, "b", "NOWAIT").await.unwrap_or_else(|e| panic!("{a:?} {b:?}: {e}"));
+        sqlx::raw_sql("COMMIT").execute(&mut held).await.unwrap();
+        writing.await.unwrap();
+        let expected = [("a".to_owned(), a.word().to_owned()), ("b".to_owned(), b.word().to_owned())];
+        assert_eq!(states(db.pool()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn two_processes_that_say_the_opposite_of_the_same_signals_both_come_through() {
+    let db = TestDb::new().await.unwrap();
+    let names: Vec<String> = (0..20).map(|n| format!("lamp {n:02}")).collect();
+    let half = |even: SignalState, odd: SignalState| {
+        let state = |(n, name)| (name, if n % 2 == 0 { even } else { odd });
+        names.iter().map(String::as_str).enumerate().map(state).collect::<Vec<_>>()
+    };
+    write(db.pool(), "lamps", &half(FIRING, FIRING)).await;
+    let (here, there) = (half(FIRING, RESOLVED), half(RESOLVED, FIRING));
+    let (fires, one) = (half(FIRING, FIRING), [("lamp 11", RESOLVED)]);
+    for _ in 0..25 {
+        let pool = db.pool();
+        tokio::join!(
+            write(pool, "lamps", &here),
+            write(pool, "lamps", &there),
+            write(pool, "lamps", &fires),
+            write(pool, "lamps", &one)
+        );
+    }
+    let deadlocks: i64 =
+        sqlx::query_scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            .fetch_one(db.pool())
+            .await
+            .unwrap();
+    assert_eq!(deadlocks, 0, "Postgres had to end none of them");
+}
+
+#[tokio::test]
+async fn what_the_prober_has_not_seen_is_ended_and_what_somebody_writes_just_now_is_not_waited_for() {
+    let db = TestDb::new().await.unwrap();
+    write(db.pool(), PROBER, &[("a", FIRING), ("b", FIRING)]).await;
+    let mut held = holding(&db, "a").await;
+    let later = at() + TimeDelta::minutes(1);
+    let calm = async || prober_is_calm(db.pool(), "lamps", later, later).await.unwrap();
+    assert_eq!(calm().await, 1);
+    sqlx::raw_sql("COMMIT").execute(&mut held).await.unwrap();
+    assert_eq!(calm().await, 1, "it is ended the next time");
+    assert!(states(db.pool()).await.iter().all(|(_, state)| state == "resolved"));
+}
