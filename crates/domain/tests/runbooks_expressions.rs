@@ -346,7 +346,7 @@ steps:
         })
     );
     let runbook::Body::Value(says) = &book.steps[1].body else { panic!() };
-    assert_eq!(says.words(&scope), "Hosts a and b; in service: b; 1, 2 and 3, none, of x, zone a.");
+    assert_eq!(says.words(&scope), "Hosts a and b; in service: b and a; 1, 2 and 3, none, of x, zone a.");
     assert_eq!(template.source()["whole"], "${inputs.share}");
     let Value::Object(facts) = json!({"inputs.share": 50.0, "steps.group.ids": ["a", "b"],
         "steps.group.in_service[0]": {"id": "b", "z": 1}, "steps.group.desired": 2})

@@ -81,6 +81,8 @@ pub(crate) async fn show(args: Show) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut all = header(&told);
+    let incidents = told["incidents"].as_array().into_iter().flatten();
+    all.extend(incidents.map(|one| format!("  of INC-{}: {}", one["number"], word(one, "title"))));
     all.extend(lines(&told));
     let decisions = told["decisions"].as_array().into_iter().flatten().filter_map(|d| d["title"].as_str());
     all.extend(

@@ -75,6 +75,8 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
     bench.lamp().warm = true;
     bench.until(run, "succeeded").await;
     assert!(ada.get(&format!("/runs/{run}")).await.text.contains("INC-1"));
+    let told = ada.get(&format!("/api/v1/runs/{run}")).await.json();
+    assert_eq!(told["incidents"][0]["number"], 1, "{told}");
 
     let pack = ada.get(&format!("{path}/post-mortem.md")).await;
     assert_eq!(pack.header(header::CONTENT_DISPOSITION), "attachment; filename=\"INC-1.md\"");

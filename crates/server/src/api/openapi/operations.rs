@@ -555,6 +555,7 @@ fn run(generators: &mut Generators) -> Value {
         ("asks", list(ask)),
         ("decisions", list(some_object())),
         ("gate", some_object()),
+        ("incidents", list(generators.written::<Incident>())),
         ("now", json!({ "type": "string", "format": "date-time" })),
     ])
 }
