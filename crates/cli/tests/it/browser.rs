@@ -135,12 +135,14 @@ async fn a_drill_is_played_from_a_terminal_and_who_listens_to_it_hears_the_end_o
     assert!(code == 2 && why.contains("There is no such drill"), "{code}: {why}");
 
     let (code, said, why) = demo.says(&["drills", "start", "2024-05-07"]);
-    assert!(code == 0 && said.contains("It goes wrong in"), "{code}: {said}{why}");
+    // How far it is by then is the machine's affair.
+    let stands = said.contains("It goes wrong in") || said.contains("It went wrong");
+    assert!(code == 0 && stands, "{code}: {said}{why}");
     let (code, _, why) = demo.says(&["drills", "start", "2024-05-07"]);
     assert!(code == 3 && why.contains("another drill is being played"), "{code}: {why}");
     assert_eq!(demo.says(&["drills", "end"]).0, 0);
     let (code, said, _) = demo.says(&["drills", "show"]);
-    assert!(code == 0 && said.contains("It was ended before customers noticed anything."), "{said}");
+    assert!(code == 0 && said.contains("had nobody acted in the same time"), "{said}");
     assert!(said.contains("in reality") && said.contains("`firebreak drills leave`"), "{said}");
 
     // All other verbs are of its world, until it is left. A stream of that world ends, as streams end, when the process is to.
