@@ -151,7 +151,7 @@ async fn a_drill_is_played_from_a_terminal_and_who_listens_to_it_hears_the_end_o
     assert_eq!(code, 0, "{run}{why}");
     let run: serde_json::Value = serde_json::from_str(&run).unwrap();
     let events = format!("{}api/v1/runs/{}/events", demo.url, run["run_id"].as_str().unwrap());
-    let request = reqwest::Client::new().get(events).bearer_auth(&demo.token);
+    let request = crate::served::http().get(events).bearer_auth(&demo.token);
     let mut stream = request.send().await.unwrap().error_for_status().unwrap();
     assert!(stream.chunk().await.unwrap().is_some(), "it begins at once");
     demo.interrupt();
