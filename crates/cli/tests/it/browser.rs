@@ -139,7 +139,7 @@ async fn a_drill_is_played_from_a_terminal_and_who_listens_to_it_hears_the_end_o
     let stands = said.contains("It goes wrong in") || said.contains("It went wrong");
     assert!(code == 0 && stands, "{code}: {said}{why}");
     let (code, _, why) = demo.says(&["drills", "start", "2024-05-07"]);
-    assert!(code == 3 && why.contains("another drill is being played"), "{code}: {why}");
+    assert!(code == 3 && why.contains("Another drill is being played"), "{code}: {why}");
     assert_eq!(demo.says(&["drills", "end"]).0, 0);
     let (code, said, _) = demo.says(&["drills", "show"]);
     assert!(code == 0 && said.contains("had nobody acted in the same time"), "{said}");

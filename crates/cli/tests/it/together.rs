@@ -114,7 +114,8 @@ async fn what_people_did_is_searched_from_a_terminal_page_by_page() {
         let targets: Vec<_> = all.map(|entry| entry["target"].as_str().unwrap().to_owned()).collect();
         (targets, found["next"].clone())
     };
-    let noise = ["--actor", "ada", "--since", "2020-01-01", "noise"];
+    let taken = "lock taken by hand";
+    let noise = ["--actor", "ada", "--action", taken, "--since", "2020-01-01", "noise"];
     assert_eq!(entries(&noise).0, ["cluster:shard-b", "cluster:shard-a"]);
     let (first, next) = entries(&[&noise[..], &["--limit", "1"]].concat());
     assert_eq!(first, ["cluster:shard-b"]);
