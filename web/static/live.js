@@ -24,6 +24,8 @@
       const answer = await fetch(location.href, { headers: { "X-Fragment": "1" } });
       if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
+      // The strip is no part of what is fetched.
+      if (answer.headers.has("X-Drill-Over")) document.getElementById("drill-over")?.removeAttribute("hidden");
       const fresh = document.createElement("main");
       fresh.innerHTML = await answer.text();
       children(main, fresh);

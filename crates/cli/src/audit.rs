@@ -1,4 +1,5 @@
-//! `firebreak audit`: proves that history is as it was written, and exports it with the proof.
+//! `firebreak audit`: proves that history is as it was written, and exports it with the proof; `search` asks a server
+//! (`remote::audit`).
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -12,11 +13,14 @@ use store::proof;
 use uuid::Uuid;
 
 use crate::database::Database;
+use crate::remote::audit::{Search, search};
 use crate::terminal::say;
 
 /// `firebreak audit`
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Search who did what to what, and when
+    Search(Search),
     /// Check every chain, every block and every call; ends with 1 if anything is not as it was written
     Verify(Verify),
     /// Write history with its proof, as JSON Lines, to stdout
@@ -58,6 +62,7 @@ pub(crate) struct Export {
 /// Runs a subcommand.
 pub(crate) async fn audit(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Search(args) => search(args).await,
         Command::Verify(args) => verify(args).await,
         Command::Export(args) => export(args).await,
     }

@@ -99,7 +99,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
             "Firebreak sees it, and asks you with one click to replace the ProxySQL hosts."
         }
     ));
-    let stage = server::Stage::default();
+    let (stage, end) = (server::Stage::default(), app::End::listen()?);
     let theatre = Theatre::new(House {
         pool: pool.clone(),
         clock: home,
@@ -107,6 +107,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         public_url: public_url.clone(),
         requests_per_minute: Api::default().requests_per_minute,
         speed: args.speed,
+        end: end.clone(),
     });
     let web = Web {
         drills: Some((Arc::new(theatre.clone()), stage)),
@@ -126,7 +127,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         keep: Duration::from_secs(3 * 60 * 60),
         alarms: None,
     };
-    app::serve_until(&engine, listener, web, watch, app::End::listen()?.asked()).await?;
+    app::serve_until(&engine, listener, web, watch, end.asked()).await?;
     theatre.close().await;
     sim.stop().await;
     pool.close().await;

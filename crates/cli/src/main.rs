@@ -4,13 +4,13 @@
 //! - `demo` runs it on embedded defaults, against a simulated AWS in which the incident of 7 May 2024 happens;
 //! - `drill` plays an incident head-less and scores it;
 //! - `stop`, `allow-changes`, `freeze`, `lock` hold it back, also while no server answers;
-//! - `login`, `plan`, `run`, `watch`, `runs`, `show`, `approve`, `signals` and their like speak to a server's API (`remote`);
+//! - `login`, `plan`, `run`, `watch`, `runs`, `show`, `approve`, `signals`, `incident`, `drills` and their like speak to a server's API (`remote`);
 //! - `doctor` says what is missing; `completion` teaches a shell;
 //! - `sign-in` prints a link that signs a person in;
 //! - `token` makes, lists and revokes tokens of programs;
 //! - `sim` runs the simulated AWS alone;
 //! - `migrate` brings the database up to date, as its owner;
-//! - `audit` proves that history is as it was written, and exports it;
+//! - `audit` searches history, proves that it is as it was written, and exports it;
 //! - `triggers backtest` replays the signals of the past against edited rules;
 //! - `inventory compare` finds what AWS has and the inventory does not, or otherwise;
 //! - `runbook …` works with runbook files: `check`, `manual`, `permissions`, `diff`, `schema`.
@@ -40,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use remote::exit::{Exit, Failure};
-use remote::{ask, complete, login, plan, readiness, run, runs, signals};
+use remote::{ask, complete, drills, incidents, login, plan, readiness, run, runs, signals};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -114,6 +114,12 @@ enum Command {
     Signals(signals::Signals),
     /// Show one signal, or start what a rule has prepared for it
     Signal(signals::Signal),
+    /// What people do together about one trouble: list, show, open, note, take, close
+    #[command(subcommand)]
+    Incident(incidents::Incident),
+    /// Drills that are played on a server's pages: list, start, show, end, leave
+    #[command(subcommand)]
+    Drills(drills::Drills),
     /// Say whether everything is here that a server needs
     Doctor(doctor::Args),
     /// Print what a shell evaluates to complete verbs, runbooks and inputs
@@ -128,7 +134,7 @@ enum Command {
     Token(token::Command),
     /// Bring the database's schema up to date, as its owner
     Migrate(migrate::Args),
-    /// Prove that history is as it was written, and export it
+    /// Search history, prove that it is as it was written, and export it
     #[command(subcommand)]
     Audit(audit::Command),
     /// How far triggers may go, and what edited ones would have done
@@ -179,6 +185,8 @@ fn main() -> ExitCode {
                         Command::StopLooking(args) => ask::stop_looking(args).await,
                         Command::Signals(args) => signals::signals(args).await,
                         Command::Signal(args) => signals::signal(args).await,
+                        Command::Incident(command) => incidents::incident(command).await,
+                        Command::Drills(command) => drills::drills(command).await,
                         Command::Doctor(args) => Box::pin(doctor::doctor(args)).await,
                         Command::Completion { shell } => complete::completion(shell),
                         Command::SignIn(args) => sign_in::sign_in(args).await,

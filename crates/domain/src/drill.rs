@@ -9,7 +9,7 @@ use crate::token::{Deed, OutOfScope};
 use crate::{Actor, Role};
 
 /// Who acts in a drill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Player {
     /// People: triggers go as far as their files say.
@@ -56,7 +56,7 @@ pub fn may_play(by: &Actor) -> Result<(), NotAllowed> {
 pub type Curve = Vec<(i64, f64)>;
 
 /// How a drill went. All times are seconds of its world since the trigger.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Score {
     /// Whose customers it is about.
     pub cluster: String,
@@ -91,7 +91,7 @@ pub struct Score {
 }
 
 /// A run of a drill: it is gone with the drill's world, so this is all that is left of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Played {
     /// What it did to what.
     pub title: String,
@@ -104,7 +104,7 @@ pub struct Played {
 }
 
 /// What really happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reality {
     /// Who says so.
     pub source: String,

@@ -326,6 +326,8 @@ steps:
         first
         ${steps.group.desired}
         last
+  - id: says
+    value: "Hosts ${steps.group.ids}; in service: ${steps.group.in_service}; ${[1, 2, 3]}, ${[]}, ${{'zone': 'a', 'of': ['x']}}."
 "#;
     let book = runbook::parse("t.yaml", text)
         .unwrap_or_else(|e| panic!("{}", runbook::render("t.yaml", text, &e, false)));
@@ -343,6 +345,8 @@ steps:
             "folded": "first 2 last",
         })
     );
+    let runbook::Body::Value(says) = &book.steps[1].body else { panic!() };
+    assert_eq!(says.words(&scope), "Hosts a and b; in service: b and a; 1, 2 and 3, none, of x, zone a.");
     assert_eq!(template.source()["whole"], "${inputs.share}");
     let Value::Object(facts) = json!({"inputs.share": 50.0, "steps.group.ids": ["a", "b"],
         "steps.group.in_service[0]": {"id": "b", "z": 1}, "steps.group.desired": 2})

@@ -203,11 +203,7 @@ impl Planner<'_> {
                     Slot::known(Value::Bool(true))
                 }
                 Ok(false) => {
-                    let message = match message.eval(scope) {
-                        Ok(Value::String(text)) => text,
-                        Ok(other) => other.to_string(),
-                        Err(e) => e.to_string(),
-                    };
+                    let message = message.words(scope);
                     if let Some(unneeded) = self.unneeded.as_mut().filter(|_| *need) {
                         unneeded.push(message);
                         return Slot::known(Value::Bool(false));

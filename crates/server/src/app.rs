@@ -7,6 +7,7 @@ use domain::Timestamp;
 use engine::{Engine, StartError, StartRequest, Started};
 use store::PgPool;
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use crate::drills::Drills;
 use crate::error::Problem;
@@ -32,7 +33,7 @@ pub struct Settings {
     /// Who plays drills. Nobody, where what this server works on is not its own simulator.
     pub drills: Option<Arc<dyn Drills>>,
     /// The drill that this server is the world of: said on each page.
-    pub drill: Option<String>,
+    pub drill: Option<OnStage>,
     /// Where people, their sessions, tokens and drills are kept, if not in the engine's database.
     pub people: Option<PgPool>,
     /// A proxy in front that says who people are.
@@ -47,6 +48,28 @@ pub struct Settings {
     pub slack: Option<Slack>,
     /// Becomes true when the process is to end; open event streams then end. Its sender's end means the same.
     pub ending: watch::Receiver<bool>,
+}
+
+/// The drill that a server is the world of.
+#[derive(Debug, Clone)]
+pub struct OnStage {
+    /// Its id.
+    pub id: Uuid,
+    /// What goes wrong in it.
+    pub title: String,
+    /// Becomes true when it is over, and scored.
+    pub over: watch::Receiver<bool>,
+}
+
+impl OnStage {
+    /// Its page, which has its score.
+    pub(crate) fn page(&self) -> String {
+        format!("/drills/{}", self.id)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
 }
 
 /// Shared by all handlers; cheap to clone.

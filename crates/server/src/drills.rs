@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::error::{Problem, out_of_scope, sentence};
 
 /// A drill that could be played.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct Offer {
     /// Name of its file.
     pub name: String,
@@ -40,7 +40,7 @@ pub struct Offer {
 }
 
 /// How the drill that is on stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct Playing {
     /// Its id.
     pub id: Uuid,
@@ -151,7 +151,8 @@ impl Stage {
 }
 
 /// What is never asked of a guest: people, the drills themselves, and whether this process lives.
-const AT_HOME: [&str; 6] = ["/drills", "/sign-in", "/sign-out", "/settings", "/healthz", "/readyz"];
+const AT_HOME: [&str; 7] =
+    ["/drills", "/api/v1/drills", "/sign-in", "/sign-out", "/settings", "/healthz", "/readyz"];
 
 fn is_at_home(path: &str) -> bool {
     AT_HOME
@@ -174,7 +175,15 @@ mod tests {
 
     #[test]
     fn people_and_drills_are_asked_at_home_and_nothing_else() {
-        for path in ["/drills", "/drills/1/end", "/sign-in/abc", "/sign-out", "/settings/tokens", "/readyz"] {
+        for path in [
+            "/drills",
+            "/drills/1/end",
+            "/api/v1/drills",
+            "/sign-in/abc",
+            "/sign-out",
+            "/settings/tokens",
+            "/readyz",
+        ] {
             assert!(is_at_home(path), "{path}");
         }
         for path in ["/", "/drillsergeant", "/runs", "/api/v1/runs", "/events"] {

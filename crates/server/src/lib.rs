@@ -18,6 +18,7 @@
 //! - `docs`: what each error code means, as pages.
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
 //! - `slack`: what people type and press in Slack.
+//! - `obstacles`: what stands between a plan and its start, and the way past it.
 //! - `situation`, `plans`, `run`, `incident`: what pages and JSON show, worked out once for both.
 //!
 //! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
@@ -34,6 +35,7 @@ mod hooks;
 mod idempotency;
 mod incident;
 mod limits;
+mod obstacles;
 mod oidc;
 mod people;
 mod plans;
@@ -50,7 +52,7 @@ mod watched;
 mod web;
 mod words;
 
-pub use app::Settings;
+pub use app::{OnStage, Settings};
 pub use drills::{DrillError, Drills, Offer, Playing, Stage, staged};
 pub use hooks::{Authority, Get, Hooks, Proof, Secret, Sns, Source};
 pub use oidc::{

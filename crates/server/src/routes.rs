@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use domain::Role;
 use engine::Engine;
@@ -187,8 +188,14 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/signals/{id}/judge", SignedIn, Quick, post(api::signals::judge)),
         look("/api/v1/incidents", SignedIn, Quick, get(api::incidents::list)),
         act("/api/v1/incidents", SignedIn, Quick, post(api::incidents::open)),
-        look("/api/v1/incidents/{id}", SignedIn, Quick, get(api::incidents::one)),
-        act("/api/v1/incidents/{id}/ask", SignedIn, Quick, post(api::incidents::ask)),
+        look("/api/v1/incidents/{incident}", SignedIn, Quick, get(api::incidents::one)),
+        act("/api/v1/incidents/{incident}/ask", SignedIn, Quick, post(api::incidents::ask)),
+        look(
+            "/api/v1/incidents/{incident}/post-mortem.md",
+            SignedIn,
+            Quick,
+            get(web::incidents::post_mortem),
+        ),
         look("/api/v1/triggers", SignedIn, Quick, get(api::incidents::triggers)),
         act("/api/v1/triggers/mode", SignedIn, Quick, post(api::incidents::set_mode)),
         look("/api/v1/outbox", SignedIn, Quick, get(api::incidents::outbox)),
@@ -201,6 +208,11 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/brakes/locks", SignedIn, Quick, post(api::brakes::take)),
         act("/api/v1/brakes/locks/give-back", SignedIn, Quick, post(api::brakes::give_back)),
         act("/api/v1/brakes/locks/force", SignedIn, Quick, post(api::brakes::force)).needs(Admin),
+        look("/api/v1/drills", SignedIn, Quick, get(api::drills::list)),
+        act("/api/v1/drills", SignedIn, Looking, post(api::drills::start)),
+        look("/api/v1/drills/{id}", SignedIn, Quick, get(api::drills::one)),
+        act("/api/v1/drills/{id}/end", SignedIn, Looking, post(api::drills::end)),
+        act("/api/v1/drills/{id}/leave", SignedIn, Looking, post(api::drills::leave)),
         look("/api/v1/reviews", SignedIn, Quick, get(api::reviews::list)),
         act("/api/v1/reviews/{number}/close", SignedIn, Quick, post(api::reviews::close)).needs(Approver),
         look("/api", SignedIn, Quick, get(api::openapi::page)),
@@ -212,6 +224,8 @@ pub(crate) fn table() -> Vec<Route> {
         act("/api/v1/people/sign-out", SignedIn, Quick, post(api::people::sign_out)).needs(Admin),
         act("/api/v1/people/revoke-tokens", SignedIn, Quick, post(api::people::revoke_tokens)).needs(Admin),
         act("/api/v1/people/let-go", SignedIn, Quick, post(api::people::let_go)).needs(Admin),
+        look("/api/v1/slack/links", SignedIn, Quick, get(api::slack::list)),
+        act("/api/v1/slack/links/{id}/remove", SignedIn, Quick, post(api::slack::remove)).needs(Viewer),
         look("/settings/slack/link/{token}", SignedIn, Quick, get(slack::link::page)),
         act("/settings/slack/link/{token}", SignedIn, Quick, post(slack::link::confirm)).needs(Viewer),
         act("/settings/slack/links/{id}/remove", SignedIn, Quick, post(slack::link::remove)).needs(Viewer),
@@ -249,12 +263,23 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(app.clone(), error::render));
+    if let Some(drill) = app.settings().drill.clone() {
+        // A page that is open tells by it that the drill has come to its end.
+        let told = move |_: &Response| {
+            let page = drill.is_over().then(|| drill.page())?;
+            HeaderValue::from_str(&page).ok()
+        };
+        router = router.layer(SetResponseHeaderLayer::if_not_present(DRILL_OVER, told));
+    }
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router.with_state(app)
 }
+
+/// Where the score of the drill is whose world this is, once it is over.
+const DRILL_OVER: HeaderName = HeaderName::from_static("x-drill-over");
 
 /// On every answer. Pages carry no script or style of their own, so none may be smuggled in.
 const HEADERS: [(HeaderName, &str); 6] = [

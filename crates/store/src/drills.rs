@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::StoreError;
 
 /// A drill that was begun.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct Drill {
     /// Its id.
     pub id: Uuid,

@@ -172,14 +172,21 @@ pub async fn now_open(pool: &PgPool) -> Result<Vec<Incident>, StoreError> {
     rows.into_iter().map(Incident::try_from).collect()
 }
 
-/// All, the newest first; only those before a number (a cursor).
-pub async fn list(pool: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<Incident>, StoreError> {
+/// All, or those that are open, the newest first; only those before a number (a cursor).
+pub async fn list(
+    pool: &PgPool,
+    open: bool,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Incident>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, number, title, targets, severity, opened_at, opened_by, driver, driver_since, closed_at, closed_by
-           FROM incident WHERE $1::bigint IS NULL OR number < $1 ORDER BY number DESC LIMIT $2",
+           FROM incident WHERE ($1::bigint IS NULL OR number < $1) AND (closed_at IS NULL OR NOT $3)
+          ORDER BY number DESC LIMIT $2",
         before,
         limit,
+        open,
     )
     .fetch_all(pool)
     .await?;

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use super::spec::Drill;
 use super::{AFTERWARDS, HASTE, auto, delta, storm, wait_until};
-use crate::app::{self, Plan};
+use crate::app::{self, End, Plan};
 use crate::simulated::{self, SimClock, inventory};
 use crate::{files, runbook};
 
@@ -55,6 +55,8 @@ pub(crate) struct House {
     pub(crate) requests_per_minute: u32,
     /// Simulated seconds per second.
     pub(crate) speed: f64,
+    /// When the process is to end, and streams of the guest with it.
+    pub(crate) end: End,
 }
 
 /// Plays drills, one at a time.
@@ -189,14 +191,16 @@ impl Theatre {
         let span = drill.trigger + drill.watch;
         let without =
             tokio::task::spawn_blocking(move || sim::counterfactual(&world, &options, span)).await??;
+        let over = watch::Sender::new(false);
         let (ending, heard) = watch::channel(false);
+        tokio::spawn(end_with(house.end.clone(), ending.clone()));
         let guest = server::Settings {
             public_url: house.public_url.clone(),
             secure_cookies: false,
             environment: Some("drill".into()),
             simulated: true,
             drills: Some(Arc::new(self.clone())),
-            drill: Some(drill.title.clone()),
+            drill: Some(server::OnStage { id, title: drill.title.clone(), over: over.subscribe() }),
             people: Some(house.pool.clone()),
             proxy: None,
             oidc: None,
@@ -208,7 +212,7 @@ impl Theatre {
         house.clock.set_speed(MEANWHILE);
         house.stage.put(Some(server::router(engine.clone(), guest)));
         let nobody = curve(&without, &drill.symptom.cluster, trigger);
-        let (by, over) = (by.name().to_owned(), watch::Sender::new(false));
+        let by = by.name().to_owned();
         Ok(Act {
             id,
             drill,
@@ -437,6 +441,14 @@ impl Act {
             real: real.unwrap_or_default(),
             remarks,
         })
+    }
+}
+
+/// Ends the streams of a guest when the process is to end: nobody leaves its drill before they have.
+async fn end_with(end: End, ending: watch::Sender<bool>) {
+    tokio::select! {
+        () = end.asked() => { ending.send_replace(true); }
+        () = ending.closed() => {}
     }
 }
 

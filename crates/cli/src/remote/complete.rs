@@ -1,4 +1,4 @@
-//! Completion in the shell: verbs and flags from the program itself, runbooks, inputs and runs from the server.
+//! Completion in the shell: verbs and flags from the program itself, runbooks, inputs, runs, incidents and targets from the server.
 //!
 //! A server that does not answer within two seconds completes nothing: nobody waits for a key to be heard.
 
@@ -51,6 +51,38 @@ pub(super) fn runbooks(begun: &OsStr) -> Vec<CompletionCandidate> {
 pub(super) fn runs(begun: &OsStr) -> Vec<CompletionCandidate> {
     let each = |run: &Value| (word(run, "id").to_owned(), word(run, "title").to_owned());
     listed("/api/v1/runs?open=1", "runs", each, begun)
+}
+
+/// Incidents, the newest first.
+pub(super) fn incidents(begun: &OsStr) -> Vec<CompletionCandidate> {
+    listed("/api/v1/incidents", "incidents", incident, begun)
+}
+
+/// Incidents that are open.
+pub(super) fn open_incidents(begun: &OsStr) -> Vec<CompletionCandidate> {
+    listed("/api/v1/incidents?open=1", "incidents", incident, begun)
+}
+
+fn incident(incident: &Value) -> (String, String) {
+    (format!("INC-{}", incident["number"]), word(incident, "title").to_owned())
+}
+
+/// Drills that can be played.
+pub(super) fn offers(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let all = asked("/api/v1/drills")["offers"].as_array().cloned().unwrap_or_default();
+    let here = all.iter().filter(|offer| offer["why_not"].is_null());
+    candidates(here.map(|offer| (word(offer, "name").to_owned(), word(offer, "title").to_owned())), begun)
+}
+
+/// What may be struck, or locked: fleets and clusters of the inventory.
+pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let now = asked("/api/v1/situation");
+    let of = |kind: &'static str, name: &str| {
+        let all = now[name].as_array().cloned().unwrap_or_default();
+        all.into_iter()
+            .map(move |one| (format!("{kind}:{}", word(&one, "id")), word(&one, "region").to_owned()))
+    };
+    candidates(of("fleet", "fleets").chain(of("cluster", "clusters")), begun)
 }
 
 /// Inputs of the runbook that stands before: their names, and their values where these can be chosen.

@@ -1,7 +1,7 @@
 //! The verbs that speak to a server's API: the same names and the same refusals as on the pages.
 //!
 //! ```text
-//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · readiness · run · watch · runs · show · ask · locks · signals
+//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · readiness · run · watch · runs · show · ask · locks · signals · incidents · audit · drills
 //!                                                    └─▶ exit (what a script is told)
 //! ```
 //!
@@ -9,8 +9,12 @@
 //! decided here: what the API refuses is told with its reason and its remedy.
 
 pub(crate) mod ask;
+pub(crate) mod audit;
 pub(crate) mod complete;
+pub(crate) mod drills;
 pub(crate) mod exit;
+pub(crate) mod incidents;
+mod lists;
 pub(crate) mod locks;
 pub(crate) mod login;
 pub(crate) mod plan;
@@ -36,6 +40,11 @@ pub(crate) struct Remote {
     /// Tell the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How many of a list: none would be nothing to ask for.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse::<usize>().ok().filter(|limit| *limit > 0).ok_or_else(|| "write a number from 1 on".to_owned())
 }
 
 /// Tells a result: as it came, or in words.

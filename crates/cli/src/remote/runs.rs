@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::complete::{runbooks, runs as known};
-use super::plan::escaped;
+use super::lists::List;
 use super::server::Server;
 use super::steps::{header, lines};
 use super::words::{between, day, mark, paint, span, table, word};
@@ -24,7 +24,7 @@ pub(crate) struct Runs {
     #[arg(long, add = ArgValueCompleter::new(runbooks))]
     runbook: Option<String>,
     /// How many at most
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = super::at_least_one)]
     limit: usize,
     #[command(flatten)]
     remote: Remote,
@@ -33,12 +33,10 @@ pub(crate) struct Runs {
 /// Lists runs, the newest first.
 pub(crate) async fn runs(args: Runs) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
-    let mut query = vec![];
-    if args.open {
-        query.push("open=1".to_owned());
-    }
-    query.extend(args.runbook.iter().map(|name| format!("runbook={}", escaped(name))));
-    let runs = pages(&server, "/api/v1/runs", "runs", &query, args.limit).await?;
+    let given = [("open", args.open.then(|| "1".to_owned())), ("runbook", args.runbook)];
+    let query = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let list = List { path: "/api/v1/runs", name: "runs", cursor: "before", query };
+    let (runs, _) = list.read(&server, None, args.limit).await?;
     tell(args.remote.json, &json!({ "runs": runs }), |_| {
         if runs.is_empty() {
             return "No runs.".into();
@@ -64,27 +62,6 @@ pub(crate) async fn runs(args: Runs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Follows the cursor of a list until there are enough.
-pub(super) async fn pages(
-    server: &Server,
-    path: &str,
-    name: &str,
-    query: &[String],
-    limit: usize,
-) -> anyhow::Result<Vec<Value>> {
-    let (mut found, mut cursor) = (Vec::new(), None);
-    loop {
-        let query: Vec<String> = query.iter().cloned().chain(cursor).collect();
-        let page = server.get(&format!("{path}?{}", query.join("&"))).await?;
-        found.extend(page[name].as_array().into_iter().flatten().cloned());
-        cursor = page["next"].as_str().map(|next| format!("before={}", escaped(next)));
-        if cursor.is_none() || found.len() >= limit {
-            found.truncate(limit);
-            return Ok(found);
-        }
-    }
-}
-
 /// `firebreak show`
 #[derive(clap::Args)]
 pub(crate) struct Show {
@@ -104,6 +81,8 @@ pub(crate) async fn show(args: Show) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut all = header(&told);
+    let incidents = told["incidents"].as_array().into_iter().flatten();
+    all.extend(incidents.map(|one| format!("  of INC-{}: {}", one["number"], word(one, "title"))));
     all.extend(lines(&told));
     for decision in told["decisions"].as_array().into_iter().flatten() {
         let title = word(decision, "title");

@@ -58,6 +58,16 @@ impl Server {
         self.read(self.request(Method::GET, path).timeout(PATIENCE)).await
     }
 
+    /// Asks for a document that is no JSON.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.request(Method::GET, path).timeout(PATIENCE).send().await;
+        let answer = answer.map_err(|e| self.lost(&e))?;
+        if !answer.status().is_success() {
+            return Err(problem(answer).await);
+        }
+        answer.text().await.map_err(|e| self.lost(&e))
+    }
+
     /// Has something done, once: a lost answer is asked for again under the same key.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let key = Uuid::now_v7().to_string();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::runs::pages;
+use super::lists::List;
 use super::server::Server;
 use super::words::{day, table, word};
 use super::{Remote, tell, watch};
@@ -18,7 +18,7 @@ pub(crate) struct Signals {
     #[arg(long)]
     all: bool,
     /// How many at most
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = super::at_least_one)]
     limit: usize,
     #[command(flatten)]
     remote: Remote,
@@ -43,8 +43,9 @@ pub(crate) struct Signal {
 /// Lists signals, the newest first, each with its verdict.
 pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
-    let query: Vec<String> = (!args.all).then(|| "firing=1".to_owned()).into_iter().collect();
-    let signals = pages(&server, "/api/v1/signals", "signals", &query, args.limit).await?;
+    let query = (!args.all).then(|| ("firing", "1".to_owned())).into_iter().collect();
+    let list = List { path: "/api/v1/signals", name: "signals", cursor: "before", query };
+    let (signals, _) = list.read(&server, None, args.limit).await?;
     tell(args.remote.json, &json!({ "signals": signals }), |_| {
         let row = |signal: &Value| {
             let verdict = signal["verdict"].as_str().unwrap_or("being judged");

@@ -90,6 +90,12 @@ async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened(
     }
     chrome.wait("#head[data-state=\"succeeded\"]").await;
 
+    // A page that was open all the while tells that it is over.
+    chrome.go(&demo.url).await;
+    chrome.wait("#drill-over:not([hidden])").await;
+    assert!(chrome.text("#drill-over").await.contains("see its score"));
+    let drill_over = chrome.script("return document.querySelector('#drill-over a').href").await;
+    assert_eq!(drill_over, serde_json::json!(drill));
     chrome.go(&drill).await;
     chrome.wait("#head[data-state=\"scored\"]").await;
     chrome.picture("drill-scored").await;
@@ -117,11 +123,49 @@ async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened(
     assert!(complaints.is_empty(), "the console says: {complaints:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_is_played_from_a_terminal_and_who_listens_to_it_hears_the_end_of_the_process() {
+    let _machine = crate::machine::for_itself().await;
+    let mut demo = Demo::start("10");
+    let (code, said, _) = demo.says(&["drills", "list"]);
+    assert!(code == 0 && said.contains("2024-05-07") && said.contains("really happened"), "{said}");
+    let (code, _, why) = demo.says(&["drills", "show"]);
+    assert!(code == 3 && why.contains("no drill is being played"), "{code}: {why}");
+    let (code, _, why) = demo.says(&["drills", "start", "no-such-drill"]);
+    assert!(code == 2 && why.contains("There is no such drill"), "{code}: {why}");
+
+    let (code, said, why) = demo.says(&["drills", "start", "2024-05-07"]);
+    // How far it is by then is the machine's affair.
+    let stands = said.contains("It goes wrong in") || said.contains("It went wrong");
+    assert!(code == 0 && stands, "{code}: {said}{why}");
+    let (code, _, why) = demo.says(&["drills", "start", "2024-05-07"]);
+    assert!(code == 3 && why.contains("Another drill is being played"), "{code}: {why}");
+    assert_eq!(demo.says(&["drills", "end"]).0, 0);
+    let (code, said, _) = demo.says(&["drills", "show"]);
+    assert!(code == 0 && said.contains("had nobody acted in the same time"), "{said}");
+    assert!(said.contains("in reality") && said.contains("`firebreak drills leave`"), "{said}");
+
+    // All other verbs are of its world, until it is left. A stream of that world ends, as streams end, when the process is to.
+    let started = ["run", "diagnose-logins", "fleet=proxysql-us", "--yes", "--detach", "--json"];
+    let (code, run, why) = demo.says(&started);
+    assert_eq!(code, 0, "{run}{why}");
+    let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+    let events = format!("{}api/v1/runs/{}/events", demo.url, run["run_id"].as_str().unwrap());
+    let request = crate::served::http().get(events).bearer_auth(&demo.token);
+    let mut stream = request.send().await.unwrap().error_for_status().unwrap();
+    assert!(stream.chunk().await.unwrap().is_some(), "it begins at once");
+    demo.interrupt();
+    while stream.chunk().await.expect("the stream is not cut off").is_some() {}
+    assert!(demo.process.wait().unwrap().success());
+}
+
 /// `firebreak demo` on a free port.
 struct Demo {
     process: Child,
     url: String,
     link: String,
+    /// Of an admin.
+    token: String,
     /// Its private Postgres and whatever else it keeps.
     _state: tempfile::TempDir,
     /// Kept open: a program that cannot print any more ends.
@@ -145,7 +189,34 @@ impl Demo {
             .map_while(Result::ok)
             .find_map(|line| line.trim().starts_with("http://").then(|| line.trim().to_owned()))
             .expect("the demo prints a link");
-        Self { process, url: format!("http://{address}/"), link, _state: state, _stdout: stdout }
+        let token = stdout
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.split("FIREBREAK_TOKEN=").nth(1).map(|token| token.trim().to_owned()))
+            .expect("the demo prints a token");
+        Self { process, url: format!("http://{address}/"), link, token, _state: state, _stdout: stdout }
+    }
+}
+
+impl Demo {
+    /// A verb from a terminal: exit code, what was said, and what was complained of.
+    fn says(&self, args: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_firebreak"))
+            .args(args)
+            .env("FIREBREAK_URL", &self.url)
+            .env("FIREBREAK_TOKEN", &self.token)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Ctrl-C.
+    fn interrupt(&self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     }
 }
 

@@ -35,3 +35,4 @@ mod runbooks;
 mod served;
 mod signals;
 mod slack;
+mod together;

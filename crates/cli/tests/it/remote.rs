@@ -13,14 +13,14 @@ use crate::kills::small_world;
 use crate::served::Served;
 
 /// Somebody with a home of their own, a token, and no configuration of the server.
-struct Terminal<'a> {
+pub(crate) struct Terminal<'a> {
     served: &'a Served,
     home: TempDir,
     token: String,
 }
 
 impl<'a> Terminal<'a> {
-    fn of(served: &'a Served, person: &str, more: &[&str]) -> Self {
+    pub(crate) fn of(served: &'a Served, person: &str, more: &[&str]) -> Self {
         let args: Vec<&str> =
             ["token", "create", "t", "--person", person].iter().chain(more).copied().collect();
         let token = served.command(&args).trim().to_owned();
@@ -44,15 +44,25 @@ impl<'a> Terminal<'a> {
     }
 
     /// Exit code, what was said, and what was complained of.
-    fn said(&self, args: &[&str]) -> (i32, String, String) {
+    pub(crate) fn said(&self, args: &[&str]) -> (i32, String, String) {
         let output = self.output(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
-    fn json(&self, args: &[&str]) -> (i32, Value) {
+    pub(crate) fn json(&self, args: &[&str]) -> (i32, Value) {
         let (code, said, complaint) = self.said(args);
         (code, serde_json::from_str(&said).unwrap_or_else(|e| panic!("{args:?}: {e}: {said}{complaint}")))
+    }
+
+    /// What a shell is told to offer behind these words.
+    pub(crate) fn completed(&self, words: &[&str]) -> Vec<String> {
+        let mut command = self.command(&[]);
+        command.env("FIREBREAK_URL", &self.served.url).env("FIREBREAK_TOKEN", &self.token);
+        command.env("COMPLETE", "bash").env("_CLAP_IFS", "\n");
+        command.env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+        let output = command.arg("--").args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
@@ -60,7 +70,7 @@ async fn world(speed: f64) -> (Sim, Served) {
     world_of(small_world(), speed).await
 }
 
-async fn world_of(world: World, speed: f64) -> (Sim, Served) {
+pub(crate) async fn world_of(world: World, speed: f64) -> (Sim, Served) {
     let sim = Sim::start(world, sim::Options { speed, ..sim::Options::default() }).await.unwrap();
     // The hosts fall sick within the first minute.
     sim.clock().sleep(std::time::Duration::from_secs(120)).await;
@@ -254,13 +264,7 @@ async fn a_shell_completes_verbs_runbooks_and_their_inputs_and_the_doctor_looks_
         let (code, script, _) = ada.said(&["completion", shell]);
         assert!(code == 0 && script.contains("COMPLETE"), "{shell}: {script}");
     }
-    let complete = |words: &[&str]| {
-        let mut command = ada.command(&[]);
-        command.env("FIREBREAK_URL", &served.url).env("FIREBREAK_TOKEN", &ada.token).env("COMPLETE", "bash");
-        command.env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
-        let output = command.arg("--").args(words).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
-    };
+    let complete = |words: &[&str]| ada.completed(words);
     assert_eq!(complete(&["firebreak", "wat"]), ["watch"]);
     assert_eq!(complete(&["firebreak", "plan", "replace"]), ["replace-proxysql"]);
     assert_eq!(

@@ -187,11 +187,7 @@ fn expression(error: &EvalError) -> ActionError {
 
 /// A message; should it not evaluate, its failure is told rather than nothing.
 fn text(template: &Template, scope: &Scope) -> String {
-    match template.eval(scope) {
-        Ok(Value::String(text)) => text,
-        Ok(other) => other.to_string(),
-        Err(e) => e.to_string(),
-    }
+    template.words(scope)
 }
 
 fn delta(duration: Duration) -> TimeDelta {

@@ -128,6 +128,22 @@ impl Template {
         }
     }
 
+    /// As a sentence for people: lists are counted up, and records told by their name. Should it not evaluate, its failure is told
+    /// rather than nothing.
+    pub fn words(&self, scope: &Scope) -> String {
+        let told = match &self.node {
+            Node::Text(pieces) => pieces
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Text(text) => Ok(text.clone()),
+                    Piece::Expr(expr) => expr.eval(scope).map(|value| in_words(&value)),
+                })
+                .collect(),
+            _ => self.eval(scope).map(|value| in_words(&value)),
+        };
+        told.unwrap_or_else(|error| error.to_string())
+    }
+
     /// As it was written, with the expressions unevaluated; what the manual shows.
     pub fn source(&self) -> Value {
         match &self.node {
@@ -203,6 +219,30 @@ fn closing(chars: &[char], from: usize) -> Option<usize> {
         at += 1;
     }
     None
+}
+
+/// A value within a sentence: `i-1, i-2 and i-3`; a record by its id or name, where it has one.
+fn in_words(value: &Value) -> String {
+    match value {
+        Value::Array(items) => match items.split_last() {
+            None => "none".into(),
+            Some((last, [])) => in_words(last),
+            Some((last, before)) => {
+                let before: Vec<_> = before.iter().map(in_words).collect();
+                format!("{} and {}", before.join(", "), in_words(last))
+            }
+        },
+        Value::Object(fields) => match fields.get("id").or_else(|| fields.get("name")) {
+            Some(name) => in_words(name),
+            None => {
+                let fields = fields
+                    .iter()
+                    .map(|(key, value)| format!("{} {}", key.replace('_', " "), in_words(value)));
+                fields.collect::<Vec<_>>().join(", ")
+            }
+        },
+        other => plain_text(other),
+    }
 }
 
 /// A value within a text: strings bare, whole numbers without `.0`, lists and records as compact JSON.

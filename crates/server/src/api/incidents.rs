@@ -8,21 +8,20 @@ use domain::incident::Ask;
 use domain::runbook::Mode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
-use crate::incident::{pack, read};
+use crate::incident::{find, pack, read};
 use crate::session::Visitor;
-use crate::web::incidents::{Before, act, some};
+use crate::web::incidents::{Filter, act, some};
 use crate::web::triggers::set;
 
-/// `GET /api/v1/incidents?before=…`: the newest first.
+/// `GET /api/v1/incidents?open=1&before=…`: the newest first.
 pub(crate) async fn list(
     State(app): State<App>,
-    Query(before): Query<Before>,
+    Query(filter): Query<Filter>,
 ) -> Result<Json<Value>, Problem> {
-    let (incidents, next) = some(&app, &before).await?;
+    let (incidents, next) = some(&app, &filter).await?;
     Ok(Json(json!({ "incidents": incidents, "next": next })))
 }
 
@@ -47,18 +46,19 @@ pub(crate) async fn open(
     Ok((status, Json(json!({ "incident": id, "new": new }))).into_response())
 }
 
-/// `GET /api/v1/incidents/{id}`: with its timeline, signals, runs and times. The same as its post-mortem pack.
-pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Value>, Problem> {
-    Ok(Json(pack::json(&read(&app, id).await?)))
+/// `GET /api/v1/incidents/{incident}`: with its timeline, signals, runs and times. The same as its post-mortem pack.
+pub(crate) async fn one(State(app): State<App>, Path(word): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(pack::json(&read(&app, find(&app, &word).await?).await?)))
 }
 
-/// `POST /api/v1/incidents/{id}/ask`: `{ "ask": "note", "text": … }`, `severity`, `title`, `take`, `hand_over`, `close`.
+/// `POST /api/v1/incidents/{incident}/ask`: `{ "ask": "note", "text": … }`, `severity`, `title`, `take`, `hand_over`, `close`.
 pub(crate) async fn ask(
     State(app): State<App>,
     visitor: Visitor,
-    Path(id): Path<Uuid>,
+    Path(word): Path<String>,
     Json(ask): Json<Ask>,
 ) -> Result<Json<Value>, Problem> {
+    let id = find(&app, &word).await?;
     act(&app, &visitor, id, ask, None).await?;
     Ok(Json(json!({ "incident": app.engine().incident(id).await? })))
 }

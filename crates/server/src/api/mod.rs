@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod brakes;
+pub(crate) mod drills;
 pub(crate) mod incidents;
 pub(crate) mod openapi;
 pub(crate) mod people;
@@ -14,6 +15,7 @@ pub(crate) mod reviews;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod signals;
+pub(crate) mod slack;
 pub(crate) mod tokens;
 
 use axum::Json;

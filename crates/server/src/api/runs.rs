@@ -49,7 +49,7 @@ pub(crate) async fn one(
     Ok(Json(json!({
         "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
         "forecast": run.forecast, "remaining": run.remaining, "comparison": run.comparison,
-        "gate": run.gate(&by), "cause": run.cause, "now": run.now,
+        "gate": run.gate(&by), "cause": run.cause, "incidents": run.incidents, "now": run.now,
     })))
 }
 

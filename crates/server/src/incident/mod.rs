@@ -39,6 +39,19 @@ pub(crate) struct IncidentView {
     pub(crate) now: Timestamp,
 }
 
+/// The one that is meant: by its id, or by the number that people say (`17`, `INC-17`).
+pub(crate) async fn find(app: &App, word: &str) -> Result<Uuid, Problem> {
+    if let Ok(id) = word.parse() {
+        return Ok(id);
+    }
+    let number = word.trim_start_matches("INC-").trim_start_matches("inc-").parse().ok();
+    let found = match number {
+        Some(number) => store::incidents::numbered(app.pool(), number).await?,
+        None => None,
+    };
+    found.ok_or_else(|| Problem::not_found("such incident"))
+}
+
 /// Reads one.
 pub(crate) async fn read(app: &App, id: Uuid) -> Result<IncidentView, Problem> {
     let pool = app.pool();

@@ -16,18 +16,20 @@ use store::slack::Preview;
 use uuid::Uuid;
 
 use super::answer::Asker;
-use super::blocks::{self, escape, told};
+use super::blocks::{self, Offer, escape, told};
 use super::command::{Command, FORMS, What, read};
+use super::confirm::Asked;
 use super::{COMMAND, link};
 use crate::app::{App, to_the_end};
-use crate::error::Problem;
+use crate::error::{Problem, sentence};
+use crate::obstacles::Obstacles;
 use crate::plans::{self, Confirmation};
 use crate::run::{self, Looks};
 use crate::session::Visitor;
 use crate::web::incidents::act;
 use crate::web::runbooks::{audit_refusal, idem_key};
 use crate::web::runs::put;
-use crate::{situation, words};
+use crate::{incident, situation, words};
 
 /// So many of each list are told.
 const LISTED: usize = 8;
@@ -88,8 +90,19 @@ async fn planned(
     let plan = plans::make(app, &runbook, &inputs).await?;
     let text = app.engine().library().runbook(&runbook).ok_or_else(|| Problem::not_found("such runbook"))?;
     let confirmation = Confirmation::of(&plan, &text);
-    let mut id = None;
-    if start {
+    let page = format!("{}/runbooks/{}", app.settings().public_url, plan.runbook);
+    if !start {
+        return Ok(blocks::preview(&plan, &confirmation, &Offer::Nothing, &page));
+    }
+    let by = visitor.actor();
+    let narrowed = app.engine().lets_start(&text, &by).err().map(|error| sentence(&error.to_string()));
+    let obstacles = Obstacles { plan: &plan, by: &by, narrowed: narrowed.as_deref() };
+    let stops = obstacles.stops().filter(|_| !obstacles.held());
+    let foreign = plan.foreign.first().map(|work| format!("Somebody else is at work on {work}"));
+    let why = stops.or(foreign);
+    let offer = if let Some(why) = &why {
+        Offer::Stops(why)
+    } else {
         let preview = Uuid::now_v7();
         let kept = Preview {
             id: preview,
@@ -103,10 +116,9 @@ async fn planned(
             over: false,
         };
         store::slack::put_preview(app.pool(), &kept).await?;
-        id = Some(preview);
-    }
-    let page = format!("{}/runbooks/{}", app.settings().public_url, plan.runbook);
-    Ok(blocks::preview(&plan, &confirmation, id, &page))
+        Offer::Run { preview, asks: !Asked::of(&plan, &by).nothing() }
+    };
+    Ok(blocks::preview(&plan, &confirmation, &offer, &page))
 }
 
 /// The key of the run that a preview becomes: however often its button is pressed, it is this one.
@@ -167,12 +179,12 @@ async fn done(app: &App, visitor: &Visitor, wanted: Command) -> Result<Value, Pr
             format!("{} {how}.", incident_link(app, &incident))
         }
         Command::Take { incident } => {
-            let id = find_incident(app, &incident).await?;
+            let id = incident::find(app, &incident).await?;
             act(app, visitor, id, IncidentAsk::Take, None).await?;
             format!("You have {}.", incident_link(app, &app.engine().incident(id).await?))
         }
         Command::Note { incident, text } => {
-            let id = find_incident(app, &incident).await?;
+            let id = incident::find(app, &incident).await?;
             act(app, visitor, id, IncidentAsk::Note { text }, None).await?;
             format!("Noted in {}.", incident_link(app, &app.engine().incident(id).await?))
         }
@@ -242,9 +254,8 @@ async fn status(app: &App) -> Result<String, Problem> {
 }
 
 async fn incidents(app: &App) -> Result<String, Problem> {
-    let all = store::incidents::list(app.pool(), None, 50).await?;
-    let open = all.iter().filter(|incident| incident.closed_at.is_none());
-    let lines = open.map(|incident| {
+    let open = store::incidents::list(app.pool(), true, None, 50).await?;
+    let lines = open.iter().map(|incident| {
         let severity = incident.severity.map_or_else(String::new, |severity| format!(" · {severity}"));
         let driver = incident.driver.as_deref().unwrap_or("nobody");
         format!(":fire: {}{severity} · {} has it", incident_link(app, incident), escape(driver))
@@ -310,15 +321,6 @@ async fn find_freeze(app: &App, word: Option<&str>) -> Result<Uuid, Problem> {
         None => freezes.first().map(|freeze| freeze.id),
     };
     found.ok_or_else(|| BrakeError::NotThere("there is no such freeze (any more)".into()).into())
-}
-
-async fn find_incident(app: &App, word: &str) -> Result<Uuid, Problem> {
-    let number = word.trim_start_matches("INC-").trim_start_matches("inc-").parse().ok();
-    let found = match number {
-        Some(number) => store::incidents::numbered(app.pool(), number).await?,
-        None => None,
-    };
-    found.ok_or_else(|| Problem::not_found("such incident"))
 }
 
 /// The only one that begins or ends like this.

@@ -17,9 +17,9 @@ const SECTION: usize = 2900;
 /// Lines of a plan that are shown; its page has them all.
 const LINES: usize = 18;
 
-/// The form in which the target is typed; its field.
+/// The form before a start.
 pub(super) const START: &str = "start";
-/// The form in which a reason is given; its field.
+/// The form in which a reason is given.
 pub(super) const REJECT: &str = "reject";
 /// The field of a form.
 pub(super) const FIELD: &str = "field";
@@ -29,7 +29,7 @@ pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn section(text: &str) -> Value {
+pub(super) fn section(text: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": words::shorten(text, SECTION) } })
 }
 
@@ -121,19 +121,27 @@ fn risk(risk: Risk) -> &'static str {
     }
 }
 
-/// A plan that only the one who asked sees. With a preview's id it has buttons, unless something speaks against it: what must be
-/// confirmed besides is confirmed on its page.
-pub(super) fn preview(made: &Plan, confirmation: &Confirmation, preview: Option<Uuid>, page: &str) -> Value {
+/// What may be pressed below a plan.
+pub(super) enum Offer<'a> {
+    /// Nothing: it was only asked what would be done.
+    Nothing,
+    /// Nothing, because of this; the page tells more.
+    Stops(&'a str),
+    /// [Run], which opens a form where it takes more than a press, and [Cancel].
+    Run { preview: Uuid, asks: bool },
+}
+
+/// A plan that only the one who asked sees.
+pub(super) fn preview(made: &Plan, confirmation: &Confirmation, offer: &Offer<'_>, page: &str) -> Value {
     let words = plan(made, confirmation);
     let mut blocks = vec![section(&words)];
-    let ready = made.verdict == Verdict::Ready && made.brakes.is_empty() && made.foreign.is_empty();
-    match preview {
-        Some(preview) if ready => {
+    match *offer {
+        Offer::Run { preview, asks } => {
             let run = Press::Run { preview, plan_hash: made.hash.clone() };
             let style = if made.risk >= Risk::High { "danger" } else { "primary" };
-            let label = if confirmation.target.is_some() { "Run…" } else { "Run" };
+            let label = if asks { "Run…" } else { "Run" };
             let mut run = button("run", label, style, &run);
-            if made.risk == Risk::Medium {
+            if made.risk == Risk::Medium && !asks {
                 run["confirm"] = json!({
                     "title": plain(&words::shorten(&made.title, 90)), "text": plain("It starts now."),
                     "confirm": plain("Run"), "deny": plain("Cancel"),
@@ -145,9 +153,13 @@ pub(super) fn preview(made: &Plan, confirmation: &Confirmation, preview: Option<
             }
             blocks.push(json!({ "type": "actions", "elements": [run, cancel] }));
         }
-        Some(_) => blocks
-            .push(section(&format!("Not started: see <{page}|its page> for what may be done about it."))),
-        None => {}
+        Offer::Stops(why) => {
+            let why = escape(&words::shorten(why, 1000));
+            blocks.push(section(&format!(
+                "Not started: see <{page}|its page> for what may be done about it.\n{why}"
+            )));
+        }
+        Offer::Nothing => {}
     }
     json!({
         "response_type": "ephemeral", "replace_original": true, "text": words::shorten(&words, SECTION), "blocks": blocks,
@@ -165,7 +177,7 @@ pub(super) fn decision(words: &str, approvals: Vec<(Press, Press)>) -> Value {
     json!({ "response_type": "ephemeral", "text": words::shorten(words, SECTION), "blocks": blocks })
 }
 
-fn plain(text: &str) -> Value {
+pub(super) fn plain(text: &str) -> Value {
     json!({ "type": "plain_text", "text": text })
 }
 
@@ -173,38 +185,25 @@ fn button(id: &str, label: &str, style: &str, press: &Press) -> Value {
     json!({ "type": "button", "action_id": id, "style": style, "value": press.value(), "text": plain(label) })
 }
 
-/// The form in which the target of a plan is typed.
-pub(super) fn typed(made: &Plan, confirmation: &Confirmation, target: &str, back: &Value) -> Value {
-    form(
-        START,
-        "Start a run",
-        "Start",
-        &plan(made, confirmation),
-        &format!("Type {target} to start it"),
-        back,
-    )
-}
-
 /// The form in which somebody says why they do not agree.
 pub(super) fn why_not(back: &Value) -> Value {
-    form(REJECT, "Reject", "Reject", "The run does not go on as it was asked for.", "Why", back)
+    let why = json!({
+        "type": "input", "block_id": FIELD, "label": plain("Why"),
+        "element": { "type": "plain_text_input", "action_id": FIELD, "max_length": 300 },
+    });
+    let says = section("The run does not go on as it was asked for.");
+    modal(REJECT, ("Reject", "Reject"), &[says, why], back)
 }
 
-fn form(id: &str, title: &str, submit: &str, words: &str, label: &str, back: &Value) -> Value {
+/// A form, under a title, with a button that sends it.
+pub(super) fn modal(id: &str, (title, submit): (&str, &str), blocks: &[Value], back: &Value) -> Value {
     json!({
         "type": "modal", "callback_id": id, "private_metadata": back.to_string(),
-        "title": plain(title), "submit": plain(submit), "close": plain("Cancel"),
-        "blocks": [
-            section(words),
-            {
-                "type": "input", "block_id": FIELD, "label": plain(&words::shorten(label, 1900)),
-                "element": { "type": "plain_text_input", "action_id": FIELD, "max_length": 300 },
-            },
-        ],
+        "title": plain(title), "submit": plain(submit), "close": plain("Cancel"), "blocks": blocks,
     })
 }
 
-/// What is wrong with what was filled in, under its field.
-pub(super) fn wrong(text: &str) -> Value {
-    json!({ "response_action": "errors", "errors": { FIELD: words::shorten(text, 1900) } })
+/// What is wrong with what was filled in, under a field.
+pub(super) fn wrong(field: &str, text: &str) -> Value {
+    json!({ "response_action": "errors", "errors": { field: words::shorten(text, 1900) } })
 }

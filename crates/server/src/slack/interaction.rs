@@ -9,12 +9,12 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use domain::brake::Overrides;
+use domain::Actor;
+use domain::brake::{Brake, Way};
 use domain::chat::Press;
 use domain::notice::Undelivered;
-use domain::plan::to_type;
 use domain::run::Ask;
-use engine::StartRequest;
+use engine::{StartError, StartRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -25,10 +25,10 @@ use uuid::Uuid;
 use super::act::{run_link, start_key};
 use super::answer::Asker;
 use super::blocks::{self, escape};
+use super::confirm::{self, Answers, Asked, written};
 use super::{COMMAND, Proven, Slack, first, in_time, proven, read_form, visitor};
 use crate::app::App;
 use crate::error::Problem;
-use crate::plans::Confirmation;
 use crate::session::Visitor;
 use crate::web::runbooks::{audit_refusal, changed};
 use crate::web::runs::put;
@@ -189,11 +189,12 @@ async fn at_work(app: &App, asker: &Asker, payload: &Payload, press: Press) -> R
     match press {
         Press::Run { preview, plan_hash } => {
             let kept = good(app, &visitor, asker, preview, &plan_hash).await?;
-            if let Some(target) = to_type(kept.plan.risk, &kept.plan.title, &kept.plan.runbook) {
-                let press = Press::Run { preview, plan_hash };
-                let back = back(asker, press);
-                let none = Confirmation { target: None, approval: None };
-                open(asker, &payload.trigger_id, &blocks::typed(&kept.plan, &none, target, &back)).await?;
+            let by = visitor.actor();
+            let asked = Asked::of(&kept.plan, &by);
+            if !asked.nothing() {
+                let back = back(asker, Press::Run { preview, plan_hash });
+                let form = asked.form(kept.reason.as_deref(), &back);
+                open(asker, &payload.trigger_id, &form).await?;
                 return Ok(None);
             }
             start(app, &visitor, kept, None).await.map(Some)
@@ -268,29 +269,36 @@ async fn good(app: &App, visitor: &Visitor, asker: &Asker, id: Uuid, hash: &str)
     Ok(kept)
 }
 
-/// Starts what was previewed, by the engine's one door; pressed again it is the same run.
+/// Starts what was previewed, by the engine's one door; pressed again it is the same run. `answers` are those of a form, if one was
+/// filled in.
 async fn start(
     app: &App,
     visitor: &Visitor,
     kept: Preview,
-    confirm: Option<String>,
+    answers: Option<Answers>,
 ) -> Result<Value, Problem> {
     let Preview { runbook, inputs, plan, reason, start_key, .. } = kept;
-    let title = plan.title.clone();
+    let (title, by, asked) = (plan.title.clone(), visitor.actor(), answers.is_some());
+    let seen = plan.brakes.clone();
+    let Answers { confirm, reason: said, overrides, wait } = answers.unwrap_or_default();
     let request = StartRequest {
         runbook,
         inputs,
-        by: visitor.actor(),
-        reason,
+        by: by.clone(),
+        reason: said.or(reason),
         idem_key: start_key,
         plan: Some(plan),
-        overrides: Overrides::default(),
+        overrides,
         confirm,
-        wait: false,
+        wait,
     };
-    match app.start(request).await?.map_err(Problem::from) {
+    match app.start(request).await?.map_err(|error| since_then(error, &by, &seen, asked)) {
         Ok(started) => {
-            let how = if started.new { "Started" } else { "Started already" };
+            let how = match (started.new, wait) {
+                (true, false) => "Started",
+                (true, true) => "Started, and in line where it is locked",
+                (false, _) => "Started already",
+            };
             Ok(blocks::told(&format!("{how}: {}", run_link(app, started.run_id, &title))))
         }
         Err(problem) => {
@@ -300,13 +308,30 @@ async fn start(
     }
 }
 
+/// Whatever came after the plan was made, and so was not `asked` about by a form of it: the next preview asks what it takes.
+fn since_then(error: StartError, by: &Actor, seen: &[Brake], asked: bool) -> Problem {
+    let passable = match &error {
+        StartError::Held(brake) => {
+            let known = asked && seen.iter().any(|seen| seen.code() == brake.code());
+            brake.way(by) != Way::None && !known
+        }
+        // A form has a box for it.
+        StartError::Locked(_) => !asked,
+        _ => false,
+    };
+    let problem = Problem::from(error);
+    if passable {
+        problem.remedy(format!("Type `{COMMAND} run …` again: its button then asks for what this takes."))
+    } else {
+        problem
+    }
+}
+
 async fn sent(app: App, slack: Slack, payload: Payload) -> Result<Response, Problem> {
     let Some(view) = &payload.view else { return Err(Problem::unfit("a form came without its view")) };
     let back: Back = serde_json::from_str(&view.private_metadata)
         .map_err(|e| Problem::unfit(format!("a form is not one of ours: {e}")))?;
-    let filled =
-        view.state.values.get(blocks::FIELD).and_then(|block| block[blocks::FIELD]["value"].as_str());
-    let (filled, form) = (filled.unwrap_or_default().trim().to_owned(), view.callback_id.clone());
+    let (filled, form) = (view.state.values.clone(), view.callback_id.clone());
     let mut asker = payload.asker(&slack);
     (asker.url, asker.place) = (back.url, back.place);
     let (worker, wish, telling) = (app.clone(), payload.wish(), asker.clone());
@@ -340,7 +365,8 @@ async fn sent(app: App, slack: Slack, payload: Payload) -> Result<Response, Prob
         Err(problem) => {
             let says = [Some(problem.detail.as_str()), problem.remedy.as_deref()];
             let says: Vec<&str> = says.into_iter().flatten().collect();
-            Ok(Json(blocks::wrong(&says.join(" "))).into_response())
+            let field = confirm::field_of(problem.code, &view.state.values);
+            Ok(Json(blocks::wrong(&field, &says.join(" "))).into_response())
         }
     }
 }
@@ -350,17 +376,20 @@ async fn of_form(
     asker: &Asker,
     form: &str,
     press: Press,
-    filled: String,
+    filled: Map<String, Value>,
     wish: Uuid,
 ) -> Result<Said, Problem> {
     let visitor = known(app, asker).await?;
     match (form, press) {
         (blocks::START, Press::Run { preview, plan_hash }) => {
             let kept = good(app, &visitor, asker, preview, &plan_hash).await?;
-            start(app, &visitor, kept, Some(filled)).await.map(Some)
+            let by = visitor.actor();
+            let answers = Asked::of(&kept.plan, &by).read(&filled);
+            start(app, &visitor, kept, Some(answers)).await.map(Some)
         }
         (blocks::REJECT, Press::Reject { run, step }) => {
-            put(app, &visitor, run, wish, Ask::Reject { step, reason: filled }).await?;
+            put(app, &visitor, run, wish, Ask::Reject { step, reason: written(&filled, blocks::FIELD) })
+                .await?;
             Ok(None)
         }
         (other, _) => Err(Problem::unfit(format!("there is no form `{}` here", escape(other)))),

@@ -11,14 +11,14 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::token::reach;
+use domain::token::{Deed, reach};
 use serde_json::Value;
 use store::slack::{Link, Member};
 use uuid::Uuid;
 
 use super::blocks::{escape, told};
 use crate::app::App;
-use crate::error::Problem;
+use crate::error::{Problem, out_of_scope, sentence};
 use crate::session::{LINK_VALID, Visitor, hash, token};
 use crate::web::{Frame, html};
 
@@ -84,12 +84,19 @@ pub(crate) async fn remove(
     visitor: Visitor,
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
-    let by = visitor.actor();
-    if !store::slack::remove(app.people(), id, reach(&by), &by, app.now()).await? {
-        let detail = "There is no such link of yours that could be removed.";
-        return Err(Problem::new(StatusCode::CONFLICT, "not_there", detail)
-            .remedy("It may be removed already: look at the list again.")
-            .link("Settings", "/settings"));
-    }
+    take_away(&app, &visitor, id).await?;
     Ok(Redirect::to("/settings").into_response())
+}
+
+/// Removes a link of theirs, or, for an admin, anybody's.
+pub(crate) async fn take_away(app: &App, visitor: &Visitor, id: Uuid) -> Result<(), Problem> {
+    let by = visitor.actor();
+    by.within_scope(Deed::Other).map_err(|e| out_of_scope(sentence(&e.to_string())))?;
+    if store::slack::remove(app.people(), id, reach(&by), &by, app.now()).await? {
+        return Ok(());
+    }
+    let detail = "There is no such link of yours that could be removed.";
+    Err(Problem::new(StatusCode::CONFLICT, "not_there", detail)
+        .remedy("It may be removed already: look at the list again.")
+        .link("Settings", "/settings"))
 }

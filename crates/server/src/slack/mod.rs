@@ -8,6 +8,7 @@
 //!
 //! - `signature`: Slack proves itself over the raw bytes, before anything is parsed.
 //! - `command`: what is typed, read. `act`: carried out. `interaction`: what is pressed, and forms.
+//! - `confirm`: the form before a start that needs more than a press.
 //! - `blocks`: how it looks. `answer`: how a person gets it, also when it takes longer than Slack waits.
 //! - `link`: a member of a team speaks for a person, who says so on a page of ours.
 //!
@@ -21,6 +22,7 @@ mod act;
 mod answer;
 mod blocks;
 mod command;
+mod confirm;
 mod interaction;
 pub(crate) mod link;
 mod signature;

@@ -33,6 +33,10 @@ async fn what_people_did_is_found_by_who_what_when_and_words_on_the_page_and_by_
     assert_eq!(found("text=%22dark+so%22".into()).await, [""; 0]);
     assert_eq!(found("until=2020-01-01".into()).await, [""; 0]);
     assert_eq!(found("since=2020-01-01T10:30".into()).await.len(), 3);
+    let some = person.get("/api/v1/audit?limit=2").await.json();
+    assert_eq!(some["entries"].as_array().unwrap().len(), 2);
+    let after = some["next"].as_str().unwrap();
+    assert_eq!(found(format!("limit=2&after={after}")).await, ["signed in"]);
     for query in ["since=yesterday", "run=1", "after=x"] {
         assert_eq!(person.get(&format!("/api/v1/audit?{query}")).await.status, StatusCode::BAD_REQUEST);
     }

@@ -8,13 +8,14 @@ use domain::drill::{Player, Reality, Score};
 use domain::{Actor, Role};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde_json::json;
 use store::PgPool;
 use store::drills::Begun;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::bench::Bench;
-use crate::{DrillError, Drills, Offer, Playing, Settings, Stage};
+use super::bench::{Bench, wish};
+use crate::{DrillError, Drills, Offer, OnStage, Playing, Settings, Stage};
 
 /// Plays nothing, and writes down what it should play.
 #[derive(Debug)]
@@ -172,15 +173,60 @@ async fn a_responder_plays_one_at_a_time_and_its_score_stays() {
 }
 
 #[tokio::test]
+async fn a_program_plays_one_by_the_same_rules() {
+    let bench = house().await;
+    let ada = bench.program("ada", wish("t", Role::Responder)).await;
+    let eve = bench.program("eve", wish("t", Role::Viewer)).await;
+    let list = eve.get("/api/v1/drills").await.json();
+    assert_eq!((&list["offers"][0]["name"], &list["playing"]), (&json!("lamp"), &json!(null)), "{list}");
+    assert_eq!(list["offers"][1]["why_not"], "it takes too long");
+    let key = || Uuid::now_v7().to_string();
+    let begin = json!({ "drill": "lamp", "player": "firebreak" });
+    let refused = eve.post("/api/v1/drills", &key(), &begin).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::FORBIDDEN, &json!("not_allowed")));
+
+    let once = key();
+    let started = ada.post("/api/v1/drills", &once, &begin).await;
+    assert_eq!(started.status, StatusCode::CREATED, "{}", started.text);
+    let (told, path) = (started.json(), started.header(header::LOCATION).to_owned());
+    assert_eq!(told["drill"]["player"], "firebreak");
+    assert_eq!(path, format!("/api/v1/drills/{}", told["drill"]["id"].as_str().unwrap()));
+    let again = ada.post("/api/v1/drills", &once, &begin).await;
+    assert_eq!(again.json()["drill"]["id"], told["drill"]["id"], "the same request again starts nothing");
+    let second = ada.post("/api/v1/drills", &key(), &begin).await;
+    assert_eq!((second.status, &second.json()["code"]), (StatusCode::CONFLICT, &json!("drill_is_on")));
+    let on = eve.get(&path).await.json();
+    assert_eq!((&on["playing"]["over"], &on["drill"]["score"]), (&json!(false), &json!(null)), "{on}");
+
+    assert_eq!(eve.post(&format!("{path}/end"), &key(), &json!({})).await.status, StatusCode::FORBIDDEN);
+    let ended = ada.post(&format!("{path}/end"), &key(), &json!({})).await;
+    assert_eq!(ended.json()["drill"]["score"]["seconds_to_recovered"], 600, "{}", ended.text);
+    let left = ada.post(&format!("{path}/leave"), &key(), &json!({})).await;
+    assert_eq!(left.json()["playing"], json!(null), "{}", left.text);
+    let late = ada.post(&format!("{path}/leave"), &key(), &json!({})).await;
+    assert_eq!(late.json()["code"], "drill_not_on", "{}", late.text);
+    let played = eve.get("/api/v1/drills").await.json()["played"][0].clone();
+    assert_eq!((&played["recovered"], &played["seconds_to_recovered"]), (&json!(true), &json!(600)));
+    let nowhere = eve.get(&format!("/api/v1/drills/{}", Uuid::now_v7())).await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+
+    let bench = Bench::new().await;
+    let ada = bench.program("ada", wish("t", Role::Responder)).await;
+    assert_eq!(ada.get("/api/v1/drills").await.json()["offers"], json!(null));
+    assert_eq!(ada.post("/api/v1/drills", &key(), &begin).await.json()["code"], "no_drills_here");
+}
+
+#[tokio::test]
 async fn on_the_stage_every_page_is_the_guests_but_people_and_drills_stay_at_home() {
     let (home, guest) = (Bench::new().await, Bench::new().await);
     let people = Some(home.engine.pool().clone());
-    let drill = Some("The lamp goes out".to_owned());
+    let (end, over) = tokio::sync::watch::channel(false);
+    let drill = Some(OnStage { id: Uuid::now_v7(), title: "The lamp goes out".into(), over });
     let settings = Settings { people, drill, ..guest.settings.clone() };
     let stage = Stage::default();
     let router = crate::staged(home.router.clone(), stage.clone());
     let ada = home.sign_in("ada").await;
-    let body = serde_json::json!({ "title": "At home", "targets": ["fleet:lamps-eu"] });
+    let body = json!({ "title": "At home", "targets": ["fleet:lamps-eu"] });
     ada.post("/api/v1/incidents", "", &body).await;
     let get = async |path: &str| {
         let request: Request<Body> = ada.request(Method::GET, path).body(Body::empty()).unwrap();
@@ -193,6 +239,10 @@ async fn on_the_stage_every_page_is_the_guests_but_people_and_drills_stay_at_hom
     let page = get("/").await;
     assert!(!page.contains("At home") && page.contains("id=\"drill-strip\">The lamp goes out<"), "{page}");
     assert!(page.contains("ada"), "the session is known there, too");
+    assert!(page.contains("id=\"drill-over\" hidden"), "{page}");
+    end.send_replace(true);
+    let page = get("/").await;
+    assert!(page.contains("id=\"drill-over\">It is over: <a href=\"/drills/"), "{page}");
     assert!(!get("/settings").await.contains("drill-strip"), "people are at home");
     stage.put(None);
     assert!(get("/").await.contains("At home"));

@@ -75,6 +75,8 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
     bench.lamp().warm = true;
     bench.until(run, "succeeded").await;
     assert!(ada.get(&format!("/runs/{run}")).await.text.contains("INC-1"));
+    let told = ada.get(&format!("/api/v1/runs/{run}")).await.json();
+    assert_eq!(told["incidents"][0]["number"], 1, "{told}");
 
     let pack = ada.get(&format!("{path}/post-mortem.md")).await;
     assert_eq!(pack.header(header::CONTENT_DISPOSITION), "attachment; filename=\"INC-1.md\"");
@@ -134,6 +136,50 @@ async fn a_person_opens_one_for_what_the_inventory_knows_and_finds_it_again() {
     assert_eq!(ada.post(&path, "l", &json!({ "ask": "take" })).await.status, StatusCode::CONFLICT);
     let page = ada.get("/incidents").await.text;
     assert!(page.contains("It flickers") && page.contains("Closed"), "{page}");
+    let page = ada.get("/incidents?open=1").await.text;
+    assert!(!page.contains("It flickers") && page.contains("None is open."), "{page}");
+}
+
+#[tokio::test]
+async fn programs_name_one_as_people_say_it_page_through_the_list_and_take_the_document_away() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    for title in ["It flickers", "It is dark"] {
+        let opened = ada
+            .post("/api/v1/incidents", title, &json!({ "title": title, "targets": ["fleet:lamps-eu"] }))
+            .await;
+        assert_eq!(opened.status, StatusCode::CREATED, "{}", opened.text);
+        let id = opened.json()["incident"].as_str().unwrap().to_owned();
+        let number = ada.get(&format!("/api/v1/incidents/{id}")).await.json()["incident"]["number"].clone();
+        if title == "It flickers" {
+            let ask = json!({ "ask": "close", "reason": "a loose bulb" });
+            let closed = ada.post(&format!("/api/v1/incidents/INC-{number}/ask"), "close", &ask).await;
+            assert_eq!(closed.status, StatusCode::OK, "{}", closed.text);
+        }
+        for word in [format!("{number}"), format!("INC-{number}"), format!("inc-{number}")] {
+            let told = ada.get(&format!("/api/v1/incidents/{word}")).await.json();
+            assert_eq!(told["incident"]["id"], json!(id), "{word}");
+        }
+        let pack = ada.get(&format!("/api/v1/incidents/INC-{number}/post-mortem.md")).await;
+        assert!(pack.header(header::CONTENT_TYPE).starts_with("text/markdown"));
+        assert!(pack.text.contains(title), "{}", pack.text);
+    }
+    let titles = |page: &Value| -> Vec<String> {
+        let all = page["incidents"].as_array().unwrap().iter();
+        all.map(|incident| incident["title"].as_str().unwrap().to_owned()).collect()
+    };
+    let page = ada.get("/api/v1/incidents?limit=1").await.json();
+    assert_eq!(titles(&page), ["It is dark"]);
+    let rest = ada.get(&format!("/api/v1/incidents?limit=1&before={}", page["next"])).await.json();
+    assert_eq!((titles(&rest), &rest["next"]), (vec!["It flickers".to_owned()], &Value::Null));
+    assert_eq!(titles(&ada.get("/api/v1/incidents?open=1").await.json()), ["It is dark"]);
+    for word in ["INC-99", "INC-", "nonsense", "-1"] {
+        assert_eq!(
+            ada.get(&format!("/api/v1/incidents/{word}")).await.status,
+            StatusCode::NOT_FOUND,
+            "{word}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -172,6 +172,25 @@ async fn a_broken_runbook_is_shown_with_its_mistakes_and_cannot_be_planned() {
 }
 
 #[tokio::test]
+async fn the_runbooks_page_leads_to_readiness_with_a_mark_of_how_it_stands() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let page = person.get("/runbooks").await.text;
+    assert!(
+        page.contains("href=\"/readiness\"") && !page.contains("would"),
+        "nothing is rehearsed yet: {page}"
+    );
+    let rehearse = [("runbook", "switch-lamp"), ("target", "fleet:lamps-eu")];
+    assert_eq!(person.form("/readiness", &rehearse).await.status, StatusCode::SEE_OTHER);
+    let page = person.get("/runbooks").await.text;
+    assert!(page.contains("All 1 would work"), "{page}");
+    bench.lamp().on = true;
+    assert_eq!(person.form("/readiness", &rehearse).await.status, StatusCode::SEE_OTHER);
+    let page = person.get("/runbooks").await.text;
+    assert!(page.contains("1 would stop"), "{page}");
+}
+
+#[tokio::test]
 async fn the_script_gets_the_inner_part_alone() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

@@ -13,6 +13,7 @@ use crate::routes::{Access, table};
 fn filled(path: &str) -> String {
     path.replace("{name}", "switch-lamp")
         .replace("{id}", "018f0000-0000-7000-8000-000000000000")
+        .replace("{incident}", "INC-1")
         .replace("{token}", "none")
         .replace("{number}", "1")
         .replace("{source}", "generic")
@@ -90,9 +91,13 @@ fn deeds(run: &str, incident: &str) -> Vec<(String, Value)> {
         ("/api/v1/brakes/locks".into(), json!({ "reason": reason, "target": target })),
         ("/api/v1/brakes/locks/give-back".into(), json!({ "target": target })),
         ("/api/v1/brakes/locks/force".into(), json!({ "reason": reason, "target": target, "run_id": run })),
+        ("/api/v1/drills".into(), json!({ "drill": "lamp" })),
+        (format!("/api/v1/drills/{nil}/end"), json!({})),
+        (format!("/api/v1/drills/{nil}/leave"), json!({})),
         ("/api/v1/reviews/1/close".into(), json!({ "note": "looked at" })),
         ("/api/v1/tokens".into(), json!({ "name": "t", "role": "viewer" })),
         (format!("/api/v1/tokens/{nil}/revoke"), json!({})),
+        (format!("/api/v1/slack/links/{nil}/remove"), json!({})),
         ("/api/v1/people/sign-out".into(), json!({ "person": "nobody" })),
         ("/api/v1/people/revoke-tokens".into(), json!({ "person": "nobody" })),
         ("/api/v1/people/let-go".into(), json!({ "person": "nobody" })),

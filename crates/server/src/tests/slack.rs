@@ -261,15 +261,42 @@ impl Office {
         format!("https://hooks.slack.com/{trigger}")
     }
 
-    /// Sends the form that was opened last.
+    /// Sends the form that was opened last, with one field.
     async fn fills(&self, member: &str, text: &str) -> Answer {
+        self.fills_all(member, &[("field", text)]).await
+    }
+
+    /// Waits for the form of this number.
+    async fn form(&self, number: usize) -> Value {
+        let opened = |this: &Workspace| this.forms.lock().unwrap().get(number - 1).cloned();
+        self.workspace.until("a form", opened).await
+    }
+
+    /// The same with many: a box is ticked where its text is `true`. Whatever the form has besides is left as it is.
+    async fn fills_all(&self, member: &str, fields: &[(&str, &str)]) -> Answer {
         let view = self.workspace.forms.lock().unwrap().last().unwrap().clone();
+        let mut values = serde_json::Map::new();
+        for block in view["blocks"].as_array().unwrap().iter().filter(|block| block["type"] == "input") {
+            let (id, element) = (block["block_id"].as_str().unwrap(), &block["element"]);
+            let given = fields.iter().find(|(name, _)| *name == id).map(|(_, text)| *text);
+            let state = if element["type"] == "checkboxes" {
+                let ticked = if given == Some("true") { element["options"].clone() } else { json!([]) };
+                json!({ "type": "checkboxes", "selected_options": ticked })
+            } else {
+                let value = given.map_or_else(|| element["initial_value"].clone(), Value::from);
+                json!({ "type": "plain_text_input", "value": value })
+            };
+            values.insert(id.to_owned(), json!({ id: state }));
+        }
+        for (name, _) in fields {
+            assert!(values.contains_key(*name), "the form has no {name}: {view}");
+        }
         let payload = json!({
             "type": "view_submission", "team": { "id": "T1" }, "user": { "id": member }, "api_app_id": "A1",
             "trigger_id": Uuid::now_v7(),
             "view": {
                 "callback_id": view["callback_id"], "private_metadata": view["private_metadata"],
-                "state": { "values": { "field": { "field": { "type": "plain_text_input", "value": text } } } },
+                "state": { "values": values },
             },
         });
         self.send("/slack/interactions", &form(&[("payload", &payload.to_string())])).await
@@ -375,7 +402,15 @@ async fn an_unlinked_member_gets_only_how_to_link_and_a_link_is_confirmed_once_a
     assert_eq!(ada.form(&remove, &[]).await.status, StatusCode::CONFLICT);
     let root = office.bench.sign_in_as("root", Role::Admin).await;
     assert!(root.get("/settings").await.text.contains(&remove));
-    assert_eq!(vera.form(&remove, &[]).await.status, StatusCode::SEE_OTHER);
+    // Programs see and remove the same.
+    assert_eq!(ada.get("/api/v1/slack/links").await.json(), json!({ "links": [] }));
+    let links = root.get("/api/v1/slack/links").await.json()["links"].clone();
+    assert_eq!((&links[0]["person"], &links[0]["member"]), (&json!("vera"), &json!("U1")), "{links}");
+    let path = format!("/api/v1/slack/links/{}/remove", links[0]["id"].as_str().unwrap());
+    assert_eq!(ada.post(&path, "k", &json!({})).await.json()["code"], "not_there");
+    let removed = vera.post(&path, "k", &json!({})).await;
+    assert_eq!((removed.status, &removed.json()["removed"]), (StatusCode::OK, &links[0]["id"]));
+    assert_eq!(vera.form(&remove, &[]).await.status, StatusCode::CONFLICT, "it is gone");
     let (said, _) = office.types("U1", "help").await;
     assert!(said.contains("does not know who you are"), "{said}");
     let audit = root.get("/audit").await.text;
@@ -549,8 +584,12 @@ async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
     for words in ["INC-1 It is dark", "ada has it", "Freeze (*)", "is taken by ada by hand: I am on it"] {
         assert!(status.contains(words), "{words}: {status}");
     }
-    let held = office.previewed_text("U1", "switch-lamp").await;
-    assert!(held.contains("Not started: see"), "{held}");
+    // Their own hand holds nobody back, and a freeze is what a form asks about; somebody else's hand is no way past.
+    let frozen = office.previewed_text("U1", "switch-lamp").await;
+    assert!(frozen.contains("Run…") && frozen.contains("holidays"), "{frozen}");
+    office.links("U2", "bob", Role::Responder).await;
+    let held = office.previewed_text("U2", "switch-lamp").await;
+    assert!(held.contains("Not started: see") && held.contains("It cannot start: ada works on"), "{held}");
     assert!(say("thaw over").await.contains("is lifted"));
     assert!(say("thaw over").await.contains("There is no such freeze"), "the same words as elsewhere");
     assert!(say("unlock fleet:lamps-eu").await.contains("is free"));
@@ -559,6 +598,107 @@ async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
     let page = ada.get("/incidents/1").await;
     let page = ada.get(page.header(axum::http::header::LOCATION)).await;
     assert!(page.text.contains("still dark"), "{}", page.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_freeze_is_passed_in_a_form_by_whoever_says_why() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    // Planned in peace: the press meets a freeze that has come since.
+    let (run, _) = office.previews("U1", "switch-lamp").await;
+    office.types("U1", "freeze 2h holidays").await;
+    let url = office.presses("U1", &run, true).await;
+    office.workspace.answered(&url, "its button then asks for what this takes").await;
+
+    let (run, _) = office.previews("U1", "switch-lamp").await;
+    office.presses("U1", &run, true).await;
+    let form = office.form(1).await;
+    assert!(form.to_string().contains("holidays") && form.to_string().contains("it is dark"), "{form}");
+    let unticked = office.fills_all("U1", &[]).await.json();
+    let why = unticked["errors"]["freeze"].as_str().unwrap();
+    assert!(why.contains("confirm that you start despite the freeze"), "{unticked}");
+    let silent = office.fills_all("U1", &[("freeze", "true"), ("reason", " ")]).await;
+    assert_eq!((silent.status, silent.text.as_str()), (StatusCode::OK, ""), "the command's reason holds");
+    let runs = office.runs().await;
+    assert_eq!(runs.len(), 1);
+    let journal = store::runs::journal(office.bench.engine.pool(), runs[0].id).await.unwrap();
+    let first = serde_json::to_value(&journal[0].entry).unwrap().to_string();
+    assert!(first.contains("\"despite_freeze\":true") && first.contains("it is dark"), "{first}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_freeze_is_not_passed_without_any_reason() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    office.types("U1", "freeze 2h holidays").await;
+    let (said, url) = office.types("U1", "run switch-lamp fleet=lamps-eu").await;
+    assert!(said.starts_with("Looking"), "{said}");
+    let preview = office.workspace.answered(&url, "Plan `").await;
+    office.presses("U1", &preview["blocks"][1]["elements"][0]["value"], true).await;
+    office.form(1).await;
+    let silent = office.fills_all("U1", &[("freeze", "true")]).await.json();
+    assert!(silent["errors"]["reason"].as_str().unwrap().contains("needs a reason"), "{silent}");
+    assert!(office.runs().await.is_empty());
+    let said = office.fills_all("U1", &[("freeze", "true"), ("reason", "nobody sees a thing")]).await;
+    assert_eq!((said.status, said.text.as_str()), (StatusCode::OK, ""));
+    assert_eq!(office.runs().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_passed_this_once_in_a_form() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    office.bench.lamp().warm = true;
+    let (run, _) = office.previews("U1", "switch-lamp-limited").await;
+    let url = office.presses("U1", &run, true).await;
+    office.workspace.answered(&url, "Started").await;
+    let first = office.runs().await[0].id;
+    office.bench.until(first, "succeeded").await;
+    office.bench.lamp().on = false;
+
+    let (run, _) = office.previews("U1", "switch-lamp-limited").await;
+    office.presses("U1", &run, true).await;
+    let form = office.form(1).await;
+    assert!(
+        form.to_string().contains("Why the limit “switching lamps-eu” may be passed this once"),
+        "{form}"
+    );
+    let silent = office.fills_all("U1", &[]).await.json();
+    assert!(silent["errors"]["limit-0"].as_str().unwrap().contains("acknowledge the limit"), "{silent}");
+    let said = office.fills_all("U1", &[("limit-0", "it went out again")]).await;
+    assert_eq!((said.status, said.text.as_str()), (StatusCode::OK, ""));
+    assert_eq!(office.runs().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_meets_a_lock_stands_in_line_by_a_form() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    office.links("U2", "bob", Role::Responder).await;
+    let (early, _) = office.previews("U2", "switch-lamp").await;
+    let (run, _) = office.previews("U1", "switch-lamp").await;
+    let url = office.presses("U1", &run, true).await;
+    office.workspace.answered(&url, "Started").await;
+    let holder = office.runs().await[0].id;
+    // Planned while it was free.
+    let url = office.presses("U2", &early, true).await;
+    office.workspace.answered(&url, "its button then asks for what this takes").await;
+
+    office.workspace.shown("at work", |card| card.now == ["Wait until it is warm"]).await;
+    // The lock alone is to be in the way.
+    office.bench.lamp().on = false;
+    let (run, _) = office.previews("U2", "switch-lamp-high").await;
+    office.presses("U2", &run, true).await;
+    let form = office.form(1).await;
+    assert!(form.to_string().contains("Stand in line, at most half an hour"), "{form}");
+    let now = office.fills("U2", "lamps-eu").await.json();
+    assert!(now["errors"]["wait"].as_str().unwrap().contains("is locked by"), "{now}");
+    let waits = office.fills_all("U2", &[("field", "lamps-eu"), ("wait", "true")]).await;
+    assert_eq!((waits.status, waits.text.as_str()), (StatusCode::OK, ""));
+    let runs = office.runs().await;
+    let queued = runs.iter().find(|run| run.id != holder).unwrap();
+    assert_eq!(queued.requested_by, "bob");
+    office.bench.until(queued.id, "queued").await;
 }
 
 impl Office {

@@ -15,13 +15,13 @@ use super::form::field;
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::chart::{self, Chart, HEIGHT, WIDTH};
-use crate::drills::{Offer, Playing};
+use crate::drills::{DrillError, Offer, Playing};
 use crate::error::Problem;
 use crate::session::Visitor;
 use crate::words;
 
 /// So many that were played are listed.
-const PLAYED: i64 = 30;
+pub(crate) const PLAYED: i64 = 30;
 
 #[derive(Template)]
 #[template(path = "drills.html", blocks = ["main"])]
@@ -142,6 +142,14 @@ fn draw(curves: &[(&str, &'static str, &Curve)]) -> Option<Chart> {
     })
 }
 
+/// One of them, and how it stands while it is on.
+pub(crate) async fn find(app: &App, id: Uuid) -> Result<(Drill, Option<Playing>), Problem> {
+    let drill = store::drills::one(app.people(), id).await?;
+    let drill = drill.ok_or_else(|| Problem::not_found("such drill").link("Drills", "/drills"))?;
+    let playing = app.settings().drills.as_ref().and_then(|drills| drills.playing());
+    Ok((drill, playing.filter(|on| on.id == id)))
+}
+
 /// `GET /drills/{id}`
 pub(crate) async fn page(
     State(app): State<App>,
@@ -149,9 +157,7 @@ pub(crate) async fn page(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let drill = store::drills::one(app.people(), id).await?;
-    let drill = drill.ok_or_else(|| Problem::not_found("such drill").link("Drills", "/drills"))?;
-    let playing = app.settings().drills.as_ref().and_then(|drills| drills.playing()).filter(|on| on.id == id);
+    let (drill, playing) = find(&app, id).await?;
     let chart = match (&drill.score, &playing) {
         (Some(score), _) => {
             let (nobody, here) =
@@ -184,18 +190,51 @@ fn house(app: &App) -> Result<std::sync::Arc<dyn crate::drills::Drills>, Problem
     })
 }
 
+/// Begins one: its id.
+pub(crate) async fn begin(
+    app: &App,
+    visitor: &Visitor,
+    name: String,
+    player: Player,
+) -> Result<Uuid, Problem> {
+    let by = visitor.actor();
+    domain::drill::may_play(&by).map_err(DrillError::from)?;
+    let drills = house(app)?;
+    Ok(to_the_end(async move { drills.start(&name, player, &by).await }).await??)
+}
+
+/// What becomes of the one that is on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    /// It is scored; its world stays.
+    End,
+    /// Its world goes.
+    Leave,
+}
+
+/// Ends it, or leaves it.
+pub(crate) async fn part(app: &App, visitor: &Visitor, id: Uuid, part: Part) -> Result<(), Problem> {
+    let by = visitor.actor();
+    domain::drill::may_play(&by).map_err(DrillError::from)?;
+    let drills = house(app)?;
+    let parted = async move {
+        match part {
+            Part::End => drills.end(id, &by).await,
+            Part::Leave => drills.leave(id, &by).await,
+        }
+    };
+    Ok(to_the_end(parted).await??)
+}
+
 /// `POST /drills`
 pub(crate) async fn start(
     State(app): State<App>,
     visitor: Visitor,
     Form(form): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let by = visitor.actor();
-    domain::drill::may_play(&by).map_err(crate::drills::DrillError::from)?;
-    let drills = house(&app)?;
     let name = field(&form, "drill").to_owned();
     let player = Player::named(field(&form, "player")).unwrap_or(Player::People);
-    let id = to_the_end(async move { drills.start(&name, player, &by).await }).await??;
+    let id = begin(&app, &visitor, name, player).await?;
     Ok(Redirect::to(&format!("/drills/{id}")).into_response())
 }
 
@@ -205,10 +244,7 @@ pub(crate) async fn end(
     visitor: Visitor,
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
-    let by = visitor.actor();
-    domain::drill::may_play(&by).map_err(crate::drills::DrillError::from)?;
-    let drills = house(&app)?;
-    to_the_end(async move { drills.end(id, &by).await }).await??;
+    part(&app, &visitor, id, Part::End).await?;
     Ok(Redirect::to(&format!("/drills/{id}")).into_response())
 }
 
@@ -218,9 +254,6 @@ pub(crate) async fn leave(
     visitor: Visitor,
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
-    let by = visitor.actor();
-    domain::drill::may_play(&by).map_err(crate::drills::DrillError::from)?;
-    let drills = house(&app)?;
-    to_the_end(async move { drills.leave(id, &by).await }).await??;
+    part(&app, &visitor, id, Part::Leave).await?;
     Ok(Redirect::to(&format!("/drills/{id}")).into_response())
 }

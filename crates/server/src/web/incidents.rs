@@ -21,12 +21,22 @@ use crate::words;
 /// On one page.
 const PAGE: i64 = 50;
 
-/// Where a list goes on.
+/// What the list shows.
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
-pub(crate) struct Before {
+pub(crate) struct Filter {
+    /// Any value: only those that are open.
+    open: Option<String>,
     /// The number of the last one on the page before.
     before: Option<i64>,
+    /// How many at most; never more than a page.
+    limit: Option<u32>,
+}
+
+impl Filter {
+    fn is_open(&self) -> bool {
+        self.open.as_deref().is_some_and(|open| !matches!(open, "" | "0" | "false"))
+    }
 }
 
 #[derive(Template)]
@@ -34,6 +44,7 @@ pub(crate) struct Before {
 struct List {
     frame: Frame,
     incidents: Vec<Incident>,
+    filter: Filter,
     next: Option<i64>,
     targets: Vec<String>,
     now: domain::Timestamp,
@@ -46,9 +57,10 @@ impl List {
 }
 
 /// One page of them, and where the next one begins.
-pub(crate) async fn some(app: &App, before: &Before) -> Result<(Vec<Incident>, Option<i64>), Problem> {
-    let mut incidents = store::incidents::list(app.pool(), before.before, PAGE + 1).await?;
-    let most = usize::try_from(PAGE).unwrap_or(usize::MAX);
+pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<Incident>, Option<i64>), Problem> {
+    let most = filter.limit.map_or(PAGE, |limit| i64::from(limit).clamp(1, PAGE));
+    let mut incidents = store::incidents::list(app.pool(), filter.is_open(), filter.before, most + 1).await?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     let more = incidents.len() > most;
     incidents.truncate(most);
     let next = incidents.last().filter(|_| more).map(|last| last.number);
@@ -59,12 +71,12 @@ pub(crate) async fn some(app: &App, before: &Before) -> Result<(Vec<Incident>, O
 pub(crate) async fn list(
     State(app): State<App>,
     visitor: Visitor,
-    Query(before): Query<Before>,
+    Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let (incidents, next) = some(&app, &before).await?;
+    let (incidents, next) = some(&app, &filter).await?;
     let frame = Frame::new(&app, &visitor, "incidents", "Incidents");
     let (targets, now) = (app.engine().targets(), app.now());
-    html(&List { frame, incidents, next, targets, now })
+    html(&List { frame, incidents, filter, next, targets, now })
 }
 
 #[derive(Template)]
@@ -102,12 +114,7 @@ pub(crate) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Ok(known) = id.parse::<Uuid>() else {
-        let number = id.trim_start_matches("INC-").trim_start_matches("inc-").parse().ok();
-        let found = match number {
-            Some(number) => store::incidents::numbered(app.pool(), number).await?,
-            None => None,
-        };
-        let known = found.ok_or_else(|| Problem::not_found("such incident"))?;
+        let known = incident::find(&app, &id).await?;
         return Ok(Redirect::to(&format!("/incidents/{known}")).into_response());
     };
     let view = incident::read(&app, known).await?;
@@ -179,9 +186,12 @@ pub(crate) async fn act(
     Ok(())
 }
 
-/// `GET /incidents/{id}/post-mortem.md`
-pub(crate) async fn post_mortem(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    let view = incident::read(&app, id).await?;
+/// `GET /incidents/{id}/post-mortem.md`, and the same under `/api/v1`: by id or by number.
+pub(crate) async fn post_mortem(
+    State(app): State<App>,
+    Path(word): Path<String>,
+) -> Result<Response, Problem> {
+    let view = incident::read(&app, incident::find(&app, &word).await?).await?;
     let text = pack::markdown(&view, &app.settings().public_url)?;
     let name = format!("attachment; filename=\"{}.md\"", view.incident.name());
     let headers = [

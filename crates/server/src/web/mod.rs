@@ -24,7 +24,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::app::App;
+use crate::app::{App, OnStage};
 use crate::error::Problem;
 use crate::session::Visitor;
 
@@ -38,7 +38,7 @@ pub(crate) struct Frame {
     pub(crate) environment: Option<String>,
     pub(crate) simulated: bool,
     /// The drill whose world this is.
-    pub(crate) drill: Option<String>,
+    pub(crate) drill: Option<OnStage>,
     /// Where the page hears that it should look again.
     pub(crate) events: Option<String>,
 }

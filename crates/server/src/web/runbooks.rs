@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::Actor;
-use domain::brake::{Acknowledged, Brake, Overrides, Way};
+use domain::brake::{Acknowledged, Overrides};
 use domain::plan::{Plan, PlannedOutcome, Verdict};
 use domain::policy::Policy;
 use domain::runbook::{InputMistake, Risk, Runbook, render};
@@ -20,6 +20,7 @@ use super::form::{Field, INPUT, draw_field, field, inputs};
 use super::{Frame, html, with_status};
 use crate::app::App;
 use crate::error::{AUDITED, Problem, sentence};
+use crate::obstacles::Obstacles;
 use crate::plans::{self, Agreed, Confirmation};
 use crate::run::{Outline, overview};
 use crate::session::Visitor;
@@ -33,6 +34,9 @@ const ACKNOWLEDGE: &str = "acknowledge.";
 struct List {
     frame: Frame,
     shelves: Vec<Row>,
+    /// So many rehearsals say that it would work, and so many that it would not.
+    ready: usize,
+    not_ready: usize,
 }
 
 struct Row {
@@ -66,7 +70,12 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor) -> Result<Res
         },
     };
     let shelves = app.engine().library().iter().map(row).collect();
-    html(&List { frame: Frame::new(&app, &visitor, "runbooks", "Runbooks"), shelves })
+    let rehearsed = app.engine().readiness().await?;
+    let shown = |ready| {
+        rehearsed.iter().filter(|row| row.shown.as_ref().and_then(|s| s.ready) == Some(ready)).count()
+    };
+    let (ready, not_ready) = (shown(true), shown(false));
+    html(&List { frame: Frame::new(&app, &visitor, "runbooks", "Runbooks"), shelves, ready, not_ready })
 }
 
 #[derive(Template)]
@@ -373,43 +382,25 @@ fn draw(
     }
 }
 
-/// How a plan is read: what changes, what was checked, and all the rest in its order.
+/// What the page asks for beside the plan.
 impl Planned {
-    /// A lock is held, and that is all that stands in the way: then one may stand in line.
+    fn obstacles(&self) -> Obstacles<'_> {
+        Obstacles { plan: &self.plan, by: &self.by, narrowed: self.narrowed.as_deref() }
+    }
+
     fn held(&self) -> bool {
-        self.narrowed.is_none()
-            && self.plan.locks.iter().any(|l| l.held_by.is_some())
-            && matches!(&self.plan.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
-            && !self.plan.steps.iter().any(|s| matches!(s.outcome, PlannedOutcome::Stops { .. }))
-            && self.plan.brakes.iter().all(|b| b.way(&self.by) != Way::None)
+        self.obstacles().held()
     }
 
-    /// Why this person cannot start it now, if so.
     fn stops(&self) -> Option<String> {
-        let held = self.plan.brakes.iter().find(|b| b.way(&self.by) == Way::None);
-        if self.narrowed.is_some() {
-            return self.narrowed.clone();
-        }
-        match (&self.plan.verdict, held) {
-            (Verdict::Stops { message, .. }, _) => Some(format!("It would stop: {message}")),
-            (Verdict::Ready, Some(brake)) => Some(format!("It cannot start: {brake}")),
-            (Verdict::Ready, None) => None,
-        }
+        self.obstacles().stops()
     }
 
-    /// May it start only with a word for a freeze?
     fn frozen(&self) -> bool {
-        self.plan.brakes.iter().any(|b| b.way(&self.by) == Way::Confirm)
+        self.obstacles().frozen()
     }
 
-    /// Limits that are used up, and may be passed this once.
     fn limits(&self) -> Vec<&str> {
-        let limits = self.plan.brakes.iter().filter_map(|b| match b {
-            Brake::Limit(spent) => Some(spent.limit.name.as_str()),
-            _ => None,
-        });
-        let mut names: Vec<_> = limits.collect();
-        names.dedup();
-        names
+        self.obstacles().limits()
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Filter {
     pub(crate) until: String,
     /// A cursor, from the page before.
     after: String,
+    /// How many at most; never more than a page.
+    limit: Option<u32>,
 }
 
 impl Filter {
@@ -48,7 +50,7 @@ impl Filter {
 
     /// The fields that are set, by name.
     fn set(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let Self { actor, action, target, step, run, text, since, until, after: _ } = self;
+        let Self { actor, action, target, step, run, text, since, until, after: _, limit: _ } = self;
         let all = [
             ("actor", actor),
             ("action", action),
@@ -72,10 +74,12 @@ impl Filter {
 
 /// One page, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<Found>, Option<String>), Problem> {
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let most = filter.limit.and_then(|limit| usize::try_from(limit).ok());
+    let most = most.map_or(PAGE, |most| most.clamp(1, PAGE));
+    let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
     let mut found = search(app.pool(), &filter.read()?, limit).await?;
-    let more = found.len() > PAGE;
-    found.truncate(PAGE);
+    let more = found.len() > most;
+    found.truncate(most);
     let last = found.last().filter(|_| more);
     let next = last.map(|last| format!("{}_{}", last.at.timestamp_micros(), last.key));
     Ok((found, next))

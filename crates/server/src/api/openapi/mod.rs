@@ -174,7 +174,11 @@ impl Operation {
             202 => "It is taken, and answered by the worker that drives the run.",
             _ => "Done.",
         };
-        let kind = if self.path.ends_with("/events") { "text/event-stream" } else { "application/json" };
+        let kind = match self.path {
+            path if path.ends_with("/events") => "text/event-stream",
+            path if path.ends_with(".md") => "text/markdown",
+            _ => "application/json",
+        };
         json!({ "description": says, "content": { kind: { "schema": schema } } })
     }
 
@@ -183,6 +187,11 @@ impl Operation {
         let each = names.map(|name| {
             let schema = match name {
                 "id" => json!({ "type": "string", "format": "uuid" }),
+                "incident" => json!({
+                    "anyOf": [{ "type": "string", "format": "uuid" }, { "type": "string", "pattern": "^(INC-)?[1-9][0-9]{0,17}$" }],
+                    "description": "Its id, or the number that people say.",
+                    "examples": ["INC-17"],
+                }),
                 "number" => json!({ "type": "integer", "format": "int64" }),
                 _ => json!({ "type": "string", "minLength": 1, "examples": runbooks }),
             };

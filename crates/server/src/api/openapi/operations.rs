@@ -9,6 +9,7 @@ use domain::runbook::Mode;
 use engine::{InForce, Readiness};
 use serde_json::{Value, json};
 use store::brakes::Imported;
+use store::drills::Drill;
 use store::known::Known;
 use store::outbox::OutboxRow;
 use store::pages::RunRow;
@@ -20,17 +21,19 @@ use store::triage::VerdictRow;
 
 use super::shapes::{boolean, list, number, object, or_null, page, some_object, text, uuid};
 use super::{Generators, Key, Operation, Shape};
-use crate::api::{brakes, incidents, people, reviews, runs, signals, tokens};
+use crate::api::{brakes, drills, incidents, people, reviews, runs, signals, slack, tokens};
+use crate::drills::{Offer, Playing};
 use crate::web;
 
 /// The headings, in their order.
-pub(super) const GROUPS: [(&str, &str); 8] = [
+pub(super) const GROUPS: [(&str, &str); 9] = [
     ("situation", "What is going on."),
     ("runbooks", "What can be done, and what it would do."),
     ("runs", "What is being done, and was."),
     ("signals", "What machines say is wrong, and what became of it."),
     ("incidents", "What people do together about one trouble, and what they elsewhere are told."),
     ("brakes", "What holds Firebreak back: kill switch, freezes, locks."),
+    ("drills", "Practice on a simulated world: only where `firebreak demo` plays them."),
     ("audit", "Who did what, and that it was not changed since."),
     ("access", "Who you are, the tokens of your programs, and who else is here."),
 ];
@@ -61,6 +64,11 @@ fn act(
     Operation { method: "POST", path, group, says, query: None, body, key: Key::Optional, answers, refusals }
 }
 
+/// What is asked is all in the path.
+fn without_body(operation: Operation) -> Operation {
+    Operation { body: None, ..operation }
+}
+
 impl Operation {
     fn with_query(self, query: Shape) -> Self {
         Self { query: Some(query), ..self }
@@ -79,6 +87,8 @@ pub(super) fn all() -> Vec<Operation> {
     let review: Shape = |g| object(&[("review", g.written::<Review>())]);
     let signal: Shape =
         |g| object(&[("signal", g.written::<SignalRow>()), ("verdicts", list(g.written::<VerdictRow>()))]);
+    let drill: Shape =
+        |g| object(&[("drill", g.written::<Drill>()), ("playing", or_null(g.written::<Playing>()))]);
     let opened: Shape = |_| object(&[("incident", uuid()), ("new", boolean())]);
     vec![
         look(
@@ -237,7 +247,7 @@ pub(super) fn all() -> Vec<Operation> {
             },
             &[400],
         )
-        .with_query(|g| g.sent::<web::incidents::Before>()),
+        .with_query(|g| g.sent::<web::incidents::Filter>()),
         act(
             "incidents",
             "/api/v1/incidents",
@@ -248,7 +258,7 @@ pub(super) fn all() -> Vec<Operation> {
         ),
         look(
             "incidents",
-            "/api/v1/incidents/{id}",
+            "/api/v1/incidents/{incident}",
             "One incident: timeline, signals, runs, times",
             |g| {
                 object(&[
@@ -261,11 +271,18 @@ pub(super) fn all() -> Vec<Operation> {
         ),
         act(
             "incidents",
-            "/api/v1/incidents/{id}/ask",
+            "/api/v1/incidents/{incident}/ask",
             "Says or does something in an incident: note, severity, title, take, hand_over, close",
             |g| g.sent::<domain::incident::Ask>(),
             &[(200, |g| object(&[("incident", g.written::<Incident>())]))],
             BODY_AT,
+        ),
+        look(
+            "incidents",
+            "/api/v1/incidents/{incident}/post-mortem.md",
+            "The post-mortem pack, as a document",
+            |_| text(),
+            &[400, 404],
         ),
         look(
             "incidents",
@@ -340,6 +357,50 @@ pub(super) fn all() -> Vec<Operation> {
             BODY,
         ),
         look(
+            "drills",
+            "/api/v1/drills",
+            "Drills that can be played, the one that is, and those that were; `offers` is null where none can be",
+            |g| {
+                object(&[
+                    ("offers", or_null(list(g.written::<Offer>()))),
+                    ("playing", or_null(g.written::<Playing>())),
+                    ("played", list(g.written::<drills::PlayedRow>())),
+                ])
+            },
+            &[],
+        ),
+        act(
+            "drills",
+            "/api/v1/drills",
+            "Starts a drill; until it is left, everything but people and drills is of its world",
+            |g| g.sent::<drills::DrillBody>(),
+            &[(201, drill)],
+            BODY_AT,
+        ),
+        look(
+            "drills",
+            "/api/v1/drills/{id}",
+            "One drill: how it stands while it is on, and its score",
+            drill,
+            &[400, 404],
+        ),
+        without_body(act(
+            "drills",
+            "/api/v1/drills/{id}/end",
+            "Ends a drill and scores it; its world stays until it is left",
+            |_| some_object(),
+            &[(200, drill)],
+            BODY_AT,
+        )),
+        without_body(act(
+            "drills",
+            "/api/v1/drills/{id}/leave",
+            "Takes the world of a drill away; one that is not over is given up",
+            |_| some_object(),
+            &[(200, drill)],
+            BODY_AT,
+        )),
+        look(
             "audit",
             "/api/v1/audit",
             "Who did what to what, the newest first",
@@ -392,17 +453,14 @@ pub(super) fn all() -> Vec<Operation> {
             BODY,
         )
         .with_key(Key::None),
-        Operation {
-            body: None,
-            ..act(
-                "access",
-                "/api/v1/tokens/{id}/revoke",
-                "Revokes a token",
-                |_| some_object(),
-                &[(200, |_| object(&[("revoked", uuid())]))],
-                BODY,
-            )
-        },
+        without_body(act(
+            "access",
+            "/api/v1/tokens/{id}/revoke",
+            "Revokes a token",
+            |_| some_object(),
+            &[(200, |_| object(&[("revoked", uuid())]))],
+            BODY,
+        )),
         look(
             "access",
             "/api/v1/people",
@@ -434,6 +492,21 @@ pub(super) fn all() -> Vec<Operation> {
             &[(200, |_| object(&[("ended", number())]))],
             BODY,
         ),
+        look(
+            "access",
+            "/api/v1/slack/links",
+            "Who speaks for you in Slack; an admin sees everybody's",
+            |g| object(&[("links", list(g.written::<slack::LinkRow>()))]),
+            &[],
+        ),
+        without_body(act(
+            "access",
+            "/api/v1/slack/links/{id}/remove",
+            "Removes a link; whoever it was for may do nothing in Slack any more",
+            |_| some_object(),
+            &[(200, |_| object(&[("removed", uuid())]))],
+            BODY_AT,
+        )),
         look(
             "access",
             "/api/v1/openapi.json",
@@ -482,6 +555,7 @@ fn run(generators: &mut Generators) -> Value {
         ("asks", list(ask)),
         ("decisions", list(some_object())),
         ("gate", some_object()),
+        ("incidents", list(generators.written::<Incident>())),
         ("now", json!({ "type": "string", "format": "date-time" })),
     ])
 }
