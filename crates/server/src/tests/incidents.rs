@@ -1,6 +1,7 @@
 //! Incidents and triggers, as people and programs meet them.
 
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{Method, StatusCode, header};
 use domain::Role;
 use domain::signal::{Signal, SignalState};
 use serde_json::{Value, json};
@@ -196,6 +197,12 @@ async fn modes_are_set_with_a_reason_and_a_verdict_is_overruled_by_a_person() {
     assert_eq!(
         ada.form(&format!("{page}/dismiss"), &[("reason", "a test")]).await.status,
         StatusCode::SEE_OTHER
+    );
+    let request = ada.request(Method::GET, &page).header("x-fragment", "1").body(Body::empty()).unwrap();
+    let part = bench.send(request).await.text;
+    assert!(
+        part.contains("ada says: a test") && !part.contains("<html"),
+        "the script gets the inner part alone"
     );
     let shown = ada.get(&page).await.text;
     assert!(shown.contains("ada says: a test") && !shown.contains("data-offer"), "{shown}");

@@ -4,7 +4,7 @@
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::Timestamp;
 use domain::brake::Overrides;
@@ -16,7 +16,7 @@ use store::signals::{SignalFilter, SignalRow};
 use store::triage::VerdictRow;
 use uuid::Uuid;
 
-use super::{Frame, html};
+use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
 use crate::session::Visitor;
@@ -89,7 +89,7 @@ pub(crate) async fn list(
 }
 
 #[derive(Template)]
-#[template(path = "signal.html")]
+#[template(path = "signal.html", blocks = ["main"])]
 struct Page {
     frame: Frame,
     signal: SignalRow,
@@ -112,7 +112,8 @@ impl Page {
     fn evidence(&self, plan: &Plan) -> Vec<(String, String)> {
         let told = plan.steps.iter().filter_map(|step| match &step.outcome {
             PlannedOutcome::Holds { facts } => {
-                let seen: Vec<_> = facts.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+                let seen: Vec<_> =
+                    facts.iter().map(|(name, value)| format!("{name} = {}", words::brief(value))).collect();
                 Some((step.title.clone(), words::shorten(&seen.join(", "), 160)))
             }
             _ => None,
@@ -135,13 +136,15 @@ pub(crate) async fn page(
     State(app): State<App>,
     visitor: Visitor,
     Path(id): Path<Uuid>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let signal = find(&app, id).await?;
     let verdicts = store::triage::verdicts(app.pool(), id).await?;
     let plan = verdicts.iter().find_map(|verdict| serde_json::from_value(verdict.plan.clone()?).ok());
     let body = store::signals::body(app.pool(), id).await?;
     let frame = Frame::new(&app, &visitor, "signals", "Signal").live("/events");
-    html(&Page { frame, signal, verdicts, plan, body })
+    let page = Page { frame, signal, verdicts, plan, body };
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 
 pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
