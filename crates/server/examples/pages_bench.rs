@@ -38,22 +38,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ASKED: usize = 200;
 const WATCHERS: usize = 1000;
-/// A page looks by itself so often: `web/static/live.js`.
-const POLL: Duration = Duration::from_secs(5);
+/// How often the run moves that is watched: as in a burst of steps, as in most of a run, and not at all.
+const PACES: [&str; 3] = ["2s", "10s", "1h"];
 
 const RUNBOOK: &str = "
-runbook: rest
+runbook: rest-PACE
 title: Rest and look
 when: In benchmarks
 risk: low
 inputs:
-  times: { type: list, of: text, description: How often }
+  times: { type: list, of: string, description: How often }
 steps:
   - id: again
     each: inputs.times
     at_once: 1
     steps:
-      - { id: rest, title: Rest, wait: 2s }
+      - { id: rest, title: Rest, wait: PACE }
       - { id: look, title: Look, use: bench.look, with: { n: \"${item}\" } }
 ";
 
@@ -112,15 +112,18 @@ async fn main() {
         ending,
     };
     let browser = Browser::sign_in(server::router(engine.clone(), settings), &pool).await;
-    let run = start(&engine, 3).await;
+    let run = start(&engine, PACES[0], 3).await;
     pages(&browser, &pool, run).await;
-    watched(&browser, &engine).await;
+    for pace in PACES {
+        watched(&browser, &engine, pace).await;
+    }
     engine.shut_down().await;
 }
 
 async fn engine(pool: &PgPool) -> Engine {
     let registry = Registry::default().observing(Look);
-    let library = Library::open([("rest.yaml".to_owned(), RUNBOOK.to_owned())], &registry);
+    let files = PACES.map(|pace| (format!("rest-{pace}.yaml"), RUNBOOK.replace("PACE", pace)));
+    let library = Library::open(files, &registry);
     for (name, shelf) in library.iter() {
         assert!(shelf.runbook.is_ok(), "{name}: {:?}", shelf.runbook);
     }
@@ -137,10 +140,10 @@ async fn engine(pool: &PgPool) -> Engine {
     .unwrap()
 }
 
-async fn start(engine: &Engine, times: i64) -> Uuid {
+async fn start(engine: &Engine, pace: &str, times: i64) -> Uuid {
     let inputs = serde_json::json!({ "times": (1..=times).map(|n| n.to_string()).collect::<Vec<_>>() });
     let request = StartRequest {
-        runbook: "rest".into(),
+        runbook: format!("rest-{pace}"),
         inputs: inputs.as_object().unwrap().clone(),
         by: Actor::with_role("bench", Role::Admin),
         reason: None,
@@ -195,7 +198,7 @@ async fn pages(browser: &Browser, pool: &PgPool, run: Uuid) {
     let all: Vec<(&str, Path<'_>)> = vec![
         ("situation", fixed("/")),
         ("runbooks", fixed("/runbooks")),
-        ("a runbook", fixed("/runbooks/rest")),
+        ("a runbook", fixed("/runbooks/rest-2s")),
         ("readiness", fixed("/readiness")),
         ("runs, the newest", fixed("/runs")),
         ("runs, a page far down", Box::new(|n| format!("/runs?before={}_{}", at(n), Uuid::nil()))),
@@ -232,8 +235,8 @@ async fn pages(browser: &Browser, pool: &PgPool, run: Uuid) {
 }
 
 /// Watches one run as browsers do: told to look again, they fetch what is new.
-async fn watched(browser: &Browser, engine: &Engine) {
-    let run = start(engine, 10).await;
+async fn watched(browser: &Browser, engine: &Engine, pace: &str) {
+    let run = start(engine, pace, 20).await;
     let seen: Arc<Mutex<Vec<(Instant, usize)>>> = Arc::default();
     let path = format!("/runs/{run}");
     let mut tasks = Vec::new();
@@ -242,19 +245,25 @@ async fn watched(browser: &Browser, engine: &Engine) {
         tasks.push(tokio::spawn(async move {
             let mut events =
                 browser.ask(&format!("{path}/events"), false).await.into_body().into_data_stream();
+            // As `web/static/live.js`: told to, or when nobody told it to for as long as the server said.
+            let mut pace = Duration::from_secs(5);
             // Nobody opens it in the same moment.
-            tokio::time::sleep(POLL.mul_f64(n as f64 / WATCHERS as f64)).await;
-            let mut poll = tokio::time::interval(POLL);
+            tokio::time::sleep(pace.mul_f64(n as f64 / WATCHERS as f64)).await;
+            let mut due = Instant::now() + pace;
             loop {
-                let told = tokio::select! {
-                    said = events.next() => match said {
-                        Some(Ok(said)) if said.starts_with(b"event") => true,
-                        Some(Ok(_)) => continue,
-                        _ => return,
-                    },
-                    _ = poll.tick() => false,
+                let told = match tokio::time::timeout_at(due.into(), events.next()).await {
+                    Ok(Some(Ok(said))) if said.starts_with(b"event") => {
+                        let said = String::from_utf8_lossy(&said).into_owned();
+                        let seconds = said.split("data: ").nth(1).and_then(|s| s.trim().parse().ok());
+                        pace = Duration::from_secs(seconds.unwrap_or(5));
+                        true
+                    }
+                    Ok(Some(Ok(_))) => continue, // only to keep it open
+                    Ok(_) => return,
+                    Err(_) => false,
                 };
                 let bytes = browser.read(&path, true).await;
+                due = Instant::now() + pace;
                 if told {
                     seen.lock().unwrap().push((Instant::now(), bytes));
                 }
@@ -272,11 +281,11 @@ async fn watched(browser: &Browser, engine: &Engine) {
             }
         })
     };
-    tokio::time::sleep(Duration::from_secs(5)).await; // all have drawn it once
+    tokio::time::sleep(Duration::from_secs(8)).await; // all have drawn it once
     seen.lock().unwrap().clear();
     steps.lock().unwrap().clear();
     let (busy, begun) = (cpu(), Instant::now());
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
     let share = (cpu() - busy) / begun.elapsed().as_secs_f64() * 100.0;
     listener.abort();
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
@@ -290,7 +299,7 @@ async fn watched(browser: &Browser, engine: &Engine) {
     late.sort_by(f64::total_cmp);
     let bytes = seen.last().map_or(0, |(_, bytes)| *bytes);
     println!(
-        "{WATCHERS} watchers of a run that moves every 2 s: {share:.0} % of a core (target <= 10), each draws {} kB; {} draws, seen p50 {:.0} ms, p99 {:.0} ms, last {:.0} ms after the step (target <= 1000)",
+        "{WATCHERS} watchers of a run that moves every {pace}: {share:.1} % of a core (target <= 10), each draws {} kB; {} draws, seen p50 {:.0} ms, p99 {:.0} ms, last {:.0} ms after the step (target <= 1000)",
         bytes / 1000,
         seen.len(),
         late.get(late.len() / 2).copied().unwrap_or_default(),
