@@ -40,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use remote::exit::{Exit, Failure};
-use remote::{ask, complete, drills, incidents, login, plan, readiness, run, runs, signals};
+use remote::{ask, complete, drills, incidents, login, plan, readiness, run, runs, signals, status};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -80,6 +80,8 @@ enum Command {
     Unlock(brakes::Unlock),
     /// List what is locked, by whom and why
     Locks(brakes::Who),
+    /// Say what is wrong, what to type against it, and who is on it
+    Status(remote::Remote),
     /// List what would refuse if it were needed now
     Readiness(remote::Remote),
     /// Keep a server's address and a token for the verbs below
@@ -168,6 +170,7 @@ fn main() -> ExitCode {
                         Command::Lock(args) => brakes::lock(args.read()?).await,
                         Command::Unlock(args) => brakes::lock(args.into()).await,
                         Command::Locks(who) => brakes::lock(brakes::Lock::List(who)).await,
+                        Command::Status(remote) => status::status(remote).await,
                         Command::Readiness(remote) => readiness::readiness(remote).await,
                         Command::Login(args) => login::login(args).await,
                         Command::Logout => login::logout(),

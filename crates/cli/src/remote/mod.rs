@@ -1,7 +1,7 @@
 //! The verbs that speak to a server's API: the same names and the same refusals as on the pages.
 //!
 //! ```text
-//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · readiness · run · watch · runs · show · ask · locks · signals · incidents · audit · drills
+//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · status · readiness · run · watch · runs · show · ask · locks · signals · incidents · audit · drills
 //!                                                    └─▶ exit (what a script is told)
 //! ```
 //!
@@ -23,6 +23,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod server;
 pub(crate) mod signals;
+pub(crate) mod status;
 mod steps;
 pub(crate) mod watch;
 pub(crate) mod words;

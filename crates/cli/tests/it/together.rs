@@ -133,3 +133,46 @@ async fn what_people_did_is_searched_from_a_terminal_page_by_page() {
     let (code, _, why) = bob.said(&["audit", "search", "--after", "x"]);
     assert!(code == 2 && why.contains("The cursor is not one of this list"), "{code}: {why}");
 }
+
+/// Asks for the status until it has these words: what is shown comes with the next look of the prober, and is stale soon after on a
+/// machine that is slow.
+async fn status(terminal: &Terminal<'_>, words: &str) -> String {
+    let end = std::time::Instant::now() + crate::served::PATIENCE;
+    loop {
+        let (code, said, why) = terminal.said(&["status"]);
+        assert_eq!(code, 0, "{why}");
+        if said.contains(words) {
+            return said;
+        }
+        assert!(std::time::Instant::now() < end, "never {words}: {said}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_says_what_to_type_and_who_is_on_it() {
+    let (_sim, served) = world_of(small_world(), 10.0).await;
+    let ada = Terminal::of(&served, "ada", &[]);
+    let fits = "  firebreak run replace-proxysql fleet=proxysql-us cluster=shard-b --reason \"…\"";
+    let said = status(&ada, fits).await;
+    assert!(
+        said.contains("✘ Logins through") && said.contains("The hosts are sick, not the cluster"),
+        "{said}"
+    );
+
+    assert_eq!(ada.said(&["lock", "fleet:proxysql-us", "--reason", "I look at it"]).0, 0);
+    let said = status(&ada, "somebody is on it: ada, by hand, since ").await;
+    assert!(!said.contains(fits), "{said}");
+    assert!(said.contains("fleet:proxysql-us is taken by ada"), "{said}");
+    assert_eq!(ada.said(&["stop", "--reason", "a test"]).0, 0);
+    status(&ada, "CHANGES OF everything ARE STOPPED by ada: a test").await;
+    let (code, told) = ada.json(&["status", "--json"]);
+    assert_eq!((code, &told["switches"][0]["scope"]), (0, &Value::from("*")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_wrong_the_status_says_so_in_a_line() {
+    let (_sim, served) = world_of(calm(), 10.0).await;
+    let ada = Terminal::of(&served, "ada", &[]);
+    status(&ada, "✔ Every login that was tried works, directly and through every host.").await;
+}

@@ -1,0 +1,132 @@
+//! `firebreak status`: what is wrong, what to type against it, and who is on it already. The first page, in a terminal.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::server::Server;
+use super::words::{Ink, between, clock, mark, paint, span, word};
+use super::{Remote, tell};
+
+pub(crate) async fn status(remote: Remote) -> anyhow::Result<ExitCode> {
+    let now = Server::of(&remote)?.get("/api/v1/situation").await?;
+    tell(remote.json, &now, told);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The worst first; an empty line between what is wrong and what is done.
+fn told(now: &Value) -> String {
+    let mut lines = brakes(now);
+    lines.extend(findings(now));
+    let done: Vec<String> = incidents(now).chain(runs(now)).chain(locks(now)).chain(not_ready(now)).collect();
+    if !done.is_empty() {
+        lines.push(String::new());
+        lines.extend(done);
+    }
+    lines.join("\n")
+}
+
+fn list<'a>(now: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    now[name].as_array().into_iter().flatten()
+}
+
+fn brakes(now: &Value) -> Vec<String> {
+    let scope = |brake: &Value| match word(brake, "scope") {
+        "*" => "everything".to_owned(),
+        runbook => runbook.to_owned(),
+    };
+    let said = |brake: &Value| format!("by {}: {}", word(brake, "by"), word(brake, "reason"));
+    let switches = list(now, "switches")
+        .map(|switch| paint(Ink::Bad, &format!("CHANGES OF {} ARE STOPPED {}", scope(switch), said(switch))));
+    let freezes = list(now, "freezes").map(|freeze| {
+        let until = format!("{} to {}", clock(&freeze["starts"]), clock(&freeze["ends"]));
+        paint(Ink::Warn, &format!("Frozen from {until}, {}, {}", scope(freeze), said(freeze)))
+    });
+    switches.chain(freezes).collect()
+}
+
+/// What is wrong, each with the command that fits; or that all is well, where everything was seen just now.
+fn findings(now: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for finding in list(now, "findings") {
+        lines.push(paint(Ink::Bad, &format!("✘ {}", word(finding, "what"))));
+        lines.push(format!("  {}", word(finding, "advice")));
+        let advised = &finding["runbook"];
+        if advised.is_null() {
+            continue;
+        }
+        let inputs: Vec<(&str, &str)> =
+            list(advised, "inputs").filter_map(|pair| Some((pair[0].as_str()?, pair[1].as_str()?))).collect();
+        let target =
+            |lock: &&Value| inputs.iter().any(|(kind, id)| word(lock, "target") == format!("{kind}:{id}"));
+        match list(now, "locks").find(target) {
+            Some(lock) => lines.push(format!("  somebody is on it: {}", held(lock))),
+            None => {
+                let given: String = inputs.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+                let command = format!("firebreak run {}{given} --reason \"…\"", word(advised, "name"));
+                lines.push(format!("  {}", paint(Ink::Bold, &command)));
+            }
+        }
+    }
+    let stale: Vec<&str> =
+        list(now, "fleets").filter(|f| f["stale"] == true).map(|fleet| word(fleet, "id")).collect();
+    if !stale.is_empty() {
+        let fleets = stale.join(", ");
+        lines.push(paint(Ink::Warn, &format!("? What is known of {fleets} is too old to say how it is.")));
+    } else if list(now, "fleets").next().is_none() {
+        lines.push("The inventory names no proxy fleet, so there is nothing to watch.".into());
+    } else if lines.is_empty() {
+        let well = "✔ Every login that was tried works, directly and through every host.";
+        lines.push(paint(Ink::Good, well));
+    }
+    lines
+}
+
+fn incidents(now: &Value) -> impl Iterator<Item = String> {
+    list(now, "incidents").map(|incident| {
+        let open = between(&incident["opened_at"], &now["at"]).map_or(0, |open| open.num_seconds());
+        let name = format!("INC-{}", incident["number"]);
+        let who = match incident["driver"].as_str() {
+            Some(driver) => format!("{driver} has it"),
+            None => format!("nobody has it: firebreak incident take {name}"),
+        };
+        format!("{name} {}, open for {}, {who}", word(incident, "title"), span(open))
+    })
+}
+
+fn runs(now: &Value) -> impl Iterator<Item = String> {
+    list(now, "runs").map(|run| {
+        let state = word(run, "state");
+        let (sign, ink) = mark(state);
+        let state = paint(ink, &format!("{sign} {}", state.replace('_', " ")));
+        format!("{state}  {}  {}, {}", word(run, "id"), word(run, "title"), word(run, "requested_by"))
+    })
+}
+
+/// Those of runs are told with the runs.
+fn locks(now: &Value) -> impl Iterator<Item = String> {
+    let by_hand = list(now, "locks").filter(|lock| lock["run_id"].is_null());
+    by_hand.map(|lock| format!("{} is taken by {}", word(lock, "target"), held(lock)))
+}
+
+fn held(lock: &Value) -> String {
+    let (holder, since) = (word(lock, "holder"), clock(&lock["since"]));
+    match (lock["run_id"].as_str(), lock["reason"].as_str()) {
+        (Some(run), _) => {
+            format!("firebreak watch {run}  ({}, {holder}, since {since})", word(lock, "title"))
+        }
+        (None, Some(reason)) => format!("{holder}, by hand, since {since}: {reason}"),
+        (None, None) => format!("{holder}, by hand, since {since}"),
+    }
+}
+
+fn not_ready(now: &Value) -> impl Iterator<Item = String> {
+    let stopped = list(now, "not_ready").count();
+    (stopped > 0)
+        .then(|| {
+            let what =
+                if stopped == 1 { "a runbook would".into() } else { format!("{stopped} runbooks would") };
+            paint(Ink::Warn, &format!("If it were needed now, {what} stop: firebreak readiness"))
+        })
+        .into_iter()
+}
