@@ -16,7 +16,7 @@ use super::exit::{Exit, Failure};
 use super::run::ended;
 use super::server::Server;
 use super::steps::{flat, header, lines};
-use super::words::{Ink, clock, mark, paint, word};
+use super::words::{Ink, clock, mark, paint, time, word};
 use crate::terminal::{Screen, remark, say};
 
 /// Without a word from the server, a run is looked at so often.
@@ -131,8 +131,9 @@ impl View {
         }
     }
 
-    /// A line for each thing that is not as it was.
+    /// A line for each thing that is not as it was, in the order in which it happened.
     fn news(&mut self, told: &Value) {
+        let mut news = Vec::new();
         for step in flat(told) {
             let (path, status) = (word(step, "path"), word(step, "status"));
             let known = self.shown.insert(path.to_owned(), status.to_owned());
@@ -144,8 +145,11 @@ impl View {
             let (sign, ink) = mark(status);
             let at = if step["ended_at"].is_null() { &step["started_at"] } else { &step["ended_at"] };
             let error = step["error"]["message"].as_str().map(|e| format!(": {e}")).unwrap_or_default();
-            say(format!("{}  {} {}  {status}{error}", clock(at), paint(ink, sign), word(step, "title")));
+            let line = format!("{}  {} {}  {status}{error}", clock(at), paint(ink, sign), named(step));
+            news.push((time(at), line));
         }
+        news.sort_by_key(|(at, _)| *at);
+        news.into_iter().for_each(|(_, line)| say(line));
         let (row, state) = (&told["run"], word(&told["run"], "state"));
         if self.shown.insert(String::new(), state.to_owned()).as_deref() != Some(state) {
             let (sign, ink) = mark(state);
@@ -158,5 +162,28 @@ impl View {
                 state.replace('_', " ")
             ));
         }
+    }
+}
+
+/// A step's title, with the item that it is done for: several items are at work side by side, and each line stands alone.
+fn named(step: &Value) -> String {
+    let (path, title) = (word(step, "path"), word(step, "title"));
+    let item = path.rsplit_once(']').and_then(|(before, _)| Some(before.rsplit_once('[')?.1));
+    match item {
+        Some(item) if item != title => format!("{item}: {title}"),
+        _ => title.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn each_line_says_for_which_item_it_is() {
+        let named = |path: &str, title: &str| super::named(&json!({ "path": path, "title": title }));
+        assert_eq!(named("remove[i-1].drain", "Let clients finish"), "i-1: Let clients finish");
+        assert_eq!(named("remove[i-1]", "i-1"), "i-1");
+        assert_eq!(named("look", "Look at the group"), "Look at the group");
     }
 }
