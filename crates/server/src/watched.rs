@@ -27,8 +27,10 @@ use crate::app::App;
 use crate::error::Problem;
 use crate::run::{self, Looks, Seen};
 
-/// At most so often is anybody told, however fast a run moves.
+/// At most so often are they told, however fast a run moves: a few see it almost at once, many within the second that drawing it for
+/// all of them leaves.
 const GATHER: Duration = Duration::from_millis(200);
+const GATHER_FOR_MANY: Duration = Duration::from_millis(500);
 /// What is shown is no older than this; a page that looks again by itself would otherwise see time stand still.
 const FRESH: Duration = Duration::from_secs(1);
 /// How often a page looks again although nobody told it to: few watchers see their clocks tick, many wait for news.
@@ -148,7 +150,7 @@ async fn hear(
                     return;
                 }
             }
-            news = news(subject, &mut topics) => match news {
+            news = news(subject, &mut topics, &open.told) => match news {
                 Some(()) => {
                     open.told.send_replace(Instant::now());
                 }
@@ -162,7 +164,7 @@ async fn hear(
 }
 
 /// Waits for something of interest and gathers what follows closely; `None` when the engine is gone.
-async fn news(subject: Subject, topics: &mut Receiver<Topic>) -> Option<()> {
+async fn news(subject: Subject, topics: &mut Receiver<Topic>, told: &watch::Sender<Instant>) -> Option<()> {
     loop {
         match topics.recv().await {
             Ok(topic) if subject.is_about(topic) => break,
@@ -171,7 +173,7 @@ async fn news(subject: Subject, topics: &mut Receiver<Topic>) -> Option<()> {
             Err(RecvError::Closed) => return None,
         }
     }
-    tokio::time::sleep(GATHER).await;
+    tokio::time::sleep(if told.receiver_count() > MANY { GATHER_FOR_MANY } else { GATHER }).await;
     while let Ok(_) | Err(TryRecvError::Lagged(_)) = topics.try_recv() {}
     Some(())
 }
