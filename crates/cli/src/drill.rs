@@ -205,7 +205,7 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
                     for (died, after) in drill.kills.iter().enumerate() {
                         wait_until(&clock, decided_at + delta(*after)).await;
                         // Who dies is the one that has the run.
-                        driven(&pool, run_id, died).await?;
+                        driven(&pool, &clock, run_id, died, decided_at + PATIENCE).await?;
                         process.kill();
                         process = Process::start(&db.url(), plan).await?;
                     }
@@ -339,13 +339,20 @@ async fn watch(
     }
 }
 
-/// Waits until the run was taken over so many times, or is over.
-async fn driven(pool: &PgPool, run_id: Uuid, times: usize) -> anyhow::Result<()> {
+/// Waits until the run was taken over so many times, is over, or the patience is.
+async fn driven(
+    pool: &PgPool,
+    clock: &sim::Clock,
+    run_id: Uuid,
+    times: usize,
+    patience: Timestamp,
+) -> anyhow::Result<()> {
     let mut bell = store::listener::PgListener::connect_with(pool).await?;
     bell.listen("firebreak").await?;
     loop {
         let run = store::pages::run(pool, run_id).await?.context("the run is gone")?;
-        if run.ended_at.is_some() || taken_over(&store::runs::journal(pool, run_id).await?) >= times {
+        let journal = store::runs::journal(pool, run_id).await?;
+        if run.ended_at.is_some() || taken_over(&journal) >= times || clock.now() > patience {
             return Ok(());
         }
         if let Ok(heard) = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await {

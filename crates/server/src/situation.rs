@@ -44,7 +44,7 @@ fn least_window() -> TimeDelta {
 pub(crate) struct Situation {
     pub(crate) at: Timestamp,
     /// What is wrong, the worst first.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Found>,
     pub(crate) fleets: Vec<Fleet>,
     pub(crate) clusters: Vec<Cluster>,
     /// Incidents that are open.
@@ -64,6 +64,24 @@ pub(crate) struct Situation {
     pub(crate) not_ready: Vec<engine::Readiness>,
     #[serde(skip)]
     pub(crate) chart: Option<Chart>,
+}
+
+/// What is wrong, and who is on it already.
+#[derive(Debug, Serialize)]
+pub(crate) struct Found {
+    #[serde(flatten)]
+    pub(crate) finding: Finding,
+    /// The run or the person that holds a target of what is advised.
+    pub(crate) on_it: Option<Held>,
+}
+
+impl Found {
+    fn of(finding: Finding, locks: &[Held]) -> Self {
+        let inputs = finding.runbook.iter().flat_map(|advised| &advised.inputs);
+        let targets: Vec<String> = inputs.map(|(kind, id)| format!("{kind}:{id}")).collect();
+        let on_it = locks.iter().find(|held| targets.contains(&held.target)).cloned();
+        Self { finding, on_it }
+    }
 }
 
 /// A proxy fleet and what was last seen of it.
@@ -111,6 +129,11 @@ pub(crate) struct Cluster {
 }
 
 impl Situation {
+    /// Is something known too badly to say that all is well?
+    pub(crate) fn is_stale(&self) -> bool {
+        self.fleets.iter().any(|fleet| fleet.stale)
+    }
+
     /// Is everything stopped, not just one runbook?
     pub(crate) fn all_stopped(&self) -> bool {
         self.switches.iter().any(|s| s.scope == EVERYTHING)
@@ -164,6 +187,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     // From the first number on: an hour of nothing before it tells nothing.
     let first = samples.iter().map(|s| s.at).min().unwrap_or(now);
     let chart = chart::draw(series, &samples, first.min(now - least_window()), now);
+    let findings = findings.into_iter().map(|finding| Found::of(finding, &locks)).collect();
     Ok(Situation {
         at: now,
         findings,

@@ -57,10 +57,8 @@ fn findings(now: &Value) -> Vec<String> {
         }
         let inputs: Vec<(&str, &str)> =
             list(advised, "inputs").filter_map(|pair| Some((pair[0].as_str()?, pair[1].as_str()?))).collect();
-        let target =
-            |lock: &&Value| inputs.iter().any(|(kind, id)| word(lock, "target") == format!("{kind}:{id}"));
-        match list(now, "locks").find(target) {
-            Some(lock) => lines.push(format!("  somebody is on it: {}", held(lock))),
+        match Some(&finding["on_it"]).filter(|holder| !holder.is_null()) {
+            Some(holder) => lines.push(format!("  somebody is on it: {}", held(holder))),
             None => {
                 let given: String = inputs.iter().map(|(name, value)| format!(" {name}={value}")).collect();
                 let command = format!("firebreak run {}{given} --reason \"…\"", word(advised, "name"));

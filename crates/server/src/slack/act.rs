@@ -209,10 +209,18 @@ async fn status(app: &App) -> Result<String, Problem> {
     let url = &app.settings().public_url;
     let mut text = String::new();
     if now.findings.is_empty() {
-        text.push_str(":white_check_mark: Nothing is found to be wrong.");
+        text.push_str(if now.is_stale() {
+            ":grey_question: What is known is too old to say that all is well."
+        } else {
+            ":white_check_mark: Nothing is found to be wrong."
+        });
     }
-    for finding in now.findings.iter().take(LISTED) {
+    for found in now.findings.iter().take(LISTED) {
+        let finding = &found.finding;
         _ = write!(text, "\n:rotating_light: {} {}", escape(&finding.what), escape(&finding.advice));
+        if let Some(held) = &found.on_it {
+            _ = write!(text, " *Somebody is on it:* {}", escape(&held.to_string()));
+        }
     }
     for incident in now.incidents.iter().take(LISTED) {
         let driver = incident.driver.as_deref().unwrap_or("nobody");

@@ -13,7 +13,6 @@ use crate::session::Visitor;
 use crate::situation::{self, Situation};
 use crate::words;
 use domain::advice::Recommended;
-use store::locks::Held;
 
 #[derive(Template)]
 #[template(path = "situation.html", blocks = ["main"])]
@@ -32,21 +31,11 @@ impl Page {
         Some((title, format!("/runbooks/{}?{query}", advised.name)))
     }
 
-    /// What holds a target of a recommendation already: a run, or a person.
-    fn at_work(&self, advised: &Recommended) -> Option<&Held> {
-        let targets: Vec<String> = advised.inputs.iter().map(|(kind, id)| format!("{kind}:{id}")).collect();
-        self.now.locks.iter().find(|held| targets.contains(&held.target))
-    }
-
     /// Clusters, those whose customers see errors first.
     fn clusters(&self) -> Vec<&situation::Cluster> {
         let mut clusters: Vec<_> = self.now.clusters.iter().collect();
         clusters.sort_by(|a, b| b.error_share.unwrap_or(0.0).total_cmp(&a.error_share.unwrap_or(0.0)));
         clusters
-    }
-
-    fn stale(&self) -> bool {
-        self.now.fleets.iter().any(|f| f.stale)
     }
 }
 
