@@ -14,6 +14,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::rows::{AppendEntry, AppendRun, ExactJson};
 
 /// One entry, ready to be stored.
 #[derive(Debug, Clone)]
@@ -94,6 +95,39 @@ impl Append {
     fn at(&self) -> Timestamp {
         self.rows.last().map_or(Timestamp::MIN_UTC, |r| r.at)
     }
+
+    /// What it says about its run, as the `n`th of a statement.
+    fn run(&self, n: i32) -> AppendRun<'_> {
+        AppendRun {
+            n,
+            run_id: self.run_id,
+            epoch: self.epoch,
+            before: self.first() - 1,
+            seq: self.last(),
+            state: self.state,
+            outcome: self.outcome.as_ref().map(|(word, _)| *word),
+            message: self.outcome.as_ref().map(|(_, message)| message.as_str()),
+            at: self.at(),
+            inbox: self.inbox,
+            scopes: &self.scopes,
+        }
+    }
+
+    /// Its entries, as those of the `n`th of a statement.
+    pub(crate) fn entries(&self, n: i32) -> impl Iterator<Item = AppendEntry<'_>> {
+        self.rows.iter().map(move |row| AppendEntry {
+            n,
+            run_id: self.run_id,
+            seq: row.seq,
+            epoch: self.epoch,
+            at: row.at,
+            kind: row.kind,
+            step: row.step.as_deref(),
+            entry: ExactJson(&row.entry),
+            write_id: self.write_id,
+            hash: row.link.as_bytes(),
+        })
+    }
 }
 
 /// The kill switches that the changes announced here would meet. No name of a runbook has a blank in it.
@@ -139,63 +173,42 @@ pub(crate) async fn append(
     owner: i64,
     appends: &[&Append],
 ) -> Result<Vec<Appended>, StoreError> {
-    let runs: Vec<Uuid> = appends.iter().map(|a| a.run_id).collect();
-    let epochs: Vec<i64> = appends.iter().map(|a| a.epoch).collect();
-    let firsts: Vec<i64> = appends.iter().map(|a| a.first()).collect();
-    let lasts: Vec<i64> = appends.iter().map(|a| a.last()).collect();
-    let write_ids: Vec<Uuid> = appends.iter().map(|a| a.write_id).collect();
-    let rows = || (0..).zip(appends).flat_map(|(n, a)| a.rows.iter().map(move |row| (n, row)));
-    let of_rows = || appends.iter().flat_map(|a| a.rows.iter().map(move |_| a));
+    if let [append] = appends {
+        let written = alone(connection, owner, append).await?;
+        return Ok(vec![if written {
+            Appended::Written
+        } else {
+            classify(connection, owner, append).await?
+        }]);
+    }
+    let runs: Vec<AppendRun<'_>> = (0..).zip(appends).map(|(n, append)| append.run(n)).collect();
+    let entries: Vec<AppendEntry<'_>> =
+        (0..).zip(appends).flat_map(|(n, append)| append.entries(n)).collect();
     // Most appends end no run: to make ready what releases locks is a fifth of what a small one costs.
     macro_rules! written {
         ($releasing:tt) => {
             sqlx::query_scalar!(
-                r#"WITH want AS MATERIALIZED (
-                       SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-                                            $9::timestamptz[], $10::bigint[], $11::text[], $12::uuid[], $13::int[])
-                           AS w(run_id, epoch, first, last, state, outcome, message, at, inbox, scopes, write_id, n)
-                   ), mine AS (
-                       UPDATE run SET seq = w.last, state = w.state, outcome = w.outcome, message = w.message, updated_at = w.at,
+                r#"WITH mine AS (
+                       UPDATE run SET seq = w.seq, state = w.state, outcome = w.outcome, message = w.message, updated_at = w.at,
                                       inbox = w.inbox, ended_at = CASE WHEN w.outcome IS NULL THEN NULL ELSE w.at END
-                         FROM want w
-                        WHERE run.id = ANY ($2) AND run.id = w.run_id AND run.owner = $1 AND run.epoch = w.epoch AND run.seq = w.first - 1
-                          AND NOT string_to_array(w.scopes, ' ') && ARRAY(SELECT scope FROM kill_switch) -- read once
-                       RETURNING run.id, run.epoch, w.write_id, w.n, run.ended_at"#
+                         FROM unnest($2::append_run[]) AS w
+                        WHERE run.id = w.run_id AND run.owner = $1 AND run.epoch = w.epoch AND run.seq = w.before
+                          -- Asked once for all of them; only where a switch is on at all, once for each.
+                          AND (NOT EXISTS (SELECT FROM kill_switch)
+                               OR NOT string_to_array(w.scopes, ' ') && ARRAY(SELECT scope FROM kill_switch))
+                       RETURNING w.n, run.id, run.ended_at"#
                     + $releasing
                     + r#"
                    ), journaled AS (
-                       INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
-                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry::json, e.write_id, e.hash
-                         FROM unnest($14::int[], $15::bigint[], $16::timestamptz[], $17::text[], $18::text[], $19::text[], $20::bytea[],
-                                     $21::uuid[], $22::bigint[], $23::uuid[])
-                                  AS e(n, seq, at, kind, step, entry, hash, run_id, epoch, write_id)
+                       INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
+                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order())
+                         FROM unnest($3::append_entry[]) AS e
                         WHERE (e.n IN (SELECT n FROM mine)) IS TRUE -- one table of hashes; as a join it would be compared row by row
                    )
                    SELECT n AS "n!" FROM mine"#,
                 owner,
-                &runs,
-                &epochs,
-                &firsts,
-                &lasts,
-                &appends.iter().map(|a| a.state).collect::<Vec<_>>() as &[&str],
-                &appends.iter().map(|a| a.outcome.as_ref().map(|o| o.0)).collect::<Vec<_>>() as &[Option<&str>],
-                &appends.iter().map(|a| a.outcome.as_ref().map(|o| o.1.as_str())).collect::<Vec<_>>()
-                    as &[Option<&str>],
-                &appends.iter().map(|a| a.at()).collect::<Vec<_>>(),
-                &appends.iter().map(|a| a.inbox).collect::<Vec<_>>(),
-                &appends.iter().map(|a| a.scopes.as_str()).collect::<Vec<_>>() as &[&str],
-                &write_ids,
-                &(0..).take(appends.len()).collect::<Vec<i32>>(),
-                &rows().map(|(n, _)| n).collect::<Vec<_>>(),
-                &rows().map(|(_, r)| r.seq).collect::<Vec<_>>(),
-                &rows().map(|(_, r)| r.at).collect::<Vec<_>>(),
-                &rows().map(|(_, r)| r.kind).collect::<Vec<_>>() as &[&str],
-                &rows().map(|(_, r)| r.step.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-                &rows().map(|(_, r)| r.entry.as_str()).collect::<Vec<_>>() as &[&str],
-                &rows().map(|(_, r)| &r.link.as_bytes()[..]).collect::<Vec<_>>() as &[&[u8]],
-                &of_rows().map(|a| a.run_id).collect::<Vec<_>>(),
-                &of_rows().map(|a| a.epoch).collect::<Vec<_>>(),
-                &of_rows().map(|a| a.write_id).collect::<Vec<_>>(),
+                &runs as &[AppendRun<'_>],
+                &entries as &[AppendEntry<'_>],
             )
             .fetch_all(&mut *connection)
             .await?
@@ -204,7 +217,7 @@ pub(crate) async fn append(
     let written: Vec<i32> = if appends.iter().any(|a| a.outcome.is_some()) {
         written!(
             "), released AS (
-                DELETE FROM lock USING mine WHERE lock.run_id = ANY ($2) AND lock.run_id = mine.id AND mine.ended_at IS NOT NULL"
+                DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND mine.ended_at IS NOT NULL"
         )
     } else {
         written!("")
@@ -221,6 +234,54 @@ pub(crate) async fn append(
         });
     }
     Ok(answers)
+}
+
+/// The same for one append, as most are when little is going on: a third cheaper than the statement for many. `false` when
+/// nothing was written.
+async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Result<bool, StoreError> {
+    let run = append.run(0);
+    let entries: Vec<AppendEntry<'_>> = append.entries(0).collect();
+    let scopes: Vec<&str> = run.scopes.split_terminator(' ').collect();
+    macro_rules! written {
+        ($releasing:tt) => {
+            sqlx::query_scalar!(
+                r#"WITH mine AS (
+                       UPDATE run SET seq = $5, state = $6, outcome = $7::text, message = $8, updated_at = $9::timestamptz, inbox = $10,
+                                      ended_at = CASE WHEN $7::text IS NULL THEN NULL ELSE $9::timestamptz END
+                        WHERE id = $2 AND owner = $1 AND epoch = $3 AND seq = $4
+                          AND NOT EXISTS (SELECT FROM kill_switch WHERE scope = ANY ($11))
+                       RETURNING id"#
+                    + $releasing
+                    + r#"
+                   ), journaled AS (
+                       INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
+                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, write_order()
+                         FROM unnest($12::append_entry[]) AS e WHERE EXISTS (SELECT FROM mine)
+                   )
+                   SELECT true AS "written!" FROM mine"#,
+                owner,
+                run.run_id,
+                run.epoch,
+                run.before,
+                run.seq,
+                run.state,
+                run.outcome,
+                run.message,
+                run.at,
+                run.inbox,
+                &scopes as &[&str],
+                &entries as &[AppendEntry<'_>],
+            )
+            .fetch_optional(&mut *connection)
+            .await?
+        };
+    }
+    let written = if run.outcome.is_some() {
+        written!("), released AS (DELETE FROM lock USING mine WHERE lock.run_id = mine.id")
+    } else {
+        written!("")
+    };
+    Ok(written.is_some())
 }
 
 /// Why an append came back without its row.

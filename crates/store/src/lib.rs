@@ -45,6 +45,7 @@ pub mod inbox;
 pub mod incidents;
 pub mod journal;
 pub mod known;
+pub mod listener;
 pub mod locks;
 pub mod outbox;
 pub mod pages;
@@ -55,6 +56,7 @@ pub mod proof;
 pub mod readiness;
 pub mod retention;
 pub mod reviews;
+mod rows;
 pub mod runs;
 pub mod schema;
 pub mod seals;
@@ -95,24 +97,4 @@ pub async fn open(url: &str) -> Result<PgPool, StoreError> {
         |why| StoreError::Unreachable { host: options.get_host().to_owned(), port: options.get_port(), why };
     PgConnection::connect_with(&options).await.map_err(unreachable)?.close().await?;
     Ok(pool::options().connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT)])).await?)
-}
-
-/// LISTEN and NOTIFY, for the engine's bell.
-pub mod listener {
-    pub use sqlx::postgres::PgListener;
-
-    use crate::{PgPool, StoreError};
-
-    /// Sends a payload of at most 8000 bytes to everybody who listens. Nobody waits for the disk: what a crash loses, the poll
-    /// finds.
-    pub async fn notify(pool: &PgPool, channel: &str, payload: &str) -> Result<(), StoreError> {
-        sqlx::query!(
-            "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
-            channel,
-            payload
-        )
-        .fetch_one(pool)
-        .await?;
-        Ok(())
-    }
 }

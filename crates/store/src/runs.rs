@@ -1,6 +1,6 @@
 //! Runs and their journals: the write side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use domain::brake::{Brake, Limit, Overrides};
 use domain::run::Record;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::brakes::{self, json};
 use crate::journal::Append;
+use crate::rows::{AppendEntry, BirthRun};
 
 /// A run to be started.
 #[derive(Debug, Clone)]
@@ -83,6 +84,30 @@ impl NewRun {
     pub fn stands_alone(&self) -> bool {
         !self.limits.is_empty() || self.overrides != Overrides::default()
     }
+
+    /// As the `n`th of a statement, with this beginning of its journal.
+    fn row<'a>(&'a self, n: i32, begin: &'a Append) -> Result<BirthRun<'a>, StoreError> {
+        Ok(BirthRun {
+            n,
+            id: self.id,
+            runbook: &self.runbook,
+            hash: &self.hash,
+            title: &self.title,
+            inputs: Value::Object(self.inputs.clone()),
+            plan: self.plan.as_ref(),
+            requested_by: self.by.name(),
+            idem_key: &self.idem_key,
+            state: begin.state,
+            owner: self.owner,
+            at: self.at,
+            seq: begin.last(),
+            person: brakes::person(&self.by),
+            targets: &self.locks,
+            limits: json(&self.limits)?,
+            overrides: json(&self.overrides)?,
+            reason: self.reason.as_deref(),
+        })
+    }
 }
 
 /// Starts runs: their rows, their locks and the beginnings of their journals, in one statement. One answer for each.
@@ -90,95 +115,57 @@ pub(crate) async fn create(
     connection: &mut PgConnection,
     births: &[(&NewRun, &Append)],
 ) -> Result<Vec<Created>, StoreError> {
-    let runs = || births.iter().map(|(run, _)| *run);
-    let begins = || births.iter().map(|(_, begin)| *begin);
-    // In one order everywhere, so that two statements never wait for each other.
-    let locks: BTreeSet<(&str, Uuid, Timestamp)> =
-        runs().flat_map(|run| run.locks.iter().map(|lock| (lock.as_str(), run.id, run.at))).collect();
-    let texts: BTreeMap<&str, &NewRun> = runs().map(|run| (run.hash.as_str(), run)).collect();
-    let rows = || begins().flat_map(|begin| begin.rows.iter().map(move |row| (begin, row)));
-    let (mut limits, mut overrides) = (Vec::new(), Vec::new());
-    for run in runs() {
-        limits.push(json(&run.limits)?);
-        overrides.push(json(&run.overrides)?);
+    let texts: BTreeMap<&str, &NewRun> = births.iter().map(|(run, _)| (run.hash.as_str(), *run)).collect();
+    let mut runs = Vec::with_capacity(births.len());
+    for (n, (run, begin)) in (0..).zip(births) {
+        runs.push(run.row(n, begin)?);
     }
+    // In one order everywhere, so that two statements never wait for each other; so are the locks, below.
+    runs.sort_unstable_by_key(|run| run.idem_key);
+    let entries: Vec<AppendEntry<'_>> =
+        (0..).zip(births).flat_map(|(n, (_, begin))| begin.entries(n)).collect();
     let inserted = sqlx::query!(
-        r#"WITH want AS MATERIALIZED (
-               SELECT w.*, ARRAY(SELECT l.target FROM unnest($18::text[], $19::uuid[]) AS l(target, run_id) WHERE l.run_id = w.id) AS targets
-                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::text[], $8::text[],
-                             $9::text[], $10::bigint[], $11::timestamptz[], $12::bigint[], $13::text[], $14::jsonb[], $15::jsonb[],
-                             $16::text[], $17::int[])
-                          AS w(id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, at, seq, person,
-                               limits, overrides, reason, n)
-                ORDER BY w.idem_key -- one order here too
-           ), brakes AS MATERIALIZED (
-               SELECT brakes_are_off($33) AS off -- as nearly always; the starts are in a hurry
+        r#"WITH brakes AS MATERIALIZED (
+               SELECT brakes_are_off($3) AS off -- as nearly always; the starts are in a hurry
            ), admitted AS MATERIALIZED (
                SELECT w.*, CASE WHEN brakes.off AND w.limits = '[]' THEN NULL
                                 ELSE admit(w.id, w.idem_key, w.runbook, w.title, w.person, w.targets, w.limits, w.overrides, w.reason, w.at)
                            END AS refused
-                 FROM brakes, want w
+                 FROM brakes, unnest($1::birth_run[]) AS w
            ), text AS (
                INSERT INTO runbook_text (hash, name, source, first_seen)
-               SELECT * FROM unnest($20::text[], $21::text[], $22::text[], $23::timestamptz[])
+               SELECT * FROM unnest($4::text[], $5::text[], $6::text[], $7::timestamptz[])
                ON CONFLICT (hash) DO NOTHING
            ), created AS (
                INSERT INTO run (id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
                SELECT id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, 1, seq, at, at
                  FROM admitted WHERE refused IS NULL
-               ON CONFLICT (idem_key) DO NOTHING RETURNING id, created_at
+               ON CONFLICT (idem_key) DO NOTHING RETURNING id
            ), locked AS (
                INSERT INTO lock (target, run_id, taken_at)
-               SELECT l.target, l.run_id, l.at FROM unnest($18::text[], $19::uuid[], $24::timestamptz[]) AS l(target, run_id, at)
-                WHERE (l.run_id IN (SELECT id FROM created)) IS TRUE
+               SELECT t.target, w.id, w.at FROM admitted w, unnest(w.targets) AS t(target)
+                WHERE (w.id IN (SELECT id FROM created)) IS TRUE
+                ORDER BY t.target, w.id
            ), journaled AS (
-               INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
-               SELECT e.run_id, e.seq, 1, e.at, e.kind, e.step, e.entry::json, e.write_id, e.hash
-                 FROM unnest($25::uuid[], $26::bigint[], $27::timestamptz[], $28::text[], $29::text[], $30::text[], $31::bytea[], $32::uuid[])
-                          AS e(run_id, seq, at, kind, step, entry, hash, write_id)
+               INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
+               SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order())
+                 FROM unnest($2::append_entry[]) AS e
                 WHERE (e.run_id IN (SELECT id FROM created)) IS TRUE
            )
            SELECT n AS "n!", refused, (id IN (SELECT id FROM created)) IS TRUE AS "created!" FROM admitted"#,
-        &runs().map(|r| r.id).collect::<Vec<_>>(),
-        &runs().map(|r| r.runbook.as_str()).collect::<Vec<_>>() as &[&str],
-        &runs().map(|r| r.hash.as_str()).collect::<Vec<_>>() as &[&str],
-        &runs().map(|r| r.title.as_str()).collect::<Vec<_>>() as &[&str],
-        &runs().map(|r| Value::Object(r.inputs.clone())).collect::<Vec<_>>(),
-        &runs().map(|r| r.plan.as_ref()).collect::<Vec<_>>() as &[Option<&Value>],
-        &runs().map(|r| r.by.name()).collect::<Vec<_>>() as &[&str],
-        &runs().map(|r| r.idem_key.as_str()).collect::<Vec<_>>() as &[&str],
-        &begins().map(|b| b.state).collect::<Vec<_>>() as &[&str],
-        &runs().map(|r| r.owner).collect::<Vec<_>>(),
-        &runs().map(|r| r.at).collect::<Vec<_>>(),
-        &begins().map(Append::last).collect::<Vec<_>>(),
-        &runs().map(|r| brakes::person(&r.by)).collect::<Vec<_>>() as &[Option<&str>],
-        &limits,
-        &overrides,
-        &runs().map(|r| r.reason.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &(0..).take(births.len()).collect::<Vec<i32>>(),
-        &locks.iter().map(|(target, ..)| *target).collect::<Vec<_>>() as &[&str],
-        &locks.iter().map(|(_, run, _)| *run).collect::<Vec<_>>(),
+        &runs as &[BirthRun<'_>],
+        &entries as &[AppendEntry<'_>],
+        births.iter().map(|(run, _)| run.at).min().unwrap_or(Timestamp::MIN_UTC),
         &texts.keys().copied().collect::<Vec<_>>() as &[&str],
         &texts.values().map(|r| r.runbook.as_str()).collect::<Vec<_>>() as &[&str],
         &texts.values().map(|r| r.source.as_str()).collect::<Vec<_>>() as &[&str],
         &texts.values().map(|r| r.at).collect::<Vec<_>>(),
-        &locks.iter().map(|(.., at)| *at).collect::<Vec<_>>(),
-        &rows().map(|(b, _)| b.run_id).collect::<Vec<_>>(),
-        &rows().map(|(_, r)| r.seq).collect::<Vec<_>>(),
-        &rows().map(|(_, r)| r.at).collect::<Vec<_>>(),
-        &rows().map(|(_, r)| r.kind).collect::<Vec<_>>() as &[&str],
-        &rows().map(|(_, r)| r.step.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &rows().map(|(_, r)| r.entry.as_str()).collect::<Vec<_>>() as &[&str],
-        &rows().map(|(_, r)| &r.link.as_bytes()[..]).collect::<Vec<_>>() as &[&[u8]],
-        &rows().map(|(b, _)| b.write_id).collect::<Vec<_>>(),
-        runs().map(|r| r.at).min().unwrap_or(Timestamp::MIN_UTC),
     )
     .fetch_all(&mut *connection)
     .await;
     let inserted = match inserted {
         Err(sqlx::Error::Database(e)) if e.constraint() == Some("lock_pkey") && births.len() == 1 => {
-            let locks: Vec<String> = locks.into_iter().map(|(target, ..)| target.to_owned()).collect();
-            return match holder(connection, &locks).await? {
+            return match holder(connection, births[0].0.locks.as_slice()).await? {
                 Some(holder) => Ok(vec![Created::Locked(holder)]),
                 None => Err(StoreError::Again("the lock was released in this very moment")),
             };

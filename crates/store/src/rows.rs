@@ -1,0 +1,103 @@
+//! What the write path sends: arrays of rows.
+//!
+//! Postgres reads each array of `unnest(a, b, …)` by a scan of its own, with a store of its own for what it finds; an array of
+//! rows is one scan, however many columns they have. The types are those of migration 0017. What is sent must fit them
+//! exactly, so that a type never changes once a version uses it: another column is another type.
+
+use domain::Timestamp;
+use serde_json::Value;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
+use sqlx::{Encode, Postgres, Type};
+use uuid::Uuid;
+
+/// What an append says about its run (`append_run`).
+#[derive(Encode)]
+pub(crate) struct AppendRun<'a> {
+    pub(crate) n: i32,
+    pub(crate) run_id: Uuid,
+    pub(crate) epoch: i64,
+    pub(crate) before: i64,
+    pub(crate) seq: i64,
+    pub(crate) state: &'a str,
+    pub(crate) outcome: Option<&'a str>,
+    pub(crate) message: Option<&'a str>,
+    pub(crate) at: Timestamp,
+    pub(crate) inbox: i64,
+    pub(crate) scopes: &'a str,
+}
+
+/// An entry of a journal (`append_entry`).
+#[derive(Encode)]
+pub(crate) struct AppendEntry<'a> {
+    pub(crate) n: i32,
+    pub(crate) run_id: Uuid,
+    pub(crate) seq: i64,
+    pub(crate) epoch: i64,
+    pub(crate) at: Timestamp,
+    pub(crate) kind: &'a str,
+    pub(crate) step: Option<&'a str>,
+    pub(crate) entry: ExactJson<'a>,
+    pub(crate) write_id: Uuid,
+    pub(crate) hash: &'a [u8],
+}
+
+/// A run that is about to be (`birth_run`).
+#[derive(Encode)]
+pub(crate) struct BirthRun<'a> {
+    pub(crate) n: i32,
+    pub(crate) id: Uuid,
+    pub(crate) runbook: &'a str,
+    pub(crate) hash: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) inputs: Value,
+    pub(crate) plan: Option<&'a Value>,
+    pub(crate) requested_by: &'a str,
+    pub(crate) idem_key: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) owner: i64,
+    pub(crate) at: Timestamp,
+    pub(crate) seq: i64,
+    pub(crate) person: Option<&'a str>,
+    pub(crate) targets: &'a [String],
+    pub(crate) limits: Value,
+    pub(crate) overrides: Value,
+    pub(crate) reason: Option<&'a str>,
+}
+
+macro_rules! row_type {
+    ($row:ident, $name:literal) => {
+        impl Type<Postgres> for $row<'_> {
+            fn type_info() -> PgTypeInfo {
+                PgTypeInfo::with_name($name)
+            }
+        }
+
+        impl PgHasArrayType for $row<'_> {
+            fn array_type_info() -> PgTypeInfo {
+                PgTypeInfo::array_of($name)
+            }
+        }
+    };
+}
+row_type!(AppendRun, "append_run");
+row_type!(AppendEntry, "append_entry");
+row_type!(BirthRun, "birth_run");
+
+/// A text that is JSON, and is stored to the letter: the chain covers it.
+pub(crate) struct ExactJson<'a>(pub(crate) &'a str);
+
+impl Type<Postgres> for ExactJson<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(114)) // json, in every Postgres; sqlx's own type puts a blank before the text
+    }
+}
+
+impl<'q> Encode<'q, Postgres> for ExactJson<'_> {
+    fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buf.extend(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+}
