@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use store::PgPool;
-use store::listener::PgListener;
+use store::listener::{Notifier, PgListener};
 use tokio::sync::{broadcast, mpsc};
 use uuid::Uuid;
 
@@ -57,6 +57,8 @@ impl Topic {
 #[derive(Clone)]
 pub(crate) struct Bell {
     here: broadcast::Sender<Topic>,
+    /// Without the runs that moved: they ring with every commit, and most listeners wait for something else.
+    but_runs: broadcast::Sender<Topic>,
     elsewhere: mpsc::UnboundedSender<Topic>,
 }
 
@@ -64,19 +66,33 @@ impl Bell {
     /// Hangs the bell: two tasks that end with the process (or with the last clone).
     pub(crate) fn hang(pool: PgPool, worker: i64) -> Self {
         let (here, _) = broadcast::channel(1024);
+        let (but_runs, _) = broadcast::channel(256);
         let (elsewhere, queue) = mpsc::unbounded_channel();
         tokio::spawn(tell_others(pool.clone(), worker, queue));
-        tokio::spawn(hear_others(pool, worker, here.downgrade()));
-        Self { here, elsewhere }
+        let bell = Self { here, but_runs, elsewhere };
+        tokio::spawn(hear_others(pool, worker, bell.here.downgrade(), bell.but_runs.downgrade()));
+        bell
     }
 
     pub(crate) fn ring(&self, topic: Topic) {
-        let _ = self.here.send(topic);
+        ring_here(&self.here, &self.but_runs, topic);
         let _ = self.elsewhere.send(topic);
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Topic> {
         self.here.subscribe()
+    }
+
+    /// For whoever does not care which runs moved.
+    pub(crate) fn listen_but_runs(&self) -> broadcast::Receiver<Topic> {
+        self.but_runs.subscribe()
+    }
+}
+
+fn ring_here(here: &broadcast::Sender<Topic>, but_runs: &broadcast::Sender<Topic>, topic: Topic) {
+    let _ = here.send(topic);
+    if !matches!(topic, Topic::Run(_)) {
+        let _ = but_runs.send(topic);
     }
 }
 
@@ -87,7 +103,11 @@ pub(crate) async fn ring_everywhere(pool: &PgPool, topic: Topic) {
     }
 }
 
+/// A line that falls silent is given up after this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 async fn tell_others(pool: PgPool, worker: i64, mut queue: mpsc::UnboundedReceiver<Topic>) {
+    let mut line = Notifier::beside(&pool);
     while let Some(first) = queue.recv().await {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let mut topics = BTreeSet::from([first]);
@@ -97,17 +117,20 @@ async fn tell_others(pool: PgPool, worker: i64, mut queue: mpsc::UnboundedReceiv
             topics.insert(topic);
         }
         let words: Vec<String> = topics.into_iter().map(Topic::write).collect();
-        if let Err(e) =
-            store::listener::notify(&pool, CHANNEL, &format!("{worker} {}", words.join(" "))).await
-        {
-            tracing::debug!("NOTIFY: {e}");
+        let text = format!("{worker} {}", words.join(" "));
+        match tokio::time::timeout(PATIENCE, line.notify(CHANNEL, &text)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::debug!("NOTIFY: {e}"),
+            Err(_) => tracing::debug!("NOTIFY: no answer"),
         }
     }
 }
 
-async fn hear_others(pool: PgPool, worker: i64, here: broadcast::WeakSender<Topic>) {
+type Weak = broadcast::WeakSender<Topic>;
+
+async fn hear_others(pool: PgPool, worker: i64, here: Weak, but_runs: Weak) {
     loop {
-        if let Err(e) = hear(&pool, worker, &here).await {
+        if let Err(e) = hear(&pool, worker, &here, &but_runs).await {
             tracing::debug!("LISTEN: {e}; polling goes on");
         }
         if here.upgrade().is_none() {
@@ -117,11 +140,7 @@ async fn hear_others(pool: PgPool, worker: i64, here: broadcast::WeakSender<Topi
     }
 }
 
-async fn hear(
-    pool: &PgPool,
-    worker: i64,
-    here: &broadcast::WeakSender<Topic>,
-) -> Result<(), store::StoreError> {
+async fn hear(pool: &PgPool, worker: i64, here: &Weak, but_runs: &Weak) -> Result<(), store::StoreError> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     loop {
@@ -130,9 +149,9 @@ async fn hear(
         if words.next() == Some(worker.to_string().as_str()) {
             continue;
         }
-        let Some(here) = here.upgrade() else { return Ok(()) };
+        let (Some(here), Some(but_runs)) = (here.upgrade(), but_runs.upgrade()) else { return Ok(()) };
         for topic in words.filter_map(Topic::read) {
-            let _ = here.send(topic);
+            ring_here(&here, &but_runs, topic);
         }
     }
 }

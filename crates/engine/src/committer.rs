@@ -5,7 +5,8 @@
 //!
 //! A committer is never cancelled in the middle of a statement; drivers talk to it over a channel, and may go away.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::Timestamp;
 use domain::signal::Signal;
@@ -14,7 +15,7 @@ use store::runs::{Created, NewRun};
 use store::signals::Received;
 use store::writer::Writer;
 use store::{PgPool, StoreError};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 /// How many statements that append may be on their way at the same time: one fills up while the other is in its fsync.
@@ -50,7 +51,7 @@ struct Order<T, A> {
 type Queue<T, A> = mpsc::UnboundedSender<Order<T, A>>;
 
 pub(crate) struct Committer {
-    appends: Queue<Append, Appended>,
+    appends: Arc<Pile>,
     births: Queue<Newborn, Created>,
     deliveries: Queue<Delivery, Rows>,
 }
@@ -58,10 +59,9 @@ pub(crate) struct Committer {
 impl Committer {
     /// Sets the committers going; they end with this handle.
     pub(crate) fn start(pool: &PgPool, owner: i64) -> Self {
-        let (appends, queue) = mpsc::unbounded_channel();
-        let queue = Arc::new(Mutex::new(queue));
+        let appends = Arc::new(Pile::default());
         for _ in 0..APPENDERS {
-            tokio::spawn(append(Appending { writer: Writer::to(pool), owner }, queue.clone()));
+            tokio::spawn(append(Appending { writer: Writer::to(pool), owner }, appends.clone()));
         }
         let (births, queue) = mpsc::unbounded_channel();
         tokio::spawn(create(Creating(Writer::to(pool)), queue));
@@ -72,7 +72,9 @@ impl Committer {
 
     /// Appends, and says what became of it. Each driver has one order on its way at the most, which bounds the queues.
     pub(crate) async fn append(&self, append: Arc<Append>) -> Result<Appended, Unwritten> {
-        ask(&self.appends, append).await
+        let (answer, wait) = oneshot::channel();
+        self.appends.put(Order { what: append, answer });
+        wait.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Has a run written.
@@ -88,9 +90,58 @@ impl Committer {
 
 async fn ask<T, A>(queue: &Queue<T, A>, what: Arc<T>) -> Result<A, Unwritten> {
     let (answer, wait) = oneshot::channel();
-    let gone = || Arc::new(StoreError::Again("the committer has ended"));
     queue.send(Order { what, answer }).map_err(|_| gone())?;
     wait.await.unwrap_or_else(|_| Err(gone()))
+}
+
+fn gone() -> Unwritten {
+    Arc::new(StoreError::Again("the committer has ended"))
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.appends.close();
+    }
+}
+
+/// What is to be appended, for whichever committer is free: the others are not woken for it.
+#[derive(Default)]
+struct Pile {
+    orders: Mutex<Vec<Order<Append, Appended>>>,
+    more: Notify,
+    over: AtomicBool,
+}
+
+impl Pile {
+    fn put(&self, order: Order<Append, Appended>) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        // Who wrote last: all that its statement needs is still at hand there, and at the server.
+        self.more.notify_last();
+    }
+
+    /// What there is, as soon as there is something; nothing once it is closed.
+    async fn take(&self) -> Vec<Order<Append, Appended>> {
+        loop {
+            let batch = {
+                let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+                let most = orders.len().min(BATCH);
+                orders.drain(..most).collect::<Vec<_>>()
+            };
+            if !batch.is_empty() {
+                return batch;
+            }
+            if self.over.load(Ordering::SeqCst) {
+                self.more.notify_one(); // for the next of them
+                return batch;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn close(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.more.notify_one();
+    }
 }
 
 /// One way to write a batch.
@@ -165,13 +216,10 @@ async fn receive(mut statement: Receiving, mut queue: mpsc::UnboundedReceiver<Or
     }
 }
 
-async fn append(
-    mut statement: Appending,
-    queue: Arc<Mutex<mpsc::UnboundedReceiver<Order<Append, Appended>>>>,
-) {
+async fn append(mut statement: Appending, pile: Arc<Pile>) {
     loop {
-        let mut batch = Vec::with_capacity(BATCH);
-        if queue.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+        let mut batch = pile.take().await;
+        if batch.is_empty() {
             return;
         }
         // In one order everywhere, so that two statements never wait for each other.

@@ -1,7 +1,7 @@
 //! One task per run: asks `domain::run::next` what follows, lets it be done, and writes down what happened.
 //!
-//! The driver is the only writer of its run's journal. Everything that works for it (looks, changes, recoveries) reports
-//! over a channel and waits for its entries to be committed. When a write is fenced, the run belongs to somebody else:
+//! The driver is the only writer of its run's journal. Everything that works for it (looks, changes, recoveries; see
+//! `working`) reports to it and waits for its entries to be committed. When a write is fenced, the run belongs to somebody else:
 //! the driver drops everything it has and touches nothing.
 //!
 //! Commits are what costs, so entries gather (`write`): the result of a change waits a moment for the intent of the next one,
@@ -9,26 +9,28 @@
 //! only ever what a look could find out again.
 
 mod rest;
+mod working;
 mod write;
 
 mod gate;
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use domain::Timestamp;
 use domain::audit::Link;
-use domain::run::{Ask, Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
+use domain::run::{Ask, Entry, Illegal, Moves, Perform, Program, Record, State, next};
 use domain::runbook::{Children, Runbook};
 use futures::FutureExt;
 use store::StoreError;
 use store::claims::Claimed;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::Core;
 use crate::perform::{self, Job};
+use working::Working;
+pub(crate) use working::{Next, Report};
 use write::Pending;
 pub(crate) use write::{Birth, Unborn};
 
@@ -39,16 +41,6 @@ pub(crate) enum Nudge {
     Inbox,
     /// Start nothing new; end once no call is in flight.
     Drain,
-}
-
-/// What work has to say.
-pub(crate) struct Report {
-    pub(crate) step: StepPath,
-    pub(crate) entries: Vec<Entry>,
-    /// Told once the entries are committed; dropped when they never will be.
-    pub(crate) committed: Option<oneshot::Sender<()>>,
-    /// Is this its last word?
-    pub(crate) finished: bool,
 }
 
 /// Why a run cannot be taken up.
@@ -98,22 +90,12 @@ pub(crate) struct Driver {
     pending: Pending,
     /// May the inbox hold something unanswered?
     wishes: bool,
-    working: HashMap<StepPath, Work>,
+    working: Working,
     nudges: mpsc::UnboundedReceiver<Nudge>,
     reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
     draining: bool,
     /// How often it has rested so far.
     naps: u32,
-}
-
-struct Work {
-    handle: AbortHandle,
-    /// May be dropped at any moment: nothing outside depends on its end.
-    looking: bool,
-    /// Will soon have something to commit: an intent, or what one look saw.
-    brief: bool,
-    /// Tells it that a person wants to be asked now.
-    hurry: watch::Sender<bool>,
 }
 
 impl Driver {
@@ -171,7 +153,7 @@ impl Driver {
             birth: None,
             pending: Pending::default(),
             wishes: false,
-            working: HashMap::new(),
+            working: Working::default(),
             nudges,
             reports: mpsc::unbounded_channel(),
             draining: false,
@@ -182,6 +164,10 @@ impl Driver {
 
     pub(crate) fn run_id(&self) -> Uuid {
         self.run_id
+    }
+
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch
     }
 
     /// Drives the run until it has ended, or is no longer ours.
@@ -217,10 +203,7 @@ impl Driver {
             match self.turn().await {
                 Ok(()) => {}
                 Err(Stop::Rest(wake_at)) => return Ok((self, wake_at)),
-                Err(stop) => {
-                    self.working.values().for_each(|work| work.handle.abort());
-                    return Err(stop);
-                }
+                Err(stop) => return Err(stop),
             }
         }
     }
@@ -261,7 +244,15 @@ impl Driver {
             None => futures::future::pending().boxed(),
         };
         let (may_rest, rest_after) = (self.may_rest(), self.rest_after());
+        let (patience, now) = (self.pending.patience(), Instant::now());
         tokio::select! {
+            biased; // a word of what goes on is heard when it has just been said, and not by being woken again for it
+            () = self.working.go() => {
+                while let Some(report) = self.working.news() {
+                    self.take(report)?;
+                }
+                Ok(())
+            }
             Some(report) = self.reports.1.recv() => {
                 self.take(report)?;
                 while let Ok(report) = self.reports.1.try_recv() {
@@ -276,8 +267,7 @@ impl Driver {
             }
             () = wake => Ok(()),
             () = tokio::time::sleep(rest_after), if may_rest => Err(Stop::Rest(moves.wake_at)),
-            () = self.pending.patience() => self.flush().await,
-            () = self.core.lease.lost() => Err(Stop::Fenced),
+            () = tokio::time::sleep_until(patience.unwrap_or(now).into()), if patience.is_some() => self.flush().await,
         }
     }
 
@@ -294,12 +284,7 @@ impl Driver {
 
     /// Lets calls in flight end, drops everything else, and is over once nothing is left.
     async fn drain(&mut self) -> Result<(), Stop> {
-        self.working.retain(|_, work| {
-            !work.looking || {
-                work.handle.abort();
-                false
-            }
-        });
+        self.working.retain(|_, work| !work.looking);
         if self.working.is_empty() {
             self.flush().await?;
             return Err(Stop::Over);
@@ -313,7 +298,8 @@ impl Driver {
             self.wishes = true;
             return Ok(());
         }
-        let wishes = match store::inbox::after(&self.core.pool, self.run_id, self.state.inbox()).await {
+        let wishes = store::inbox::after(&self.core.pool, self.run_id, self.state.inbox());
+        let wishes = match self.working.beside(wishes).await {
             Ok(wishes) => wishes,
             // The poll of the whole process nudges again, within a minute.
             Err(e) => {
@@ -341,7 +327,7 @@ impl Driver {
 
     fn set_going(&mut self, perform: Perform) {
         let step = perform.step().clone();
-        if self.working.contains_key(&step) {
+        if self.working.has(&step) {
             return;
         }
         let looking = matches!(perform, Perform::Look { .. });
@@ -359,33 +345,44 @@ impl Driver {
             perform,
             reports: self.reports.0.clone(),
         };
-        let handle = tokio::spawn(perform::perform(job)).abort_handle();
-        self.working.insert(step, Work { handle, looking, brief, hurry });
+        self.working.begin(step, (looking, brief), hurry, perform::perform(job).boxed());
     }
 
     fn take(&mut self, report: Report) -> Result<(), Stop> {
-        if report.finished {
-            self.working.remove(&report.step);
-        } else if let Some(work) = self.working.get_mut(&report.step) {
-            work.brief = false;
-        }
-        if gate::is_stale(&report, &self.state) {
-            return Ok(());
-        }
-        // A look that was cut short (the run is being ended) may still report: its step is over, nobody waits for it.
-        if self.state.node(&report.step).is_some_and(|n| n.status.is_over()) {
-            return Ok(());
-        }
-        // A change that was still looking when the run was stopped or went on without it is not announced any more; it is set
-        // going again later, if it is still to be made. What is to be made now only `next` can tell.
-        if report.entries.iter().any(|e| matches!(e, Entry::Intent { .. }))
-            && (self.draining || !self.settle()?.perform.iter().any(|perform| *perform.step() == report.step))
-        {
+        if !self.is_of_use(&report)? {
+            if !matches!(report.next, Next::On) {
+                self.working.end(&report.step);
+            }
             return Ok(());
         }
         self.push(report.entries)?;
-        self.pending.told.extend(report.committed);
+        match report.next {
+            Next::Nothing => self.working.end(&report.step),
+            Next::On => self.working.takes_longer(&report.step),
+            Next::Told(told) => {
+                self.working.takes_longer(&report.step);
+                self.pending.told.push(told);
+            }
+            Next::Then(work) => {
+                self.working.takes_longer(&report.step);
+                self.pending.then.push((report.step, work));
+            }
+        }
         Ok(())
+    }
+
+    fn is_of_use(&mut self, report: &Report) -> Result<bool, Stop> {
+        // A look that was cut short (the run is being ended) may still report: its step is over, nobody waits for it.
+        if gate::is_stale(report, &self.state)
+            || self.state.node(&report.step).is_some_and(|n| n.status.is_over())
+        {
+            return Ok(false);
+        }
+        // A change that was still looking when the run was stopped or went on without it is not announced any more; it is set
+        // going again later, if it is still to be made. What is to be made now only `next` can tell.
+        let announces = report.entries.iter().any(|e| matches!(e, Entry::Intent { .. }));
+        Ok(!announces
+            || !self.draining && self.settle()?.perform.iter().any(|perform| *perform.step() == report.step))
     }
 
     /// The time of the next entry: never before the last one's.

@@ -61,6 +61,7 @@ mod triage;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -74,6 +75,7 @@ use domain::run::{Ask, State};
 use domain::runbook::{Runbook, inventory_value};
 use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock};
+use futures::FutureExt;
 use serde_json::Value;
 use store::{PgPool, StoreError};
 use tokio::sync::{Semaphore, mpsc};
@@ -286,7 +288,7 @@ impl Engine {
         });
         let mut tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),
-            tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen())),
+            tokio::spawn(core.kill_switch.clone().keep(core.pool.clone(), core.bell.listen_but_runs())),
             tokio::spawn(take_over::find_work(core.clone())),
             tokio::spawn(take_over::hear_wishes(core.clone())),
             tokio::spawn(triage::judge(core.clone())),
@@ -448,7 +450,8 @@ impl Core {
 
     /// Drives a run from here on.
     fn drive(self: &Arc<Self>, driver: Driver, nudges: mpsc::UnboundedSender<driver::Nudge>) {
-        let (core, run_id, driver) = (self.clone(), driver.run_id(), Box::new(driver));
+        let (core, run_id, epoch) = (self.clone(), driver.run_id(), driver.epoch());
+        let driver = Box::new(driver);
         {
             let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
             // Under the lock that `shut_down` nudges everybody under: nobody slips in between.
@@ -460,7 +463,7 @@ impl Core {
         tokio::spawn(async move {
             // A driver that waits for a database which does not answer must not outlive the lease.
             tokio::select! {
-                () = driver.drive() => {}
+                () = core.survive(run_id, epoch, driver.drive()) => {}
                 () = core.lease.lost() => {}
             }
             let mut drivers = core.drivers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -470,6 +473,16 @@ impl Core {
                 core.tails.forget(run_id);
             }
         });
+    }
+
+    /// An action that panics is a bug, and takes no more than its run with it: the run stands still, and says so.
+    async fn survive(&self, run_id: Uuid, epoch: i64, drive: impl Future<Output = ()>) {
+        if let Err(panic) = AssertUnwindSafe(drive).catch_unwind().await {
+            let words = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            tracing::error!(run = %run_id, "a bug of ours: {words}");
+            self.stands_still(run_id, epoch, &format!("a bug of Firebreak: {words}")).await;
+        }
     }
 
     /// Says on the run's row that it stands still, for people.

@@ -176,7 +176,7 @@ pub(crate) async fn send(core: Arc<Core>) {
     let names: Vec<String> = core.channels.keys().cloned().collect();
     let mut at_work: JoinSet<Uuid> = JoinSet::new();
     let mut claims: Vec<Uuid> = Vec::new();
-    let mut rings = core.bell.listen();
+    let mut rings = core.bell.listen_but_runs();
     loop {
         let room = AT_ONCE - at_work.len().min(AT_ONCE);
         for sending in take(&core, &names, &claims, room).await {

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::Core;
-use crate::driver::Report;
+use crate::driver::{Next, Report};
 
 pub(crate) struct Job {
     pub(crate) core: Arc<Core>,
@@ -33,10 +33,10 @@ pub(crate) struct Job {
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }
 
-/// Does the work. When the driver is gone, so is the reason to go on: the work ends wherever it next reports.
+/// Does the work, up to its end or to what must be committed before it goes on.
 ///
 /// What is short is boxed: a look that waits for hours is not to hold the space of a change.
-pub(crate) async fn perform(mut job: Job) {
+pub(crate) async fn perform(mut job: Job) -> Report {
     if !matches!(job.perform, Perform::Look { .. }) {
         job.core.tails.wait(job.run_id, &*job.core.clock).await;
     }
@@ -50,15 +50,13 @@ pub(crate) async fn perform(mut job: Job) {
         Perform::Look { attempt, action, input, watch: Some(watch), since, .. } => {
             job.wait(*attempt, action, input, watch, *since).await
         }
-        Perform::Change { attempt, action, input, undo, .. } => {
-            Box::pin(job.change(*attempt, action, input, *undo)).await
-        }
+        Perform::Change { .. } => return Box::pin(job.change()).await,
         Perform::Recover { attempt, intent, .. } => {
             let mut hurry = job.hurry.clone();
-            Box::pin(job.recover(*attempt, intent, &mut hurry)).await
+            Ok(Box::pin(job.recover(*attempt, intent, &mut hurry)).await)
         }
     };
-    job.report(entries.unwrap_or_else(|Dropped| Vec::new()), None, true);
+    job.ends(entries.unwrap_or_else(|Dropped| Vec::new()))
 }
 
 /// The driver is gone.
@@ -73,20 +71,20 @@ impl Job {
         self.core.clock.now()
     }
 
-    fn report(&self, entries: Vec<Entry>, committed: Option<oneshot::Sender<()>>, finished: bool) {
-        let step = self.step().clone();
-        let _ = self.reports.send(Report { step, entries, committed, finished });
+    fn ends(&self, entries: Vec<Entry>) -> Report {
+        Report { step: self.step().clone(), entries, next: Next::Nothing }
     }
 
     /// Reports, and goes on.
     pub(crate) fn tell(&self, entry: Entry) {
-        self.report(vec![entry], None, false);
+        let _ = self.reports.send(Report { step: self.step().clone(), entries: vec![entry], next: Next::On });
     }
 
     /// Reports, and waits until it is committed.
     pub(crate) async fn commit(&self, entry: Entry) -> Result<(), Dropped> {
         let (committed, wait) = oneshot::channel();
-        self.report(vec![entry], Some(committed), false);
+        let (step, next) = (self.step().clone(), Next::Told(committed));
+        let _ = self.reports.send(Report { step, entries: vec![entry], next });
         wait.await.map_err(|_| Dropped)
     }
 
@@ -150,36 +148,37 @@ impl Job {
         self.untouched.then(|| foreign_work(&action.foreign(output)))?
     }
 
-    async fn change(
-        &self,
-        attempt: u32,
-        name: &str,
-        input: &Value,
-        undo: Option<bool>,
-    ) -> Result<Vec<Entry>, Dropped> {
+    /// Announces a change; once that is committed, makes it.
+    async fn change(self) -> Report {
+        let Perform::Change { attempt, action, input, undo, .. } = &self.perform else {
+            return self.ends(Vec::new());
+        };
+        let attempt = *attempt;
         // Unreadable counts as on; unlike a switch that is on, it passes by itself.
-        tokio::select! {
-            () = self.core.kill_switch.readable() => {}
-            () = self.core.lease.lost() => return Err(Dropped),
-        }
-        match self.announce(attempt, name, input, undo).await {
-            Ok((action, intent, closes)) => {
-                let (facts, effect) = (intent.facts.clone(), intent.effect);
-                self.commit(Entry::Intent {
-                    step: self.step().clone(),
-                    attempt,
-                    action: intent.action,
-                    input: intent.input,
-                    facts: intent.facts,
-                    effect,
-                    deadline: intent.deadline,
-                    undo: intent.undo,
-                })
-                .await?;
-                Ok(self.apply(&*action, attempt, input, &facts, closes).await)
-            }
-            Err(entries) => Ok(entries),
-        }
+        self.core.kill_switch.readable().await;
+        let (action, intent, closes) = match self.announce(attempt, action, input, *undo).await {
+            Ok(announced) => announced,
+            Err(entries) => return self.ends(entries),
+        };
+        let (step, facts) = (self.step().clone(), intent.facts.clone());
+        let announced = Entry::Intent {
+            step: step.clone(),
+            attempt,
+            action: intent.action,
+            input: intent.input,
+            facts: intent.facts,
+            effect: intent.effect,
+            deadline: intent.deadline,
+            undo: intent.undo,
+        };
+        let apply = async move {
+            let entries = match &self.perform {
+                Perform::Change { input, .. } => self.apply(&*action, attempt, input, &facts, closes).await,
+                _ => Vec::new(),
+            };
+            self.ends(entries)
+        };
+        Report { step, entries: vec![announced], next: Next::Then(Box::pin(apply)) }
     }
 
     /// Everything before the intent: look, see whether it is so already, ask the action whether it would refuse.
@@ -319,15 +318,10 @@ impl Job {
 
     /// Finds out what became of a call whose answer was lost. A person may cut it short: then one more look is taken, and where
     /// that does not settle it, they are asked, with the facts that it saw.
-    async fn recover(
-        &self,
-        attempt: u32,
-        intent: &Intent,
-        hurry: &mut watch::Receiver<bool>,
-    ) -> Result<Vec<Entry>, Dropped> {
+    async fn recover(&self, attempt: u32, intent: &Intent, hurry: &mut watch::Receiver<bool>) -> Vec<Entry> {
         let action = match self.action(&intent.action) {
             Ok(action) => action,
-            Err(e) => return Ok(self.failed(e)),
+            Err(e) => return self.failed(e),
         };
         let mut unanswered = 0;
         loop {
@@ -341,7 +335,7 @@ impl Job {
                     unanswered += 1;
                     if hurried || unanswered >= LOOKS_BEFORE_ASKING {
                         let facts = serde_json::to_value(&e).unwrap_or_default();
-                        return Ok(vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }]);
+                        return vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }];
                     }
                     self.pause(Duration::from_secs(5), hurry).await;
                     continue;
@@ -350,7 +344,7 @@ impl Job {
             unanswered = 0;
             let now = self.now();
             let window = self.core.settings.signature_window;
-            return Ok(match recover(intent.effect, settled.is_some(), now, intent.deadline, window) {
+            return match recover(intent.effect, settled.is_some(), now, intent.deadline, window) {
                 Recovery::FoundDone => self.done(settled.unwrap_or_default(), How::FoundDone),
                 Recovery::SendAgain if intent.effect == Effect::Token => vec![self.again_by_token(facts)],
                 Recovery::SendAgain => vec![Entry::AttemptFailed {
@@ -371,7 +365,7 @@ impl Job {
                 Recovery::LookAgainAt(_) | Recovery::AskPerson => {
                     vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }]
                 }
-            });
+            };
         }
     }
 }

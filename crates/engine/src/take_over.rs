@@ -75,7 +75,7 @@ async fn look_for_work(core: &Arc<Core>, unanswered: &mut bool) -> Result<(), St
 
 /// Nudges runs with unanswered wishes: at every ring, and once a second.
 pub(crate) async fn hear_wishes(core: Arc<Core>) {
-    let mut rings = core.bell.listen();
+    let mut rings = core.bell.listen_but_runs();
     let mut tick = ticker();
     let mut watermark = Watermark::default();
     loop {

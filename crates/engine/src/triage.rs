@@ -167,7 +167,7 @@ pub(crate) async fn judge(core: Arc<Core>) {
     let mut at_work: JoinSet<Uuid> = JoinSet::new();
     let mut claims: Vec<Uuid> = Vec::new();
     let mut waiting: VecDeque<Due> = VecDeque::new();
-    let mut rings = core.bell.listen();
+    let mut rings = core.bell.listen_but_runs();
     let mut tidied: Option<Instant> = None;
     loop {
         if tidied.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {

@@ -14,14 +14,15 @@ use std::time::Duration;
 use domain::plan::{Plan, differences};
 use domain::run::{Despite, Doorstep, Entry, Gate, Program, Record, State, StepPath};
 use domain::runbook::{AtStart, Children, Runbook};
+use futures::FutureExt;
 use serde_json::{Map, Value};
 use store::StoreError;
 use store::gate::{Claim, Passed};
 use store::journal::Append;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Driver, Report, Stop, Work};
+use super::{Driver, Next, Report, Stop};
 use crate::start::nobody;
 use crate::{Core, Topic};
 
@@ -58,7 +59,7 @@ impl Driver {
     }
 
     async fn take_locks(&mut self, in_line: bool) -> Result<bool, Stop> {
-        if self.working.contains_key(&StepPath::from(IN_LINE)) {
+        if self.working.has(&StepPath::from(IN_LINE)) {
             return Ok(false);
         }
         if let Some(held_back) = self.brakes().ask().await {
@@ -83,7 +84,7 @@ impl Driver {
         });
         let (target, held_by) = match holder {
             Some(h) => (h.target, format!("{} (asked for by {}, run {})", h.title, h.requested_by, h.run_id)),
-            None => self.by_hand(&locks).await,
+            None => by_hand(&self.core, &locks).await,
         };
         self.pass(Entry::Queued { target, held_by }, Claim::StandInLine(&locks)).await
     }
@@ -94,18 +95,6 @@ impl Driver {
             run_id: self.run_id,
             program: self.program.clone(),
             despite: self.state.despite().clone(),
-        }
-    }
-
-    /// What no run holds is in somebody's hand, or has just become free.
-    async fn by_hand(&self, locks: &[String]) -> (String, String) {
-        let all = store::locks::all(&self.core.pool, self.core.clock.now()).await.unwrap_or_else(|e| {
-            tracing::warn!(run = %self.run_id, "who holds the locks cannot be read now: {e}");
-            Vec::new()
-        });
-        match all.into_iter().find(|held| held.run_id.is_none() && locks.contains(&held.target)) {
-            Some(held) => (held.target, format!("{}, by hand", held.holder)),
-            None => (locks.first().cloned().unwrap_or_default(), "a run that has just ended".to_owned()),
         }
     }
 
@@ -143,23 +132,24 @@ impl Driver {
     /// Sets something going that may be dropped at any moment; its entries are written when it is over.
     fn set_waiting(&mut self, name: &str, work: impl Future<Output = Vec<Entry>> + Send + 'static) {
         let step = StepPath::from(name);
-        if self.working.contains_key(&step) {
+        if self.working.has(&step) {
             return;
         }
-        let (reports, of): (mpsc::UnboundedSender<Report>, _) = (self.reports.0.clone(), step.clone());
-        let handle = tokio::spawn(async move {
-            let entries = work.await;
-            let _ = reports.send(Report { step: of, entries, committed: None, finished: true });
-        });
-        self.working.insert(
-            step,
-            Work {
-                handle: handle.abort_handle(),
-                looking: true,
-                brief: false,
-                hurry: watch::Sender::new(false),
-            },
-        );
+        let of = step.clone();
+        let report = async move { Report { step: of, entries: work.await, next: Next::Nothing } };
+        self.working.begin(step, (true, false), watch::Sender::new(false), report.boxed());
+    }
+}
+
+/// What no run holds is in somebody's hand, or has just become free.
+async fn by_hand(core: &Core, locks: &[String]) -> (String, String) {
+    let all = store::locks::all(&core.pool, core.clock.now()).await.unwrap_or_else(|e| {
+        tracing::warn!("who holds the locks cannot be read now: {e}");
+        Vec::new()
+    });
+    match all.into_iter().find(|held| held.run_id.is_none() && locks.contains(&held.target)) {
+        Some(held) => (held.target, format!("{}, by hand", held.holder)),
+        None => (locks.first().cloned().unwrap_or_default(), "a run that has just ended".to_owned()),
     }
 }
 

@@ -12,19 +12,18 @@
 //! A run that is woken again and again rests later each time, so that one that sees something new with every look is not
 //! read from the database with every look.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
 use domain::audit::Link;
-use domain::run::{State, StepPath};
+use domain::run::State;
 use domain::runbook::{Children, Runbook};
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Driver, Nudge, Pending, Report, Stop, Work};
+use super::{Driver, Nudge, Pending, Report, Stop, Working};
 use crate::Core;
 
 /// After so many naps the pause before the next one does not double any more.
@@ -39,13 +38,15 @@ pub(super) struct Resting {
     children: Children,
     seq: i64,
     link: Link,
-    working: HashMap<StepPath, Work>,
+    working: Working,
     nudges: mpsc::UnboundedReceiver<Nudge>,
     reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
     naps: u32,
 }
 
 enum Waker {
+    /// Something that went on has ended.
+    Work,
     Report(Report),
     Nudge(Option<Nudge>),
     Timer,
@@ -58,7 +59,8 @@ impl Driver {
             && self.pending.is_empty()
             && !self.draining
             && !self.wishes
-            && self.working.values().all(|work| work.looking && !work.brief)
+            && !self.working.has_news()
+            && self.working.all().all(|work| work.looking && !work.brief)
     }
 
     /// How long that must last before it rests.
@@ -87,36 +89,31 @@ impl Driver {
 impl Resting {
     /// Rests until something happens, or until that moment.
     pub(super) async fn until(mut self, wake_at: Option<Timestamp>) -> Result<Box<Driver>, Stop> {
-        let woken = match self.sleep(wake_at).await {
-            Some(Waker::Nudge(Some(Nudge::Drain) | None)) => Err(Stop::Over),
-            Some(waker) => Box::pin(self.wake(waker)).await,
-            None => Err(Stop::Fenced),
-        };
-        if woken.is_err() {
-            self.working.values().for_each(|work| work.handle.abort());
+        match self.sleep(wake_at).await {
+            Waker::Nudge(Some(Nudge::Drain) | None) => Err(Stop::Over),
+            waker => Box::pin(self.wake(waker)).await,
         }
-        woken
     }
 
-    /// `None` when the lease is lost.
-    async fn sleep(&mut self, wake_at: Option<Timestamp>) -> Option<Waker> {
+    async fn sleep(&mut self, wake_at: Option<Timestamp>) -> Waker {
         let clock = &self.core.clock;
         let timer = match wake_at {
             Some(at) => clock.sleep((at - clock.now()).to_std().unwrap_or_default()),
             None => futures::future::pending().boxed(),
         };
         tokio::select! {
-            Some(report) = self.reports.1.recv() => Some(Waker::Report(report)),
-            nudge = self.nudges.recv() => Some(Waker::Nudge(nudge)),
-            () = timer => Some(Waker::Timer),
-            () = self.core.lease.lost() => None,
+            biased; // as in the driver's turn
+            () = self.working.go() => Waker::Work,
+            Some(report) = self.reports.1.recv() => Waker::Report(report),
+            nudge = self.nudges.recv() => Waker::Nudge(nudge),
+            () = timer => Waker::Timer,
         }
     }
 
     /// A driver with everything that the journal tells.
     async fn wake(&mut self, waker: Waker) -> Result<Box<Driver>, Stop> {
         let (journal, link) = loop {
-            match self.core.reader.read(self.run_id).await {
+            match self.working.beside(self.core.reader.read(self.run_id)).await {
                 Ok(journal) => break journal,
                 Err(e) if e.is_final() => return Err(Stop::Broken(e.to_string())),
                 Err(e) => tracing::warn!(run = %self.run_id, "the journal cannot be read now: {e}"),
@@ -124,7 +121,7 @@ impl Resting {
             if self.core.lease.is_lost() {
                 return Err(Stop::Fenced);
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.working.beside(tokio::time::sleep(Duration::from_millis(200))).await;
         };
         let state = State::replay(&journal)?;
         // Somebody else has written: whatever we do next would be fenced.

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::run::{Entry, Record, State};
+use domain::run::{Entry, Record, State, StepPath};
+use futures::future::BoxFuture;
 use store::StoreError;
 use store::journal::{Append, Appended, Switch};
 use store::runs::{Created, NewRun};
 use tokio::sync::oneshot;
 
-use super::{Driver, Stop};
+use super::{Driver, Report, Stop};
 use crate::Topic;
 use crate::committer::{Newborn, Unwritten};
 use crate::start::{StartError, Started};
@@ -32,6 +33,8 @@ pub(super) struct Pending {
     pub(super) records: Vec<Record>,
     /// Who waits for the commit.
     pub(super) told: Vec<oneshot::Sender<()>>,
+    /// What is to be done after it.
+    pub(super) then: Vec<(StepPath, BoxFuture<'static, Report>)>,
     /// Since when there has been something.
     since: Option<Instant>,
     /// Was the last commit refused in part, so that the state is another now?
@@ -40,15 +43,16 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.told.is_empty()
+        self.records.is_empty() && !self.is_awaited()
     }
 
-    /// Completes when what is pending has waited long enough; never when there is nothing.
-    pub(super) async fn patience(&self) {
-        match self.since.filter(|_| !self.records.is_empty()) {
-            Some(since) => tokio::time::sleep_until((since + PATIENCE).into()).await,
-            None => std::future::pending().await,
-        }
+    fn is_awaited(&self) -> bool {
+        !self.told.is_empty() || !self.then.is_empty()
+    }
+
+    /// When what is pending has waited long enough.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.records.is_empty()).map(|since| since + PATIENCE)
     }
 }
 
@@ -77,26 +81,22 @@ impl Driver {
             self.pending.since.get_or_insert_with(Instant::now);
         }
         let state = &self.state;
-        self.working.retain(|step, work| {
-            let cut_short = work.looking && state.node(step).is_some_and(|n| n.status.is_over());
-            if cut_short {
-                work.handle.abort();
-            }
-            !cut_short
-        });
+        self.working
+            .retain(|step, work| !work.looking || !state.node(step).is_some_and(|n| n.status.is_over()));
         Ok(())
     }
 
     /// Is somebody waiting, or is nothing coming that could share the commit?
     pub(super) fn flush_is_due(&self) -> bool {
         !self.pending.records.is_empty()
-            && (!self.pending.told.is_empty() || !self.working.values().any(|work| work.brief))
+            && (self.pending.is_awaited() || !self.working.all().any(|work| work.brief))
     }
 
     /// Commits what is pending: fenced by owner and epoch, tried again while the lease lasts.
     pub(super) async fn flush(&mut self) -> Result<(), Stop> {
         let records = std::mem::take(&mut self.pending.records);
         let told = std::mem::take(&mut self.pending.told);
+        let then = std::mem::take(&mut self.pending.then);
         self.pending.since = None;
         if records.is_empty() {
             return Ok(());
@@ -110,8 +110,16 @@ impl Driver {
                 for told in told {
                     let _ = told.send(());
                 }
+                for (step, work) in then {
+                    self.working.go_on(&step, work);
+                }
             }
-            Some(switch) => self.stopped(&switch, records).await?,
+            Some(switch) => {
+                for (step, _) in then {
+                    self.working.end(&step);
+                }
+                self.stopped(&switch, records).await?;
+            }
         }
         self.core.bell.ring(Topic::Run(self.run_id));
         Ok(())
@@ -123,7 +131,7 @@ impl Driver {
             .map_err(|e| Stop::Broken(e.to_string()))?;
         let append = Arc::new(append);
         loop {
-            match self.core.committer.append(append.clone()).await {
+            match self.working.beside(self.core.committer.append(append.clone())).await {
                 Ok(Appended::Written) => {
                     self.link = append.link().unwrap_or(self.link);
                     return Ok(None);
@@ -138,7 +146,7 @@ impl Driver {
                     if self.core.lease.is_lost() {
                         return Err(Stop::Fenced);
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    self.working.beside(tokio::time::sleep(PAUSE)).await;
                 }
             }
         }
@@ -191,17 +199,17 @@ impl Driver {
         if rest.is_empty() { Ok(None) } else { self.append(rest).await }
     }
 
-    async fn create(&self, newborn: &Arc<Newborn>) -> Result<Created, Unwritten> {
+    async fn create(&mut self, newborn: &Arc<Newborn>) -> Result<Created, Unwritten> {
         let patience = Instant::now() + START_PATIENCE;
         loop {
-            match self.core.committer.create(newborn.clone()).await {
+            match self.working.beside(self.core.committer.create(newborn.clone())).await {
                 Err(e)
                     if !e.is_final()
                         && Instant::now() < patience
                         && self.core.lease.remaining().is_some() =>
                 {
                     tracing::warn!(run = %self.run_id, "the run cannot be written now: {e}");
-                    tokio::time::sleep(PAUSE).await;
+                    self.working.beside(tokio::time::sleep(PAUSE)).await;
                 }
                 answer => return answer,
             }
@@ -212,14 +220,14 @@ impl Driver {
     /// pending is kept, and the run waits for a person.
     async fn stopped(&mut self, switch: &Switch, records: Vec<Record>) -> Result<(), Stop> {
         let journal = loop {
-            match store::runs::journal(&self.core.pool, self.run_id).await {
+            match self.working.beside(store::runs::journal(&self.core.pool, self.run_id)).await {
                 Ok(journal) => break journal,
                 Err(e) => {
                     tracing::warn!(run = %self.run_id, "the journal cannot be read now: {e}");
                     if self.core.lease.is_lost() {
                         return Err(Stop::Fenced);
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    self.working.beside(tokio::time::sleep(PAUSE)).await;
                 }
             }
         };

@@ -1,0 +1,171 @@
+//! What a run has going on outside: looks, changes, recoveries, and waiting at the gate.
+//!
+//! The driver polls all of it itself. A step that is done by a task of its own costs a task, and wakes a thread for each word
+//! between the two: on an idle machine that was a third of a run's time. Work goes on whenever its driver waits, also while it
+//! waits for a commit ([`Working::beside`]); when the driver is dropped, so is the work.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::task::Poll;
+
+use domain::run::{Entry, StepPath};
+use futures::StreamExt;
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::stream::FuturesUnordered;
+use tokio::sync::{oneshot, watch};
+
+/// What work has to say.
+pub(crate) struct Report {
+    pub(crate) step: StepPath,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) next: Next,
+}
+
+/// How the work goes on.
+pub(crate) enum Next {
+    /// It is over.
+    Nothing,
+    /// It goes on by itself.
+    On,
+    /// It goes on by itself, and waits until the entries are committed; dropped when they never will be.
+    Told(oneshot::Sender<()>),
+    /// This is to be done once the entries are committed; never, when they never will be.
+    Then(BoxFuture<'static, Report>),
+}
+
+/// One thing that is going on.
+pub(super) struct Work {
+    /// Tells it from what was going on for the same step before.
+    n: u64,
+    handle: AbortHandle,
+    /// May be dropped at any moment: nothing outside depends on its end.
+    pub(super) looking: bool,
+    /// Will soon have something to commit: an intent, or what one look saw.
+    pub(super) brief: bool,
+    /// Tells it that a person wants to be asked now.
+    pub(super) hurry: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+pub(super) struct Working {
+    works: HashMap<StepPath, Work>,
+    running: FuturesUnordered<Abortable<BoxFuture<'static, (u64, Report)>>>,
+    /// What ended, and was not taken yet.
+    ended: VecDeque<Report>,
+    begun: u64,
+}
+
+impl Working {
+    pub(super) fn is_empty(&self) -> bool {
+        self.works.is_empty()
+    }
+
+    pub(super) fn has(&self, step: &StepPath) -> bool {
+        self.works.contains_key(step)
+    }
+
+    pub(super) fn get(&self, step: &StepPath) -> Option<&Work> {
+        self.works.get(step)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Work> {
+        self.works.values()
+    }
+
+    /// Has something ended that nobody has heard of?
+    pub(super) fn has_news(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// Sets something going for a step for which nothing is.
+    pub(super) fn begin(
+        &mut self,
+        step: StepPath,
+        (looking, brief): (bool, bool),
+        hurry: watch::Sender<bool>,
+        work: BoxFuture<'static, Report>,
+    ) {
+        let (n, handle) = self.run(work);
+        self.works.insert(step, Work { n, handle, looking, brief, hurry });
+    }
+
+    /// Lets the work of a step go on by something new; nothing, when it was dropped meanwhile.
+    pub(super) fn go_on(&mut self, step: &StepPath, work: BoxFuture<'static, Report>) {
+        if self.works.contains_key(step) {
+            let (n, handle) = self.run(work);
+            if let Some(was) = self.works.get_mut(step) {
+                (was.n, was.handle) = (n, handle);
+            }
+        }
+    }
+
+    fn run(&mut self, work: BoxFuture<'static, Report>) -> (u64, AbortHandle) {
+        self.begun += 1;
+        let n = self.begun;
+        let (handle, registration) = AbortHandle::new_pair();
+        let numbered: BoxFuture<'static, _> = Box::pin(async move { (n, work.await) });
+        self.running.push(Abortable::new(numbered, registration));
+        (n, handle)
+    }
+
+    /// It has said that it goes on: what comes will not come soon.
+    pub(super) fn takes_longer(&mut self, step: &StepPath) {
+        if let Some(work) = self.works.get_mut(step) {
+            work.brief = false;
+        }
+    }
+
+    /// It is over, or nobody waits for it any more.
+    pub(super) fn end(&mut self, step: &StepPath) {
+        if let Some(work) = self.works.remove(step) {
+            work.handle.abort();
+        }
+    }
+
+    /// Drops all work of which `keep` does not approve.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&StepPath, &Work) -> bool) {
+        self.works.retain(|step, work| {
+            let kept = keep(step, work);
+            if !kept {
+                work.handle.abort();
+            }
+            kept
+        });
+    }
+
+    /// The next word of what has ended, if there is one.
+    pub(super) fn news(&mut self) -> Option<Report> {
+        self.ended.pop_front()
+    }
+
+    /// Completes when there is news: all that there is at that moment. May be dropped and asked again.
+    pub(super) async fn go(&mut self) {
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
+                self.heard(ended.ok());
+            }
+            if self.ended.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await
+    }
+
+    /// Waits for something else, while the work goes on.
+    pub(super) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        tokio::pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut other => return answer,
+                Some(ended) = self.running.next() => self.heard(ended.ok()),
+            }
+        }
+    }
+
+    /// What was dropped just before it ended has nothing to say any more.
+    fn heard(&mut self, ended: Option<(u64, Report)>) {
+        let Some((n, report)) = ended else { return };
+        if self.works.get(&report.step).is_some_and(|work| work.n == n) {
+            self.ended.push_back(report);
+        }
+    }
+}
