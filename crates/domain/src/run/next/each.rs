@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::expression;
+use super::sight::{Around, Sight};
 use super::walk::{Otherwise, Walk, Walker, undo_of};
 use crate::action::ActionError;
 use crate::run::{Item, Node, Status, StepPath};
@@ -17,18 +18,19 @@ impl Walker<'_> {
         each: &Each,
         path: &StepPath,
         node: &Node,
-        scope: &Scope,
+        sight: &Sight<'_>,
         otherwise: Otherwise,
     ) -> Walk {
         let items = node.items.as_deref().unwrap_or_default();
         let stop_after = node.stop_after.or((otherwise == Otherwise::FailAround).then_some(1));
         let mark = self.failed.len();
-        let begun: HashSet<_> =
-            items.iter().filter(|i| self.state.has_begun(&path.item(&i.key))).map(|i| &i.key).collect();
+        let mut text = String::new();
+        let (begun, others): (Vec<&Item>, Vec<&Item>) =
+            items.iter().partition(|item| self.state.has_begun(path.item_text(&item.key, &mut text)));
         let (mut complete, mut active, mut failed) = (0, 0, Vec::new());
         // Those under way first, so that free places go to the next in line, never past them.
-        for item in items.iter().filter(|i| begun.contains(&i.key)) {
-            match self.item(step, each, path, item, scope, stop_after.is_some()) {
+        for item in begun {
+            match self.item(step, each, path, item, sight, stop_after.is_some()) {
                 Walk::Complete => complete += 1,
                 Walk::Blocked => active += 1,
                 Walk::Failed => failed.push(item.key.as_str()),
@@ -36,12 +38,12 @@ impl Walker<'_> {
         }
         let because = self.failed.split_off(mark);
         let stopped = stop_after.is_some_and(|most| failed.len() >= most);
-        for item in items.iter().filter(|i| !begun.contains(&i.key)) {
+        for item in others {
             if stopped || active >= node.at_once || self.state.paused().is_some() {
                 break;
             }
             active += 1;
-            self.item(step, each, path, item, scope, stop_after.is_some());
+            self.item(step, each, path, item, sight, stop_after.is_some());
         }
         if active > 0 || !self.moves.record.is_empty() {
             return Walk::Blocked;
@@ -64,14 +66,14 @@ impl Walker<'_> {
         each: &Each,
         path: &StepPath,
         item: &Item,
-        scope: &Scope,
+        sight: &Sight<'_>,
         counted: bool,
     ) -> Walk {
         let at = path.item(&item.key);
-        let mut scope = scope.with_item(item.value.clone());
+        let around = Around::Item(sight, &item.value);
         let otherwise = if counted { Otherwise::FailAround } else { Otherwise::Pause };
         match &each.body {
-            EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope, otherwise),
+            EachBody::Steps(steps) => self.steps(steps, Some(&at), around, otherwise),
             EachBody::One(call) => match self.state.node(&at) {
                 // With `stop_after`, `on_failure` is what becomes of the whole step.
                 Some(node) if node.status == Status::Failed && each.stop_after.is_some() => {
@@ -80,7 +82,8 @@ impl Walker<'_> {
                 }
                 Some(node) if node.status.is_over() => self.over(step, &at, node, otherwise),
                 node => {
-                    self.go(call, &at, node, &scope, undo_of(step));
+                    let sight = Sight::new(self.state, around, None, &[]);
+                    self.go(call, &at, node, &sight, undo_of(step));
                     Walk::Blocked
                 }
             },
