@@ -96,7 +96,7 @@ fn run(program: &Program, cost: &mut Cost) {
             attempt,
             action,
             input,
-            facts: json!({ "value": 0 }),
+            facts: json!({ "value": 0 }).into(),
             effect: Effect::Idempotent,
             deadline: at,
             undo: None,
@@ -104,7 +104,7 @@ fn run(program: &Program, cost: &mut Cost) {
         write(&mut state, cost, intent);
         settle(&mut state, cost);
         let how = How::Called { request_id: None };
-        write(&mut state, cost, Entry::Done { step, output: json!({ "value": 1 }), how });
+        write(&mut state, cost, Entry::Done { step, output: json!({ "value": 1 }).into(), how });
     }
 }
 

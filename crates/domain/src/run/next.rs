@@ -75,7 +75,7 @@ pub enum Perform {
         /// The action.
         action: String,
         /// Its input.
-        input: Value,
+        input: Arc<Value>,
         /// What is waited for.
         watch: Option<Box<Watch>>,
         /// Since when.
@@ -92,7 +92,7 @@ pub enum Perform {
         /// The action.
         action: String,
         /// Its input.
-        input: Value,
+        input: Arc<Value>,
         /// Is it to be taken back (and also at the end of a run that went well)?
         undo: Option<Finally>,
         /// How failures are retried.
@@ -147,6 +147,7 @@ pub fn next(program: &Program, state: &State, now: Timestamp) -> Moves {
 impl Program {
     /// What expressions see before the first step.
     pub fn scope(&self) -> Scope {
+        // Each field by name: a default would make values only to drop them.
         Scope {
             inputs: self.inputs.clone(),
             inventory: self.inventory.clone(),

@@ -29,36 +29,36 @@ impl StepPath {
     }
 
     /// Is it the check after the last step?
-    pub fn is_verify(&self) -> bool {
+    pub(super) fn is_verify(&self) -> bool {
         &*self.0 == VERIFY
     }
 
     /// One item of this `each`.
     #[must_use]
     pub fn item(&self, key: &str) -> Self {
-        Self(self.item_text(key, &mut String::new()).into())
+        self.item_text(key, &mut String::new()).into()
     }
 
     /// A step inside this item.
     #[must_use]
     pub fn child(&self, id: &str) -> Self {
-        Self(self.child_text(id, &mut String::new()).into())
+        Self::text_in(Some(&self.0), id, &mut String::new()).into()
     }
 
-    /// What [`Self::item`] would be, written over `text`: enough to look a step up.
+    /// What [`Self::item`] is as text, written over `text`: enough to look a step up.
     pub(super) fn item_text<'t>(&self, key: &str, text: &'t mut String) -> &'t str {
         write_over(text, &[&self.0, "[", key, "]"])
     }
 
-    /// The same of [`Self::child`].
-    pub(super) fn child_text<'t>(&self, id: &str, text: &'t mut String) -> &'t str {
-        write_over(text, &[&self.0, ".", id])
+    /// The same of [`Self::child`], or of [`Self::top`] where there is nothing around.
+    pub(super) fn text_in<'t>(around: Option<&str>, id: &'t str, text: &'t mut String) -> &'t str {
+        around.map_or(id, |around| write_over(text, &[around, ".", id]))
     }
 
     /// The step that takes this one back.
     #[must_use]
     pub fn undo(&self) -> Self {
-        Self(write_over(&mut String::new(), &[UNDO, &self.0]).into())
+        write_over(&mut String::new(), &[UNDO, &self.0]).into()
     }
 
     /// Is it one that takes another back?

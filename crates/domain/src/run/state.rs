@@ -243,16 +243,6 @@ impl State {
         self.nodes.known(step)
     }
 
-    /// A step of those in another, or at the top. `path` is written over.
-    pub(super) fn known_inside(
-        &self,
-        inside: Option<&StepPath>,
-        id: &str,
-        path: &mut String,
-    ) -> Option<(&StepPath, &Node)> {
-        self.known(inside.map_or(id, |inside| inside.child_text(id, path)))
-    }
-
     /// Has the step of this path appeared, or one inside it?
     pub(super) fn has_begun(&self, step: &str) -> bool {
         self.nodes.has_begun(step)

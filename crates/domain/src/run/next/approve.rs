@@ -6,7 +6,7 @@ use super::sight::Sight;
 use super::text;
 use super::walk::{Walk, Walker};
 use crate::action::ActionError;
-use crate::run::{Entry, How, Node, Ruling, StepPath};
+use crate::run::{Entry, Node, Ruling, StepPath};
 use crate::runbook::Approve;
 
 impl Walker<'_> {
@@ -30,8 +30,7 @@ impl Walker<'_> {
                     Ruling::GlassBroken { by, .. } => vec![by.name()],
                     _ => ballot.voices.iter().map(|voice| voice.by.name()).collect(),
                 };
-                let output = json!({ "approved_by": names });
-                self.record(Entry::Done { step: path.clone(), output, how: How::Reasoned })
+                self.reasoned(path, json!({ "approved_by": names }))
             }
             Some(ruling) => {
                 let error = not_given("not_approved", ballot.told(ruling));

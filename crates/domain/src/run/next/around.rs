@@ -22,9 +22,10 @@ impl<'a> Walker<'a> {
         let otherwise = inside(step, otherwise);
         let mark = self.failed.len();
         let (mut blocked, mut failed) = (false, Vec::new());
+        let mut text = String::new();
         for branch in branches {
-            let inside = path.item(&branch.name);
-            match self.steps(&branch.steps, Some(&inside), Around::Step(sight), otherwise) {
+            let inside = path.item_text(&branch.name, &mut text);
+            match self.steps(&branch.steps, Some(inside), Around::Step(sight), otherwise) {
                 Walk::Complete => {}
                 Walk::Blocked => blocked = true,
                 Walk::Failed => failed.push(branch.name.as_str()),
@@ -49,17 +50,18 @@ impl<'a> Walker<'a> {
     pub(super) fn enter(&mut self, child: &Child, path: &StepPath, sight: &Sight<'_>) -> Walk {
         let Some(runbook) = self.child_of(child) else { return self.missing(child, path) };
         let given = match sight.value(&child.with) {
-            Ok(Value::Object(given)) => given,
-            Ok(_) => Map::new(),
+            Ok(given) => given,
             Err(e) => return self.fail(path, super::expression(&e), Value::Null),
         };
-        match child_inputs(runbook, &self.program.places, &given) {
+        let none = Map::new();
+        let given = given.as_object().unwrap_or(&none);
+        match child_inputs(runbook, &self.program.places, given) {
             Ok(inputs) => {
                 self.record(Entry::Entered { step: path.clone(), runbook: runbook.name.clone(), inputs })
             }
             Err(mistakes) => {
                 let message = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                self.fail(path, ActionError::refused("bad_inputs", message), Value::Object(given))
+                self.fail(path, ActionError::refused("bad_inputs", message), Value::Object(given.clone()))
             }
         }
     }
@@ -79,14 +81,14 @@ impl<'a> Walker<'a> {
         let mark = self.failed.len();
         let none = Map::new();
         let around = Around::Child(self.program, runbook, node.child.as_ref().unwrap_or(&none));
-        let mut walk = self.steps(&runbook.steps, Some(path), around, otherwise);
+        let mut walk = self.steps(&runbook.steps, Some(path.as_str()), around, otherwise);
         if walk == Walk::Complete && self.moves.record.is_empty() {
             let mut finally = self.state.takebacks(Takeback::Finally);
             finally.retain(|(step, _)| step.is_inside(path));
             walk = match &runbook.verify {
                 _ if !self.taken_back(&finally) => Walk::Blocked,
                 Some(verify) => {
-                    let sight = Sight::new(self.state, around, Some(path), &runbook.steps);
+                    let sight = Sight::new(self.state, around, Some(path.as_str()), &runbook.steps);
                     self.child_verify(verify, &path.child("verify"), &sight, otherwise)
                 }
                 None => Walk::Complete,

@@ -30,7 +30,8 @@ impl Walker<'_> {
         let (mut complete, mut active, mut failed) = (0, 0, Vec::new());
         // Those under way first, so that free places go to the next in line, never past them.
         for item in begun {
-            match self.item(step, each, path, item, sight, stop_after.is_some()) {
+            let at = path.item_text(&item.key, &mut text);
+            match self.item(step, each, at, item, sight, stop_after.is_some()) {
                 Walk::Complete => complete += 1,
                 Walk::Blocked => active += 1,
                 Walk::Failed => failed.push(item.key.as_str()),
@@ -43,7 +44,8 @@ impl Walker<'_> {
                 break;
             }
             active += 1;
-            self.item(step, each, path, item, sight, stop_after.is_some());
+            let at = path.item_text(&item.key, &mut text);
+            self.item(step, each, at, item, sight, stop_after.is_some());
         }
         if active > 0 || !self.moves.record.is_empty() {
             return Walk::Blocked;
@@ -55,35 +57,35 @@ impl Walker<'_> {
         if complete + failed.len() < items.len() {
             return Walk::Blocked;
         }
-        let outputs = items.iter().map(|item| self.output(each, path, item)).collect();
+        let outputs = items.iter().map(|item| self.output(each, path, item)).collect::<Value>();
         self.reasoned(path, outputs)
     }
 
-    /// `counted`: a failed item is one of those that `stop_after` counts.
+    /// `at` is its path; `counted`: a failed item is one of those that `stop_after` counts.
     fn item(
         &mut self,
         step: &Step,
         each: &Each,
-        path: &StepPath,
+        at: &str,
         item: &Item,
         sight: &Sight<'_>,
         counted: bool,
     ) -> Walk {
-        let at = path.item(&item.key);
         let around = Around::Item(sight, &item.value);
         let otherwise = if counted { Otherwise::FailAround } else { Otherwise::Pause };
         match &each.body {
-            EachBody::Steps(steps) => self.steps(steps, Some(&at), around, otherwise),
-            EachBody::One(call) => match self.state.node(&at) {
+            EachBody::Steps(steps) => self.steps(steps, Some(at), around, otherwise),
+            EachBody::One(call) => match self.state.known(at) {
                 // With `stop_after`, `on_failure` is what becomes of the whole step.
-                Some(node) if node.status == Status::Failed && each.stop_after.is_some() => {
-                    self.failed.push(at);
+                Some((path, node)) if node.status == Status::Failed && each.stop_after.is_some() => {
+                    self.failed.push(path.clone());
                     Walk::Failed
                 }
-                Some(node) if node.status.is_over() => self.over(step, &at, node, otherwise),
-                node => {
+                Some((path, node)) if node.status.is_over() => self.over(step, path, node, otherwise),
+                known => {
+                    let path = known.map_or_else(|| StepPath::from(at), |(path, _)| path.clone());
                     let sight = Sight::new(self.state, around, None, &[]);
-                    self.go(call, &at, node, &sight, undo_of(step));
+                    self.go(call, &path, known.map(|(_, node)| node), &sight, undo_of(step));
                     Walk::Blocked
                 }
             },

@@ -16,8 +16,8 @@ use crate::runbook::{EvalError, Runbook, Scope, Slot, Step, Template};
 pub(super) struct Sight<'s> {
     state: &'s State,
     around: Around<'s>,
-    /// The step that these are in.
-    inside: Option<&'s StepPath>,
+    /// The path of what these are in.
+    inside: Option<&'s str>,
     /// The steps before.
     before: &'s [Step],
     scope: OnceCell<Scope>,
@@ -40,7 +40,7 @@ impl<'s> Sight<'s> {
     pub(super) fn new(
         state: &'s State,
         around: Around<'s>,
-        inside: Option<&'s StepPath>,
+        inside: Option<&'s str>,
         before: &'s [Step],
     ) -> Self {
         Self { state, around, inside, before, scope: OnceCell::new() }
@@ -59,10 +59,10 @@ impl<'s> Sight<'s> {
                 Around::Step(sight) => sight.scope().clone(),
                 Around::Item(sight, item) => sight.scope().with_item(item.clone()),
             };
-            let mut path = String::new();
+            let mut text = String::new();
             for step in self.before {
-                let output = self.state.known_inside(self.inside, &step.id, &mut path);
-                let output = output.map_or_else(Arc::default, |(_, node)| node.output.clone());
+                let known = self.state.known(StepPath::text_in(self.inside, &step.id, &mut text));
+                let output = known.map_or_else(Arc::default, |(_, node)| node.output.clone());
                 scope.steps.insert(step.id.clone(), Slot::Known(output));
             }
             scope
@@ -70,10 +70,10 @@ impl<'s> Sight<'s> {
     }
 
     /// The value of a template; nothing is put together for one that is the same always.
-    pub(super) fn value(&self, template: &Template) -> Result<Value, EvalError> {
+    pub(super) fn value(&self, template: &Template) -> Result<Arc<Value>, EvalError> {
         match template.as_literal() {
-            Some(value) => Ok(Value::clone(value)),
-            None => template.eval(self.scope()),
+            Some(value) => Ok(value.clone()),
+            None => template.eval(self.scope()).map(Arc::new),
         }
     }
 }

@@ -171,20 +171,18 @@ impl<'a> Walker<'a> {
     pub(super) fn steps(
         &mut self,
         steps: &[Step],
-        inside: Option<&StepPath>,
+        inside: Option<&str>,
         around: Around<'_>,
         otherwise: Otherwise,
     ) -> Walk {
         let state = self.state;
         let mut text = String::new();
         for (n, step) in steps.iter().enumerate() {
-            let walk = match state.known_inside(inside, &step.id, &mut text) {
+            let at = StepPath::text_in(inside, &step.id, &mut text);
+            let walk = match state.known(at) {
                 Some((path, node)) if node.status.is_over() => self.over(step, path, node, otherwise),
                 known => {
-                    let begun = |inside: Option<&StepPath>| {
-                        inside.map_or_else(|| StepPath::top(&step.id), |inside| inside.child(&step.id))
-                    };
-                    let path = known.map_or_else(|| begun(inside), |(path, _)| path.clone());
+                    let path = known.map_or_else(|| StepPath::from(at), |(path, _)| path.clone());
                     let sight = Sight::new(state, around, inside, &steps[..n]);
                     self.step(step, &path, known.map(|(_, node)| node), &sight, otherwise)
                 }
@@ -403,8 +401,8 @@ impl<'a> Walker<'a> {
         Walk::Blocked
     }
 
-    pub(super) fn reasoned(&mut self, path: &StepPath, output: Value) -> Walk {
-        self.record(Entry::Done { step: path.clone(), output, how: How::Reasoned })
+    pub(super) fn reasoned(&mut self, path: &StepPath, output: impl Into<Arc<Value>>) -> Walk {
+        self.record(Entry::Done { step: path.clone(), output: output.into(), how: How::Reasoned })
     }
 
     pub(super) fn fail(&mut self, path: &StepPath, error: ActionError, facts: Value) -> Walk {
