@@ -195,7 +195,7 @@ impl Decoder {
                 "each" => self.each(fields, only),
                 "use" => {
                     self.fits(fields, "use", WITH_USE);
-                    Some((Body::Use(self.call(fields, only)?), only.value.pos))
+                    Some((Body::Use(Box::new(self.call(fields, only)?)), only.value.pos))
                 }
                 "assert" => {
                     self.fits(fields, "assert", &["assert", "message", "need"]);
