@@ -275,7 +275,7 @@ proptest! {
             // A step that is smuggled in is refused.
             let gate = run.state.gate();
             if matches!(gate, Some(Gate::Approval | Gate::Locks { .. } | Gate::Drift(_) | Gate::Brakes(_))) {
-                let started = Entry::Done { step: "look".into(), output: Value::Null, how: How::Looked };
+                let started = Entry::Done { step: "look".into(), output: Arc::default(), how: How::Looked };
                 prop_assert!(run.try_write(started).is_err());
             }
             let exhausted = choices.0.len() == 0;
@@ -293,7 +293,7 @@ proptest! {
                 _ => if let Some(doorstep) = doorstep {
                     run.step(doorstep, &mut choices);
                 } else if let Some(Perform::Look { step, .. }) = work.first() {
-                    let output = json!({ "active": [] });
+                    let output = json!({ "active": [] }).into();
                     run.write(Entry::Done { step: step.clone(), output, how: How::Looked });
                 } else if let (true, Some(at)) = (exhausted, wake) {
                     run.now = run.now.max(at);
@@ -422,7 +422,7 @@ fn a_journal_of_a_version_that_compared_no_plan_stays_readable() {
     let mut first = run.journal.swap_remove(0);
     first.seq = 1;
     run.state = State::first(&first).unwrap();
-    run.write(Entry::Done { step: "look".into(), output: Value::Null, how: How::Looked });
+    run.write(Entry::Done { step: "look".into(), output: Arc::default(), how: How::Looked });
     assert_eq!(run.state.gate(), None);
     let person: Actor = serde_json::from_value(json!({ "type": "person", "name": "ana" })).unwrap();
     assert_eq!(person, Actor::person("ana"), "nobody had a role");

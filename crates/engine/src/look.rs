@@ -28,7 +28,7 @@ impl Job {
                     let facts = Value::clone(output);
                     vec![Entry::Failed { step: self.step().clone(), error, facts }]
                 }
-                None => self.done(Value::clone(output), How::Looked),
+                None => self.done(output.clone(), How::Looked),
             },
             Err(e) => self.failed(e.clone()),
         }
@@ -85,7 +85,7 @@ impl Job {
                 && shown.as_ref() != Some(out)
             {
                 shown = Some(out.clone());
-                let entry = Entry::Observed { step: self.step().clone(), output: Value::clone(out) };
+                let entry = Entry::Observed { step: self.step().clone(), output: out.clone() };
                 if held_since.is_some() {
                     // A look that is missed meanwhile would break the soak.
                     self.tell(entry);

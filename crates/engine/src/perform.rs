@@ -92,8 +92,8 @@ impl Job {
         vec![self.perform.failed(&self.attempts, error, self.now())]
     }
 
-    pub(crate) fn done(&self, output: Value, how: How) -> Vec<Entry> {
-        vec![Entry::Done { step: self.step().clone(), output, how }]
+    pub(crate) fn done(&self, output: impl Into<Arc<Value>>, how: How) -> Vec<Entry> {
+        vec![Entry::Done { step: self.step().clone(), output: output.into(), how }]
     }
 
     pub(crate) fn action(&self, name: &str) -> Result<Arc<dyn Action>, ActionError> {
@@ -187,7 +187,7 @@ impl Job {
         &self,
         attempt: u32,
         name: &str,
-        input: &Value,
+        input: &Arc<Value>,
         undo: Option<bool>,
     ) -> Result<(Arc<dyn Action>, Intent, Instant), Vec<Entry>> {
         let failed = |e| self.failed(e);
@@ -217,7 +217,7 @@ impl Job {
         let intent = Intent {
             action: name.to_owned(),
             input: input.clone(),
-            facts,
+            facts: facts.into(),
             effect: action.spec().effect,
             deadline: self.now() + from_std(self.core.clock.of_wall(deadline)),
             undo,

@@ -1,8 +1,11 @@
 //! What a journal says: the entries, in the words in which they are stored for ever.
 //!
 //! Entries are read back after years and by newer versions: fields are added with a default, never renamed.
+//!
+//! What steps are given, see and give is shared with the state that takes the entries up; stored, it is the value itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -112,14 +115,16 @@ pub enum Entry {
         /// The action.
         action: String,
         /// Its resolved input.
-        input: Value,
+        #[serde(with = "shared")]
+        input: Arc<Value>,
     },
     /// A waiting step saw something new.
     Observed {
         /// Which.
         step: StepPath,
         /// What it saw.
-        output: Value,
+        #[serde(with = "shared")]
+        output: Arc<Value>,
     },
     /// A change is about to be made. Committed before anything is sent.
     Intent {
@@ -130,9 +135,11 @@ pub enum Entry {
         /// The action.
         action: String,
         /// Its resolved input.
-        input: Value,
+        #[serde(with = "shared")]
+        input: Arc<Value>,
         /// What was seen right before.
-        facts: Value,
+        #[serde(with = "shared")]
+        facts: Arc<Value>,
         /// What may be done should the outcome be unknown.
         effect: Effect,
         /// After this moment (clock time) the call is not sent any more.
@@ -145,7 +152,8 @@ pub enum Entry {
         /// Which.
         step: StepPath,
         /// What later steps read.
-        output: Value,
+        #[serde(with = "shared")]
+        output: Arc<Value>,
         /// How it came to be done.
         how: How,
     },
@@ -349,6 +357,22 @@ pub enum Outcome {
     Aborted,
     /// What it had done was taken back.
     Undone,
+}
+
+/// A shared value is stored as if it were not shared.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    pub(super) fn serialize<S: Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+        Value::serialize(value, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Value>, D::Error> {
+        Value::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 impl Outcome {

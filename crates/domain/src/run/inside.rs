@@ -9,7 +9,7 @@ impl State {
     /// The names of the runbooks that a step is inside of, the outermost first. What takes a step back is where that step is.
     pub fn runbooks_around(&self, step: &StepPath) -> Vec<&str> {
         let step = step.taken_back();
-        let begun = step.around().filter_map(|path| self.node(&path)?.runbook.as_deref());
+        let begun = step.around().filter_map(|path| self.known(path)?.1.runbook.as_deref());
         std::iter::once(self.runbook()).chain(begun).collect()
     }
 }

@@ -6,6 +6,7 @@ mod around;
 mod each;
 mod packed;
 mod retry;
+mod sight;
 mod walk;
 mod watch;
 
@@ -20,9 +21,9 @@ use super::{Doorstep, Entry, Intent, Phase, State, StepPath};
 use crate::Timestamp;
 use crate::action::{ActionError, Registry};
 use crate::inventory::Inventory;
-use crate::runbook::{
-    AtStart, Children, EvalError, Retry, Runbook, Scope, Slot, Template, at_start, input_values,
-};
+use crate::runbook::{AtStart, Children, EvalError, Retry, Runbook, Scope, Template, at_start, input_values};
+
+use sight::Sight;
 
 pub use each::expand;
 pub use walk::FOREIGN_WORK;
@@ -74,7 +75,7 @@ pub enum Perform {
         /// The action.
         action: String,
         /// Its input.
-        input: Value,
+        input: Arc<Value>,
         /// What is waited for.
         watch: Option<Box<Watch>>,
         /// Since when.
@@ -91,7 +92,7 @@ pub enum Perform {
         /// The action.
         action: String,
         /// Its input.
-        input: Value,
+        input: Arc<Value>,
         /// Is it to be taken back (and also at the end of a run that went well)?
         undo: Option<Finally>,
         /// How failures are retried.
@@ -143,24 +144,18 @@ pub fn next(program: &Program, state: &State, now: Timestamp) -> Moves {
     walker.moves()
 }
 
-/// What the final check's expressions see: every top-level step's output.
-fn scope_before_verify(program: &Program, state: &State) -> Scope {
-    let mut scope = program.scope();
-    for step in &program.runbook.steps {
-        let output = state.node(&StepPath::top(&step.id)).map_or_else(Arc::default, |n| n.output.clone());
-        scope.steps.insert(step.id.clone(), Slot::Known(output));
-    }
-    scope
-}
-
 impl Program {
     /// What expressions see before the first step.
     pub fn scope(&self) -> Scope {
+        // Each field by name: a default would make values only to drop them.
         Scope {
             inputs: self.inputs.clone(),
             inventory: self.inventory.clone(),
             run: self.run.clone(),
-            ..Scope::default()
+            steps: BTreeMap::new(),
+            item: None,
+            out: None,
+            signal: None,
         }
     }
 
@@ -195,9 +190,9 @@ fn delta(duration: Duration) -> TimeDelta {
 }
 
 /// What a run that has done all its steps says.
-fn success(runbook: &Runbook, scope: &Scope) -> String {
+fn success(runbook: &Runbook, sight: &Sight<'_>) -> String {
     match (&runbook.result, &runbook.verify) {
-        (Some(result), _) => text(result, scope),
+        (Some(result), _) => text(result, sight.scope()),
         (None, None) => "All steps are done.".into(),
         (None, Some(_)) => "All steps are done, and the symptom is gone.".into(),
     }

@@ -238,14 +238,19 @@ impl State {
         self.nodes.get(step)
     }
 
-    /// Has a step appeared, or one inside it?
-    pub fn has_begun(&self, step: &StepPath) -> bool {
+    /// The same by the text of its path, with the path.
+    pub(super) fn known(&self, step: &str) -> Option<(&StepPath, &Node)> {
+        self.nodes.known(step)
+    }
+
+    /// Has the step of this path appeared, or one inside it?
+    pub(super) fn has_begun(&self, step: &str) -> bool {
         self.nodes.has_begun(step)
     }
 
     /// The steps that have appeared, in that order.
     pub fn nodes(&self) -> impl Iterator<Item = (&StepPath, &Node)> {
-        self.order.iter().filter_map(|path| self.nodes.get_key_value(path))
+        self.order.iter().filter_map(|path| self.nodes.known(path.as_str()))
     }
 
     /// Why the run waits for a person, if it does. A failed step comes before a pause by hand.
@@ -276,11 +281,10 @@ impl State {
         let here = match self.phase {
             Phase::Forward => true,
             Phase::Closing { .. } => step.is_undo(),
-            Phase::Verifying => *step == StepPath::verify(),
+            Phase::Verifying => step.is_verify(),
             Phase::Ended => false,
         };
-        let is_over =
-            |path: StepPath| self.nodes.get(&path).is_some_and(|n| n.is_around() && n.status.is_over());
+        let is_over = |path: &str| self.known(path).is_some_and(|(_, n)| n.is_around() && n.status.is_over());
         here && !step.around().any(is_over)
     }
 

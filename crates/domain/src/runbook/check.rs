@@ -232,7 +232,7 @@ impl Checker<'_> {
         // The schema does not tell everything (ranges, formats); the action does, once the whole input is known.
         if self.mistakes.len() == before
             && let Some(whole) = call.with.as_literal()
-            && let Err(e) = action.validate(&whole)
+            && let Err(e) = action.validate(whole)
         {
             self.wrong(call.with.pos, e.message, e.remedy.unwrap_or_else(|| "correct it here".into()));
         }

@@ -227,7 +227,7 @@ pub struct Step {
 #[derive(Debug, Clone)]
 pub enum Body {
     /// One action, perhaps again and again until a condition holds.
-    Use(Use),
+    Use(Box<Use>),
     /// A guard: false stops the run before harm.
     Assert {
         /// Must be true.

@@ -2,6 +2,8 @@
 //!
 //! A string that is one whole `${…}` keeps the type of its value; in others, values become text. `$${` is a literal `${`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::diagnostic::{Place, Pos};
@@ -14,6 +16,8 @@ use super::scope::Scope;
 pub struct Template {
     pub(super) pos: Pos,
     pub(super) node: Node,
+    /// Its value, where no expression is in it: the same for every step of every run that is given it.
+    constant: Option<Arc<Value>>,
 }
 
 /// What a template is made of.
@@ -43,7 +47,13 @@ pub(super) enum Piece {
 impl Template {
     /// A value without expressions.
     pub fn literal(value: Value) -> Self {
-        Self { pos: Pos::default(), node: Node::Literal(value) }
+        Self::new(Pos::default(), Node::Literal(value))
+    }
+
+    /// What stands at a place.
+    pub(super) fn new(pos: Pos, node: Node) -> Self {
+        let constant = node.constant().map(Arc::new);
+        Self { pos, node, constant }
     }
 
     /// From a string of a file; all mistakes in it.
@@ -101,11 +111,14 @@ impl Template {
                 _ => Node::Text(pieces),
             }
         };
-        Ok(Self { pos, node })
+        Ok(Self::new(pos, node))
     }
 
     /// Its value.
     pub fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
+        if let Some(constant) = &self.constant {
+            return Ok(Value::clone(constant));
+        }
         match &self.node {
             Node::Literal(value) => Ok(value.clone()),
             Node::Whole(expr) => expr.eval(scope),
@@ -166,17 +179,8 @@ impl Template {
     }
 
     /// Its value, if that is the same always.
-    pub fn as_literal(&self) -> Option<Value> {
-        match &self.node {
-            Node::Literal(value) => Some(value.clone()),
-            Node::Whole(_) | Node::Text(_) => None,
-            Node::List(items) => items.iter().map(Self::as_literal).collect::<Option<_>>().map(Value::Array),
-            Node::Record(fields) => fields
-                .iter()
-                .map(|(key, _, value)| Some((key.clone(), value.as_literal()?)))
-                .collect::<Option<_>>()
-                .map(Value::Object),
-        }
+    pub fn as_literal(&self) -> Option<&Arc<Value>> {
+        self.constant.as_ref()
     }
 
     /// What it rests on: every path that its expressions name, with the value that they saw.
@@ -198,6 +202,22 @@ impl Template {
             }),
             Node::List(items) => items.iter().for_each(|item| item.each_expr(f)),
             Node::Record(fields) => fields.iter().for_each(|(_, _, value)| value.each_expr(f)),
+        }
+    }
+}
+
+impl Node {
+    fn constant(&self) -> Option<Value> {
+        let of = |template: &Template| template.constant.as_deref().cloned();
+        match self {
+            Self::Literal(value) => Some(value.clone()),
+            Self::Whole(_) | Self::Text(_) => None,
+            Self::List(items) => items.iter().map(of).collect::<Option<_>>().map(Value::Array),
+            Self::Record(fields) => fields
+                .iter()
+                .map(|(key, _, value)| Some((key.clone(), of(value)?)))
+                .collect::<Option<_>>()
+                .map(Value::Object),
         }
     }
 }

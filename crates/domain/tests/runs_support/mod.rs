@@ -170,19 +170,22 @@ impl Run {
         }
         let error = |class| ActionError::new(class, "trouble", "it did not work");
         let trouble = [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Refused, ErrorClass::Gone];
-        let output = json!({ "desired": 1, "max": 1, "suspended": [] });
+        let output = Arc::new(json!({ "desired": 1, "max": 1, "suspended": [] }));
         match &work.perform {
             Perform::Look { .. } => match choices.one_of(4) {
                 0 | 1 => {
                     let active: Vec<_> = (0..choices.one_of(3)).map(|n| n.to_string()).collect();
                     self.write(Entry::Done {
                         step: path,
-                        output: json!({ "active": active }),
+                        output: json!({ "active": active }).into(),
                         how: How::Looked,
                     });
                 }
                 2 => {
-                    self.write(Entry::Observed { step: path.clone(), output: json!({ "active": ["x"] }) });
+                    self.write(Entry::Observed {
+                        step: path.clone(),
+                        output: json!({ "active": ["x"] }).into(),
+                    });
                     self.working.insert(path, work);
                 }
                 _ => {
@@ -210,13 +213,13 @@ impl Run {
                 // What the run went on without is not announced any more.
                 _ if !self.proposed.contains(&path) => {}
                 _ => {
-                    let call = UndoCall { action: action.clone(), input: input.clone() };
+                    let call = UndoCall { action: action.clone(), input: Value::clone(input) };
                     self.write(Entry::Intent {
                         step: path.clone(),
                         attempt: *attempt,
                         action: action.clone(),
                         input: input.clone(),
-                        facts: Value::Null,
+                        facts: Arc::default(),
                         effect: if choices.one_of(2) == 0 { Effect::Idempotent } else { Effect::Blind },
                         deadline: self.now,
                         undo: undo.map(|finally| Undo { call, finally }),

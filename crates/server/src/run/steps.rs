@@ -279,7 +279,7 @@ impl Tree<'_> {
             badge = WAITING;
         }
         let action = call.map(|c| c.action.clone());
-        let input = node.and_then(|n| n.input.clone());
+        let input = node.and_then(|n| n.input.as_deref().cloned());
         let command = action.as_ref().zip(input.as_ref()).and_then(|(name, input)| self.command(name, input));
         let over_at = node.and_then(|n| n.ended_at);
         StepView {
@@ -298,7 +298,7 @@ impl Tree<'_> {
             waits_for: waiting.map(waits_for),
             seen: node
                 .filter(|n| !n.status.is_over())
-                .and_then(|n| n.seen.as_ref())
+                .and_then(|n| n.seen.as_deref())
                 .map(words::facts)
                 .unwrap_or_default(),
             error: node.and_then(|n| n.error.clone()),

@@ -85,7 +85,7 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
         Entry::Intent { attempt, action, .. } => {
             (Tone::Busy, Icon::Play, format!("Announced a change with {action}{}", again(*attempt)))
         }
-        Entry::Done { how: How::Reasoned, output: Value::Bool(true), .. } => {
+        Entry::Done { how: How::Reasoned, output, .. } if **output == Value::Bool(true) => {
             (Tone::Ok, Icon::Check, "Holds".into())
         }
         Entry::Done { how, .. } => (Tone::Ok, Icon::Check, done(how)),

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::sight::Sight;
 use super::text;
 use super::walk::{Walk, Walker};
 use crate::action::ActionError;
-use crate::run::{Entry, How, Node, Ruling, StepPath};
-use crate::runbook::{Approve, Scope};
+use crate::run::{Entry, Node, Ruling, StepPath};
+use crate::runbook::Approve;
 
 impl Walker<'_> {
     pub(super) fn approve(
@@ -14,10 +15,10 @@ impl Walker<'_> {
         approve: &Approve,
         path: &StepPath,
         node: Option<&Node>,
-        scope: &Scope,
+        sight: &Sight<'_>,
     ) -> Walk {
         let Some(ballot) = node.and_then(|_| self.state.ballot(Some(path))) else {
-            let (approval, message) = (approve.approval.clone(), text(&approve.message, scope));
+            let (approval, message) = (approve.approval.clone(), text(&approve.message, sight.scope()));
             return self.record(Entry::AwaitsApproval { step: path.clone(), approval, message });
         };
         let not_given = |code: &'static str, why: String| {
@@ -29,8 +30,7 @@ impl Walker<'_> {
                     Ruling::GlassBroken { by, .. } => vec![by.name()],
                     _ => ballot.voices.iter().map(|voice| voice.by.name()).collect(),
                 };
-                let output = json!({ "approved_by": names });
-                self.record(Entry::Done { step: path.clone(), output, how: How::Reasoned })
+                self.reasoned(path, json!({ "approved_by": names }))
             }
             Some(ruling) => {
                 let error = not_given("not_approved", ballot.told(ruling));

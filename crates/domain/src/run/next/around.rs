@@ -1,30 +1,31 @@
 //! Steps that hold others: `together` and `run`; and how a step fails because of those inside it.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
+use super::sight::{Around, Sight};
 use super::text;
 use super::walk::{Otherwise, Walk, Walker};
 use crate::action::ActionError;
 use crate::run::{Entry, Node, Status, StepPath, Takeback};
-use crate::runbook::{Branch, Child, OnFailure, Runbook, Scope, Step, Verify, child_inputs};
+use crate::runbook::{Branch, Child, OnFailure, Runbook, Step, Verify, child_inputs};
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     /// All branches, each as far as it comes. One that failed does not stop the others.
     pub(super) fn branches(
         &mut self,
         step: &Step,
         branches: &[Branch],
         path: &StepPath,
-        scope: &Scope,
+        sight: &Sight<'_>,
         otherwise: Otherwise,
     ) -> Walk {
         let otherwise = inside(step, otherwise);
         let mark = self.failed.len();
         let (mut blocked, mut failed) = (false, Vec::new());
+        let mut text = String::new();
         for branch in branches {
-            match self.steps(&branch.steps, Some(&path.item(&branch.name)), &mut scope.clone(), otherwise) {
+            let inside = path.item_text(&branch.name, &mut text);
+            match self.steps(&branch.steps, Some(inside), Around::Step(sight), otherwise) {
                 Walk::Complete => {}
                 Walk::Blocked => blocked = true,
                 Walk::Failed => failed.push(branch.name.as_str()),
@@ -46,20 +47,21 @@ impl Walker<'_> {
     }
 
     /// Begins another runbook.
-    pub(super) fn enter(&mut self, child: &Child, path: &StepPath, scope: &Scope) -> Walk {
+    pub(super) fn enter(&mut self, child: &Child, path: &StepPath, sight: &Sight<'_>) -> Walk {
         let Some(runbook) = self.child_of(child) else { return self.missing(child, path) };
-        let given = match child.with.eval(scope) {
-            Ok(Value::Object(given)) => given,
-            Ok(_) => Map::new(),
+        let given = match sight.value(&child.with) {
+            Ok(given) => given,
             Err(e) => return self.fail(path, super::expression(&e), Value::Null),
         };
-        match child_inputs(&runbook, &self.program.places, &given) {
+        let none = Map::new();
+        let given = given.as_object().unwrap_or(&none);
+        match child_inputs(runbook, &self.program.places, given) {
             Ok(inputs) => {
                 self.record(Entry::Entered { step: path.clone(), runbook: runbook.name.clone(), inputs })
             }
             Err(mistakes) => {
                 let message = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                self.fail(path, ActionError::refused("bad_inputs", message), Value::Object(given))
+                self.fail(path, ActionError::refused("bad_inputs", message), Value::Object(given.clone()))
             }
         }
     }
@@ -77,15 +79,18 @@ impl Walker<'_> {
         let Some(runbook) = self.child_of(child) else { return self.missing(child, path) };
         let otherwise = inside(step, otherwise);
         let mark = self.failed.len();
-        let inputs = node.child.clone().unwrap_or_default();
-        let mut scope = self.program.scope_of_child(&runbook, &inputs);
-        let mut walk = self.steps(&runbook.steps, Some(path), &mut scope, otherwise);
+        let none = Map::new();
+        let around = Around::Child(self.program, runbook, node.child.as_ref().unwrap_or(&none));
+        let mut walk = self.steps(&runbook.steps, Some(path.as_str()), around, otherwise);
         if walk == Walk::Complete && self.moves.record.is_empty() {
             let mut finally = self.state.takebacks(Takeback::Finally);
             finally.retain(|(step, _)| step.is_inside(path));
             walk = match &runbook.verify {
                 _ if !self.taken_back(&finally) => Walk::Blocked,
-                Some(verify) => self.child_verify(verify, &path.child("verify"), &scope, otherwise),
+                Some(verify) => {
+                    let sight = Sight::new(self.state, around, Some(path.as_str()), &runbook.steps);
+                    self.child_verify(verify, &path.child("verify"), &sight, otherwise)
+                }
                 None => Walk::Complete,
             };
         }
@@ -105,7 +110,7 @@ impl Walker<'_> {
         &mut self,
         verify: &Verify,
         path: &StepPath,
-        scope: &Scope,
+        sight: &Sight<'_>,
         otherwise: Otherwise,
     ) -> Walk {
         match self.state.node(path) {
@@ -114,19 +119,19 @@ impl Walker<'_> {
                 Walk::Failed
             }
             Some(node) if node.status == Status::Failed => {
-                self.pause_at(path, text(&verify.message, scope));
+                self.pause_at(path, text(&verify.message, sight.scope()));
                 Walk::Blocked
             }
             Some(node) if node.status.is_over() => Walk::Complete,
             node => {
-                self.go(&verify.look, path, node, scope, None);
+                self.go(&verify.look, path, node, sight, None);
                 Walk::Blocked
             }
         }
     }
 
-    fn child_of(&self, child: &Child) -> Option<Arc<Runbook>> {
-        self.program.children.get(&child.runbook).cloned()
+    fn child_of(&self, child: &Child) -> Option<&'a Runbook> {
+        self.program.children.get(&child.runbook).map(|runbook| &**runbook)
     }
 
     fn missing(&mut self, child: &Child, path: &StepPath) -> Walk {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::expression;
+use super::sight::{Around, Sight};
 use super::walk::{Otherwise, Walk, Walker, undo_of};
 use crate::action::ActionError;
 use crate::run::{Item, Node, Status, StepPath};
@@ -17,18 +18,20 @@ impl Walker<'_> {
         each: &Each,
         path: &StepPath,
         node: &Node,
-        scope: &Scope,
+        sight: &Sight<'_>,
         otherwise: Otherwise,
     ) -> Walk {
         let items = node.items.as_deref().unwrap_or_default();
         let stop_after = node.stop_after.or((otherwise == Otherwise::FailAround).then_some(1));
         let mark = self.failed.len();
-        let begun: HashSet<_> =
-            items.iter().filter(|i| self.state.has_begun(&path.item(&i.key))).map(|i| &i.key).collect();
+        let mut text = String::new();
+        let (begun, others): (Vec<&Item>, Vec<&Item>) =
+            items.iter().partition(|item| self.state.has_begun(path.item_text(&item.key, &mut text)));
         let (mut complete, mut active, mut failed) = (0, 0, Vec::new());
         // Those under way first, so that free places go to the next in line, never past them.
-        for item in items.iter().filter(|i| begun.contains(&i.key)) {
-            match self.item(step, each, path, item, scope, stop_after.is_some()) {
+        for item in begun {
+            let at = path.item_text(&item.key, &mut text);
+            match self.item(step, each, at, item, sight, stop_after.is_some()) {
                 Walk::Complete => complete += 1,
                 Walk::Blocked => active += 1,
                 Walk::Failed => failed.push(item.key.as_str()),
@@ -36,12 +39,13 @@ impl Walker<'_> {
         }
         let because = self.failed.split_off(mark);
         let stopped = stop_after.is_some_and(|most| failed.len() >= most);
-        for item in items.iter().filter(|i| !begun.contains(&i.key)) {
+        for item in others {
             if stopped || active >= node.at_once || self.state.paused().is_some() {
                 break;
             }
             active += 1;
-            self.item(step, each, path, item, scope, stop_after.is_some());
+            let at = path.item_text(&item.key, &mut text);
+            self.item(step, each, at, item, sight, stop_after.is_some());
         }
         if active > 0 || !self.moves.record.is_empty() {
             return Walk::Blocked;
@@ -53,34 +57,35 @@ impl Walker<'_> {
         if complete + failed.len() < items.len() {
             return Walk::Blocked;
         }
-        let outputs = items.iter().map(|item| self.output(each, path, item)).collect();
+        let outputs = items.iter().map(|item| self.output(each, path, item)).collect::<Value>();
         self.reasoned(path, outputs)
     }
 
-    /// `counted`: a failed item is one of those that `stop_after` counts.
+    /// `at` is its path; `counted`: a failed item is one of those that `stop_after` counts.
     fn item(
         &mut self,
         step: &Step,
         each: &Each,
-        path: &StepPath,
+        at: &str,
         item: &Item,
-        scope: &Scope,
+        sight: &Sight<'_>,
         counted: bool,
     ) -> Walk {
-        let at = path.item(&item.key);
-        let mut scope = scope.with_item(item.value.clone());
+        let around = Around::Item(sight, &item.value);
         let otherwise = if counted { Otherwise::FailAround } else { Otherwise::Pause };
         match &each.body {
-            EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope, otherwise),
-            EachBody::One(call) => match self.state.node(&at) {
+            EachBody::Steps(steps) => self.steps(steps, Some(at), around, otherwise),
+            EachBody::One(call) => match self.state.known(at) {
                 // With `stop_after`, `on_failure` is what becomes of the whole step.
-                Some(node) if node.status == Status::Failed && each.stop_after.is_some() => {
-                    self.failed.push(at);
+                Some((path, node)) if node.status == Status::Failed && each.stop_after.is_some() => {
+                    self.failed.push(path.clone());
                     Walk::Failed
                 }
-                Some(node) if node.status.is_over() => self.over(step, &at, node, otherwise),
-                node => {
-                    self.go(call, &at, node, &scope, undo_of(step));
+                Some((path, node)) if node.status.is_over() => self.over(step, path, node, otherwise),
+                known => {
+                    let path = known.map_or_else(|| StepPath::from(at), |(path, _)| path.clone());
+                    let sight = Sight::new(self.state, around, None, &[]);
+                    self.go(call, &path, known.map(|(_, node)| node), &sight, undo_of(step));
                     Walk::Blocked
                 }
             },

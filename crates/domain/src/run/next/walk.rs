@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::each::expand;
-use super::{Finally, Moves, Perform, Program, Watch, delta, expression, scope_before_verify, success, text};
+use super::sight::{Around, Sight};
+use super::{Finally, Moves, Perform, Program, Watch, delta, expression, success, text};
 use crate::Timestamp;
 use crate::action::{ActionError, Effect};
 use crate::run::{After, Entry, How, Item, Node, Outcome, Phase, State, Status, StepPath, Takeback, Undo};
-use crate::runbook::{Body, OnFailure, Retry, Scope, Slot, Step, Template, Use};
+use crate::runbook::{Body, OnFailure, Retry, Step, Template, Use};
 
 /// The code of a look that saw somebody else at work on the object, before this run had changed anything: a guard that
 /// every runbook has without writing it.
@@ -55,9 +56,8 @@ impl<'a> Walker<'a> {
     }
 
     pub(super) fn forward(&mut self) {
-        let mut scope = self.program.scope();
-        let runbook = Arc::clone(&self.program.runbook);
-        let walk = self.steps(&runbook.steps, None, &mut scope, Otherwise::Pause);
+        let (program, runbook) = (self.program, &self.program.runbook);
+        let walk = self.steps(&runbook.steps, None, Around::Run(program), Otherwise::Pause);
         if let Some((takeback, then)) = self.ending.take() {
             // Nothing new beside it, however far the others are.
             self.moves = Moves::default();
@@ -65,7 +65,10 @@ impl<'a> Walker<'a> {
         } else if walk == Walk::Complete {
             let then = match runbook.verify {
                 Some(_) => After::Verify,
-                None => After::End { outcome: Outcome::Succeeded, message: success(&runbook, &scope) },
+                None => {
+                    let message = success(runbook, &Sight::at_the_end(program, self.state));
+                    After::End { outcome: Outcome::Succeeded, message }
+                }
             };
             self.close(Takeback::Finally, then);
         }
@@ -132,7 +135,8 @@ impl<'a> Walker<'a> {
                         until: None,
                         retry: Retry::default(),
                     };
-                    self.go(&call, &path, node, &self.program.scope(), None);
+                    let sight = Sight::new(self.state, Around::Run(self.program), None, &[]);
+                    self.go(&call, &path, node, &sight, None);
                     return false;
                 }
             }
@@ -141,42 +145,51 @@ impl<'a> Walker<'a> {
     }
 
     pub(super) fn verifying(&mut self) {
-        let runbook = Arc::clone(&self.program.runbook);
+        let runbook = &self.program.runbook;
+        let sight = Sight::at_the_end(self.program, self.state);
         let Some(verify) = &runbook.verify else {
-            let message = success(&runbook, &scope_before_verify(self.program, self.state));
+            let message = success(runbook, &sight);
             self.record(Entry::Ended { outcome: Outcome::Succeeded, message });
             return;
         };
         let path = StepPath::verify();
-        let scope = scope_before_verify(self.program, self.state);
         match self.state.node(&path) {
             Some(node) if node.status == Status::Failed => {
-                let message = text(&verify.message, &scope);
+                let message = text(&verify.message, sight.scope());
                 self.record(Entry::Ended { outcome: Outcome::SymptomPersists, message });
             }
             Some(node) if node.status.is_over() => {
-                let message = success(&runbook, &scope);
+                let message = success(runbook, &sight);
                 self.record(Entry::Ended { outcome: Outcome::Succeeded, message });
             }
             _ if self.state.paused().is_some() => {}
-            node => self.go(&verify.look, &path, node, &scope, None),
+            node => self.go(&verify.look, &path, node, &sight, None),
         }
     }
 
+    /// Steps, one after the other. Most of a walk passes what is over, so that this must cost next to nothing.
     pub(super) fn steps(
         &mut self,
         steps: &[Step],
-        inside: Option<&StepPath>,
-        scope: &mut Scope,
+        inside: Option<&str>,
+        around: Around<'_>,
         otherwise: Otherwise,
     ) -> Walk {
-        for step in steps {
-            let path = inside.map_or_else(|| StepPath::top(&step.id), |inside| inside.child(&step.id));
-            match self.step(step, &path, scope, otherwise) {
-                Walk::Complete => {}
-                stopped => return stopped,
+        let state = self.state;
+        let mut text = String::new();
+        for (n, step) in steps.iter().enumerate() {
+            let at = StepPath::text_in(inside, &step.id, &mut text);
+            let walk = match state.known(at) {
+                Some((path, node)) if node.status.is_over() => self.over(step, path, node, otherwise),
+                known => {
+                    let path = known.map_or_else(|| StepPath::from(at), |(path, _)| path.clone());
+                    let sight = Sight::new(state, around, inside, &steps[..n]);
+                    self.step(step, &path, known.map(|(_, node)| node), &sight, otherwise)
+                }
+            };
+            if walk != Walk::Complete {
+                return walk;
             }
-            scope.steps.insert(step.id.clone(), Slot::Known(self.output_of(&path)));
         }
         Walk::Complete
     }
@@ -186,15 +199,19 @@ impl<'a> Walker<'a> {
         self.state.node(path).map_or_else(Arc::default, |n| n.output.clone())
     }
 
-    fn step(&mut self, step: &Step, path: &StepPath, scope: &Scope, otherwise: Otherwise) -> Walk {
-        let node = self.state.node(path);
-        if let Some(node) = node.filter(|n| n.status.is_over()) {
-            return self.over(step, path, node, otherwise);
-        }
+    /// A step that is not over.
+    fn step(
+        &mut self,
+        step: &Step,
+        path: &StepPath,
+        node: Option<&Node>,
+        sight: &Sight<'_>,
+        otherwise: Otherwise,
+    ) -> Walk {
         match (node, &step.body) {
-            (Some(node), Body::Each(each)) => return self.items(step, each, path, node, scope, otherwise),
+            (Some(node), Body::Each(each)) => return self.items(step, each, path, node, sight, otherwise),
             (Some(_), Body::Together(branches)) => {
-                return self.branches(step, branches, path, scope, otherwise);
+                return self.branches(step, branches, path, sight, otherwise);
             }
             (Some(node), Body::Run(child)) => return self.child(step, child, path, node, otherwise),
             (Some(node), Body::Wait(time)) => return self.waiting(path, node, *time),
@@ -204,7 +221,7 @@ impl<'a> Walker<'a> {
             if self.state.paused().is_some() {
                 return Walk::Blocked;
             }
-            match step.condition.as_ref().map(|c| (c, c.test(scope))) {
+            match step.condition.as_ref().map(|c| (c, c.test(sight.scope()))) {
                 Some((_, Err(e))) => return self.fail(path, expression(&e), Value::Null),
                 Some((condition, Ok(false))) => {
                     let why = format!("`if: {}` is false", condition.source());
@@ -215,23 +232,23 @@ impl<'a> Walker<'a> {
         }
         match &step.body {
             Body::Use(call) => {
-                self.go(call, path, node, scope, undo_of(step));
+                self.go(call, path, node, sight, undo_of(step));
                 Walk::Blocked
             }
-            Body::Assert { that, message, .. } => match that.test(scope) {
+            Body::Assert { that, message, .. } => match that.test(sight.scope()) {
                 Ok(true) => self.reasoned(path, Value::Bool(true)),
                 Ok(false) => {
-                    let error = ActionError::refused("guard", text(message, scope));
-                    self.fail(path, error, Value::Object(that.facts(scope)))
+                    let error = ActionError::refused("guard", text(message, sight.scope()));
+                    self.fail(path, error, Value::Object(that.facts(sight.scope())))
                 }
-                Err(e) => self.fail(path, expression(&e), Value::Object(that.facts(scope))),
+                Err(e) => self.fail(path, expression(&e), Value::Object(that.facts(sight.scope()))),
             },
-            Body::Approve(approve) => self.approve(approve, path, node, scope),
-            Body::Value(template) => match template.eval(scope) {
+            Body::Approve(approve) => self.approve(approve, path, node, sight),
+            Body::Value(template) => match sight.value(template) {
                 Ok(value) => self.reasoned(path, value),
                 Err(e) => self.fail(path, expression(&e), Value::Null),
             },
-            Body::Each(each) => match expand(each, scope) {
+            Body::Each(each) => match expand(each, sight.scope()) {
                 Ok((items, at_once, stop_after)) => {
                     self.record(Entry::Expanded { step: path.clone(), items, at_once, stop_after })
                 }
@@ -243,7 +260,7 @@ impl<'a> Walker<'a> {
                 let at_once = items.len();
                 self.record(Entry::Expanded { step: path.clone(), items, at_once, stop_after: None })
             }
-            Body::Run(child) => self.enter(child, path, scope),
+            Body::Run(child) => self.enter(child, path, sight),
             Body::Wait(time) => {
                 let until = self.now + delta(*time);
                 self.record(Entry::Waiting { step: path.clone(), until })
@@ -305,7 +322,7 @@ impl<'a> Walker<'a> {
         call: &Use,
         path: &StepPath,
         node: Option<&Node>,
-        scope: &Scope,
+        sight: &Sight<'_>,
         undo: Option<Finally>,
     ) {
         match node.map(|n| (n, n.status)) {
@@ -322,7 +339,7 @@ impl<'a> Walker<'a> {
         if self.state.paused().is_some() && !closing {
             return;
         }
-        let input = match call.with.eval(scope) {
+        let input = match sight.value(&call.with) {
             Ok(input) => input,
             Err(e) => {
                 self.fail(path, expression(&e), Value::Null);
@@ -356,7 +373,7 @@ impl<'a> Walker<'a> {
                 attempt,
                 action: call.action.clone(),
                 input: node.input.clone().unwrap_or(input),
-                watch: call.until.as_ref().map(|until| Box::new(Watch::new(until, scope))),
+                watch: call.until.as_ref().map(|until| Box::new(Watch::new(until, sight.scope()))),
                 since: node.attempts.last().map_or(node.started_at, |a| a.at),
                 retry,
             }),
@@ -384,8 +401,8 @@ impl<'a> Walker<'a> {
         Walk::Blocked
     }
 
-    pub(super) fn reasoned(&mut self, path: &StepPath, output: Value) -> Walk {
-        self.record(Entry::Done { step: path.clone(), output, how: How::Reasoned })
+    pub(super) fn reasoned(&mut self, path: &StepPath, output: impl Into<Arc<Value>>) -> Walk {
+        self.record(Entry::Done { step: path.clone(), output: output.into(), how: How::Reasoned })
     }
 
     pub(super) fn fail(&mut self, path: &StepPath, error: ActionError, facts: Value) -> Walk {

@@ -97,7 +97,7 @@ impl State {
                 }
                 let node = self.node_mut(step, at);
                 node.finish(Status::Done, at);
-                node.output = Arc::new(output.clone());
+                node.output = output.clone();
                 node.how = Some(how.clone());
             }
             Entry::AttemptFailed { step, attempt, error, retry_at } => match self.nodes.get_mut(step) {

@@ -66,9 +66,9 @@ pub struct Intent {
     /// The action.
     pub action: String,
     /// Its input.
-    pub input: Value,
+    pub input: Arc<Value>,
     /// What was seen right before.
-    pub facts: Value,
+    pub facts: Arc<Value>,
     /// Effect class.
     pub effect: Effect,
     /// Not sent after this moment.
@@ -89,13 +89,13 @@ pub struct Node {
     /// When it was over.
     pub ended_at: Option<Timestamp>,
     /// Its resolved input, if it has one.
-    pub input: Option<Value>,
+    pub input: Option<Arc<Value>>,
     /// What later steps read.
     pub output: Arc<Value>,
     /// How it came to be done.
     pub how: Option<How>,
     /// What it saw last while waiting.
-    pub seen: Option<Value>,
+    pub seen: Option<Arc<Value>>,
     /// Why it failed, or was skipped.
     pub error: Option<ActionError>,
     /// What a failed guard saw, or what was seen when the outcome became unknown.

@@ -5,6 +5,7 @@
 //! run waits.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Node;
@@ -23,7 +24,8 @@ impl Nodes {
         self.0.get_mut(step).map(Arc::make_mut)
     }
 
-    pub(super) fn get_key_value(&self, step: &StepPath) -> Option<(&StepPath, &Node)> {
+    /// By the text of its path, with the path.
+    pub(super) fn known(&self, step: &str) -> Option<(&StepPath, &Node)> {
         self.0.get_key_value(step).map(|(path, node)| (path, &**node))
     }
 
@@ -33,13 +35,10 @@ impl Nodes {
     }
 
     /// Is it there, or a step inside it?
-    pub(super) fn has_begun(&self, step: &StepPath) -> bool {
-        let mut with_it = self
-            .0
-            .range(step..)
-            .map(|(path, _)| path)
-            .take_while(|path| path.as_str().starts_with(step.as_str()));
-        with_it.any(|path| path == step || path.is_inside(step))
+    pub(super) fn has_begun(&self, step: &str) -> bool {
+        let from_it = self.0.range::<str, _>((Bound::Included(step), Bound::Unbounded));
+        let mut rests = from_it.map_while(|(path, _)| path.as_str().strip_prefix(step));
+        rests.any(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
     }
 
     pub(super) fn contains_key(&self, step: &StepPath) -> bool {

@@ -100,7 +100,7 @@ impl Checker<'_> {
             };
             let wrong = match value.as_literal() {
                 Some(value) if value.is_null() => None,
-                Some(value) => inputs::store(&input.kind, &value, None).err(),
+                Some(value) => inputs::store(&input.kind, value, None).err(),
                 None => {
                     // Its mistakes were told above.
                     let have = infer::template(value, names, &mut Vec::new());

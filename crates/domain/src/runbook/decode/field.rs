@@ -182,7 +182,7 @@ impl Decoder {
                             None
                         }
                     },
-                    value => Some(Template { pos: node.pos, node: template::Node::Literal(value) }),
+                    value => Some(Template::new(node.pos, template::Node::Literal(value))),
                 };
             }
             Data::List(items) => {
@@ -195,7 +195,7 @@ impl Decoder {
                 template::Node::Record(read.into_iter().collect::<Option<_>>()?)
             }
         };
-        Some(Template { pos: node.pos, node: parts })
+        Some(Template::new(node.pos, parts))
     }
 
     fn flaw(&mut self, flaw: Flaw, place: &Place) {

@@ -119,7 +119,7 @@ impl Decoder {
     pub(super) fn child(&mut self, fields: &Fields<'_>, run: &Entry) -> Option<Child> {
         let runbook = self.text(&run.value);
         let with = match fields.get("with") {
-            None => Some(Template { pos: run.value.pos, node: template::Node::Record(Vec::new()) }),
+            None => Some(Template::new(run.value.pos, template::Node::Record(Vec::new()))),
             Some(with) if matches!(with.value.data, Data::Record(_)) => self.template(&with.value),
             Some(with) => {
                 let what = "`with` must be a record: the other runbook's inputs by name";

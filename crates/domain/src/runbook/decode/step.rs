@@ -195,7 +195,7 @@ impl Decoder {
                 "each" => self.each(fields, only),
                 "use" => {
                     self.fits(fields, "use", WITH_USE);
-                    Some((Body::Use(self.call(fields, only)?), only.value.pos))
+                    Some((Body::Use(Box::new(self.call(fields, only)?)), only.value.pos))
                 }
                 "assert" => {
                     self.fits(fields, "assert", &["assert", "message", "need"]);
@@ -270,7 +270,7 @@ impl Decoder {
     pub(super) fn call(&mut self, fields: &Fields<'_>, entry: &Entry) -> Option<Use> {
         let action = self.text(&entry.value);
         let with = match fields.get("with") {
-            None => Some(Template { pos: entry.value.pos, node: template::Node::Record(Vec::new()) }),
+            None => Some(Template::new(entry.value.pos, template::Node::Record(Vec::new()))),
             Some(with) if matches!(with.value.data, Data::Record(_)) => self.template(&with.value),
             Some(with) => {
                 let what = "`with` must be a record: the action's input by name";

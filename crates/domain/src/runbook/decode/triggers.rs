@@ -51,7 +51,7 @@ impl Decoder {
             )
             .and_then(|e| self.expr(&e.value));
         let inputs = match fields.get("inputs").map(|e| &e.value) {
-            None => Some(Template { pos: node.pos, node: template::Node::Record(Vec::new()) }),
+            None => Some(Template::new(node.pos, template::Node::Record(Vec::new()))),
             Some(node) if matches!(node.data, Data::Record(_)) => self.template(node),
             Some(node) => {
                 let remedy = "write `inputs: { fleet: \"${signal.labels.fleet}\" }`";

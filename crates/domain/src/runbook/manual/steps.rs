@@ -10,7 +10,7 @@ use self::waits::waits;
 use super::command::Given;
 use super::jq::Unsayable;
 use super::{Page, shell};
-use crate::runbook::{Body, Each, EachBody, OnFailure, Runbook, Step, Use};
+use crate::runbook::{Body, Each, EachBody, OnFailure, Runbook, Step};
 
 /// Code of a step, line by line.
 type Code = Vec<String>;
@@ -69,7 +69,7 @@ impl Page<'_> {
         }
         match &step.body {
             Body::Assert { that, .. } => told.push(format!("Must be true: `{}`", one_line(that.source()))),
-            Body::Use(Use { until: Some(until), .. }) => told.push(waits(until)),
+            Body::Use(call) => told.extend(call.until.as_ref().map(waits)),
             Body::Approve(approve) => {
                 let message = self.prose(&approve.message);
                 told.push(format!(
@@ -87,7 +87,7 @@ impl Page<'_> {
             }
             Body::Together(_) => told.push("Independent of each other; here one after the other.".into()),
             Body::Wait(pause) => told.push(format!("Wait {}.", humantime::format_duration(*pause))),
-            Body::Use(_) | Body::Run(_) | Body::Value(_) => {}
+            Body::Run(_) | Body::Value(_) => {}
         }
         if step.one_way {
             told.push("**This cannot be taken back.**".into());

@@ -19,7 +19,7 @@ impl Page<'_> {
         let mut inside = vec!["[ -z \"$stopped\" ] || break".to_owned()];
         let record = match &each.body {
             EachBody::One(call) => {
-                let one = Step { body: Body::Use((**call).clone()), ..step.clone() };
+                let one = Step { body: Body::Use(call.clone()), ..step.clone() };
                 inside.extend(self.call(&one, call)?);
                 format!("$steps.{id}")
             }
