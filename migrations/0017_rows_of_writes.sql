@@ -18,6 +18,6 @@ CREATE TYPE birth_run AS (
     n int, id uuid, runbook text, hash text, title text, inputs jsonb, plan jsonb, requested_by text, idem_key text, state text,
     owner bigint, at timestamptz, seq bigint, person text, targets text[], limits jsonb, overrides jsonb, reason text);
 
--- contract: a run is written only by the statement that writes its text as well, and no text is ever removed. Looking it up
+-- contract: a run is written only after its text, by the same writer, and no text is ever removed. Looking it up
 -- again, and locking it, was a tenth of a start.
 ALTER TABLE run DROP CONSTRAINT run_hash_fkey;

@@ -18,10 +18,13 @@ use store::{PgPool, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-/// How many statements that append may be on their way at the same time: one fills up while the other is in its fsync.
-const APPENDERS: usize = 2;
+/// How many statements may be on their way at the same time: one fills up while the other is in its fsync.
+const WRITERS: usize = 2;
 /// How many runs one statement may hold.
 const BATCH: usize = 256;
+/// How many statements that append may go before births that wait. A birth costs five times an append, and much less so
+/// together with others.
+const BEFORE_BIRTHS: u32 = 3;
 
 /// How many deliveries of signals one commit may hold.
 const DELIVERIES: usize = 256;
@@ -48,50 +51,52 @@ struct Order<T, A> {
     answer: oneshot::Sender<Result<A, Unwritten>>,
 }
 
+impl<T, A> Order<T, A> {
+    fn of(what: Arc<T>) -> (Self, oneshot::Receiver<Result<A, Unwritten>>) {
+        let (answer, wait) = oneshot::channel();
+        (Self { what, answer }, wait)
+    }
+}
+
 type Queue<T, A> = mpsc::UnboundedSender<Order<T, A>>;
 
 pub(crate) struct Committer {
-    appends: Arc<Pile>,
-    births: Queue<Newborn, Created>,
+    pile: Arc<Pile>,
     deliveries: Queue<Delivery, Rows>,
 }
 
 impl Committer {
     /// Sets the committers going; they end with this handle.
     pub(crate) fn start(pool: &PgPool, owner: i64) -> Self {
-        let appends = Arc::new(Pile::default());
-        for _ in 0..APPENDERS {
-            tokio::spawn(append(Appending { writer: Writer::to(pool), owner }, appends.clone()));
+        let pile = Arc::new(Pile::default());
+        for _ in 0..WRITERS {
+            tokio::spawn(commit(Writer::to(pool), owner, pile.clone()));
         }
-        let (births, queue) = mpsc::unbounded_channel();
-        tokio::spawn(create(Creating(Writer::to(pool)), queue));
         let (deliveries, queue) = mpsc::unbounded_channel();
         tokio::spawn(receive(Receiving(pool.clone()), queue));
-        Self { appends, births, deliveries }
+        Self { pile, deliveries }
     }
 
     /// Appends, and says what became of it. Each driver has one order on its way at the most, which bounds the queues.
     pub(crate) async fn append(&self, append: Arc<Append>) -> Result<Appended, Unwritten> {
-        let (answer, wait) = oneshot::channel();
-        self.appends.put(Order { what: append, answer });
-        wait.await.unwrap_or_else(|_| Err(gone()))
+        let (order, answer) = Order::of(append);
+        self.pile.put(|waiting| waiting.appends.push(order));
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Has a run written.
     pub(crate) async fn create(&self, newborn: Arc<Newborn>) -> Result<Created, Unwritten> {
-        ask(&self.births, newborn).await
+        let (order, answer) = Order::of(newborn);
+        self.pile.put(|waiting| waiting.births.push(order));
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Has signals stored. Whoever delivers bounds how many are on their way.
     pub(crate) async fn receive(&self, delivery: Arc<Delivery>) -> Result<Rows, Unwritten> {
-        ask(&self.deliveries, delivery).await
+        let (order, answer) = Order::of(delivery);
+        self.deliveries.send(order).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
-}
-
-async fn ask<T, A>(queue: &Queue<T, A>, what: Arc<T>) -> Result<A, Unwritten> {
-    let (answer, wait) = oneshot::channel();
-    queue.send(Order { what, answer }).map_err(|_| gone())?;
-    wait.await.unwrap_or_else(|_| Err(gone()))
 }
 
 fn gone() -> Unwritten {
@@ -100,39 +105,66 @@ fn gone() -> Unwritten {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.appends.close();
+        self.pile.close();
     }
 }
 
-/// What is to be appended, for whichever committer is free: the others are not woken for it.
+/// What is to be written, for whichever committer is free: the others are not woken for it.
 #[derive(Default)]
 struct Pile {
-    orders: Mutex<Vec<Order<Append, Appended>>>,
+    waiting: Mutex<Waiting>,
     more: Notify,
     over: AtomicBool,
 }
 
+#[derive(Default)]
+struct Waiting {
+    appends: Vec<Order<Append, Appended>>,
+    births: Vec<Order<Newborn, Created>>,
+    /// How often appends went before the births.
+    passed: u32,
+}
+
+/// What one statement writes.
+enum Batch {
+    Appends(Vec<Order<Append, Appended>>),
+    Births(Vec<Order<Newborn, Created>>),
+}
+
+impl Waiting {
+    fn take(&mut self) -> Option<Batch> {
+        if self.births.is_empty() || self.passed < BEFORE_BIRTHS && !self.appends.is_empty() {
+            self.passed += u32::from(!self.births.is_empty());
+            let appends = some(&mut self.appends);
+            return (!appends.is_empty()).then_some(Batch::Appends(appends));
+        }
+        self.passed = 0;
+        Some(Batch::Births(some(&mut self.births)))
+    }
+}
+
+fn some<T>(waiting: &mut Vec<T>) -> Vec<T> {
+    let most = waiting.len().min(BATCH);
+    waiting.drain(..most).collect()
+}
+
 impl Pile {
-    fn put(&self, order: Order<Append, Appended>) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+    fn put(&self, put: impl FnOnce(&mut Waiting)) {
+        put(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         // Who wrote last: all that its statement needs is still at hand there, and at the server.
         self.more.notify_last();
     }
 
     /// What there is, as soon as there is something; nothing once it is closed.
-    async fn take(&self) -> Vec<Order<Append, Appended>> {
+    async fn take(&self) -> Option<Batch> {
         loop {
-            let batch = {
-                let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-                let most = orders.len().min(BATCH);
-                orders.drain(..most).collect::<Vec<_>>()
-            };
-            if !batch.is_empty() {
+            let batch = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if batch.is_some() {
                 return batch;
             }
             if self.over.load(Ordering::SeqCst) {
                 self.more.notify_one(); // for the next of them
-                return batch;
+                return None;
             }
             self.more.notified().await;
         }
@@ -155,12 +187,12 @@ trait Statement: Send {
     ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 }
 
-struct Appending {
-    writer: Writer,
+struct Appending<'w> {
+    writer: &'w mut Writer,
     owner: i64,
 }
 
-impl Statement for Appending {
+impl Statement for Appending<'_> {
     type What = Append;
     type Answer = Appended;
 
@@ -169,9 +201,9 @@ impl Statement for Appending {
     }
 }
 
-struct Creating(Writer);
+struct Creating<'w>(&'w mut Writer);
 
-impl Statement for Creating {
+impl Statement for Creating<'_> {
     type What = Newborn;
     type Answer = Created;
 
@@ -216,29 +248,23 @@ async fn receive(mut statement: Receiving, mut queue: mpsc::UnboundedReceiver<Or
     }
 }
 
-async fn append(mut statement: Appending, pile: Arc<Pile>) {
-    loop {
-        let mut batch = pile.take().await;
-        if batch.is_empty() {
-            return;
-        }
-        // In one order everywhere, so that two statements never wait for each other.
-        batch.sort_unstable_by_key(|order| order.what.run_id);
-        write(&mut statement, batch).await;
-    }
-}
-
-async fn create(mut statement: Creating, mut queue: mpsc::UnboundedReceiver<Order<Newborn, Created>>) {
-    loop {
-        let mut batch = Vec::with_capacity(BATCH);
-        if queue.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
-        let (alone, together): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|order| order.what.0.stands_alone());
-        write(&mut statement, together).await;
-        for order in alone {
-            write(&mut statement, vec![order]).await;
+async fn commit(mut writer: Writer, owner: i64, pile: Arc<Pile>) {
+    while let Some(batch) = pile.take().await {
+        match batch {
+            Batch::Appends(mut appends) => {
+                // In one order everywhere, so that two statements never wait for each other.
+                appends.sort_unstable_by_key(|order| order.what.run_id);
+                write(&mut Appending { writer: &mut writer, owner }, appends).await;
+            }
+            Batch::Births(births) => {
+                let (alone, together): (Vec<_>, Vec<_>) =
+                    births.into_iter().partition(|order| order.what.0.stands_alone());
+                let mut statement = Creating(&mut writer);
+                write(&mut statement, together).await;
+                for order in alone {
+                    write(&mut statement, vec![order]).await;
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs and their journals: the write side.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use domain::brake::{Brake, Limit, Overrides};
 use domain::run::Record;
@@ -110,12 +110,20 @@ impl NewRun {
     }
 }
 
-/// Starts runs: their rows, their locks and the beginnings of their journals, in one statement. One answer for each.
+/// Starts runs: their rows, their locks and the beginnings of their journals, in one statement. One answer for each. `texts`
+/// are the hashes of those that are known to be kept.
 pub(crate) async fn create(
     connection: &mut PgConnection,
     births: &[(&NewRun, &Append)],
+    texts: &mut HashSet<String>,
 ) -> Result<Vec<Created>, StoreError> {
-    let texts: BTreeMap<&str, &NewRun> = births.iter().map(|(run, _)| (run.hash.as_str(), *run)).collect();
+    // A text is kept before the run that names it by hash: at worst one that nobody ever ran.
+    for (run, _) in births {
+        if !texts.contains(&run.hash) {
+            keep_text(&mut *connection, &run.runbook, &run.hash, &run.source, run.at).await?;
+            texts.insert(run.hash.clone());
+        }
+    }
     let mut runs = Vec::with_capacity(births.len());
     for (n, (run, begin)) in (0..).zip(births) {
         runs.push(run.row(n, begin)?);
@@ -132,10 +140,6 @@ pub(crate) async fn create(
                                 ELSE admit(w.id, w.idem_key, w.runbook, w.title, w.person, w.targets, w.limits, w.overrides, w.reason, w.at)
                            END AS refused
                  FROM brakes, unnest($1::birth_run[]) AS w
-           ), text AS (
-               INSERT INTO runbook_text (hash, name, source, first_seen)
-               SELECT * FROM unnest($4::text[], $5::text[], $6::text[], $7::timestamptz[])
-               ON CONFLICT (hash) DO NOTHING
            ), created AS (
                INSERT INTO run (id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
                SELECT id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, 1, seq, at, at
@@ -156,10 +160,6 @@ pub(crate) async fn create(
         &runs as &[BirthRun<'_>],
         &entries as &[AppendEntry<'_>],
         births.iter().map(|(run, _)| run.at).min().unwrap_or(Timestamp::MIN_UTC),
-        &texts.keys().copied().collect::<Vec<_>>() as &[&str],
-        &texts.values().map(|r| r.runbook.as_str()).collect::<Vec<_>>() as &[&str],
-        &texts.values().map(|r| r.source.as_str()).collect::<Vec<_>>() as &[&str],
-        &texts.values().map(|r| r.at).collect::<Vec<_>>(),
     )
     .fetch_all(&mut *connection)
     .await;
@@ -195,7 +195,7 @@ pub(crate) async fn create(
 
 /// Keeps a text, so that a run may name it by its hash. A text that is there already is the same.
 pub async fn keep_text(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     name: &str,
     hash: &str,
     source: &str,
@@ -208,7 +208,7 @@ pub async fn keep_text(
         source,
         at,
     )
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A connection of its own for what must be quick: prepared once, and never part of a pool whose borrowers may be cancelled.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -21,12 +22,14 @@ pub const SETTINGS: [&str; 2] = ["plan_cache_mode = force_generic_plan", "enable
 pub struct Writer {
     pool: PgPool,
     connection: Option<PgConnection>,
+    /// The texts that this connection knows to be kept, by hash. What another server has, only another connection can tell.
+    texts: HashSet<String>,
 }
 
 impl Writer {
     /// A writer to the database of this pool; it connects when there is something to write.
     pub fn to(pool: &PgPool) -> Self {
-        Self { pool: pool.clone(), connection: None }
+        Self { pool: pool.clone(), connection: None, texts: HashSet::new() }
     }
 
     /// Appends to many journals at once, as `owner`; one answer for each, in the same order. An error means that nothing is
@@ -47,7 +50,7 @@ impl Writer {
     pub async fn create(&mut self, births: &[(&NewRun, &Append)]) -> Result<Vec<Created>, StoreError> {
         soon(async {
             let mut connection = self.connection().await?;
-            let answer = runs::create(&mut connection, births).await;
+            let answer = runs::create(&mut connection, births, &mut self.texts).await;
             self.put_back(connection, answer)
         })
         .await
@@ -56,7 +59,10 @@ impl Writer {
     async fn connection(&mut self) -> Result<PgConnection, StoreError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => connect(&self.pool).await,
+            None => {
+                self.texts.clear();
+                connect(&self.pool).await
+            }
         }
     }
 
