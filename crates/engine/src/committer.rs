@@ -131,6 +131,15 @@ enum Batch {
     Births(Vec<Order<Newborn, Created>>),
 }
 
+impl Batch {
+    fn len(&self) -> usize {
+        match self {
+            Self::Appends(appends) => appends.len(),
+            Self::Births(births) => births.len(),
+        }
+    }
+}
+
 impl Waiting {
     fn take(&mut self) -> Option<Batch> {
         if self.births.is_empty() || self.passed < BEFORE_BIRTHS && !self.appends.is_empty() {
@@ -250,6 +259,7 @@ async fn receive(mut statement: Receiving, mut queue: mpsc::UnboundedReceiver<Or
 
 async fn commit(mut writer: Writer, owner: i64, pile: Arc<Pile>) {
     while let Some(batch) = pile.take().await {
+        let several = batch.len() > 1;
         match batch {
             Batch::Appends(mut appends) => {
                 // In one order everywhere, so that two statements never wait for each other.
@@ -265,6 +275,10 @@ async fn commit(mut writer: Writer, owner: i64, pile: Arc<Pile>) {
                     write(&mut statement, vec![order]).await;
                 }
             }
+        }
+        if several {
+            // Those who have just been answered say their next word first, and share the next statement.
+            tokio::task::yield_now().await;
         }
     }
 }
