@@ -206,3 +206,23 @@ async fn where_no_look_is_answered_a_person_is_asked_at_once_too() {
     let state = stop_looking(&bench, &engine, run).await;
     assert_eq!(state.node(&"set".into()).unwrap().facts.as_ref().unwrap()["code"], "dark");
 }
+
+#[tokio::test]
+async fn an_action_that_panics_stops_its_run_which_says_so_and_the_next_process_goes_on() {
+    let bench = Bench::new(SET).await;
+    bench.world.trouble(Trouble::Panics);
+    let (engine, run) = bench.start().await;
+    engine.driven(run).await;
+    let (state, message): (String, String) = sqlx::query_as("SELECT state, message FROM run WHERE id = $1")
+        .bind(run)
+        .fetch_one(bench.pool())
+        .await
+        .unwrap();
+    assert_eq!((state.as_str(), message.as_str()), ("stuck", "a bug of Firebreak: on purpose"));
+
+    engine.shut_down().await;
+    let _next = bench.engine(Duration::from_secs(10)).await;
+    let state = bench.ended(run).await;
+    assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(bench.world.made(), [("a".to_owned(), 5)], "looked for, not found, and made once");
+}

@@ -30,6 +30,8 @@ pub(crate) enum Trouble {
     LosesAnswer,
     /// Does not take effect, and nobody can tell from the answer.
     LosesCall,
+    /// Is a bug.
+    Panics,
 }
 
 #[derive(Debug, Default)]
@@ -182,6 +184,10 @@ impl<const BLIND: bool> Change for Set<BLIND> {
         match inner.trouble.pop_front() {
             Some(Trouble::Fails(class)) => return Err(ActionError::new(class, "trouble", "it did not work")),
             Some(Trouble::LosesCall) => return lost("the call was lost"),
+            Some(Trouble::Panics) => {
+                drop(inner);
+                panic!("on purpose");
+            }
             Some(Trouble::LosesAnswer) => {
                 inner.begun.push(begun);
                 inner.numbers.insert(input.name.clone(), input.value);
