@@ -463,7 +463,8 @@ impl Core {
         tokio::spawn(async move {
             // A driver that waits for a database which does not answer must not outlive the lease.
             tokio::select! {
-                () = core.survive(run_id, epoch, driver.drive()) => {}
+                // Boxed: what is handed on by value takes its place twice, and a run that waits is to be small.
+                () = core.survive(run_id, epoch, Box::pin(driver.drive())) => {}
                 () = core.lease.lost() => {}
             }
             let mut drivers = core.drivers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -147,7 +147,8 @@ struct Token {
 
 /// `ConfirmSubscription`, by the address that the invitation named.
 async fn confirm(State(shared): Sim, Query(Token { token }): Query<Token>) -> Response {
-    if shared.confirmations.confirm(&token) {
+    let news = shared.world(|w| w.news.len());
+    if shared.confirmations.confirm(&token, news) {
         return Json(json!({ "SubscriptionArn": format!("{}:{token}", notify::topic(&shared)) }))
             .into_response();
     }

@@ -58,21 +58,32 @@ pub enum Subscriber {
     },
 }
 
-/// Confirmations that are waited for, by their token.
+/// Confirmations that are waited for, by their token: from which news on the subscriber hears.
 #[derive(Default)]
-pub(crate) struct Confirmations(Mutex<BTreeMap<String, watch::Sender<bool>>>);
+pub(crate) struct Confirmations(Mutex<BTreeMap<String, watch::Sender<Option<usize>>>>);
 
 impl Confirmations {
-    fn expect(&self, token: &str) -> watch::Receiver<bool> {
-        let (tell, told) = watch::channel(false);
+    fn expect(&self, token: &str) -> watch::Receiver<Option<usize>> {
+        let (tell, told) = watch::channel(None);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), tell);
         told
     }
 
-    /// Whether somebody waits for this one.
-    pub(crate) fn confirm(&self, token: &str) -> bool {
+    /// Whether somebody waits for this one. What happens after the news of this moment is heard, however soon it does.
+    pub(crate) fn confirm(&self, token: &str, news: usize) -> bool {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.get(token).map(|tell| tell.send_replace(true)).is_some()
+        waiting.get(token).map(|tell| tell.send_replace(Some(news))).is_some()
+    }
+
+    /// Completes when all that were asked for so far have come.
+    pub(crate) async fn all(&self) {
+        let waiting: Vec<_> = {
+            let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.values().map(watch::Sender::subscribe).collect()
+        };
+        for mut confirmed in waiting {
+            let _ = confirmed.wait_for(Option::is_some).await;
+        }
     }
 }
 
@@ -94,15 +105,17 @@ pub(crate) fn subscribe(shared: &Arc<Shared>, subscriber: Subscriber) {
 }
 
 async fn deliver(shared: &Shared, subscriber: &Subscriber) {
+    let mut read = shared.world(|w| w.news.len());
     if let Subscriber::Sns { endpoint } = subscriber {
         let token = shared.request_id();
         let mut confirmed = shared.confirmations.expect(&token);
         if !send(shared, subscriber, &invitation(shared, &token)).await {
             tracing::warn!(endpoint, "the subscription was not answered");
         }
-        let _ = confirmed.wait_for(|confirmed| *confirmed).await;
+        if let Ok(from) = confirmed.wait_for(Option::is_some).await {
+            read = from.unwrap_or(read);
+        }
     }
-    let mut read = shared.world(|w| w.news.len());
     loop {
         let said: Vec<Value> = shared.world(|w| {
             let new = &w.news[read..];

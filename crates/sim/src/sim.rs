@@ -111,6 +111,12 @@ impl Sim {
         notify::subscribe(&self.shared, subscriber);
     }
 
+    /// Completes when the subscriptions that were made so far, and whose invitations have arrived, are confirmed: what happens
+    /// from then on reaches them.
+    pub async fn confirmed(&self) {
+        self.shared.confirmations.all().await;
+    }
+
     /// The ARN of the topic that alarms and events are put into.
     #[must_use]
     pub fn topic(&self) -> String {

@@ -32,6 +32,8 @@ async fn alarms_and_events_of_the_simulated_aws_become_signals_whichever_way_the
         header: ("x-firebreak-token".into(), TOKEN.into()),
     });
     until(&served.db, "subscribed", |s| s.kind == "subscription" && s.state == "resolved").await;
+    // The signal is kept before the subscription is confirmed, and only then anything is heard.
+    sim.confirmed().await;
 
     sim.strike(FaultKind::ClusterFailover { cluster: "shard-e".into(), duration_s: 360 });
     for source in ["sns", "eventbridge"] {

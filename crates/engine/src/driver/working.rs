@@ -6,7 +6,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use domain::run::{Entry, StepPath};
 use futures::StreamExt;
@@ -46,10 +47,24 @@ pub(super) struct Work {
     pub(super) hurry: watch::Sender<bool>,
 }
 
+/// Work that says at its end which it was.
+struct Numbered {
+    n: u64,
+    work: BoxFuture<'static, Report>,
+}
+
+impl Future for Numbered {
+    type Output = (u64, Report);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.work.as_mut().poll(cx).map(|report| (self.n, report))
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Working {
     works: HashMap<StepPath, Work>,
-    running: FuturesUnordered<Abortable<BoxFuture<'static, (u64, Report)>>>,
+    running: FuturesUnordered<Abortable<Numbered>>,
     /// What ended, and was not taken yet.
     ended: VecDeque<Report>,
     begun: u64,
@@ -103,8 +118,7 @@ impl Working {
         self.begun += 1;
         let n = self.begun;
         let (handle, registration) = AbortHandle::new_pair();
-        let numbered: BoxFuture<'static, _> = Box::pin(async move { (n, work.await) });
-        self.running.push(Abortable::new(numbered, registration));
+        self.running.push(Abortable::new(Numbered { n, work }, registration));
         (n, handle)
     }
 
