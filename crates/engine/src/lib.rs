@@ -482,7 +482,11 @@ impl Core {
             let words = panic.downcast_ref::<&str>().map(ToString::to_string);
             let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             tracing::error!(run = %run_id, "a bug of ours: {words}");
-            self.stands_still(run_id, epoch, &format!("a bug of Firebreak: {words}")).await;
+            let why = format!(
+                "a bug of Firebreak ({words}): nothing more is done here. Restart this process: whoever takes the run over looks \
+                 first what became of its last call. And please report it"
+            );
+            self.stands_still(run_id, epoch, &why).await;
         }
     }
 

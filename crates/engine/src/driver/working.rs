@@ -66,7 +66,7 @@ pub(super) struct Working {
     works: HashMap<StepPath, Work>,
     running: FuturesUnordered<Abortable<Numbered>>,
     /// What ended, and was not taken yet.
-    ended: VecDeque<Report>,
+    ended: VecDeque<(u64, Report)>,
     begun: u64,
 }
 
@@ -147,16 +147,22 @@ impl Working {
         });
     }
 
-    /// The next word of what has ended, if there is one.
+    /// The next word of what has ended, if there is one. What was dropped meanwhile has nothing to say any more, least of all
+    /// about what has been set going in its place.
     pub(super) fn news(&mut self) -> Option<Report> {
-        self.ended.pop_front()
+        while let Some((n, report)) = self.ended.pop_front() {
+            if self.works.get(&report.step).is_some_and(|work| work.n == n) {
+                return Some(report);
+            }
+        }
+        None
     }
 
     /// Completes when there is news: all that there is at that moment. May be dropped and asked again.
     pub(super) async fn go(&mut self) {
         poll_fn(|cx| {
             while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
-                self.heard(ended.ok());
+                self.ended.extend(ended.ok());
             }
             if self.ended.is_empty() { Poll::Pending } else { Poll::Ready(()) }
         })
@@ -170,16 +176,8 @@ impl Working {
             tokio::select! {
                 biased;
                 answer = &mut other => return answer,
-                Some(ended) = self.running.next() => self.heard(ended.ok()),
+                Some(ended) = self.running.next() => self.ended.extend(ended.ok()),
             }
-        }
-    }
-
-    /// What was dropped just before it ended has nothing to say any more.
-    fn heard(&mut self, ended: Option<(u64, Report)>) {
-        let Some((n, report)) = ended else { return };
-        if self.works.get(&report.step).is_some_and(|work| work.n == n) {
-            self.ended.push_back(report);
         }
     }
 }

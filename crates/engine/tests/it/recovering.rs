@@ -218,7 +218,8 @@ async fn an_action_that_panics_stops_its_run_which_says_so_and_the_next_process_
         .fetch_one(bench.pool())
         .await
         .unwrap();
-    assert_eq!((state.as_str(), message.as_str()), ("stuck", "a bug of Firebreak: on purpose"));
+    assert_eq!(state, "stuck");
+    assert!(message.starts_with("a bug of Firebreak (on purpose)"), "{message}");
 
     engine.shut_down().await;
     let _next = bench.engine(Duration::from_secs(10)).await;
