@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::Core;
 use crate::perform::{self, Job};
 use working::Working;
-pub(crate) use working::{Next, Report};
+pub(crate) use working::{Next, Report, Words};
 use write::Pending;
 pub(crate) use write::{Birth, Unborn};
 
@@ -92,7 +92,6 @@ pub(crate) struct Driver {
     wishes: bool,
     working: Working,
     nudges: mpsc::UnboundedReceiver<Nudge>,
-    reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
     draining: bool,
     /// How often it has rested so far.
     naps: u32,
@@ -155,7 +154,6 @@ impl Driver {
             wishes: false,
             working: Working::default(),
             nudges,
-            reports: mpsc::unbounded_channel(),
             draining: false,
             naps: 0,
         };
@@ -248,14 +246,7 @@ impl Driver {
         tokio::select! {
             biased; // a word of what goes on is heard when it has just been said, and not by being woken again for it
             () = self.working.go() => {
-                while let Some(report) = self.working.news() {
-                    self.take(report)?;
-                }
-                Ok(())
-            }
-            Some(report) = self.reports.1.recv() => {
-                self.take(report)?;
-                while let Ok(report) = self.reports.1.try_recv() {
+                for report in self.working.news() {
                     self.take(report)?;
                 }
                 Ok(())
@@ -343,7 +334,7 @@ impl Driver {
             on_its_way: node.filter(|_| perform.changes()).and_then(|n| n.on_its_way().cloned()),
             hurry: hurried,
             perform,
-            reports: self.reports.0.clone(),
+            words: self.working.words(),
         };
         self.working.begin(step, (looking, brief), hurry, perform::perform(job).boxed());
     }

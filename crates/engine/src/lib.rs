@@ -492,8 +492,9 @@ impl Core {
 
     /// Says on the run's row that it stands still, for people.
     async fn stands_still(&self, run_id: Uuid, epoch: i64, why: &str) {
-        if let Err(e) = store::runs::stands_still(&self.pool, self.lease.worker(), run_id, epoch, why).await {
-            tracing::error!(run = %run_id, "that the run stands still could not be written: {e}");
+        match store::runs::stands_still(&self.pool, self.lease.worker(), run_id, epoch, why).await {
+            Ok(()) => self.bell.ring(Topic::Run(run_id)),
+            Err(e) => tracing::error!(run = %run_id, "that the run stands still could not be written: {e}"),
         }
     }
 

@@ -10,11 +10,11 @@ use domain::action::{
 use domain::run::{Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover};
 use serde_json::Value;
 use store::calls::Kept;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::Core;
-use crate::driver::{Next, Report};
+use crate::driver::{Next, Report, Words};
 
 pub(crate) struct Job {
     pub(crate) core: Arc<Core>,
@@ -30,7 +30,7 @@ pub(crate) struct Job {
     pub(crate) on_its_way: Option<Intent>,
     /// Turns true when a person says that it is not to be looked for any longer what became of a call.
     pub(crate) hurry: watch::Receiver<bool>,
-    pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) words: Words,
 }
 
 /// Does the work, up to its end or to what must be committed before it goes on.
@@ -77,14 +77,14 @@ impl Job {
 
     /// Reports, and goes on.
     pub(crate) fn tell(&self, entry: Entry) {
-        let _ = self.reports.send(Report { step: self.step().clone(), entries: vec![entry], next: Next::On });
+        self.words.say(Report { step: self.step().clone(), entries: vec![entry], next: Next::On });
     }
 
     /// Reports, and waits until it is committed.
     pub(crate) async fn commit(&self, entry: Entry) -> Result<(), Dropped> {
         let (committed, wait) = oneshot::channel();
         let (step, next) = (self.step().clone(), Next::Told(committed));
-        let _ = self.reports.send(Report { step, entries: vec![entry], next });
+        self.words.say(Report { step, entries: vec![entry], next });
         wait.await.map_err(|_| Dropped)
     }
 

@@ -23,7 +23,7 @@ use futures::FutureExt;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Driver, Nudge, Pending, Report, Stop, Working};
+use super::{Driver, Nudge, Pending, Stop, Working};
 use crate::Core;
 
 /// After so many naps the pause before the next one does not double any more.
@@ -40,14 +40,12 @@ pub(super) struct Resting {
     link: Link,
     working: Working,
     nudges: mpsc::UnboundedReceiver<Nudge>,
-    reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
     naps: u32,
 }
 
 enum Waker {
-    /// Something that went on has ended.
+    /// What goes on has said something, or has ended.
     Work,
-    Report(Report),
     Nudge(Option<Nudge>),
     Timer,
 }
@@ -80,7 +78,6 @@ impl Driver {
             link: self.link,
             working: self.working,
             nudges: self.nudges,
-            reports: self.reports,
             naps: self.naps + 1,
         }
     }
@@ -104,7 +101,6 @@ impl Resting {
         tokio::select! {
             biased; // as in the driver's turn
             () = self.working.go() => Waker::Work,
-            Some(report) = self.reports.1.recv() => Waker::Report(report),
             nudge = self.nudges.recv() => Waker::Nudge(nudge),
             () = timer => Waker::Timer,
         }
@@ -128,8 +124,8 @@ impl Resting {
         if (state.seq(), link) != (self.seq, self.link) {
             return Err(Stop::Fenced);
         }
-        let (nothing, no_reports) = (mpsc::unbounded_channel().1, mpsc::unbounded_channel());
-        let mut driver = Box::new(Driver {
+        let nothing = mpsc::unbounded_channel().1;
+        Ok(Box::new(Driver {
             program: self.core.program(
                 &self.runbook,
                 std::mem::take(&mut self.children),
@@ -147,13 +143,8 @@ impl Resting {
             wishes: matches!(waker, Waker::Nudge(_)),
             working: std::mem::take(&mut self.working),
             nudges: std::mem::replace(&mut self.nudges, nothing),
-            reports: std::mem::replace(&mut self.reports, no_reports),
             draining: false,
             naps: self.naps,
-        });
-        if let Waker::Report(report) = waker {
-            driver.take(report)?;
-        }
-        Ok(driver)
+        }))
     }
 }

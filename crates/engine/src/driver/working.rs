@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use domain::run::{Entry, StepPath};
@@ -47,6 +48,20 @@ pub(super) struct Work {
     pub(super) hurry: watch::Sender<bool>,
 }
 
+/// What work says on its way. It is polled by whoever listens, so that nobody is woken for it.
+#[derive(Clone, Default)]
+pub(crate) struct Words(Arc<Mutex<Vec<Report>>>);
+
+impl Words {
+    pub(crate) fn say(&self, report: Report) {
+        self.said().push(report);
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, Vec<Report>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Work that says at its end which it was.
 struct Numbered {
     n: u64,
@@ -67,6 +82,7 @@ pub(super) struct Working {
     running: FuturesUnordered<Abortable<Numbered>>,
     /// What ended, and was not taken yet.
     ended: VecDeque<(u64, Report)>,
+    words: Words,
     begun: u64,
 }
 
@@ -87,9 +103,14 @@ impl Working {
         self.works.values()
     }
 
-    /// Has something ended that nobody has heard of?
+    /// Where its works say what they have to say on their way.
+    pub(super) fn words(&self) -> Words {
+        self.words.clone()
+    }
+
+    /// Has something been said, or ended, that nobody has heard of?
     pub(super) fn has_news(&self) -> bool {
-        !self.ended.is_empty()
+        !self.ended.is_empty() || !self.words.said().is_empty()
     }
 
     /// Sets something going for a step for which nothing is.
@@ -147,15 +168,15 @@ impl Working {
         });
     }
 
-    /// The next word of what has ended, if there is one. What was dropped meanwhile has nothing to say any more, least of all
-    /// about what has been set going in its place.
-    pub(super) fn news(&mut self) -> Option<Report> {
-        while let Some((n, report)) = self.ended.pop_front() {
-            if self.works.get(&report.step).is_some_and(|work| work.n == n) {
-                return Some(report);
-            }
-        }
-        None
+    /// What was said, in that order, and then what has ended. What was dropped meanwhile has not ended, least of all what has
+    /// been set going in its place.
+    pub(super) fn news(&mut self) -> Vec<Report> {
+        let mut news = std::mem::take(&mut *self.words.said());
+        let works = &self.works;
+        let ended = self.ended.drain(..);
+        let known = ended.filter(|(n, report)| works.get(&report.step).is_some_and(|work| work.n == *n));
+        news.extend(known.map(|(_, report)| report));
+        news
     }
 
     /// Completes when there is news: all that there is at that moment. May be dropped and asked again.
@@ -164,7 +185,7 @@ impl Working {
             while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
                 self.ended.extend(ended.ok());
             }
-            if self.ended.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+            if self.has_news() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await
     }
