@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::chrome::{Chrome, free_address};
+use crate::chrome::{ADVICE, Chrome, free_address};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_click_recovers_the_incident_while_one_watches() {
@@ -14,11 +14,11 @@ async fn one_click_recovers_the_incident_while_one_watches() {
     chrome.go(&demo.link).await;
     chrome.press("#sign-in").await;
     // The prober sees it, says what it is, and offers the runbook that heals it.
-    chrome.wait(r#"[data-advice="replace-proxysql"]"#).await;
+    chrome.wait(ADVICE).await;
     let finding = chrome.text("#findings").await;
     assert!(finding.contains("shard-b") && finding.contains("proxysql-us"), "{finding}");
     chrome.picture("situation").await;
-    chrome.press(r#"[data-advice="replace-proxysql"]"#).await;
+    chrome.press(ADVICE).await;
 
     chrome.press("#plan").await;
     chrome.wait(r#"#the-plan[data-verdict="ready"]"#).await;
@@ -80,7 +80,7 @@ async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened(
     // The other pages are of its world, and one recovers it as one would a real one.
     chrome.go(&demo.url).await;
     assert!(chrome.text("#drill-strip").await.contains("Logins to shard-b fail"));
-    chrome.press("[data-advice=\"replace-proxysql\"]").await;
+    chrome.press(ADVICE).await;
     chrome.press("#plan").await;
     chrome.wait("#the-plan[data-verdict=\"ready\"]").await;
     chrome.picture("drill-plan").await;

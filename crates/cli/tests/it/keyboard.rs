@@ -4,7 +4,7 @@
 use serde_json::json;
 use sim::Sim;
 
-use crate::chrome::Chrome;
+use crate::chrome::{ADVICE, Chrome};
 use crate::kills::small_world;
 use crate::look::calm;
 use crate::served::Served;
@@ -78,7 +78,7 @@ async fn by_keyboard_alone_one_recovers() {
     let (_sim, served) = world(12.0).await;
     let chrome = Chrome::start().await;
     sign_in(&chrome, &link(&served, "ana", "responder")).await;
-    choose(&chrome, "[data-advice=\"replace-proxysql\"]").await;
+    choose(&chrome, ADVICE).await;
     choose(&chrome, "#plan").await;
     chrome.wait("#the-plan[data-verdict=\"ready\"]").await;
     say(&chrome, "#reason", "logins fail").await;
@@ -161,10 +161,10 @@ async fn without_scripts_one_recovers_by_reloading() {
     let chrome = Chrome::start().await;
     chrome.scripts(false).await;
     chrome.sign_in(&link(&served, "ana", "responder")).await;
-    reload_until(&chrome, "[data-advice=\"replace-proxysql\"]").await;
+    reload_until(&chrome, ADVICE).await;
     let said = chrome.script("return document.getElementById('live').innerText").await;
     assert_eq!(said, "Reload by hand", "nothing keeps it fresh, and it says so");
-    chrome.press("[data-advice=\"replace-proxysql\"]").await;
+    chrome.press(ADVICE).await;
     chrome.press("#plan").await;
     chrome.wait("#the-plan[data-verdict=\"ready\"]").await;
     chrome.type_into("#reason", "logins fail").await;
