@@ -43,7 +43,7 @@ use remote::exit::{Exit, Failure};
 use remote::{ask, complete, drills, incidents, login, plan, readiness, run, runs, signals, status};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[derive(Parser)]
 #[command(

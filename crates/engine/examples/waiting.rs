@@ -30,6 +30,10 @@ use serde_json::{Map, Value, json};
 use store::PgPool;
 use store::private::TestDb;
 
+/// What a `firebreak` allocates with.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const GROUPS: usize = 10;

@@ -43,7 +43,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// The binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const TOKEN: &str = "a token that is long enough";
 const DISTINCT: usize = 10_000;

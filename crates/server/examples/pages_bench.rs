@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 /// The binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const ASKED: usize = 200;
 const WATCHERS: usize = 1000;

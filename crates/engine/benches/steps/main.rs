@@ -36,7 +36,7 @@ use world::FirstChange;
 
 /// The binary's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const STEPS: f64 = 10.0;
 /// How long each figure is measured.
