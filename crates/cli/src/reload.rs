@@ -34,7 +34,7 @@ pub(crate) async fn watch(engine: Engine, folder: Option<PathBuf>, hangup: &mut 
             asked = hangup.recv() => asked.is_some(),
             () = tokio::time::sleep(EVERY) => false,
         };
-        let files = match files::runbooks(Some(&folder)) {
+        let files = match read(folder.clone()).await {
             // An empty folder is far more likely not mounted than meant.
             Ok(files) if files.is_empty() => {
                 if asked || seen != Some(Vec::new()) {
@@ -62,6 +62,11 @@ pub(crate) async fn watch(engine: Engine, folder: Option<PathBuf>, hangup: &mut 
             Err(e) => tracing::error!("runbooks are not reloaded yet, as it cannot be audited: {e}"),
         }
     }
+}
+
+/// A file system may take its time; whoever serves beside this is not to wait for it.
+async fn read(folder: PathBuf) -> anyhow::Result<Vec<(String, String)>> {
+    tokio::task::spawn_blocking(move || files::runbooks(Some(&folder))).await?
 }
 
 fn say(engine: &Engine, name: &str, change: &Reloaded) {

@@ -4,11 +4,12 @@
 //! Each change is audited before it counts. Runs under way are pinned to their texts and feel nothing of it.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use domain::Actor;
 use serde_json::{Value, json};
 use store::StoreError;
+use tokio::task::JoinError;
 
 use crate::{Core, Engine, Library, Reloaded};
 
@@ -21,7 +22,7 @@ impl Engine {
     ) -> Result<BTreeMap<String, Reloaded>, StoreError> {
         // One after the other: each is compared with what the one before left.
         let _turn = self.core.reloading.lock().await;
-        let (library, changes) = self.library().reload(files, &self.core.registry);
+        let (library, changes) = apart(self.core.clone(), files).await;
         for (name, change) in &changes {
             let (action, details) = told(change);
             let file = library.get(name).map(|shelf| shelf.file.clone());
@@ -44,6 +45,17 @@ impl Engine {
 impl Core {
     pub(crate) fn library(&self) -> Library {
         self.library.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Checks files where it holds up nobody: a shelf takes long enough to be noticed by those who wait for a lease, or an answer.
+async fn apart(core: Arc<Core>, files: Vec<(String, String)>) -> (Library, BTreeMap<String, Reloaded>) {
+    let checking = tokio::task::spawn_blocking(move || core.library().reload(files, &core.registry));
+    match checking.await.map_err(JoinError::try_into_panic) {
+        Ok(checked) => checked,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The process ends.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
