@@ -147,17 +147,20 @@ impl Chaos {
     pub(crate) fn signal(&self, server: usize, signal: Signal) {
         let pid = lock(&self.pids)[server];
         self.note(format!("server {server} ({pid:?}): {signal:?}"));
+        // Before it is sent: whoever wakes up may end itself at once, and its end is judged by this.
+        {
+            let (since, longest) = &mut lock(&self.frozen)[server];
+            match signal {
+                Signal::Stop => *since = since.or(Some(Instant::now())),
+                Signal::Continue => {
+                    let stood = since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                    *longest = stood.max(*longest);
+                }
+                _ => {}
+            }
+        }
         if let Some(pid) = pid {
             processes::signal(pid, signal);
-        }
-        let (since, longest) = &mut lock(&self.frozen)[server];
-        match signal {
-            Signal::Stop => *since = since.or(Some(Instant::now())),
-            Signal::Continue => {
-                let stood = since.take().map_or(Duration::ZERO, |since| since.elapsed());
-                *longest = stood.max(*longest);
-            }
-            _ => {}
         }
     }
 }

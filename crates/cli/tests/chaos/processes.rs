@@ -115,8 +115,8 @@ async fn supervise(
             continue;
         }
         // One that has only just been started may not have come to listening for signals: it has done nothing yet.
-        let young = begun.elapsed() < Duration::from_secs(1);
         chaos.signal(server, Signal::Continue);
+        let young = begun.elapsed().saturating_sub(chaos.frozen(server)) < Duration::from_secs(1);
         chaos.signal(server, Signal::Terminate);
         let ended = tokio::time::timeout(DRAIN_PATIENCE, child.wait()).await;
         let may_abort = may_abort(&chaos, server);
