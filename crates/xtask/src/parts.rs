@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Axe,
     /// A provider to sign in at.
     OidcProvider,
+    /// Builds the allocator, whose C is more than a compiler can put together alone.
+    Make,
     /// Runs what comes from npm.
     Node,
     /// Runs what comes from PyPI.
@@ -39,7 +41,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// All that a person names; Node and Python come along.
+    /// All that a person names; make, Node and Python come along.
     pub(crate) const ALL: [Self; 10] = [
         Self::Postgres,
         Self::Browser,
@@ -65,6 +67,7 @@ impl Part {
             Self::Prometheus => "prometheus",
             Self::Axe => "axe",
             Self::OidcProvider => npm::OIDC_PROVIDER.name(),
+            Self::Make => "make",
             Self::Node => "node",
             Self::Python => "python",
         }
@@ -89,6 +92,8 @@ impl Part {
             Self::OidcProvider => {
                 self.package().is_some_and(|p| p.folder().is_some()) && npm::node().is_some()
             }
+            // As BSDs call it, the allocator looks for it, too.
+            Self::Make => find(&["make", "gmake"]).is_some(),
             Self::Node => npm::node().is_some(),
             Self::Python => pypi::pip().is_some(),
         }
@@ -137,6 +142,7 @@ impl Part {
             (Self::Python, Debian | Ubuntu) => &["python3", "python3-pip-whl"],
             (Self::Python, Fedora) => &["python3", "python3-pip"],
             (Self::Python, Homebrew) => &["python"],
+            (Self::Make, _) => &["make"],
             (Self::Jq, _) => &["jq"],
             (Self::Prometheus, Debian | Ubuntu) => &["prometheus", "prometheus-alertmanager"],
             (Self::Prometheus, Fedora) => {

@@ -31,7 +31,9 @@ fn all_names() -> String {
 
 /// Installs what is missing of these. When it returns, they are found.
 pub(crate) fn ensure(parts: &[Part]) -> Result<()> {
-    let mut needed = parts.to_vec();
+    // Whatever is wanted, something is about to be built.
+    let mut needed = vec![Part::Make];
+    needed.extend(parts);
     let to_fetch = |part: &Part| part.is_fetched() && !part.is_here();
     if parts.iter().any(|part| part.package().is_some() && !part.is_here()) {
         needed.push(Part::Node);
