@@ -26,8 +26,8 @@ pub(crate) struct Chrome {
 /// An element of the page as it is now.
 pub(crate) struct Element(String);
 
-/// The offer to replace the hosts because of shard-b alone. In the first minutes of the incident shard-e may be told with it, as
-/// its own failover begins: a plan for both is refused then, rightly, because shard-e refuses direct logins too.
+/// The offer to replace the hosts because of shard-b alone: in the first minutes of the incident shard-e, which fails over, may be
+/// told with it for a moment, and what is offered then is for the whole fleet.
 pub(crate) const ADVICE: &str = r#"[data-advice="replace-proxysql"][href*="cluster=shard-b"]"#;
 
 /// The key under which the protocol names an element.
