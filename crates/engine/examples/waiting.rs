@@ -30,7 +30,7 @@ use serde_json::{Map, Value, json};
 use store::PgPool;
 use store::private::TestDb;
 
-/// What a `firebreak` allocates with.
+/// The binary's.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
