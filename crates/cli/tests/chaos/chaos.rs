@@ -14,8 +14,11 @@ use crate::wire::Write;
 pub(crate) struct Chaos {
     /// The processes, by server.
     pids: Mutex<[Option<u32>; SERVERS]>,
-    /// Since when each stands still, and for how long it did at the most.
+    /// Since when each stands still, and for how long it did at the most. What froze on a silent line counts from the silence on:
+    /// it could not renew its lease from then, and is as late when it wakes.
     frozen: Mutex<[(Option<Instant>, Duration); SERVERS]>,
+    /// Since when nothing passes on the line of each.
+    silent: Mutex<[Option<Instant>; SERVERS]>,
     course: Mutex<Course>,
     fired: mpsc::UnboundedSender<Fault>,
     over: watch::Sender<bool>,
@@ -45,8 +48,9 @@ impl Chaos {
         let course =
             Course { writes: 0, due, armed, healed: false, unstruck: 0, over: None, record: Vec::new() };
         let (pids, course) = (Mutex::new([None; SERVERS]), Mutex::new(course));
-        let frozen = Mutex::default();
-        (Self { pids, frozen, course, fired, over: watch::Sender::new(false), since: Instant::now() }, firing)
+        let (frozen, silent) = (Mutex::default(), Mutex::default());
+        let over = watch::Sender::new(false);
+        (Self { pids, frozen, silent, course, fired, over, since: Instant::now() }, firing)
     }
 
     /// A write is on the wire: what does it meet?
@@ -139,6 +143,11 @@ impl Chaos {
         lock(&self.frozen)[server].1
     }
 
+    /// Nothing passes on the line of this server from now on, or everything again.
+    pub(crate) fn falls_silent(&self, server: usize, silent: bool) {
+        lock(&self.silent)[server] = silent.then(Instant::now);
+    }
+
     pub(crate) fn kill(&self, server: usize) {
         self.signal(server, Signal::Kill);
     }
@@ -149,9 +158,10 @@ impl Chaos {
         self.note(format!("server {server} ({pid:?}): {signal:?}"));
         // Before it is sent: whoever wakes up may end itself at once, and its end is judged by this.
         {
+            let silent = lock(&self.silent)[server];
             let (since, longest) = &mut lock(&self.frozen)[server];
             match signal {
-                Signal::Stop => *since = since.or(Some(Instant::now())),
+                Signal::Stop => *since = since.or(silent).or(Some(Instant::now())),
                 Signal::Continue => {
                     let stood = since.take().map_or(Duration::ZERO, |since| since.elapsed());
                     *longest = stood.max(*longest);

@@ -282,9 +282,11 @@ async fn carry_out(stage: Arc<Stage>, cluster: Arc<Cluster>, fault: Fault) {
         Fault::Wire { .. } => {}
         Fault::Cut { server } => stage.proxies[server].cut(),
         Fault::Hole { server, ms } => {
+            chaos.falls_silent(server, true);
             stage.proxies[server].hole(true);
             tokio::time::sleep(Duration::from_millis(ms)).await;
             stage.proxies[server].hole(false);
+            chaos.falls_silent(server, false);
         }
         Fault::Slow { server, by_ms, ms } => {
             stage.proxies[server].slow(Duration::from_millis(by_ms));
