@@ -12,6 +12,9 @@ use uuid::Uuid;
 const CHANNEL: &str = "firebreak";
 /// Payloads of NOTIFY end at 8000 bytes; a topic is at most 45.
 const TOPICS_PER_NOTIFY: usize = 150;
+/// When more runs than this moved at once, it is not said which: whoever follows one looks anew. To name them would cost more
+/// than to look, and fall behind.
+const MANY_RUNS: usize = 50;
 
 /// No worker has this id.
 const NOBODY: i64 = 0;
@@ -21,6 +24,8 @@ const NOBODY: i64 = 0;
 pub enum Topic {
     /// A run's journal grew.
     Run(Uuid),
+    /// The journals of many runs grew, in another process.
+    Runs,
     /// A run's inbox holds something new.
     Inbox(Uuid),
     /// The prober has seen the fleets again.
@@ -35,6 +40,7 @@ impl Topic {
     fn write(self) -> String {
         match self {
             Self::Run(id) => format!("run:{id}"),
+            Self::Runs => "runs".into(),
             Self::Inbox(id) => format!("inbox:{id}"),
             Self::Fleets => "fleets".into(),
             Self::Brakes => "brakes".into(),
@@ -46,6 +52,7 @@ impl Topic {
         match text.split_once(':') {
             Some(("run", id)) => id.parse().ok().map(Self::Run),
             Some(("inbox", id)) => id.parse().ok().map(Self::Inbox),
+            None if text == "runs" => Some(Self::Runs),
             None if text == "fleets" => Some(Self::Fleets),
             None if text == "brakes" => Some(Self::Brakes),
             None if text == "signals" => Some(Self::Signals),
@@ -91,7 +98,7 @@ impl Bell {
 
 fn ring_here(here: &broadcast::Sender<Topic>, but_runs: &broadcast::Sender<Topic>, topic: Topic) {
     let _ = here.send(topic);
-    if !matches!(topic, Topic::Run(_)) {
+    if !matches!(topic, Topic::Run(_) | Topic::Runs) {
         let _ = but_runs.send(topic);
     }
 }
@@ -111,19 +118,26 @@ async fn tell_others(pool: PgPool, worker: i64, mut queue: mpsc::UnboundedReceiv
     while let Some(first) = queue.recv().await {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let mut topics = BTreeSet::from([first]);
-        while topics.len() < TOPICS_PER_NOTIFY
-            && let Ok(topic) = queue.try_recv()
-        {
-            topics.insert(topic);
-        }
-        let words: Vec<String> = topics.into_iter().map(Topic::write).collect();
-        let text = format!("{worker} {}", words.join(" "));
-        match tokio::time::timeout(PATIENCE, line.notify(CHANNEL, &text)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::debug!("NOTIFY: {e}"),
-            Err(_) => tracing::debug!("NOTIFY: no answer"),
+        let waiting = queue.len();
+        topics.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(waiting));
+        for text in messages(worker, topics) {
+            match tokio::time::timeout(PATIENCE, line.notify(CHANNEL, &text)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::debug!("NOTIFY: {e}"),
+                Err(_) => tracing::debug!("NOTIFY: no answer"),
+            }
         }
     }
+}
+
+/// What others are told, in as many messages as it takes.
+fn messages(worker: i64, mut topics: BTreeSet<Topic>) -> Vec<String> {
+    if topics.iter().filter(|topic| matches!(topic, Topic::Run(_))).count() > MANY_RUNS {
+        topics.retain(|topic| !matches!(topic, Topic::Run(_)));
+        topics.insert(Topic::Runs);
+    }
+    let words: Vec<String> = topics.into_iter().map(Topic::write).collect();
+    words.chunks(TOPICS_PER_NOTIFY).map(|words| format!("{worker} {}", words.join(" "))).collect()
 }
 
 type Weak = broadcast::WeakSender<Topic>;
@@ -153,5 +167,29 @@ async fn hear(pool: &PgPool, worker: i64, here: &Weak, but_runs: &Weak) -> Resul
         for topic in words.filter_map(Topic::read) {
             ring_here(&here, &but_runs, topic);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_arrives_and_many_runs_are_told_as_many() {
+        let id = |n: usize| Uuid::from_u128(n as u128);
+        let heard = |topics: BTreeSet<Topic>| -> BTreeSet<Topic> {
+            let messages = messages(7, topics);
+            assert!(messages.iter().all(|text| text.len() < 8000 && text.starts_with("7 ")));
+            messages.iter().flat_map(|text| text.split(' ').skip(1).filter_map(Topic::read)).collect()
+        };
+        let few: BTreeSet<_> = (0..MANY_RUNS)
+            .map(|n| Topic::Run(id(n)))
+            .chain([Topic::Fleets, Topic::Brakes, Topic::Signals, Topic::Runs])
+            .chain((0..400).map(|n| Topic::Inbox(id(n))))
+            .collect();
+        assert_eq!(heard(few.clone()), few);
+
+        let many = (0..=MANY_RUNS).map(|n| Topic::Run(id(n))).chain([Topic::Inbox(id(0))]).collect();
+        assert_eq!(heard(many), BTreeSet::from([Topic::Runs, Topic::Inbox(id(0))]));
     }
 }

@@ -61,9 +61,9 @@ pub(crate) async fn show(core: Arc<Core>, chat: Arc<dyn Chat>) {
             _ = tick.tick() => Heard::Nothing,
         };
         let begun = match heard {
-            Heard::Ring(Ok(Topic::Run(id))) => {
-                let runs = gather(&mut rings, id).await;
-                begin(&core, &*chat, Some(&runs)).await
+            Heard::Ring(Ok(topic @ (Topic::Run(_) | Topic::Runs))) => {
+                let runs = gather(&mut rings, topic).await;
+                begin(&core, &*chat, runs.as_deref()).await
             }
             Heard::Ring(Ok(_)) => continue,
             Heard::Ring(Err(RecvError::Closed)) => std::future::pending().await,

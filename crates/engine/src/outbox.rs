@@ -85,24 +85,26 @@ pub(crate) async fn find_news(core: Arc<Core>) {
 async fn moved(rings: &mut Receiver<Topic>) -> Option<Vec<Uuid>> {
     loop {
         match rings.recv().await {
-            Ok(Topic::Run(id)) => return Some(gather(rings, id).await),
-            Ok(_) => {}
+            Ok(topic @ (Topic::Run(_) | Topic::Runs)) => return gather(rings, topic).await,
             Err(RecvError::Lagged(_)) => return None,
+            Ok(_) => {}
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }
 
-/// This run, and all others that move in the next moment.
-pub(crate) async fn gather(rings: &mut Receiver<Topic>, first: Uuid) -> Vec<Uuid> {
-    let mut runs = BTreeSet::from([first]);
+/// This run, and all others that move in the next moment; `None` where it is not known which.
+pub(crate) async fn gather(rings: &mut Receiver<Topic>, first: Topic) -> Option<Vec<Uuid>> {
     tokio::time::sleep(GATHER).await;
-    while let Ok(topic) = rings.try_recv() {
-        if let Topic::Run(id) = topic {
-            runs.insert(id);
-        }
-    }
-    runs.into_iter().collect()
+    let heard = std::iter::once(first).chain(std::iter::from_fn(|| rings.try_recv().ok()));
+    let runs: Option<BTreeSet<Uuid>> = heard
+        .filter_map(|topic| match topic {
+            Topic::Run(id) => Some(Some(id)),
+            Topic::Runs => Some(None),
+            _ => None,
+        })
+        .collect();
+    runs.map(|runs| runs.into_iter().collect())
 }
 
 /// Everything since what was told last. Who has never told anything does not begin with old news.

@@ -51,7 +51,8 @@ pub(crate) enum Subject {
 impl Subject {
     fn is_about(self, topic: Topic) -> bool {
         match (self, topic) {
-            (Self::Situation, Topic::Fleets | Topic::Brakes | Topic::Signals | Topic::Run(_)) => true,
+            (Self::Situation, Topic::Fleets | Topic::Brakes | Topic::Signals | Topic::Run(_))
+            | (_, Topic::Runs) => true,
             (Self::Run(id), Topic::Run(of) | Topic::Inbox(of)) => of == id,
             _ => false,
         }

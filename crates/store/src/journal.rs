@@ -205,12 +205,12 @@ pub(crate) async fn append(
                          FROM unnest($3::append_entry[]) AS e
                         WHERE (e.n IN (SELECT n FROM mine)) IS TRUE -- one table of hashes; as a join it would be compared row by row
                    )
-                   SELECT n AS "n!" FROM mine"#,
+                   SELECT coalesce(array_agg(n), '{}') AS "n!" FROM mine"#,
                 owner,
                 &runs as &[AppendRun<'_>],
                 &entries as &[AppendEntry<'_>],
             )
-            .fetch_all(&mut *connection)
+            .fetch_one(&mut *connection)
             .await?
         };
     }

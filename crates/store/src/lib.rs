@@ -80,6 +80,9 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 
 /// Longer than any statement of ours takes; a server that is stuck must not hold up what asks it.
 const STATEMENT_TIMEOUT: &str = "60s";
+/// No statement of ours is worth compiling: those that Postgres takes for dear are so by estimate only, and the compiler alone
+/// would take longer than they do.
+const COMPILER: &str = "off";
 
 /// Connects, and sees to it that the schema is there: see [`schema`].
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
@@ -96,5 +99,6 @@ pub async fn open(url: &str) -> Result<PgPool, StoreError> {
     let unreachable =
         |why| StoreError::Unreachable { host: options.get_host().to_owned(), port: options.get_port(), why };
     PgConnection::connect_with(&options).await.map_err(unreachable)?.close().await?;
-    Ok(pool::options().connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT)])).await?)
+    let settings = [("statement_timeout", STATEMENT_TIMEOUT), ("jit", COMPILER)];
+    Ok(pool::options().connect_with(options.options(settings)).await?)
 }

@@ -173,9 +173,9 @@ async fn until_free(core: &Core, run_id: Uuid) {
                 match rings.recv().await {
                     Ok(Topic::Run(id)) if ahead.iter().any(|a| a.run_id == id) => return,
                     Ok(Topic::Brakes) => return,
+                    // Which ones moved is not known: look.
+                    Ok(Topic::Runs) | Err(_) => return tokio::time::sleep(Duration::from_millis(200)).await,
                     Ok(_) => {}
-                    // Rings were missed: look.
-                    Err(_) => return tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }
         };
