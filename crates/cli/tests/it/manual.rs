@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use domain::action::{Ctx, Registry};
-use domain::run::State;
+use domain::run::{Node, State};
 use domain::{Clock, Timestamp};
 use engine::clock::{ScaledClock, SystemClock};
 use serde_json::{Map, Value, json};
@@ -247,8 +247,9 @@ async fn the_rest_of_a_run_is_done_by_hand_and_what_it_changed_is_taken_back() {
     let reason = json!({ "ask": "pause", "reason": "a person goes on" });
     person.post(&format!("/api/v1/runs/{run}/ask"), &reason).await;
     shed.release();
-    let paused = until(&served, run, "paused").await;
-    assert!(paused.node(&"shed".into()).unwrap().was_made());
+    // In either order: the answer comes in while the pause is being written, or after.
+    let made = |state: &State| state.node(&"shed".into()).is_some_and(Node::was_made);
+    until(&served, run, |state| state.word() == "paused" && made(state)).await;
 
     let rest = blocks_of(&person.text(&format!("/runs/{run}/by-hand")).await);
     assert!(!rest.contains("change bash -c"), "the change is not made again: {rest}");
@@ -259,15 +260,15 @@ async fn the_rest_of_a_run_is_done_by_hand_and_what_it_changed_is_taken_back() {
     assert!(sim.error_share("shard-b") < 0.001, "{said}");
 }
 
-/// Waits until a run is in this state.
-async fn until(served: &Served, run: Uuid, word: &str) -> State {
+/// Waits until a run is as wanted.
+async fn until(served: &Served, run: Uuid, wanted: impl Fn(&State) -> bool) {
     let mut bell = store::listener::PgListener::connect_with(served.db.pool()).await.unwrap();
     bell.listen("firebreak").await.unwrap();
     let end = Instant::now() + PATIENCE;
     loop {
         let state = State::replay(&store::runs::journal(served.db.pool(), run).await.unwrap()).unwrap();
-        if state.word() == word {
-            return state;
+        if wanted(&state) {
+            return;
         }
         assert!(Instant::now() < end, "it is {}", state.word());
         let _ = tokio::time::timeout(Duration::from_secs(1), bell.recv()).await;
