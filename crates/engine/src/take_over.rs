@@ -1,6 +1,6 @@
 //! Finding work: what dead workers left, and what people ask.
 //!
-//! Both are asked of the database once a second, whatever the bell says; that makes it right. Neither question costs more
+//! Both are asked of the database again and again, whatever the bell says; that makes it right. Neither question costs more
 //! with ten thousand runs waiting than with ten. After a crash, runs are taken over batch by batch without a pause: each
 //! batch is one claim and one read of all its journals, and its runs are being driven while the next is claimed.
 
@@ -25,9 +25,14 @@ use crate::{Core, Topic};
 /// Runs per claim: few enough that several processes share what a dead one left, and that their journals fit in memory.
 const BATCH: i64 = 64;
 
+/// How long a run whose worker's lease is over may wait for another one. A person may be waiting with it.
+const LOOK_FOR_WORK: Duration = Duration::from_millis(500);
+/// How long a wish may wait whose ring was missed.
+const LOOK_FOR_WISHES: Duration = Duration::from_secs(1);
+
 /// Takes over what dead workers left, and what this one owns without driving it, until the lease is lost.
 pub(crate) async fn find_work(core: Arc<Core>) {
-    let mut tick = ticker();
+    let mut tick = ticker(LOOK_FOR_WORK);
     // A claim whose answer was lost may have made runs ours that nobody knows of.
     let mut unanswered = false;
     loop {
@@ -73,10 +78,10 @@ async fn look_for_work(core: &Arc<Core>, unanswered: &mut bool) -> Result<(), St
     Ok(())
 }
 
-/// Nudges runs with unanswered wishes: at every ring, and once a second.
+/// Nudges runs with unanswered wishes: at every ring, and again and again.
 pub(crate) async fn hear_wishes(core: Arc<Core>) {
     let mut rings = core.bell.listen_but_runs();
-    let mut tick = ticker();
+    let mut tick = ticker(LOOK_FOR_WISHES);
     let mut watermark = Watermark::default();
     loop {
         tokio::select! {
@@ -98,11 +103,11 @@ pub(crate) async fn hear_wishes(core: Arc<Core>) {
     }
 }
 
-/// Once a second, and not in step with other processes.
-fn ticker() -> tokio::time::Interval {
-    let offset = Uuid::new_v4().as_u128() % 1000;
+/// Not in step with other processes.
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let offset = Uuid::new_v4().as_u128() % period.as_millis();
     let offset = Duration::from_millis(u64::try_from(offset).unwrap_or_default());
-    let mut tick = tokio::time::interval_at(Instant::now() + offset, Duration::from_secs(1));
+    let mut tick = tokio::time::interval_at(Instant::now() + offset, period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick
 }

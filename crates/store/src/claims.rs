@@ -1,6 +1,6 @@
 //! Taking over what dead workers left: runs by the batch, with all that it takes to drive them.
 //!
-//! Both questions are asked once a second by every process, or ten thousand times in a row after a crash: neither reads
+//! Both questions are asked twice a second by every process, or ten thousand times in a row after a crash: neither reads
 //! more than the runs that it answers with.
 
 use std::collections::HashMap;
