@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command as StdCommand, Stdio};
+use std::process::{Command as StdCommand, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ impl Process {
     }
 }
 
+/// What a process ends with whose first start fails: it says why, and leaves it to its supervisor to start another.
+const NOT_STARTED: i32 = 2;
 const SIGTERM: i32 = 15;
 const SIGABRT: i32 = 6;
 /// Longer than any call in flight may take.
@@ -121,8 +123,11 @@ async fn supervise(
         let ended = tokio::time::timeout(DRAIN_PATIENCE, child.wait()).await;
         let may_abort = may_abort(&chaos, server);
         chaos.runs_as(server, None);
+        let not_started = |status: ExitStatus| {
+            young && (status.signal() == Some(SIGTERM) || status.code() == Some(NOT_STARTED))
+        };
         return match ended {
-            Ok(Ok(status)) if status.success() || (young && status.signal() == Some(SIGTERM)) => None,
+            Ok(Ok(status)) if status.success() || not_started(status) => None,
             Ok(Ok(status)) if may_abort && status.signal() == Some(SIGABRT) => None,
             Ok(ended) => Some(format!("server {server}, asked to end, ended badly: {ended:?}")),
             Err(_) => Some(format!("server {server}, asked to end, went on for {DRAIN_PATIENCE:?}")),
