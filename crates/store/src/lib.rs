@@ -80,8 +80,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 
 /// Longer than any statement of ours takes; a server that is stuck must not hold up what asks it.
 const STATEMENT_TIMEOUT: &str = "60s";
-/// No statement of ours is worth compiling: those that Postgres takes for dear are so by estimate only, and the compiler alone
-/// would take longer than they do.
+/// No statement of ours is worth compiling: those that Postgres takes for dear are so by estimate only, as the claim of runs was
+/// seen to be.
 const COMPILER: &str = "off";
 
 /// Connects, and sees to it that the schema is there: see [`schema`].

@@ -82,6 +82,8 @@ impl Process {
 
 /// What a process ends with whose first start fails: it says why, and leaves it to its supervisor to start another.
 const NOT_STARTED: i32 = 2;
+/// How long a first start takes at the most, beside other servers on a busy machine.
+const FIRST_START: Duration = Duration::from_secs(3);
 const SIGTERM: i32 = 15;
 const SIGABRT: i32 = 6;
 /// Longer than any call in flight may take.
@@ -118,13 +120,14 @@ async fn supervise(
         }
         // One that has only just been started may not have come to listening for signals: it has done nothing yet.
         chaos.signal(server, Signal::Continue);
-        let young = begun.elapsed().saturating_sub(chaos.frozen(server)) < Duration::from_secs(1);
+        let age = begun.elapsed().saturating_sub(chaos.frozen(server));
         chaos.signal(server, Signal::Terminate);
         let ended = tokio::time::timeout(DRAIN_PATIENCE, child.wait()).await;
         let may_abort = may_abort(&chaos, server);
         chaos.runs_as(server, None);
         let not_started = |status: ExitStatus| {
-            young && (status.signal() == Some(SIGTERM) || status.code() == Some(NOT_STARTED))
+            age < Duration::from_secs(1) && status.signal() == Some(SIGTERM)
+                || age < FIRST_START && status.code() == Some(NOT_STARTED)
         };
         return match ended {
             Ok(Ok(status)) if status.success() || not_started(status) => None,
