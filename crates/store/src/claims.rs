@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::read::Stored;
 
 /// A run that was taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,30 +93,24 @@ pub async fn journals(
     pool: &PgPool,
     runs: &[Uuid],
 ) -> Result<HashMap<Uuid, Result<(Vec<Record>, Link), StoreError>>, StoreError> {
-    let rows = sqlx::query!(
-        "SELECT run_id, seq, at, epoch, entry, hash FROM journal WHERE run_id = ANY($1) ORDER BY run_id, seq",
+    let rows = sqlx::query_as!(
+        Stored,
+        "SELECT run_id, seq, at, epoch, entry, carried, carried_at, hash FROM journal_row
+          WHERE run_id = ANY($1) ORDER BY run_id, seq",
         runs
     )
     .fetch_all(pool)
     .await?;
     let mut journals = HashMap::new();
     for row in rows {
-        let place = || format!("{}/{}", row.run_id, row.seq);
-        let read = || {
-            let link = row.hash.as_deref().and_then(Link::read).ok_or_else(|| {
-                StoreError::corrupt("hash", place(), "the journal's chain has no such link")
-            })?;
-            let entry = serde_json::from_value(row.entry)
-                .map_err(|e| StoreError::corrupt("journal entry", place(), e))?;
-            Ok((Record { seq: row.seq, at: row.at, epoch: row.epoch, entry }, link))
-        };
         let journal =
             journals.entry(row.run_id).or_insert_with(|| Ok((Vec::new(), Link::origin(row.run_id))));
         // One entry that cannot be read costs its own run, and no other.
         if let Ok((records, last)) = journal {
-            match read() {
-                Ok((record, link)) => {
-                    records.push(record);
+            let read = row.link().and_then(|link| Ok((link, row.records().collect::<Result<Vec<_>, _>>()?)));
+            match read {
+                Ok((link, read)) => {
+                    records.extend(read);
                     *last = link;
                 }
                 Err(e) => *journal = Err(e),

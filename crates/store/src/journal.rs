@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::rows::{AppendEntry, AppendRun, ExactJson};
+use crate::rows::{AppendRow, AppendRun, ExactJson};
 
 /// One entry, ready to be stored.
 #[derive(Debug, Clone)]
@@ -113,9 +113,28 @@ impl Append {
         }
     }
 
-    /// Its entries, as those of the `n`th of a statement.
-    pub(crate) fn entries(&self, n: i32) -> impl Iterator<Item = AppendEntry<'_>> {
-        self.rows.iter().map(move |row| AppendEntry {
+    /// The rows that store its entries, as those of the `n`th of a statement. A step's result is carried by what follows from
+    /// it: a row less for nearly every step.
+    pub(crate) fn stored(&self, n: i32) -> impl Iterator<Item = AppendRow<'_>> {
+        let mut rows = self.rows.as_slice();
+        std::iter::from_fn(move || {
+            let (row, carried) = match rows {
+                [result, row, rest @ ..] if result.kind == CARRIED => {
+                    rows = rest;
+                    (row, Some(result))
+                }
+                [row, rest @ ..] => {
+                    rows = rest;
+                    (row, None)
+                }
+                [] => return None,
+            };
+            Some(self.row(n, row, carried))
+        })
+    }
+
+    fn row<'a>(&'a self, n: i32, row: &'a Row, carried: Option<&'a Row>) -> AppendRow<'a> {
+        AppendRow {
             n,
             run_id: self.run_id,
             seq: row.seq,
@@ -126,7 +145,9 @@ impl Append {
             entry: ExactJson(&row.entry),
             write_id: self.write_id,
             hash: row.link.as_bytes(),
-        })
+            carried: carried.map(|carried| ExactJson(&carried.entry)),
+            carried_at: carried.map(|carried| carried.at),
+        }
     }
 }
 
@@ -143,6 +164,9 @@ fn scopes(records: &[Record], state: &State) -> String {
     }
     scopes.into_iter().collect::<Vec<_>>().join(" ")
 }
+
+/// The kind of entry that is stored in the row of the next, if that is written with it: one that no question asks for by index.
+const CARRIED: &str = "done";
 
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,8 +206,7 @@ pub(crate) async fn append(
         }]);
     }
     let runs: Vec<AppendRun<'_>> = (0..).zip(appends).map(|(n, append)| append.run(n)).collect();
-    let entries: Vec<AppendEntry<'_>> =
-        (0..).zip(appends).flat_map(|(n, append)| append.entries(n)).collect();
+    let rows: Vec<AppendRow<'_>> = (0..).zip(appends).flat_map(|(n, append)| append.stored(n)).collect();
     // Most appends end no run: to make ready what releases locks is a fifth of what a small one costs.
     macro_rules! written {
         ($releasing:tt) => {
@@ -200,15 +223,16 @@ pub(crate) async fn append(
                     + $releasing
                     + r#"
                    ), journaled AS (
-                       INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
-                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order())
-                         FROM unnest($3::append_entry[]) AS e
+                       INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order()),
+                              e.carried, e.carried_at
+                         FROM unnest($3::append_row[]) AS e
                         WHERE (e.n IN (SELECT n FROM mine)) IS TRUE -- one table of hashes; as a join it would be compared row by row
                    )
                    SELECT coalesce(array_agg(n), '{}') AS "n!" FROM mine"#,
                 owner,
                 &runs as &[AppendRun<'_>],
-                &entries as &[AppendEntry<'_>],
+                &rows as &[AppendRow<'_>],
             )
             .fetch_one(&mut *connection)
             .await?
@@ -240,7 +264,7 @@ pub(crate) async fn append(
 /// nothing was written.
 async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Result<bool, StoreError> {
     let run = append.run(0);
-    let entries: Vec<AppendEntry<'_>> = append.entries(0).collect();
+    let rows: Vec<AppendRow<'_>> = append.stored(0).collect();
     let scopes: Vec<&str> = run.scopes.split_terminator(' ').collect();
     macro_rules! written {
         ($releasing:tt) => {
@@ -254,9 +278,10 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
                     + $releasing
                     + r#"
                    ), journaled AS (
-                       INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
-                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, write_order()
-                         FROM unnest($12::append_entry[]) AS e WHERE EXISTS (SELECT FROM mine)
+                       INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+                       SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, write_order(),
+                              e.carried, e.carried_at
+                         FROM unnest($12::append_row[]) AS e WHERE EXISTS (SELECT FROM mine)
                    )
                    SELECT true AS "written!" FROM mine"#,
                 owner,
@@ -270,7 +295,7 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
                 run.at,
                 run.inbox,
                 &scopes as &[&str],
-                &entries as &[AppendEntry<'_>],
+                &rows as &[AppendRow<'_>],
             )
             .fetch_optional(&mut *connection)
             .await?
@@ -291,7 +316,7 @@ async fn classify(
     append: &Append,
 ) -> Result<Appended, StoreError> {
     let found = sqlx::query!(
-        r#"SELECT EXISTS (SELECT FROM journal WHERE run_id = $1 AND seq = $2 AND write_id = $3) AS "written!",
+        r#"SELECT EXISTS (SELECT FROM journal_row WHERE run_id = $1 AND seq = $2 AND write_id = $3) AS "written!",
                   EXISTS (SELECT FROM run WHERE id = $1 AND owner = $4 AND epoch = $5 AND seq = $6::bigint - 1) AS "mine!",
                   k.scope AS "scope?", k.by AS "by?", k.reason AS "reason?"
              FROM (SELECT) AS one

@@ -53,6 +53,7 @@ pub mod people;
 mod pool;
 pub mod private;
 pub mod proof;
+mod read;
 pub mod readiness;
 pub mod retention;
 pub mod reviews;

@@ -4,6 +4,7 @@
 //! divide the journal among them by run. Rows come as `COPY … BINARY`, the cheapest way out of Postgres, and are hashed as
 //! they pass. What is kept in memory: 72 bytes for each journal that a block saw move, and 72 for each block.
 
+mod carried;
 mod copy;
 mod export;
 mod read;
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::StoreError;
+use carried::Entries;
 use copy::Row;
 pub use export::export;
 pub use run::of_run;
@@ -186,10 +188,15 @@ async fn journals(
     let mut check = JournalCheck::new(ends, heads, |run| {
         from.is_none_or(|from| run >= from) && to.is_none_or(|to| run < to)
     });
-    let sql = format!("SELECT {} FROM journal WHERE {} ORDER BY run_id, seq", read::ENTRY, within("run_id"));
-    copy::rows(connection, &sql, |row: &Row<'_, 9>| {
-        check.entry(&read::entry(row)?);
-        Ok(())
+    let sql =
+        format!("SELECT {} FROM journal_row WHERE {} ORDER BY run_id, seq", read::ENTRY, within("run_id"));
+    let mut entries = Entries::default();
+    copy::rows(connection, &sql, |row: &Row<'_, 11>| {
+        let (entry, carried) = read::entry(row)?;
+        entries.of_row(entry, carried, |entry| {
+            check.entry(entry);
+            Ok(())
+        })
     })
     .await?;
     Ok(check.finish())

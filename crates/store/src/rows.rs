@@ -1,7 +1,7 @@
 //! What the write path sends: arrays of rows.
 //!
 //! Postgres reads each array of `unnest(a, b, …)` by a scan of its own, with a store of its own for what it finds; an array of
-//! rows is one scan, however many columns they have. The types are those of migration 0017. What is sent must fit them
+//! rows is one scan, however many columns they have. The types are those of migrations 0017 and 0019. What is sent must fit them
 //! exactly, so that a type never changes once a version uses it: another column is another type.
 
 use domain::Timestamp;
@@ -29,9 +29,9 @@ pub(crate) struct AppendRun<'a> {
     pub(crate) scopes: &'a str,
 }
 
-/// An entry of a journal (`append_entry`).
+/// A row of a journal (`append_row`): an entry, and perhaps the one before it.
 #[derive(Encode)]
-pub(crate) struct AppendEntry<'a> {
+pub(crate) struct AppendRow<'a> {
     pub(crate) n: i32,
     pub(crate) run_id: Uuid,
     pub(crate) seq: i64,
@@ -42,6 +42,8 @@ pub(crate) struct AppendEntry<'a> {
     pub(crate) entry: ExactJson<'a>,
     pub(crate) write_id: Uuid,
     pub(crate) hash: &'a [u8],
+    pub(crate) carried: Option<ExactJson<'a>>,
+    pub(crate) carried_at: Option<Timestamp>,
 }
 
 /// A run that is about to be (`birth_run`).
@@ -83,7 +85,7 @@ macro_rules! row_type {
     };
 }
 row_type!(AppendRun, "append_run");
-row_type!(AppendEntry, "append_entry");
+row_type!(AppendRow, "append_row");
 row_type!(BirthRun, "birth_run");
 
 /// A text that is JSON, and is stored to the letter: the chain covers it.

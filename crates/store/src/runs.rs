@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::brakes::{self, json};
 use crate::journal::Append;
-use crate::rows::{AppendEntry, BirthRun};
+use crate::read::Stored;
+use crate::rows::{AppendRow, BirthRun};
 
 /// A run to be started.
 #[derive(Debug, Clone)]
@@ -130,8 +131,7 @@ pub(crate) async fn create(
     }
     // In one order everywhere, so that two statements never wait for each other; so are the locks, below.
     runs.sort_unstable_by_key(|run| run.idem_key);
-    let entries: Vec<AppendEntry<'_>> =
-        (0..).zip(births).flat_map(|(n, (_, begin))| begin.entries(n)).collect();
+    let rows: Vec<AppendRow<'_>> = (0..).zip(births).flat_map(|(n, (_, begin))| begin.stored(n)).collect();
     let inserted = sqlx::query!(
         r#"WITH brakes AS MATERIALIZED (
                SELECT brakes_are_off($3) AS off -- as nearly always; the starts are in a hurry
@@ -151,14 +151,14 @@ pub(crate) async fn create(
                 WHERE (w.id IN (SELECT id FROM created)) IS TRUE
                 ORDER BY t.target, w.id
            ), journaled AS (
-               INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
-               SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order())
-                 FROM unnest($2::append_entry[]) AS e
+               INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+               SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order()), e.carried, e.carried_at
+                 FROM unnest($2::append_row[]) AS e
                 WHERE (e.run_id IN (SELECT id FROM created)) IS TRUE
            )
            SELECT n AS "n!", refused, (id IN (SELECT id FROM created)) IS TRUE AS "created!" FROM admitted"#,
         &runs as &[BirthRun<'_>],
-        &entries as &[AppendEntry<'_>],
+        &rows as &[AppendRow<'_>],
         births.iter().map(|(run, _)| run.at).min().unwrap_or(Timestamp::MIN_UTC),
     )
     .fetch_all(&mut *connection)
@@ -250,14 +250,12 @@ pub async fn stands_still(
 
 /// A run's journal, in order.
 pub async fn journal(pool: &PgPool, run_id: Uuid) -> Result<Vec<Record>, StoreError> {
-    sqlx::query!("SELECT seq, at, epoch, entry FROM journal WHERE run_id = $1 ORDER BY seq", run_id)
-        .fetch_all(pool)
-        .await?
-        .into_iter()
-        .map(|row| {
-            let entry = serde_json::from_value(row.entry)
-                .map_err(|e| StoreError::corrupt("journal entry", format!("{run_id}/{}", row.seq), e))?;
-            Ok(Record { seq: row.seq, at: row.at, epoch: row.epoch, entry })
-        })
-        .collect()
+    let rows = sqlx::query_as!(
+        Stored,
+        "SELECT run_id, seq, at, epoch, entry, carried, carried_at, hash FROM journal_row WHERE run_id = $1 ORDER BY seq",
+        run_id
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().flat_map(Stored::records).collect()
 }

@@ -139,7 +139,7 @@ fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
     query.push(FROM_JOURNAL);
     match &search.actor {
         Some(actor) => {
-            query.push("SELECT * FROM journal WHERE kind = 'requested' AND entry -> 'by' ->> 'name' = ");
+            query.push("SELECT * FROM journal_row WHERE kind = 'requested' AND entry -> 'by' ->> 'name' = ");
             query.push_bind(actor.clone());
             if let Some(run) = search.run {
                 query.push(" AND run_id = ").push_bind(run);
@@ -158,7 +158,7 @@ fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
             when(query, search, "'j' || id || lpad('1', 19, '0')");
             query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(most);
             query.push(
-                ") AS run CROSS JOIN LATERAL (SELECT * FROM journal \
+                ") AS run CROSS JOIN LATERAL (SELECT * FROM journal_row \
                    WHERE run_id = run.id AND seq = 1 AND kind = 'requested' OFFSET 0) AS first",
             );
         }
@@ -178,7 +178,7 @@ fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
 }
 
 fn in_asks(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
-    query.push(FROM_JOURNAL).push("SELECT * FROM journal WHERE kind = 'asked'");
+    query.push(FROM_JOURNAL).push("SELECT * FROM journal_row WHERE kind = 'asked'");
     if let Some(actor) = &search.actor {
         query.push(" AND entry -> 'by' ->> 'name' = ").push_bind(actor.clone());
     }

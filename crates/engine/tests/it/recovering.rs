@@ -123,7 +123,8 @@ async fn the_journal_cannot_be_changed_or_removed() {
     let bench = Bench::new(SET).await;
     let (_engine, run) = bench.start().await;
     bench.ended(run).await;
-    for statement in ["UPDATE journal SET kind = 'x'", "DELETE FROM journal", "TRUNCATE journal"] {
+    for statement in ["UPDATE journal_row SET kind = 'x'", "DELETE FROM journal_row", "TRUNCATE journal_row"]
+    {
         let refused = sqlx::query(statement).execute(bench.pool()).await.unwrap_err().to_string();
         assert!(refused.contains("append-only") || refused.contains("foreign key"), "{refused}");
     }

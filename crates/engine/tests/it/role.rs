@@ -29,7 +29,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
     engine.shut_down().await;
     store::seals::seal(bench.pool(), Duration::ZERO).await.unwrap();
 
-    for table in ["journal", "outside_call", "audit", "seal", "seal_stream"] {
+    for table in ["journal_row", "outside_call", "audit", "seal", "seal_stream"] {
         for change in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE"), update(table)] {
             assert_eq!(refusal(bench.pool(), &change).await, "42501", "{change}: by permission");
             assert_eq!(
@@ -44,7 +44,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
     for evasion in [
         "SET session_replication_role = replica",
         "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
-        "DROP TRIGGER journal_append_only ON journal",
+        "DROP TRIGGER journal_append_only ON journal_row",
         "SELECT resume_write_order()",
     ] {
         assert_eq!(refusal(bench.pool(), evasion).await, "42501", "{evasion}");
@@ -56,7 +56,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
 
 fn update(table: &str) -> String {
     let column = match table {
-        "journal" => "entry = '{}'",
+        "journal_row" => "entry = '{}'",
         "outside_call" => "status = 'ok'",
         "audit" => "actor = 'nobody'",
         "seal" => "streams = 0",

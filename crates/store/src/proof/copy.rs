@@ -53,9 +53,16 @@ impl<const N: usize> Row<'_, N> {
         self.must(field, self.sized(field)?.map(Uuid::from_bytes))
     }
 
+    pub(super) fn time_or_null(&self, field: usize) -> Result<Option<Timestamp>, StoreError> {
+        let time = |micros: i64| {
+            Timestamp::from_timestamp_micros(micros.saturating_add(EPOCH))
+                .ok_or_else(|| malformed("a time is out of range"))
+        };
+        self.int8_or_null(field)?.map(time).transpose()
+    }
+
     pub(super) fn time(&self, field: usize) -> Result<Timestamp, StoreError> {
-        Timestamp::from_timestamp_micros(self.int8(field)?.saturating_add(EPOCH))
-            .ok_or_else(|| malformed("a time is out of range"))
+        self.must(field, self.time_or_null(field)?)
     }
 
     pub(super) fn text_or_null(&self, field: usize) -> Result<Option<&str>, StoreError> {

@@ -8,6 +8,7 @@ use domain::audit::{Block, CallRow, Link};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
+use super::carried::Entries;
 use super::copy::{self, Row};
 use super::{begin, read};
 use crate::StoreError;
@@ -92,20 +93,23 @@ async fn everything(connection: &mut PgConnection, scope: Scope, sink: Sink<'_>)
         Ok(sink(Line::Run { run_id: row.uuid(0)?, seq: row.int8(1)? })?)
     })
     .await?;
-    let entries = format!("SELECT {} FROM journal WHERE {of_runs} ORDER BY run_id, seq", read::ENTRY);
-    copy::rows(connection, &entries, |row: &Row<'_, 9>| {
-        let entry = read::entry(row)?;
-        Ok(sink(Line::Entry(EntryLine {
-            run_id: entry.run_id,
-            seq: entry.seq,
-            epoch: entry.epoch,
-            at: entry.at,
-            kind: entry.kind.to_owned(),
-            step: entry.step.map(str::to_owned),
-            entry: entry.entry.to_owned(),
-            link: entry.link,
-            tx: entry.tx,
-        }))?)
+    let entries = format!("SELECT {} FROM journal_row WHERE {of_runs} ORDER BY run_id, seq", read::ENTRY);
+    let mut of_rows = Entries::default();
+    copy::rows(connection, &entries, |row: &Row<'_, 11>| {
+        let (entry, carried) = read::entry(row)?;
+        of_rows.of_row(entry, carried, |entry| {
+            Ok(sink(Line::Entry(EntryLine {
+                run_id: entry.run_id,
+                seq: entry.seq,
+                epoch: entry.epoch,
+                at: entry.at,
+                kind: entry.kind.to_owned(),
+                step: entry.step.map(str::to_owned),
+                entry: entry.entry.to_owned(),
+                link: entry.link,
+                tx: entry.tx,
+            }))?)
+        })
     })
     .await?;
     let calls = format!("SELECT {} FROM outside_call WHERE {of_runs} ORDER BY id", read::CALL);

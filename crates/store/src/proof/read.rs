@@ -1,5 +1,6 @@
 //! Which columns are read of what is proven, and what they are.
 
+use domain::Timestamp;
 use domain::audit::check::EntryRow;
 use domain::audit::{AuditRow, Block, CallRow, Link};
 
@@ -25,10 +26,14 @@ pub(super) fn block(row: &Row<'_, 10>) -> Result<(Block, Link), StoreError> {
     Ok((block, row.link(9)?))
 }
 
-pub(super) const ENTRY: &str = "run_id, seq, epoch, at, kind, step, entry, hash, tx";
+pub(super) const ENTRY: &str = "run_id, seq, epoch, at, kind, step, entry, hash, tx, carried, carried_at";
 
-pub(super) fn entry<'a>(row: &'a Row<'_, 9>) -> Result<EntryRow<'a>, StoreError> {
-    Ok(EntryRow {
+/// The row's own entry, and what it carries.
+pub(super) fn entry<'a>(
+    row: &'a Row<'_, 11>,
+) -> Result<(EntryRow<'a>, Option<(&'a str, Timestamp)>), StoreError> {
+    let carried = row.text_or_null(9)?.zip(row.time_or_null(10)?);
+    let entry = EntryRow {
         run_id: row.uuid(0)?,
         seq: row.int8(1)?,
         epoch: row.int8(2)?,
@@ -38,7 +43,8 @@ pub(super) fn entry<'a>(row: &'a Row<'_, 9>) -> Result<EntryRow<'a>, StoreError>
         entry: row.text(6)?,
         link: row.get(7).and_then(Link::read),
         tx: row.int8_or_null(8)?,
-    })
+    };
+    Ok((entry, carried))
 }
 
 pub(super) const CALL: &str = "id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating";

@@ -7,15 +7,17 @@ use domain::audit::check::{End, Ends, EntryRow, JournalCheck, Report};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::carried::Entries;
 use crate::StoreError;
 
 /// Checks the journal of a run, against its row and what blocks say of it. The blocks themselves are taken at their word.
 pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
     // One statement, so that a run that moves meanwhile is seen at one moment.
     let rows = sqlx::query!(
-        r#"SELECT r.seq AS head, j.seq, j.epoch, j.at, j.kind, j.step, j.entry::text AS "entry!", j.hash, j.tx, s.block AS "block?", s.link AS "link?",
+        r#"SELECT r.seq AS head, j.seq, j.epoch, j.at, j.kind, j.step, j.entry::text AS "entry!", j.hash, j.tx,
+                  j.carried::text AS carried, j.carried_at, s.block AS "block?", s.link AS "link?",
                   (SELECT upto FROM seal ORDER BY n DESC LIMIT 1) AS upto
-             FROM run r JOIN journal j ON j.run_id = r.id LEFT JOIN seal_stream s ON s.run_id = j.run_id AND s.seq = j.seq
+             FROM run r JOIN journal_row j ON j.run_id = r.id LEFT JOIN seal_stream s ON s.run_id = j.run_id AND s.seq = j.seq
             WHERE r.id = $1 ORDER BY j.seq, s.block"#,
         run_id,
     )
@@ -28,11 +30,11 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
     let upto = rows.first().and_then(|row| row.upto);
     let heads = rows.first().map(|row| (run_id, row.head)).into_iter().collect();
     let mut check = JournalCheck::new(Arc::new(Ends::new(ends.collect(), upto)), heads, |run| run == run_id);
-    let mut last = 0;
+    let (mut last, mut entries) = (0, Entries::default());
     for row in &rows {
         if row.seq != last {
             last = row.seq;
-            check.entry(&EntryRow {
+            let entry = EntryRow {
                 run_id,
                 seq: row.seq,
                 epoch: row.epoch,
@@ -42,7 +44,11 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
                 entry: &row.entry,
                 link: row.hash.as_deref().and_then(Link::read),
                 tx: row.tx,
-            });
+            };
+            entries.of_row(entry, row.carried.as_deref().zip(row.carried_at), |entry| {
+                check.entry(entry);
+                Ok(())
+            })?;
         }
     }
     Ok(check.finish())

@@ -13,11 +13,11 @@ pub(crate) async fn db() -> TestDb {
         CREATE FUNCTION chain_for_tests() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE previous bytea;
         BEGIN
-            SELECT hash INTO previous FROM journal WHERE run_id = NEW.run_id AND seq = NEW.seq - 1;
+            SELECT hash INTO previous FROM journal_row WHERE run_id = NEW.run_id AND seq = NEW.seq - 1;
             NEW.hash := journal_link(coalesce(previous, journal_origin(NEW.run_id)), NEW.seq, NEW.epoch, NEW.at, NEW.entry);
             RETURN NEW;
         END $$;
-        CREATE TRIGGER chain_for_tests BEFORE INSERT ON journal FOR EACH ROW WHEN (NEW.hash IS NULL)
+        CREATE TRIGGER chain_for_tests BEFORE INSERT ON journal_row FOR EACH ROW WHEN (NEW.hash IS NULL)
             EXECUTE FUNCTION chain_for_tests();";
     sqlx::raw_sql(chain).execute(db.pool()).await.unwrap();
     db
@@ -34,7 +34,7 @@ pub(crate) async fn run(pool: &PgPool, entries: i64) -> Uuid {
              INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, epoch, seq, created_at, updated_at)
              VALUES ('{id}', 'test', encode(sha256('steps: []'), 'hex'), 'Test', '{{}}', 'ana', '{id}', 'running', 1, {entries}, now(), now())
          )
-         INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id)
+         INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id)
          SELECT '{id}', n, 1, now() + n * interval '1 millisecond', 'observed', 's' || n,
                 json_build_object('kind', 'observed', 'step', 's' || n, 'n', n), gen_random_uuid() FROM generate_series(1, {entries}) AS n"
     );

@@ -16,7 +16,7 @@ use crate::history::execute;
 
 /// Tables that only ever grow, and the runs.
 const LARGE: [&str; 8] =
-    ["journal", "outside_call", "audit", "run", "seal", "seal_stream", "signal", "verdict"];
+    ["journal_row", "outside_call", "audit", "run", "seal", "seal_stream", "signal", "verdict"];
 
 async fn filled() -> TestDb {
     let db = TestDb::new().await.unwrap();
@@ -27,7 +27,7 @@ async fn filled() -> TestDb {
         "INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at, ended_at)
          SELECT gen_random_uuid(), 'r' || n % 20, 'h', 'Title ' || n, '{}', 'p' || n % 50, n::text, 'running', 1, 1, 10,
                 now() - n * interval '1 minute', now(), CASE WHEN n > 50 THEN now() END FROM generate_series(1, 3000) AS n",
-        "INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
+        "INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
          SELECT r.id, s, 1, r.created_at + s * interval '1 second',
                 CASE s WHEN 1 THEN 'requested' WHEN 9 THEN 'asked' ELSE 'observed' END, CASE WHEN s > 1 THEN 'step' || s END,
                 CASE WHEN s IN (1, 9) THEN json_build_object('kind', 'x', 'by', json_build_object('name', r.requested_by),

@@ -48,9 +48,9 @@ fn block(n: i64) -> impl Fn([Uuid; 3]) -> Place {
 fn relink(run: Uuid, from: i64) -> String {
     format!(
         "DO $$ DECLARE line record; previous bytea; BEGIN
-             FOR line IN SELECT * FROM journal WHERE run_id = '{run}' AND seq >= {from} ORDER BY seq LOOP
-                 SELECT hash INTO previous FROM journal WHERE run_id = '{run}' AND seq = line.seq - 1;
-                 UPDATE journal SET hash = journal_link(coalesce(previous, journal_origin('{run}')), line.seq, line.epoch, line.at, line.entry)
+             FOR line IN SELECT * FROM journal_row WHERE run_id = '{run}' AND seq >= {from} ORDER BY seq LOOP
+                 SELECT hash INTO previous FROM journal_row WHERE run_id = '{run}' AND seq = line.seq - 1;
+                 UPDATE journal_row SET hash = journal_link(coalesce(previous, journal_origin('{run}')), line.seq, line.epoch, line.at, line.entry)
                   WHERE run_id = '{run}' AND seq = line.seq;
              END LOOP; END $$"
     )
@@ -63,7 +63,7 @@ fn journals() -> Vec<Case> {
             "a changed entry",
             move |r| {
                 format!(
-                    "UPDATE journal SET entry = replace(entry::text, '3', '4')::json WHERE {}",
+                    "UPDATE journal_row SET entry = replace(entry::text, '3', '4')::json WHERE {}",
                     at([r[0]; 3], 3)
                 )
             },
@@ -73,32 +73,35 @@ fn journals() -> Vec<Case> {
         case(
             "a changed time",
             move |r| {
-                format!("UPDATE journal SET at = at - interval '1 microsecond' WHERE {}", at([r[0]; 3], 4))
+                format!(
+                    "UPDATE journal_row SET at = at - interval '1 microsecond' WHERE {}",
+                    at([r[0]; 3], 4)
+                )
             },
             entry(0, 4),
             Kind::Changed,
         ),
         case(
             "a changed column",
-            move |r| format!("UPDATE journal SET kind = 'done' WHERE {}", at([r[0]; 3], 2)),
+            move |r| format!("UPDATE journal_row SET kind = 'done' WHERE {}", at([r[0]; 3], 2)),
             entry(0, 2),
             Kind::Changed,
         ),
         case(
             "a removed link",
-            move |r| format!("UPDATE journal SET hash = NULL WHERE {}", at([r[0]; 3], 5)),
+            move |r| format!("UPDATE journal_row SET hash = NULL WHERE {}", at([r[0]; 3], 5)),
             entry(0, 5),
             Kind::Changed,
         ),
         case(
             "a removed row",
-            move |r| format!("DELETE FROM journal WHERE {}", at([r[0]; 3], 2)),
+            move |r| format!("DELETE FROM journal_row WHERE {}", at([r[0]; 3], 2)),
             entry(0, 2),
             Kind::Removed,
         ),
         case(
             "a removed first row",
-            move |r| format!("DELETE FROM journal WHERE {}", at([r[0]; 3], 1)),
+            move |r| format!("DELETE FROM journal_row WHERE {}", at([r[0]; 3], 1)),
             entry(0, 1),
             Kind::Removed,
         ),
@@ -106,7 +109,7 @@ fn journals() -> Vec<Case> {
             "a removed end",
             |r| {
                 format!(
-                    "DELETE FROM journal WHERE run_id = '{0}' AND seq > 5; UPDATE run SET seq = 5 WHERE id = '{0}'",
+                    "DELETE FROM journal_row WHERE run_id = '{0}' AND seq > 5; UPDATE run SET seq = 5 WHERE id = '{0}'",
                     r[2]
                 )
             },
@@ -117,7 +120,7 @@ fn journals() -> Vec<Case> {
             "a removed run",
             |r| {
                 format!(
-                    "DELETE FROM journal WHERE run_id = '{0}'; DELETE FROM inbox WHERE run_id = '{0}'; DELETE FROM run WHERE id = '{0}'",
+                    "DELETE FROM journal_row WHERE run_id = '{0}'; DELETE FROM inbox WHERE run_id = '{0}'; DELETE FROM run WHERE id = '{0}'",
                     r[1]
                 )
             },
@@ -126,7 +129,7 @@ fn journals() -> Vec<Case> {
         ),
         case(
             "the last run removed",
-            |r| format!("DELETE FROM journal WHERE run_id = '{}'", r[2]),
+            |r| format!("DELETE FROM journal_row WHERE run_id = '{}'", r[2]),
             entry(2, 1),
             Kind::Removed,
         ),
@@ -134,7 +137,7 @@ fn journals() -> Vec<Case> {
             "swapped contents",
             |r| {
                 format!(
-                    "UPDATE journal j SET entry = o.entry, step = o.step, at = o.at FROM journal o
+                    "UPDATE journal_row j SET entry = o.entry, step = o.step, at = o.at FROM journal_row o
                       WHERE j.run_id = '{0}' AND o.run_id = '{0}' AND j.seq IN (3, 4) AND o.seq = 7 - j.seq",
                     r[0]
                 )
@@ -146,8 +149,8 @@ fn journals() -> Vec<Case> {
             "swapped numbers",
             |r| {
                 format!(
-                    "UPDATE journal SET seq = 1003 WHERE run_id = '{0}' AND seq = 3; UPDATE journal SET seq = 3 WHERE run_id = '{0}' AND seq = 4;
-                     UPDATE journal SET seq = 4 WHERE run_id = '{0}' AND seq = 1003",
+                    "UPDATE journal_row SET seq = 1003 WHERE run_id = '{0}' AND seq = 3; UPDATE journal_row SET seq = 3 WHERE run_id = '{0}' AND seq = 4;
+                     UPDATE journal_row SET seq = 4 WHERE run_id = '{0}' AND seq = 1003",
                     r[0]
                 )
             },
@@ -158,7 +161,7 @@ fn journals() -> Vec<Case> {
             "a journal made anew with links that fit",
             |r| {
                 format!(
-                    "UPDATE journal SET entry = replace(entry::text, '3', '4')::json, step = 's4' WHERE run_id = '{0}' AND seq = 3; {1}",
+                    "UPDATE journal_row SET entry = replace(entry::text, '3', '4')::json, step = 's4' WHERE run_id = '{0}' AND seq = 3; {1}",
                     r[0],
                     relink(r[0], 3)
                 )
@@ -170,8 +173,8 @@ fn journals() -> Vec<Case> {
             "an entry added behind the block, with a link that fits",
             |r| {
                 format!(
-                    "INSERT INTO journal (run_id, seq, epoch, at, kind, entry, write_id, tx)
-                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id, tx FROM journal WHERE run_id = '{0}' AND seq = 5;
+                    "INSERT INTO journal_row (run_id, seq, epoch, at, kind, entry, write_id, tx)
+                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id, tx FROM journal_row WHERE run_id = '{0}' AND seq = 5;
                      UPDATE run SET seq = 6 WHERE id = '{0}'; {1}",
                     r[0],
                     relink(r[0], 6)
@@ -184,8 +187,8 @@ fn journals() -> Vec<Case> {
             "an entry that its run knows nothing of",
             |r| {
                 format!(
-                    "INSERT INTO journal (run_id, seq, epoch, at, kind, entry, write_id)
-                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id FROM journal WHERE run_id = '{0}' AND seq = 5; {1}",
+                    "INSERT INTO journal_row (run_id, seq, epoch, at, kind, entry, write_id)
+                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id FROM journal_row WHERE run_id = '{0}' AND seq = 5; {1}",
                     r[0],
                     relink(r[0], 6)
                 )
@@ -291,7 +294,8 @@ async fn what_is_done_to_calls_audit_blocks_and_runbooks_is_found_where_it_was_d
 #[tokio::test]
 async fn one_changed_row_is_one_break() {
     let (db, runs) = sealed().await;
-    let change = "UPDATE journal SET entry = replace(entry::text, '3', '4')::json WHERE seq = 3 AND run_id";
+    let change =
+        "UPDATE journal_row SET entry = replace(entry::text, '3', '4')::json WHERE seq = 3 AND run_id";
     forge(&db, &format!("{change} = '{}'", runs[2])).await;
     assert_eq!(check(&db).await.broken, 1);
 }
@@ -308,7 +312,7 @@ async fn removed_blocks_at_the_end_show_to_whoever_kept_a_hash() {
     forge(
         &db,
         &format!(
-            "DELETE FROM seal_stream WHERE block = 2; DELETE FROM seal WHERE n = 2; DELETE FROM journal WHERE run_id = '{0}';
+            "DELETE FROM seal_stream WHERE block = 2; DELETE FROM seal WHERE n = 2; DELETE FROM journal_row WHERE run_id = '{0}';
              DELETE FROM outside_call WHERE run_id = '{0}'; DELETE FROM run WHERE id = '{0}'; DELETE FROM audit WHERE seq > 2",
             runs[2]
         ),

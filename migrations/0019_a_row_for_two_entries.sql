@@ -1,0 +1,73 @@
+-- A step's result and what follows from it are one row.
+--
+-- They were written in one statement already, two rows of two hundred bytes, each with its place in the index. Now the row of
+-- what follows (the next intent, nearly always) carries the result. Nothing about a journal changes: each entry keeps its
+-- number, its exact text and its place in the chain. The row holds the link of the later entry; the other follows from the row before.
+--
+-- Expand only: processes of the version before find the journal entry by entry where it was, as a view that takes the rows
+-- apart, and write to it as they did. It costs them more; they are about to go.
+
+-- contract: the view of that name, below, answers as the table did.
+ALTER TABLE journal RENAME TO journal_row;
+ALTER TABLE journal_row
+    ADD COLUMN carried json,           -- the entry before this one: the result that it follows from
+    ADD COLUMN carried_at timestamptz;
+
+CREATE VIEW journal AS
+SELECT w.run_id, e.seq, w.epoch, e.at, e.kind, e.step, e.entry, w.write_id, e.hash, w.tx
+  FROM journal_row w CROSS JOIN LATERAL (
+       SELECT w.seq, w.at, w.kind, w.step, w.entry, w.hash
+       UNION ALL
+       SELECT w.seq - 1, w.carried_at, w.carried ->> 'kind', w.carried ->> 'step', w.carried,
+              journal_link(coalesce((SELECT p.hash FROM journal_row p WHERE p.run_id = w.run_id AND p.seq = w.seq - 2),
+                                    journal_origin(w.run_id)), w.seq - 1, w.epoch, w.carried_at, w.carried)
+        WHERE w.carried IS NOT NULL) AS e (seq, at, kind, step, entry, hash);
+COMMENT ON VIEW journal IS 'What each run did, entry by entry. journal_row has the rows as they are stored.';
+
+CREATE FUNCTION journal_of_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
+    VALUES (NEW.run_id, NEW.seq, NEW.epoch, NEW.at, NEW.kind, NEW.step, NEW.entry, NEW.write_id, NEW.hash, coalesce(NEW.tx, write_order()));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER journal_of_entries INSTEAD OF INSERT ON journal FOR EACH ROW EXECUTE FUNCTION journal_of_entries();
+CREATE TRIGGER journal_entries_append_only INSTEAD OF UPDATE OR DELETE ON journal FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- A row of a journal, as it is sent.
+CREATE TYPE append_row AS (
+    n int, run_id uuid, seq bigint, epoch bigint, at timestamptz, kind text, step text, entry json, write_id uuid, hash bytea,
+    carried json, carried_at timestamptz);
+
+-- As before, and views too.
+CREATE OR REPLACE FUNCTION grant_application() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE t record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'firebreak_app') THEN
+        BEGIN
+            CREATE ROLE firebreak_app NOLOGIN;
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'this user may not create the role firebreak_app: nothing in the database keeps the application from changing history but triggers'
+                    USING HINT = 'let somebody who may run: CREATE ROLE firebreak_app NOLOGIN; and then `firebreak migrate` again';
+                RETURN false;
+            WHEN duplicate_object OR unique_violation THEN NULL; -- another database of this server made it just now
+        END;
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO firebreak_app', current_schema());
+    FOR t IN
+        SELECT c.relname, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgfoid = 'refuse_change'::regproc) AS append_only
+          FROM pg_class c
+         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v')
+           AND pg_has_role(c.relowner, 'USAGE')
+    LOOP
+        EXECUTE format('REVOKE ALL ON %I FROM firebreak_app', t.relname);
+        EXECUTE format('GRANT %s ON %I TO firebreak_app',
+            CASE WHEN t.relname = '_sqlx_migrations' THEN 'SELECT'
+                 WHEN t.append_only THEN 'SELECT, INSERT'
+                 ELSE 'SELECT, INSERT, UPDATE, DELETE' END, t.relname);
+    END LOOP;
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO firebreak_app', current_schema());
+    REVOKE ALL ON FUNCTION resume_write_order(), grant_application() FROM PUBLIC;
+    RETURN true;
+END $$;
+SELECT grant_application();
