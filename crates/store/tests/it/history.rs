@@ -106,3 +106,12 @@ pub(crate) async fn sealed() -> (TestDb, [Uuid; 3]) {
     seal(pool).await;
     (db, [first, second, third])
 }
+
+/// The same history, stored otherwise: the row of an entry carries the entry before it.
+pub(crate) async fn carry(db: &TestDb, run: Uuid, seq: i64) {
+    let carry = format!(
+        "WITH gone AS (DELETE FROM journal_row WHERE run_id = '{run}' AND seq = {seq} - 1 RETURNING *)
+         UPDATE journal_row w SET carried = gone.entry, carried_at = gone.at FROM gone WHERE w.run_id = gone.run_id AND w.seq = {seq}"
+    );
+    forge(db, &carry).await;
+}

@@ -1,11 +1,11 @@
 //! Whoever changes history is found, at the exact place.
 
-use domain::audit::check::{Anchor, FileCheck, FileError, Kind, Place, Report, Scope};
+use domain::audit::check::{Anchor, Break, FileCheck, FileError, Kind, Place, Report, Scope};
 use store::private::TestDb;
-use store::proof::{Options, verify};
+use store::proof::{Options, export, of_run, verify};
 use uuid::Uuid;
 
-use crate::history::{self, forge, sealed};
+use crate::history::{self, carry, forge, sealed};
 
 async fn check(db: &TestDb) -> Report {
     verify(&db.url(), Options::default()).await.unwrap()
@@ -22,6 +22,63 @@ async fn a_history_that_nobody_changed_is_whole() {
     let report = check(&db).await;
     assert!(report.is_whole(), "{:#?}", report.breaks);
     assert_eq!(report.unsealed, 4, "what came since waits for its block");
+}
+
+async fn lines(db: &TestDb) -> Vec<String> {
+    let mut lines = Vec::new();
+    let each = |line| {
+        lines.push(serde_json::to_string(&line).unwrap());
+        Ok(())
+    };
+    export(&db.url(), Scope::All, each).await.unwrap();
+    lines
+}
+
+#[tokio::test]
+async fn a_row_that_carries_an_entry_proves_and_exports_what_two_rows_do() {
+    let (db, [first, second, third]) = sealed().await;
+    let entries = "SELECT jsonb_agg(to_jsonb(j) - 'write_id' ORDER BY run_id, seq) FROM journal AS j";
+    let (alone, seen) = (lines(&db).await, scalar::<serde_json::Value>(&db, entries).await);
+    for (run, seq) in [(first, 2), (first, 5), (third, 4), (third, 6)] {
+        carry(&db, run, seq).await;
+    }
+    assert_eq!(scalar::<i64>(&db, "SELECT count(*) FROM journal_row").await, 9, "of thirteen entries");
+    let report = check(&db).await;
+    assert!(report.is_whole() && report.entries == 13, "{report:#?}");
+    assert_eq!(lines(&db).await, alone);
+    assert_eq!(scalar::<serde_json::Value>(&db, entries).await, seen, "the view takes them apart");
+    for run in [first, second, third] {
+        assert!(of_run(db.pool(), run).await.unwrap().is_whole());
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_carried_entry_is_found_at_the_one_that_carries_it() {
+    let cases = [
+        ("its text", "carried = replace(carried::text, '3', '4')::json", 4, Kind::Changed),
+        ("its time", "carried_at = carried_at - interval '1 microsecond'", 4, Kind::Changed),
+        ("what carries it", "entry = replace(entry::text, '4', '3')::json, step = 's3'", 4, Kind::Changed),
+        ("their order", "carried = entry, entry = carried, step = 's3'", 4, Kind::Changed),
+        ("it is gone", "carried = NULL", 3, Kind::Removed),
+        ("its time is gone", "carried_at = NULL", 3, Kind::Removed),
+        ("it says nothing", "carried = '[]'", 3, Kind::Changed),
+    ];
+    for (name, change, seq, kind) in cases {
+        let (db, [first, ..]) = sealed().await;
+        carry(&db, first, 4).await;
+        forge(&db, &format!("UPDATE journal_row SET {change} WHERE run_id = '{first}' AND seq = 4")).await;
+        for report in [check(&db).await, of_run(db.pool(), first).await.unwrap()] {
+            let found = |b: &Break| b.place == Place::Journal { run: first, seq } && b.kind == kind;
+            assert!(report.breaks.iter().any(found), "{name}: {:#?}", report.breaks);
+        }
+    }
+}
+
+async fn scalar<T>(db: &TestDb, sql: &str) -> T
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(db.pool()).await.unwrap()
 }
 
 /// What is done to it, and what is found.

@@ -22,10 +22,10 @@ WITH mine AS (
     SELECT j.run_id, j.hash, j.at FROM mine JOIN journal j ON j.run_id = mine.id ORDER BY j.seq DESC LIMIT 1
 ), journaled AS (
     INSERT INTO journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx)
-    SELECT run_id, 4, 1, at, 'done', 'b', '{"kind":"done","step":"b"}', gen_random_uuid(), journal_link(hash, 4, 1, at, '{"kind":"done","step":"b"}'),
+    SELECT run_id, 4, 1, at, 'done', 'b', '{"kind":"done","step":"b"}'::json, gen_random_uuid(), journal_link(hash, 4, 1, at, '{"kind":"done","step":"b"}'),
            write_order() FROM last
     UNION ALL
-    SELECT run_id, 5, 1, at, 'asked', NULL, '{"kind":"asked"}', gen_random_uuid(),
+    SELECT run_id, 5, 1, at, 'asked', NULL, '{"kind":"asked"}'::json, gen_random_uuid(),
            journal_link(journal_link(hash, 4, 1, at, '{"kind":"done","step":"b"}'), 5, 1, at, '{"kind":"asked"}'), NULL FROM last
     RETURNING seq
 )
