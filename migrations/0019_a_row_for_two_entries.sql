@@ -5,24 +5,37 @@
 -- number, its exact text and its place in the chain. The row holds the link of the later entry; the other follows from the row before.
 --
 -- Expand only: processes of the version before find the journal entry by entry where it was, as a view that takes the rows
--- apart, and write to it as they did. It costs them more; they are about to go.
+-- apart, and write to it as they did, by a trigger.
 
 -- contract: the view of that name, below, answers as the table did.
 ALTER TABLE journal RENAME TO journal_row;
 ALTER TABLE journal_row
-    ADD COLUMN carried json,           -- the entry before this one: the result that it follows from
+    ADD COLUMN carried json,           -- the entry before this one (`done`): the result that it follows from
     ADD COLUMN carried_at timestamptz;
 
+-- Two parts, each of one table and without a condition of its own: such the planner takes apart, so that what is asked (a run,
+-- `kind = 'asked'`) reaches the indexes, also from a join.
 CREATE VIEW journal AS
-SELECT w.run_id, e.seq, w.epoch, e.at, e.kind, e.step, e.entry, w.write_id, e.hash, w.tx
-  FROM journal_row w CROSS JOIN LATERAL (
-       SELECT w.seq, w.at, w.kind, w.step, w.entry, w.hash
-       UNION ALL
-       SELECT w.seq - 1, w.carried_at, w.carried ->> 'kind', w.carried ->> 'step', w.carried,
-              journal_link(coalesce((SELECT p.hash FROM journal_row p WHERE p.run_id = w.run_id AND p.seq = w.seq - 2),
-                                    journal_origin(w.run_id)), w.seq - 1, w.epoch, w.carried_at, w.carried)
-        WHERE w.carried IS NOT NULL) AS e (seq, at, kind, step, entry, hash);
+SELECT * FROM (
+    SELECT run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx FROM journal_row
+    UNION ALL
+    SELECT w.run_id, w.seq - 1, w.epoch, w.carried_at, 'done'::text, w.carried ->> 'step', w.carried, w.write_id,
+           journal_link(coalesce((SELECT p.hash FROM journal_row p WHERE p.run_id = w.run_id AND p.seq = w.seq - 2),
+                                 journal_origin(w.run_id)), w.seq - 1, w.epoch, w.carried_at, w.carried),
+           w.tx
+      FROM journal_row w) AS e
+ WHERE entry IS NOT NULL;
 COMMENT ON VIEW journal IS 'What each run did, entry by entry. journal_row has the rows as they are stored.';
+
+-- Whoever may read the rows may read the view; the application's role gets its rights below.
+DO $$
+DECLARE reader record;
+BEGIN
+    FOR reader IN SELECT DISTINCT grantee FROM pg_class, aclexplode(relacl)
+                   WHERE oid = 'journal_row'::regclass AND privilege_type = 'SELECT' LOOP
+        EXECUTE format('GRANT SELECT ON journal TO %s', CASE reader.grantee WHEN 0 THEN 'PUBLIC' ELSE reader.grantee::regrole::text END);
+    END LOOP;
+END $$;
 
 CREATE FUNCTION journal_of_entries() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,7 +51,7 @@ CREATE TYPE append_row AS (
     n int, run_id uuid, seq bigint, epoch bigint, at timestamptz, kind text, step text, entry json, write_id uuid, hash bytea,
     carried json, carried_at timestamptz);
 
--- As before, and views too.
+-- As before, and views that stand where a table was: those that refuse changes as it did.
 CREATE OR REPLACE FUNCTION grant_application() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE t record;
 BEGIN
@@ -55,10 +68,12 @@ BEGIN
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO firebreak_app', current_schema());
     FOR t IN
-        SELECT c.relname, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgfoid = 'refuse_change'::regproc) AS append_only
-          FROM pg_class c
-         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'v')
-           AND pg_has_role(c.relowner, 'USAGE')
+        SELECT * FROM (
+            SELECT c.relname, c.relkind,
+                   EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgfoid = 'refuse_change'::regproc) AS append_only
+              FROM pg_class c
+             WHERE c.relnamespace = current_schema()::regnamespace AND pg_has_role(c.relowner, 'USAGE')) AS c
+         WHERE c.relkind IN ('r', 'p') OR c.relkind = 'v' AND c.append_only
     LOOP
         EXECUTE format('REVOKE ALL ON %I FROM firebreak_app', t.relname);
         EXECUTE format('GRANT %s ON %I TO firebreak_app',

@@ -13,6 +13,9 @@
 //! inside it; a block shows that a whole chain, its end, or a call is missing. Whoever can write anything may forge all of
 //! it anew, but not with the block hash that somebody wrote down elsewhere.
 //!
+//! A result that is stored in the row of what follows it has no link in the database: whoever reads works it out, and a change
+//! to it shows at the entry that carries it.
+//!
 //! A journal has one writer at a time, who knows the last link: the chain costs one hash per entry and no look-up. The
 //! database can work the same out (`journal_link`, `audit_link` in the migrations), for versions that know no chain.
 //!

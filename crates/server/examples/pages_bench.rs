@@ -86,7 +86,7 @@ async fn main() {
     let entries: i64 = std::env::args().nth(1).map_or(10_000_000, |n| n.replace('_', "").parse().unwrap());
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let server = Server::start(Options { data: target.join("bench-postgres"), durable: true }).await.unwrap();
-    let url = server.ensure_database(&format!("audit_{entries}")).await.unwrap();
+    let url = server.ensure_database(&format!("carried_{entries}")).await.unwrap();
     let pool = store::connect(&url).await.unwrap();
     let there: i64 = sqlx::query_scalar("SELECT count(*) FROM run").fetch_one(&pool).await.unwrap();
     assert!(

@@ -32,7 +32,7 @@ async fn main() -> Result {
     let folder = std::env::current_exe()?.ancestors().nth(3).map(|target| target.join("bench-postgres"));
     let data = folder.ok_or("where is the target folder?")?;
     let server = Server::start(Options { data, durable: true }).await?;
-    let url = server.ensure_database(&format!("audit_{entries}")).await?;
+    let url = server.ensure_database(&format!("carried_{entries}")).await?;
     let pool = store::connect(&url).await?;
     make(&pool, entries / PER_RUN).await?;
     ask(&pool).await?;
@@ -74,6 +74,8 @@ struct Run {
     id: Uuid,
     begun: Timestamp,
     link: Link,
+    /// The last entry, where the row of the next carries it.
+    carried: Option<(String, Timestamp)>,
 }
 
 impl Run {
@@ -84,7 +86,7 @@ impl Run {
         tail[2..].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()).to_be_bytes());
         let id = uuid::Builder::from_unix_timestamp_millis(begun.timestamp_millis().cast_unsigned(), &tail)
             .into_uuid();
-        Ok(Self { n, id, begun, link: Link::origin(id) })
+        Ok(Self { n, id, begun, link: Link::origin(id), carried: None })
     }
 
     fn row(&self, out: &mut String) -> Result {
@@ -144,24 +146,37 @@ impl Run {
                     n + seq,
                     n * 7 + seq,
                 );
-                ("observed", Some(format!("step-{}", seq % 12)), facts)
+                (if is_carried(seq) { "done" } else { "observed" }, Some(format!("step-{}", seq % 12)), facts)
             }
         };
         let named = step
             .as_ref()
-            .filter(|_| kind == "observed")
+            .filter(|_| matches!(kind, "observed" | "done"))
             .map(|step| format!(r#""step":"{step}","#))
             .unwrap_or_default();
         let entry = format!(r#"{{"kind":"{kind}",{named}{rest}}}"#);
         self.link = self.link.then(seq, 1, at, &entry);
+        if is_carried(seq) {
+            self.carried = Some((entry, at));
+            return Ok(());
+        }
         let step = step.as_deref().unwrap_or("\\N");
+        let (carried, carried_at) = match self.carried.take() {
+            Some((entry, at)) => (entry, at.to_rfc3339()),
+            None => ("\\N".to_owned(), "\\N".to_owned()),
+        };
         writeln!(
             out,
-            "{}\t{seq}\t1\t{at}\t{kind}\t{step}\t{entry}\t{}\t\\\\x{}",
+            "{}\t{seq}\t1\t{at}\t{kind}\t{step}\t{entry}\t{}\t\\\\x{}\t{carried}\t{carried_at}",
             self.id, self.id, self.link
         )?;
         Ok(())
     }
+}
+
+/// As of changes: every other entry is a result, in the row of what follows it.
+fn is_carried(seq: i64) -> bool {
+    seq % 2 == 1 && (3..PER_RUN).contains(&seq)
 }
 
 const TEXT_HASH: &str = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"; // of "x"
@@ -200,7 +215,10 @@ async fn make(pool: &PgPool, runs: i64) -> Result {
                 "outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)",
                 calls,
             ),
-            ("journal (run_id, seq, epoch, at, kind, step, entry, write_id, hash)", entries),
+            (
+                "journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, carried, carried_at)",
+                entries,
+            ),
         ] {
             let mut copy = pool.copy_in_raw(&format!("COPY {table} FROM STDIN")).await?;
             copy.send(rows.into_bytes()).await?;

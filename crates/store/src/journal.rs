@@ -3,6 +3,9 @@
 //! Nothing here is read before it is written: the fence is the `WHERE` of the update of the run's row, in the very statement
 //! that inserts the entries, so that a worker which lost a run finds no row. What did not come back is classified
 //! afterwards, by one read: our own `write_id` means that an earlier try was written and its acknowledgement lost.
+//!
+//! Two entries that are written together nearly always, a step's result and the intent of the next, are stored as one row of
+//! `journal_row`; the view `journal` shows them entry by entry, to people and to the version before.
 
 use std::collections::BTreeSet;
 
@@ -341,4 +344,47 @@ async fn classify(
         }
         (false, false, ..) => Appended::Fenced,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of the rows that store entries of these kinds, and of what each carries.
+    fn stored(kinds: &[&'static str]) -> Vec<(i64, Option<Timestamp>)> {
+        let at = |seq| Timestamp::from_timestamp_micros(seq).unwrap();
+        let row = |(seq, kind): (i64, &&'static str)| Row {
+            seq,
+            at: at(seq),
+            kind,
+            step: None,
+            entry: String::new(),
+            link: Link::origin(Uuid::nil()),
+        };
+        let append = Append {
+            run_id: Uuid::nil(),
+            epoch: 1,
+            rows: (1..).zip(kinds).map(row).collect(),
+            scopes: String::new(),
+            state: "running",
+            outcome: None,
+            inbox: 0,
+            write_id: Uuid::nil(),
+        };
+        append.stored(0).map(|row| (row.seq, row.carried_at)).collect()
+    }
+
+    #[test]
+    fn a_result_is_carried_by_what_is_written_with_it_and_by_nothing_else() {
+        let at = |seq| Timestamp::from_timestamp_micros(seq);
+        assert_eq!(stored(&["done", "intent"]), [(2, at(1))]);
+        assert_eq!(stored(&["done", "asked"]), [(2, at(1))], "what is searched for is a row's own");
+        assert_eq!(stored(&["done"]), [(1, None)]);
+        assert_eq!(stored(&["asked", "intent"]), [(1, None), (2, None)]);
+        assert_eq!(
+            stored(&["started", "done", "done", "done", "ended"]),
+            [(1, None), (3, at(2)), (5, at(4))]
+        );
+        assert_eq!(stored(&["done", "done", "done"]), [(2, at(1)), (3, None)]);
+    }
 }

@@ -33,10 +33,17 @@ impl Stored {
     /// Its entries, in order.
     pub(crate) fn records(self) -> impl Iterator<Item = Result<Record, StoreError>> {
         let Self { run_id, seq, at, epoch, .. } = self;
-        let carried = self.carried.zip(self.carried_at).map(|(entry, at)| (seq - 1, at, entry));
-        carried.into_iter().chain([(seq, at, self.entry)]).map(move |(seq, at, entry)| {
-            let entry = serde_json::from_value(entry)
-                .map_err(|e| StoreError::corrupt("journal entry", format!("{run_id}/{seq}"), e))?;
+        let corrupt = move |seq, why: &dyn std::fmt::Display| {
+            StoreError::corrupt("journal entry", format!("{run_id}/{seq}"), why)
+        };
+        let carried = match (self.carried, self.carried_at) {
+            (None, None) => None,
+            (Some(entry), Some(at)) => Some(Ok((seq - 1, at, entry))),
+            _ => Some(Err(corrupt(seq, &"it carries half an entry"))),
+        };
+        carried.into_iter().chain([Ok((seq, at, self.entry))]).map(move |stored| {
+            let (seq, at, entry) = stored?;
+            let entry = serde_json::from_value(entry).map_err(|e| corrupt(seq, &e))?;
             Ok(Record { seq, at, epoch, entry })
         })
     }

@@ -41,10 +41,15 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
         let disable = format!("ALTER TABLE {table} DISABLE TRIGGER ALL");
         assert_eq!(refusal(bench.pool(), &disable).await, "42501", "{disable}");
     }
+    for change in ["DELETE FROM journal", "UPDATE journal SET entry = '{}'"] {
+        assert_eq!(refusal(bench.pool(), change).await, "42501", "{change}: the view is no way around");
+        assert_eq!(refusal(bench.db.pool(), change).await, "P0001", "{change}: nor for the owner");
+    }
     for evasion in [
         "SET session_replication_role = replica",
         "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
         "DROP TRIGGER journal_append_only ON journal_row",
+        "DROP VIEW journal",
         "SELECT resume_write_order()",
     ] {
         assert_eq!(refusal(bench.pool(), evasion).await, "42501", "{evasion}");

@@ -1,7 +1,8 @@
 //! The entries of journals, out of rows that may hold two.
 //!
 //! The entry that a row carries has no link of its own: it is worked out from the link that is stored before it. So it fits
-//! always, and what was changed in it shows at the entry that carries it.
+//! always, and what was changed in it shows at the entry that carries it. Where the row before is gone, that is not known
+//! either, and both show.
 
 use domain::Timestamp;
 use domain::audit::Link;

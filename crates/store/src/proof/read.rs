@@ -32,7 +32,7 @@ pub(super) const ENTRY: &str = "run_id, seq, epoch, at, kind, step, entry, hash,
 pub(super) fn entry<'a>(
     row: &'a Row<'_, 11>,
 ) -> Result<(EntryRow<'a>, Option<(&'a str, Timestamp)>), StoreError> {
-    let carried = row.text_or_null(9)?.zip(row.time_or_null(10)?);
+    let carried = whole(row.text_or_null(9)?, row.time_or_null(10)?, row.time(3)?);
     let entry = EntryRow {
         run_id: row.uuid(0)?,
         seq: row.int8(1)?,
@@ -45,6 +45,15 @@ pub(super) fn entry<'a>(
         tx: row.int8_or_null(8)?,
     };
     Ok((entry, carried))
+}
+
+/// What a row carries. Half of it is as good as the whole, so that whoever planted or took half is told.
+pub(super) fn whole(
+    entry: Option<&str>,
+    carried_at: Option<Timestamp>,
+    at: Timestamp,
+) -> Option<(&str, Timestamp)> {
+    (entry.is_some() || carried_at.is_some()).then(|| (entry.unwrap_or_default(), carried_at.unwrap_or(at)))
 }
 
 pub(super) const CALL: &str = "id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating";

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::carried::Entries;
+use super::read;
 use crate::StoreError;
 
 /// Checks the journal of a run, against its row and what blocks say of it. The blocks themselves are taken at their word.
@@ -15,17 +16,18 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
     // One statement, so that a run that moves meanwhile is seen at one moment.
     let rows = sqlx::query!(
         r#"SELECT r.seq AS head, j.seq, j.epoch, j.at, j.kind, j.step, j.entry::text AS "entry!", j.hash, j.tx,
-                  j.carried::text AS carried, j.carried_at, s.block AS "block?", s.link AS "link?",
+                  j.carried::text AS carried, j.carried_at, s.block AS "block?", s.seq AS "end?", s.link AS "link?",
                   (SELECT upto FROM seal ORDER BY n DESC LIMIT 1) AS upto
-             FROM run r JOIN journal_row j ON j.run_id = r.id LEFT JOIN seal_stream s ON s.run_id = j.run_id AND s.seq = j.seq
-            WHERE r.id = $1 ORDER BY j.seq, s.block"#,
+             FROM run r JOIN journal_row j ON j.run_id = r.id LEFT JOIN seal_stream s
+                  ON s.run_id = j.run_id AND s.seq BETWEEN j.seq - (j.carried IS NOT NULL)::int AND j.seq -- of what it carries, too
+            WHERE r.id = $1 ORDER BY j.seq, s.seq, s.block"#,
         run_id,
     )
     .fetch_all(pool)
     .await?;
     let ends = rows.iter().filter_map(|row| {
         let link = Link::read(row.link.as_deref()?).unwrap_or(Link::from([0; 32]));
-        Some(End { block: row.block?, run: run_id, seq: row.seq, link })
+        Some(End { block: row.block?, run: run_id, seq: row.end?, link })
     });
     let upto = rows.first().and_then(|row| row.upto);
     let heads = rows.first().map(|row| (run_id, row.head)).into_iter().collect();
@@ -45,7 +47,7 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
                 link: row.hash.as_deref().and_then(Link::read),
                 tx: row.tx,
             };
-            entries.of_row(entry, row.carried.as_deref().zip(row.carried_at), |entry| {
+            entries.of_row(entry, read::whole(row.carried.as_deref(), row.carried_at, row.at), |entry| {
                 check.entry(entry);
                 Ok(())
             })?;

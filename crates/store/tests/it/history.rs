@@ -35,8 +35,9 @@ pub(crate) async fn run(pool: &PgPool, entries: i64) -> Uuid {
              VALUES ('{id}', 'test', encode(sha256('steps: []'), 'hex'), 'Test', '{{}}', 'ana', '{id}', 'running', 1, {entries}, now(), now())
          )
          INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id)
-         SELECT '{id}', n, 1, now() + n * interval '1 millisecond', 'observed', 's' || n,
-                json_build_object('kind', 'observed', 'step', 's' || n, 'n', n), gen_random_uuid() FROM generate_series(1, {entries}) AS n"
+         SELECT '{id}', n, 1, now() + n * interval '1 millisecond', kind, 's' || n,
+                json_build_object('kind', kind, 'step', 's' || n, 'n', n), gen_random_uuid()
+           FROM generate_series(1, {entries}) AS n, LATERAL (SELECT CASE n % 2 WHEN 1 THEN 'done' ELSE 'observed' END AS kind) AS k"
     );
     execute(pool, &sql).await;
     id

@@ -147,6 +147,25 @@ async fn every_other_statement_goes_by_index_too() {
     assert!(plans.len() > 20, "{}", plans.len());
 }
 
+/// What people and the version before ask of the view finds the rows as what is asked of the table does.
+#[tokio::test]
+async fn the_view_of_entries_goes_by_the_same_indexes() {
+    let db = filled().await;
+    let run: Uuid = sqlx::query_scalar("SELECT id FROM run LIMIT 1").fetch_one(db.pool()).await.unwrap();
+    for question in [
+        format!("SELECT seq, at, epoch, entry FROM journal WHERE run_id = '{run}' ORDER BY seq"),
+        format!("SELECT j.entry FROM run r JOIN journal j ON j.run_id = r.id AND j.seq = 1 WHERE r.id = '{run}'"),
+        "SELECT j.entry FROM (SELECT id FROM run WHERE runbook = 'r7' ORDER BY created_at DESC LIMIT 5) AS r \
+         JOIN journal j ON j.run_id = r.id AND j.seq = 1".to_owned(),
+        "SELECT * FROM journal WHERE kind = 'asked' ORDER BY at DESC, run_id DESC LIMIT 40".to_owned(),
+        "SELECT * FROM journal WHERE kind = 'requested' AND entry -> 'by' ->> 'name' = 'p7' ORDER BY at DESC LIMIT 40".to_owned(),
+    ] {
+        let explain = AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {question}"));
+        let plan: Value = sqlx::query_scalar(explain).fetch_one(db.pool()).await.unwrap();
+        assert_by_index(&question, &plan);
+    }
+}
+
 /// The write path plans its statements once, perhaps on the first day, when every table is empty: also then each run must be
 /// looked up by its key, or an append would cost the more the more runs there are.
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn a_row_that_carries_an_entry_proves_and_exports_what_two_rows_do() {
     let (db, [first, second, third]) = sealed().await;
     let entries = "SELECT jsonb_agg(to_jsonb(j) - 'write_id' ORDER BY run_id, seq) FROM journal AS j";
     let (alone, seen) = (lines(&db).await, scalar::<serde_json::Value>(&db, entries).await);
-    for (run, seq) in [(first, 2), (first, 5), (third, 4), (third, 6)] {
+    for (run, seq) in [(first, 2), (first, 4), (third, 4), (third, 6)] {
         carry(&db, run, seq).await;
     }
     assert_eq!(scalar::<i64>(&db, "SELECT count(*) FROM journal_row").await, 9, "of thirteen entries");
@@ -59,8 +59,9 @@ async fn what_is_done_to_a_carried_entry_is_found_at_the_one_that_carries_it() {
         ("its time", "carried_at = carried_at - interval '1 microsecond'", 4, Kind::Changed),
         ("what carries it", "entry = replace(entry::text, '4', '3')::json, step = 's3'", 4, Kind::Changed),
         ("their order", "carried = entry, entry = carried, step = 's3'", 4, Kind::Changed),
-        ("it is gone", "carried = NULL", 3, Kind::Removed),
-        ("its time is gone", "carried_at = NULL", 3, Kind::Removed),
+        ("it is gone", "carried = NULL, carried_at = NULL", 3, Kind::Removed),
+        ("its text is gone", "carried = NULL", 3, Kind::Changed),
+        ("its time is gone", "carried_at = NULL", 4, Kind::Changed),
         ("it says nothing", "carried = '[]'", 3, Kind::Changed),
     ];
     for (name, change, seq, kind) in cases {
@@ -71,6 +72,41 @@ async fn what_is_done_to_a_carried_entry_is_found_at_the_one_that_carries_it() {
             let found = |b: &Break| b.place == Place::Journal { run: first, seq } && b.kind == kind;
             assert!(report.breaks.iter().any(found), "{name}: {:#?}", report.breaks);
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_planted_in_a_row_that_carries_nothing_is_found() {
+    for plant in
+        [r#"carried = '{"kind":"done","step":"s"}'"#, "carried = entry, carried_at = at", "carried_at = at"]
+    {
+        let (db, [first, ..]) = sealed().await;
+        forge(&db, &format!("UPDATE journal_row SET {plant} WHERE run_id = '{first}' AND seq = 4")).await;
+        for report in [check(&db).await, of_run(db.pool(), first).await.unwrap()] {
+            let found = |b: &Break| b.place == Place::Journal { run: first, seq: 3 } && b.kind == Kind::Added;
+            assert!(report.breaks.iter().any(found), "{plant}: {:#?}", report.breaks);
+        }
+    }
+}
+
+/// The entry up to which a block saw the journal is hidden in the row of one that was added, and all of it fits.
+#[tokio::test]
+async fn a_journal_written_anew_shows_also_where_its_sealed_end_is_carried() {
+    let (db, [first, ..]) = sealed().await;
+    let forgery = format!(
+        "UPDATE journal_row SET entry = replace(entry::text, '5', '6')::json, step = 's6' WHERE run_id = '{first}' AND seq = 5;
+         WITH last AS (DELETE FROM journal_row WHERE run_id = '{first}' AND seq = 5 RETURNING *), link AS (
+             SELECT journal_link(journal_link(p.hash, 5, 1, l.at, l.entry), 6, 1, l.at, l.entry) AS link
+               FROM last l, journal_row p WHERE p.run_id = '{first}' AND p.seq = 4
+         )
+         INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+         SELECT run_id, 6, 1, at, kind, step, entry, write_id, link, (SELECT max(upto) FROM seal) + 1, entry, at FROM last, link;
+         UPDATE run SET seq = 6 WHERE id = '{first}'"
+    );
+    forge(&db, &forgery).await;
+    for report in [check(&db).await, of_run(db.pool(), first).await.unwrap()] {
+        let found = |b: &Break| b.place == Place::Journal { run: first, seq: 5 } && b.kind == Kind::Changed;
+        assert!(report.breaks.iter().any(found), "{:#?}", report.breaks);
     }
 }
 
