@@ -146,7 +146,12 @@ impl Run {
                     n + seq,
                     n * 7 + seq,
                 );
-                (if is_carried(seq) { "done" } else { "observed" }, Some(format!("step-{}", seq % 12)), facts)
+                let step = Some(format!("step-{}", seq % 12));
+                if is_carried(seq) {
+                    ("done", step, format!("\"how\":\"looked\",{facts}"))
+                } else {
+                    ("observed", step, facts)
+                }
             }
         };
         let named = step

@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
+/// The text of an entry that a row carries, and when it was.
+pub(super) type Carried<'a> = (&'a str, Timestamp);
+
 /// Takes rows apart that come in order of run and number.
 #[derive(Default)]
 pub(super) struct Entries {
@@ -31,7 +34,7 @@ impl Entries {
     pub(super) fn of_row(
         &mut self,
         row: EntryRow<'_>,
-        carried: Option<(&str, Timestamp)>,
+        carried: Option<Carried<'_>>,
         mut each: impl FnMut(&EntryRow<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let before = match self.last.replace((row.run_id, row.link)) {

@@ -4,6 +4,7 @@ use domain::Timestamp;
 use domain::audit::check::EntryRow;
 use domain::audit::{AuditRow, Block, CallRow, Link};
 
+use super::carried::Carried;
 use super::copy::Row;
 use crate::StoreError;
 
@@ -29,9 +30,7 @@ pub(super) fn block(row: &Row<'_, 10>) -> Result<(Block, Link), StoreError> {
 pub(super) const ENTRY: &str = "run_id, seq, epoch, at, kind, step, entry, hash, tx, carried, carried_at";
 
 /// The row's own entry, and what it carries.
-pub(super) fn entry<'a>(
-    row: &'a Row<'_, 11>,
-) -> Result<(EntryRow<'a>, Option<(&'a str, Timestamp)>), StoreError> {
+pub(super) fn entry<'a>(row: &'a Row<'_, 11>) -> Result<(EntryRow<'a>, Option<Carried<'a>>), StoreError> {
     let carried = whole(row.text_or_null(9)?, row.time_or_null(10)?, row.time(3)?);
     let entry = EntryRow {
         run_id: row.uuid(0)?,
@@ -52,7 +51,7 @@ pub(super) fn whole(
     entry: Option<&str>,
     carried_at: Option<Timestamp>,
     at: Timestamp,
-) -> Option<(&str, Timestamp)> {
+) -> Option<Carried<'_>> {
     (entry.is_some() || carried_at.is_some()).then(|| (entry.unwrap_or_default(), carried_at.unwrap_or(at)))
 }
 
