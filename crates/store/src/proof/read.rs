@@ -31,7 +31,7 @@ pub(super) const ENTRY: &str = "run_id, seq, epoch, at, kind, step, entry, hash,
 
 /// The row's own entry, and what it carries.
 pub(super) fn entry<'a>(row: &'a Row<'_, 11>) -> Result<(EntryRow<'a>, Option<Carried<'a>>), StoreError> {
-    let carried = whole(row.text_or_null(9)?, row.time_or_null(10)?, row.time(3)?);
+    let carried = whole(row.text_or_null(9)?, row.time_or_null(10)?);
     let entry = EntryRow {
         run_id: row.uuid(0)?,
         seq: row.int8(1)?,
@@ -46,13 +46,10 @@ pub(super) fn entry<'a>(row: &'a Row<'_, 11>) -> Result<(EntryRow<'a>, Option<Ca
     Ok((entry, carried))
 }
 
-/// What a row carries. Half of it is as good as the whole, so that whoever planted or took half is told.
-pub(super) fn whole(
-    entry: Option<&str>,
-    carried_at: Option<Timestamp>,
-    at: Timestamp,
-) -> Option<Carried<'_>> {
-    (entry.is_some() || carried_at.is_some()).then(|| (entry.unwrap_or_default(), carried_at.unwrap_or(at)))
+/// What a row carries. Half of it is completed with what never was, and so fits no link: whoever planted or took half is told.
+pub(super) fn whole(entry: Option<&str>, at: Option<Timestamp>) -> Option<Carried<'_>> {
+    (entry.is_some() || at.is_some())
+        .then(|| (entry.unwrap_or_default(), at.unwrap_or(Timestamp::UNIX_EPOCH)))
 }
 
 pub(super) const CALL: &str = "id, tx, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating";

@@ -47,7 +47,7 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
                 link: row.hash.as_deref().and_then(Link::read),
                 tx: row.tx,
             };
-            entries.of_row(entry, read::whole(row.carried.as_deref(), row.carried_at, row.at), |entry| {
+            entries.of_row(entry, read::whole(row.carried.as_deref(), row.carried_at), |entry| {
                 check.entry(entry);
                 Ok(())
             })?;
