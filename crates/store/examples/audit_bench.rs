@@ -221,7 +221,7 @@ async fn make(pool: &PgPool, runs: i64) -> Result {
                 calls,
             ),
             (
-                "journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, carried, carried_at)",
+                "journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, carried, carried_at)",
                 entries,
             ),
         ] {
@@ -234,6 +234,12 @@ async fn make(pool: &PgPool, runs: i64) -> Result {
             println!("{done} of {runs} runs: {:.0} s", begun.elapsed().as_secs_f64());
         }
     }
+    sqlx::raw_sql(
+        "INSERT INTO asked (run_id, seq, at, step, by, words)
+         SELECT run_id, seq, at, step, asked_by(entry), asked_words(entry) FROM journal_line WHERE kind = 'asked'",
+    )
+    .execute(pool)
+    .await?;
     audit(pool, runs).await?;
     sqlx::raw_sql("VACUUM ANALYZE").execute(pool).await?;
     println!("made and analyzed: {:.0} s", begun.elapsed().as_secs_f64());

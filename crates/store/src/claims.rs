@@ -95,7 +95,7 @@ pub async fn journals(
 ) -> Result<HashMap<Uuid, Result<(Vec<Record>, Link), StoreError>>, StoreError> {
     let rows = sqlx::query_as!(
         Stored,
-        "SELECT run_id, seq, at, epoch, entry, carried, carried_at, hash FROM journal_row
+        "SELECT run_id, seq, at, epoch, entry, carried, carried_at, hash FROM journal_line
           WHERE run_id = ANY($1) ORDER BY run_id, seq",
         runs
     )

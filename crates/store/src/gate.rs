@@ -63,7 +63,7 @@ pub async fn pass(
                SELECT DISTINCT mine.id, target, place.n, $7::timestamptz FROM mine, place, unnest($9::text[]) AS target
                ON CONFLICT (run_id, target) DO NOTHING
            )
-           INSERT INTO journal_row (run_id, seq, epoch, at, kind, entry, write_id, hash)
+           INSERT INTO journal_line (run_id, seq, epoch, at, kind, entry, write_id, hash)
            SELECT mine.id, e.seq, $3, e.at, e.kind, e.entry::json, $10, e.hash
              FROM mine, unnest($11::bigint[], $12::timestamptz[], $13::text[], $14::text[], $15::bytea[]) AS e(seq, at, kind, entry, hash)
            RETURNING seq"#,
@@ -99,7 +99,7 @@ pub async fn pass(
 
 async fn is_written(pool: &PgPool, append: &Append) -> Result<bool, StoreError> {
     let row = sqlx::query_scalar!(
-        "SELECT 1 AS one FROM journal_row WHERE run_id = $1 AND write_id = $2 LIMIT 1",
+        "SELECT 1 AS one FROM journal_line WHERE run_id = $1 AND write_id = $2 LIMIT 1",
         append.run_id,
         append.write_id,
     );

@@ -298,10 +298,10 @@ pub async fn runs(pool: &PgPool, incident: &Incident) -> Result<Vec<RunRow>, Sto
         RunRow,
         r#"SELECT r.id, r.runbook, r.hash, r.title, r.inputs, r.plan, r.requested_by, r.state, r.outcome, r.message, r.seq,
                   r.created_at, r.updated_at, r.ended_at
-             FROM run r JOIN journal_row j ON j.run_id = r.id AND j.seq = 1
-            WHERE r.created_at > $1::timestamptz - interval '1 day' AND r.created_at <= coalesce($2::timestamptz, 'infinity') AND (r.ended_at IS NULL OR r.ended_at >= $1)
+             FROM run_listed l JOIN run r ON r.id = l.id JOIN journal_line j ON j.run_id = r.id AND j.seq = 1
+            WHERE l.created_at > $1::timestamptz - interval '1 day' AND l.created_at <= coalesce($2::timestamptz, 'infinity') AND (r.ended_at IS NULL OR r.ended_at >= $1)
               AND (j.entry->'locks')::jsonb ?| $3
-            ORDER BY r.created_at, r.id LIMIT 100"#,
+            ORDER BY l.created_at, l.id LIMIT 100"#,
         incident.opened_at,
         incident.closed_at,
         &incident.targets,
@@ -315,7 +315,7 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Vec<Incident>, StoreE
     let rows = sqlx::query_as!(
         Row,
         "SELECT i.id, i.number, i.title, i.targets, i.severity, i.opened_at, i.opened_by, i.driver, i.driver_since, i.closed_at, i.closed_by
-           FROM run r JOIN journal_row j ON j.run_id = r.id AND j.seq = 1
+           FROM run r JOIN journal_line j ON j.run_id = r.id AND j.seq = 1
            JOIN incident i ON i.targets && ARRAY(SELECT json_array_elements_text(j.entry->'locks'))
             AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)
             AND i.opened_at > r.created_at - interval '30 days'

@@ -5,7 +5,10 @@
 //! afterwards, by one read: our own `write_id` means that an earlier try was written and its acknowledgement lost.
 //!
 //! Two entries that are written together nearly always, a step's result and the intent of the next, are stored as one row of
-//! `journal_row`; the view `journal` shows them entry by entry, to people and to the version before.
+//! `journal_line`; the view `journal` shows them entry by entry, to people.
+//!
+//! A statement makes ready every index of the tables that it writes to, so these have few: what people look for (lists of
+//! runs, who asked for what) is found by the tables `run_listed` and `asked` beside them.
 
 use std::collections::BTreeSet;
 
@@ -171,6 +174,30 @@ fn scopes(records: &[Record], state: &State) -> String {
 /// The kind of entry that is stored in the row of the next, if that is written with it: one that no question asks for by index.
 const CARRIED: &str = "done";
 
+/// The kind of entry that the search of the audit finds, by the table `asked`.
+const ASKED: &str = "asked";
+
+/// What a statement does besides appending: each more than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Besides {
+    Nothing,
+    /// Runs end: their locks are released.
+    Ends,
+    /// People asked for something: that is written where it is found.
+    Asks,
+}
+
+impl Besides {
+    fn of(appends: &[&Append]) -> Self {
+        let besides = |append: &Append| match append {
+            _ if append.rows.iter().any(|row| row.kind == ASKED) => Self::Asks,
+            Append { outcome: Some(_), .. } => Self::Ends,
+            _ => Self::Nothing,
+        };
+        appends.iter().map(|append| besides(append)).max().unwrap_or(Self::Nothing)
+    }
+}
+
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
@@ -210,9 +237,10 @@ pub(crate) async fn append(
     }
     let runs: Vec<AppendRun<'_>> = (0..).zip(appends).map(|(n, append)| append.run(n)).collect();
     let rows: Vec<AppendRow<'_>> = (0..).zip(appends).flat_map(|(n, append)| append.stored(n)).collect();
-    // Most appends end no run: to make ready what releases locks is a fifth of what a small one costs.
+    // Most appends end no run, and few are of what a person asked: to make ready what releases locks is a fifth of what a small
+    // one costs.
     macro_rules! written {
-        ($releasing:tt) => {
+        ($besides:tt) => {
             sqlx::query_scalar!(
                 r#"WITH mine AS (
                        UPDATE run SET seq = w.seq, state = w.state, outcome = w.outcome, message = w.message, updated_at = w.at,
@@ -223,10 +251,10 @@ pub(crate) async fn append(
                           AND (NOT EXISTS (SELECT FROM kill_switch)
                                OR NOT string_to_array(w.scopes, ' ') && ARRAY(SELECT scope FROM kill_switch))
                        RETURNING w.n, run.id, run.ended_at"#
-                    + $releasing
+                    + $besides
                     + r#"
                    ), journaled AS (
-                       INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+                       INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
                        SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order()),
                               e.carried, e.carried_at
                          FROM unnest($3::append_row[]) AS e
@@ -241,13 +269,20 @@ pub(crate) async fn append(
             .await?
         };
     }
-    let written: Vec<i32> = if appends.iter().any(|a| a.outcome.is_some()) {
-        written!(
+    let written: Vec<i32> = match Besides::of(appends) {
+        Besides::Nothing => written!(""),
+        Besides::Ends => written!(
             "), released AS (
                 DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND mine.ended_at IS NOT NULL"
-        )
-    } else {
-        written!("")
+        ),
+        Besides::Asks => written!(
+            "), released AS (
+                DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND mine.ended_at IS NOT NULL
+            ), found AS (
+                INSERT INTO asked (run_id, seq, at, step, by, words)
+                SELECT e.run_id, e.seq, e.at, e.step, asked_by(e.entry), asked_words(e.entry) FROM unnest($3::append_row[]) AS e
+                 WHERE e.kind = 'asked' AND (e.n IN (SELECT n FROM mine)) IS TRUE"
+        ),
     };
     if written.len() == appends.len() {
         return Ok(vec![Appended::Written; appends.len()]);
@@ -270,7 +305,7 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
     let rows: Vec<AppendRow<'_>> = append.stored(0).collect();
     let scopes: Vec<&str> = run.scopes.split_terminator(' ').collect();
     macro_rules! written {
-        ($releasing:tt) => {
+        ($besides:tt) => {
             sqlx::query_scalar!(
                 r#"WITH mine AS (
                        UPDATE run SET seq = $5, state = $6, outcome = $7::text, message = $8, updated_at = $9::timestamptz, inbox = $10,
@@ -278,10 +313,10 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
                         WHERE id = $2 AND owner = $1 AND epoch = $3 AND seq = $4
                           AND NOT EXISTS (SELECT FROM kill_switch WHERE scope = ANY ($11))
                        RETURNING id"#
-                    + $releasing
+                    + $besides
                     + r#"
                    ), journaled AS (
-                       INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+                       INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
                        SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, write_order(),
                               e.carried, e.carried_at
                          FROM unnest($12::append_row[]) AS e WHERE EXISTS (SELECT FROM mine)
@@ -304,10 +339,20 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
             .await?
         };
     }
-    let written = if run.outcome.is_some() {
-        written!("), released AS (DELETE FROM lock USING mine WHERE lock.run_id = mine.id")
-    } else {
-        written!("")
+    let written = match Besides::of(&[append]) {
+        Besides::Nothing => written!(""),
+        Besides::Ends => written!(
+            "), released AS (
+                DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND $7::text IS NOT NULL"
+        ),
+        Besides::Asks => written!(
+            "), released AS (
+                DELETE FROM lock USING mine WHERE lock.run_id = mine.id AND $7::text IS NOT NULL
+            ), found AS (
+                INSERT INTO asked (run_id, seq, at, step, by, words)
+                SELECT e.run_id, e.seq, e.at, e.step, asked_by(e.entry), asked_words(e.entry)
+                  FROM mine, unnest($12::append_row[]) AS e WHERE e.kind = 'asked'"
+        ),
     };
     Ok(written.is_some())
 }
@@ -319,7 +364,7 @@ async fn classify(
     append: &Append,
 ) -> Result<Appended, StoreError> {
     let found = sqlx::query!(
-        r#"SELECT EXISTS (SELECT FROM journal_row WHERE run_id = $1 AND seq = $2 AND write_id = $3) AS "written!",
+        r#"SELECT EXISTS (SELECT FROM journal_line WHERE run_id = $1 AND seq = $2 AND write_id = $3) AS "written!",
                   EXISTS (SELECT FROM run WHERE id = $1 AND owner = $4 AND epoch = $5 AND seq = $6::bigint - 1) AS "mine!",
                   k.scope AS "scope?", k.by AS "by?", k.reason AS "reason?"
              FROM (SELECT) AS one

@@ -234,9 +234,9 @@ pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Resu
     Ok(sqlx::query_as!(
         RunNow,
         r#"SELECT r.id, r.title, r.requested_by, r.state, r.message, r.ended_at,
-                  coalesce((SELECT max(w.seq) FROM journal_row w WHERE w.run_id = r.id
+                  coalesce((SELECT max(w.seq) FROM journal_line w WHERE w.run_id = r.id
                                AND w.kind IN ('gated', 'awaits_approval', 'paused', 'outcome_unknown', 'drifted', 'held_back', 'closing')), 0) AS "seq!",
-                  (SELECT i.id FROM incident i, journal_row j WHERE j.run_id = r.id AND j.seq = 1
+                  (SELECT i.id FROM incident i, journal_line j WHERE j.run_id = r.id AND j.seq = 1
                       AND i.targets && ARRAY(SELECT json_array_elements_text(j.entry->'locks'))
                       AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)
                     ORDER BY i.opened_at DESC LIMIT 1) AS incident

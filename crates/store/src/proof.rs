@@ -189,7 +189,7 @@ async fn journals(
         from.is_none_or(|from| run >= from) && to.is_none_or(|to| run < to)
     });
     let sql =
-        format!("SELECT {} FROM journal_row WHERE {} ORDER BY run_id, seq", read::ENTRY, within("run_id"));
+        format!("SELECT {} FROM journal_line WHERE {} ORDER BY run_id, seq", read::ENTRY, within("run_id"));
     let mut entries = Entries::default();
     copy::rows(connection, &sql, |row: &Row<'_, 11>| {
         let (entry, carried) = read::entry(row)?;

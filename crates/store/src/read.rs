@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 
-/// A row of `journal_row`.
+/// A row of `journal_line`.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) run_id: Uuid,

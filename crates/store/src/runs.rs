@@ -151,7 +151,7 @@ pub(crate) async fn create(
                 WHERE (w.id IN (SELECT id FROM created)) IS TRUE
                 ORDER BY t.target, w.id
            ), journaled AS (
-               INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+               INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
                SELECT e.run_id, e.seq, e.epoch, e.at, e.kind, e.step, e.entry, e.write_id, e.hash, (SELECT write_order()), e.carried, e.carried_at
                  FROM unnest($2::append_row[]) AS e
                 WHERE (e.run_id IN (SELECT id FROM created)) IS TRUE
@@ -252,7 +252,7 @@ pub async fn stands_still(
 pub async fn journal(pool: &PgPool, run_id: Uuid) -> Result<Vec<Record>, StoreError> {
     let rows = sqlx::query_as!(
         Stored,
-        "SELECT run_id, seq, at, epoch, entry, carried, carried_at, hash FROM journal_row WHERE run_id = $1 ORDER BY seq",
+        "SELECT run_id, seq, at, epoch, entry, carried, carried_at, hash FROM journal_line WHERE run_id = $1 ORDER BY seq",
         run_id
     )
     .fetch_all(pool)

@@ -94,8 +94,8 @@ pub struct Standing {
 pub async fn standing(pool: &PgPool) -> Result<Standing, StoreError> {
     Ok(sqlx::query_as!(
         Standing,
-        r#"SELECT current_user::text AS "user!", has_table_privilege('journal_row', 'INSERT') AS "writes!",
-                  has_table_privilege('journal_row', 'UPDATE') AS "rewrites!""#
+        r#"SELECT current_user::text AS "user!", has_table_privilege('journal_line', 'INSERT') AS "writes!",
+                  has_table_privilege('journal_line', 'UPDATE') AS "rewrites!""#
     )
     .fetch_one(pool)
     .await?)

@@ -121,7 +121,7 @@ async fn put(pool: &PgPool, block: &Block, hash: Link, streams: &[Stream]) -> Re
 /// Where the journals stand that moved.
 async fn moved(pool: &PgPool, since: i64, upto: i64) -> Result<Vec<Stream>, StoreError> {
     sqlx::query!(
-        r#"SELECT DISTINCT ON (run_id) run_id, seq, hash FROM journal_row WHERE tx >= $1 AND tx < $2 ORDER BY run_id, seq DESC"#,
+        r#"SELECT DISTINCT ON (run_id) run_id, seq, hash FROM journal_line WHERE tx >= $1 AND tx < $2 ORDER BY run_id, seq DESC"#,
         since,
         upto,
     )
@@ -136,7 +136,7 @@ async fn moved(pool: &PgPool, since: i64, upto: i64) -> Result<Vec<Stream>, Stor
 async fn all(pool: &PgPool, upto: i64) -> Result<Vec<Stream>, StoreError> {
     sqlx::query!(
         r#"SELECT r.id AS run_id, j.seq, j.hash FROM run r CROSS JOIN LATERAL (
-               SELECT seq, hash FROM journal_row WHERE run_id = r.id AND coalesce(tx, 0) < $1 ORDER BY seq DESC LIMIT 1) AS j
+               SELECT seq, hash FROM journal_line WHERE run_id = r.id AND coalesce(tx, 0) < $1 ORDER BY seq DESC LIMIT 1) AS j
             ORDER BY r.id"#,
         upto,
     )

@@ -1,8 +1,9 @@
 //! Who did what to what, and when: one search over `audit` and over what people did to runs.
 //!
 //! The second lies in the journals, among a hundred times as much that machines did: each journal's first entry says who
-//! asked for the run, and entries of kind `asked` what people asked of it later. What a step did by itself is not found here
-//! but on its run's page.
+//! asked for the run, and entries of kind `asked` what people asked of it later. Where these are, two tables beside the
+//! journals say (`run_listed`, `asked`); what is shown comes from the journals, which the chain covers. What a step did by
+//! itself is not found here but on its run's page.
 //!
 //! Starting a run must stay fast, so requests have no index of their words: words and targets are looked for in the newest
 //! [`READ`] requests that fit otherwise. A time, an actor or a run reaches further back.
@@ -137,32 +138,23 @@ fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
     let read = search.target.is_some() || search.text.is_some();
     let most = if read { READ.max(limit) } else { limit };
     query.push(FROM_JOURNAL);
-    match &search.actor {
-        Some(actor) => {
-            query.push("SELECT * FROM journal_row WHERE kind = 'requested' AND entry -> 'by' ->> 'name' = ");
-            query.push_bind(actor.clone());
-            if let Some(run) = search.run {
-                query.push(" AND run_id = ").push_bind(run);
-            }
-            when(query, search, "'j' || run_id || lpad(seq::text, 19, '0')");
-            query.push(" ORDER BY at DESC, run_id DESC LIMIT ").push_bind(most);
-        }
-        // A run is as old as its first entry. The newest are chosen before their journals are looked into.
-        None => {
-            query.push(
-                "SELECT first.* FROM (SELECT id, created_at FROM (SELECT id, created_at, created_at AS at FROM run) AS run WHERE true",
-            );
-            if let Some(run) = search.run {
-                query.push(" AND id = ").push_bind(run);
-            }
-            when(query, search, "'j' || id || lpad('1', 19, '0')");
-            query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(most);
-            query.push(
-                ") AS run CROSS JOIN LATERAL (SELECT * FROM journal_row \
-                   WHERE run_id = run.id AND seq = 1 AND kind = 'requested' OFFSET 0) AS first",
-            );
-        }
+    // A run is as old as its first entry. The newest are chosen before their journals are looked into.
+    let runs = if search.run.is_some() { "run" } else { "run_listed" };
+    query.push(format!(
+        "SELECT first.* FROM (SELECT id, created_at FROM (SELECT id, requested_by, created_at, created_at AS at FROM {runs}) AS run WHERE true"
+    ));
+    if let Some(actor) = &search.actor {
+        query.push(" AND requested_by = ").push_bind(actor.clone());
     }
+    if let Some(run) = search.run {
+        query.push(" AND id = ").push_bind(run);
+    }
+    when(query, search, "'j' || id || lpad('1', 19, '0')");
+    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(most);
+    query.push(
+        ") AS run CROSS JOIN LATERAL (SELECT * FROM journal_line \
+           WHERE run_id = run.id AND seq = 1 AND kind = 'requested' OFFSET 0) AS first",
+    );
     query.push(") AS j WHERE true");
     if let Some(target) = &search.target {
         query.push(" AND strpos(j.entry::text, ");
@@ -178,13 +170,13 @@ fn in_requests(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) 
 }
 
 fn in_asks(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
-    query.push(FROM_JOURNAL).push("SELECT * FROM journal_row WHERE kind = 'asked'");
+    query.push(FROM_JOURNAL).push("SELECT j.* FROM (SELECT run_id, seq FROM asked WHERE true");
     if let Some(actor) = &search.actor {
-        query.push(" AND entry -> 'by' ->> 'name' = ").push_bind(actor.clone());
+        query.push(" AND by = ").push_bind(actor.clone());
     }
     // With a step, any other action is one that no entry has.
     if let Some(kind) = &search.action {
-        query.push(" AND kind = ").push_bind(kind.clone());
+        query.push(" AND 'asked' = ").push_bind(kind.clone());
     }
     if let Some(step) = &search.step {
         query.push(" AND step = ").push_bind(step.clone());
@@ -194,18 +186,18 @@ fn in_asks(query: &mut QueryBuilder<Postgres>, search: &Search, limit: i64) {
     }
     if let Some(target) = &search.target {
         // The words find it by index; only the whole name, as a value of its own, is it.
-        query.push(" AND json_to_tsvector('simple', entry, '[\"string\"]') @@ phraseto_tsquery('simple', ");
-        query.push_bind(target.clone()).push(") AND strpos(entry::text, ");
-        query.push_bind(Value::from(target.as_str()).to_string()).push(") > 0");
+        query.push(" AND words @@ phraseto_tsquery('simple', ").push_bind(target.clone());
+        query.push(
+            ") AND EXISTS (SELECT FROM journal_line j WHERE j.run_id = asked.run_id AND j.seq = asked.seq AND strpos(j.entry::text, ",
+        );
+        query.push_bind(Value::from(target.as_str()).to_string()).push(") > 0)");
     }
     if let Some(text) = &search.text {
-        query.push(
-            " AND json_to_tsvector('simple', entry, '[\"string\"]') @@ websearch_to_tsquery('simple', ",
-        );
-        query.push_bind(text.clone()).push(")");
+        query.push(" AND words @@ websearch_to_tsquery('simple', ").push_bind(text.clone()).push(")");
     }
     when(query, search, "'j' || run_id || lpad(seq::text, 19, '0')");
-    query.push(" ORDER BY at DESC, run_id DESC, seq DESC LIMIT ").push_bind(limit).push(") AS j");
+    query.push(" ORDER BY at DESC, run_id DESC, seq DESC LIMIT ").push_bind(limit);
+    query.push(") AS a JOIN journal_line j ON j.run_id = a.run_id AND j.seq = a.seq) AS j");
 }
 
 fn when(query: &mut QueryBuilder<Postgres>, search: &Search, key: &str) {

@@ -103,7 +103,7 @@ pub async fn incident(pool: &PgPool, targets: &[String]) -> Result<Option<Uuid>,
 pub async fn run_of(pool: &PgPool, key: &str) -> Result<Option<(Run, Option<String>)>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT id, title, requested_by,
-                  CASE WHEN outcome = 'refused' AND EXISTS (SELECT FROM journal_row j WHERE j.run_id = run.id AND j.kind = 'asked'
+                  CASE WHEN outcome = 'refused' AND EXISTS (SELECT FROM journal_line j WHERE j.run_id = run.id AND j.kind = 'asked'
                                                                AND j.entry->'ask'->>'ask' = 'reject')
                        THEN 'rejected' ELSE outcome END AS outcome
              FROM run WHERE idem_key = $1"#,
@@ -124,7 +124,7 @@ pub async fn just_ended(
 ) -> Result<Option<(Run, Timestamp)>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT r.id, r.title, r.requested_by, r.ended_at AS "ended_at!"
-             FROM run r JOIN journal_row j ON j.run_id = r.id AND j.seq = 1
+             FROM run r JOIN journal_line j ON j.run_id = r.id AND j.seq = 1
             WHERE r.runbook = $1 AND r.ended_at IS NOT NULL AND r.ended_at > $3 AND r.outcome NOT IN ('refused', 'expired')
               AND (j.entry->'locks')::jsonb ?| $2
             ORDER BY r.ended_at DESC LIMIT 1"#,

@@ -157,8 +157,8 @@ pub async fn occasions(pool: &PgPool, since: Timestamp, limit: i64) -> Result<Ve
                      SELECT k.id, k.runbook, k.requested_by, k.created_at, k.outcome, true AS own FROM run k WHERE k.idem_key = o.start_key
                      UNION ALL
                      SELECT k.id, k.runbook, k.requested_by, k.created_at, k.outcome, false
-                       FROM run k JOIN journal_row j ON j.run_id = k.id AND j.seq = 1
-                      WHERE k.created_at > o.at - interval '1 hour' AND k.created_at < coalesce(o.closed_at, o.at + interval '2 hours')
+                       FROM run_listed l JOIN run k ON k.id = l.id JOIN journal_line j ON j.run_id = k.id AND j.seq = 1
+                      WHERE l.created_at > o.at - interval '1 hour' AND l.created_at < coalesce(o.closed_at, o.at + interval '2 hours')
                         AND (j.entry->'locks')::jsonb ?| o.targets AND k.requested_by NOT LIKE 'trigger %' AND k.idem_key <> o.start_key
                  ) r ORDER BY r.own DESC, (r.runbook = o.runbook) DESC, r.created_at LIMIT 1
              ) r ON true

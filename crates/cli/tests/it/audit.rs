@@ -24,7 +24,7 @@ async fn history(db: &TestDb) {
             UNION ALL
             SELECT id, n + 1, at, journal_link(link, n + 1, 1, at, entry), entry FROM chain WHERE n < 3
         )
-        INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
+        INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash)
         SELECT id, n, 1, at, 'observed', 's', entry, gen_random_uuid(), link FROM chain WHERE n > 0";
     sqlx::raw_sql(sql).execute(db.pool()).await.unwrap();
 }
@@ -45,7 +45,7 @@ async fn verify_says_whether_history_is_whole_and_an_export_proves_the_same() {
     let report: serde_json::Value = serde_json::from_slice(&offline.stdout).unwrap();
     assert!(offline.status.success() && report["entries"] == 3 && report["audit"] == 5, "{}", said(&offline));
 
-    let forgery = "SET session_replication_role = replica; UPDATE audit SET actor = 'ben' WHERE seq = 2; DELETE FROM journal_row WHERE seq = 2";
+    let forgery = "SET session_replication_role = replica; UPDATE audit SET actor = 'ben' WHERE seq = 2; DELETE FROM journal_line WHERE seq = 2";
     sqlx::raw_sql(forgery).execute(&mut *db.pool().acquire().await.unwrap()).await.unwrap();
     let broken = firebreak(&db.url(), &["audit", "verify"]);
     assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));

@@ -29,7 +29,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
     engine.shut_down().await;
     store::seals::seal(bench.pool(), Duration::ZERO).await.unwrap();
 
-    for table in ["journal_row", "outside_call", "audit", "seal", "seal_stream"] {
+    for table in ["journal_line", "outside_call", "audit", "seal", "seal_stream"] {
         for change in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE"), update(table)] {
             assert_eq!(refusal(bench.pool(), &change).await, "42501", "{change}: by permission");
             assert_eq!(
@@ -48,7 +48,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
     for evasion in [
         "SET session_replication_role = replica",
         "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
-        "DROP TRIGGER journal_append_only ON journal_row",
+        "DROP TRIGGER journal_append_only ON journal_line",
         "DROP VIEW journal",
         "SELECT resume_write_order()",
     ] {
@@ -61,7 +61,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
 
 fn update(table: &str) -> String {
     let column = match table {
-        "journal_row" => "entry = '{}'",
+        "journal_line" => "entry = '{}'",
         "outside_call" => "status = 'ok'",
         "audit" => "actor = 'nobody'",
         "seal" => "streams = 0",

@@ -93,7 +93,7 @@ async fn everything(connection: &mut PgConnection, scope: Scope, sink: Sink<'_>)
         Ok(sink(Line::Run { run_id: row.uuid(0)?, seq: row.int8(1)? })?)
     })
     .await?;
-    let entries = format!("SELECT {} FROM journal_row WHERE {of_runs} ORDER BY run_id, seq", read::ENTRY);
+    let entries = format!("SELECT {} FROM journal_line WHERE {of_runs} ORDER BY run_id, seq", read::ENTRY);
     let mut of_rows = Entries::default();
     copy::rows(connection, &entries, |row: &Row<'_, 11>| {
         let (entry, carried) = read::entry(row)?;

@@ -18,7 +18,7 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
         r#"SELECT r.seq AS head, j.seq, j.epoch, j.at, j.kind, j.step, j.entry::text AS "entry!", j.hash, j.tx,
                   j.carried::text AS carried, j.carried_at, s.block AS "block?", s.seq AS "end?", s.link AS "link?",
                   (SELECT upto FROM seal ORDER BY n DESC LIMIT 1) AS upto
-             FROM run r JOIN journal_row j ON j.run_id = r.id LEFT JOIN seal_stream s
+             FROM run r JOIN journal_line j ON j.run_id = r.id LEFT JOIN seal_stream s
                   ON s.run_id = j.run_id AND s.seq BETWEEN j.seq - (j.carried IS NOT NULL)::int AND j.seq -- of what it carries, too
             WHERE r.id = $1 ORDER BY j.seq, s.seq, s.block"#,
         run_id,

@@ -13,11 +13,11 @@ pub(crate) async fn db() -> TestDb {
         CREATE FUNCTION chain_for_tests() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE previous bytea;
         BEGIN
-            SELECT hash INTO previous FROM journal_row WHERE run_id = NEW.run_id AND seq = NEW.seq - 1;
+            SELECT hash INTO previous FROM journal_line WHERE run_id = NEW.run_id AND seq = NEW.seq - 1;
             NEW.hash := journal_link(coalesce(previous, journal_origin(NEW.run_id)), NEW.seq, NEW.epoch, NEW.at, NEW.entry);
             RETURN NEW;
         END $$;
-        CREATE TRIGGER chain_for_tests BEFORE INSERT ON journal_row FOR EACH ROW WHEN (NEW.hash IS NULL)
+        CREATE TRIGGER chain_for_tests BEFORE INSERT ON journal_line FOR EACH ROW WHEN (NEW.hash IS NULL)
             EXECUTE FUNCTION chain_for_tests();";
     sqlx::raw_sql(chain).execute(db.pool()).await.unwrap();
     db
@@ -34,7 +34,7 @@ pub(crate) async fn run(pool: &PgPool, entries: i64) -> Uuid {
              INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, epoch, seq, created_at, updated_at)
              VALUES ('{id}', 'test', encode(sha256('steps: []'), 'hex'), 'Test', '{{}}', 'ana', '{id}', 'running', 1, {entries}, now(), now())
          )
-         INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id)
+         INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id)
          SELECT '{id}', n, 1, now() + n * interval '1 millisecond', kind, 's' || n,
                 json_build_object('kind', kind, 'step', 's' || n, 'n', n), gen_random_uuid()
            FROM generate_series(1, {entries}) AS n, LATERAL (SELECT CASE n % 2 WHEN 1 THEN 'done' ELSE 'observed' END AS kind) AS k"
@@ -111,8 +111,8 @@ pub(crate) async fn sealed() -> (TestDb, [Uuid; 3]) {
 /// The same history, stored otherwise: the row of an entry carries the entry before it.
 pub(crate) async fn carry(db: &TestDb, run: Uuid, seq: i64) {
     let carry = format!(
-        "WITH gone AS (DELETE FROM journal_row WHERE run_id = '{run}' AND seq = {seq} - 1 RETURNING *)
-         UPDATE journal_row w SET carried = gone.entry, carried_at = gone.at FROM gone WHERE w.run_id = gone.run_id AND w.seq = {seq}"
+        "WITH gone AS (DELETE FROM journal_line WHERE run_id = '{run}' AND seq = {seq} - 1 RETURNING *)
+         UPDATE journal_line w SET carried = gone.entry, carried_at = gone.at FROM gone WHERE w.run_id = gone.run_id AND w.seq = {seq}"
     );
     forge(db, &carry).await;
 }

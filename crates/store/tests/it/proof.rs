@@ -42,7 +42,7 @@ async fn a_row_that_carries_an_entry_proves_and_exports_what_two_rows_do() {
     for (run, seq) in [(first, 2), (first, 4), (third, 4), (third, 6)] {
         carry(&db, run, seq).await;
     }
-    assert_eq!(scalar::<i64>(&db, "SELECT count(*) FROM journal_row").await, 9, "of thirteen entries");
+    assert_eq!(scalar::<i64>(&db, "SELECT count(*) FROM journal_line").await, 9, "of thirteen entries");
     let report = check(&db).await;
     assert!(report.is_whole() && report.entries == 13, "{report:#?}");
     assert_eq!(lines(&db).await, alone);
@@ -67,7 +67,7 @@ async fn what_is_done_to_a_carried_entry_is_found_at_the_one_that_carries_it() {
     for (name, change, seq, kind) in cases {
         let (db, [first, ..]) = sealed().await;
         // Both are of one moment, as they are where a step follows at once.
-        let moment = "UPDATE journal_row w SET at = p.at FROM journal_row p WHERE p.run_id = w.run_id AND p.seq = 3 AND w.seq = 4";
+        let moment = "UPDATE journal_line w SET at = p.at FROM journal_line p WHERE p.run_id = w.run_id AND p.seq = 3 AND w.seq = 4";
         forge(
             &db,
             &format!(
@@ -78,7 +78,7 @@ async fn what_is_done_to_a_carried_entry_is_found_at_the_one_that_carries_it() {
         .await;
         carry(&db, first, 4).await;
         assert!(of_run(db.pool(), first).await.unwrap().is_whole(), "{name}: before");
-        forge(&db, &format!("UPDATE journal_row SET {change} WHERE run_id = '{first}' AND seq = 4")).await;
+        forge(&db, &format!("UPDATE journal_line SET {change} WHERE run_id = '{first}' AND seq = 4")).await;
         for report in [check(&db).await, of_run(db.pool(), first).await.unwrap()] {
             let found = |b: &Break| b.place == Place::Journal { run: first, seq } && b.kind == kind;
             assert!(report.breaks.iter().any(found), "{name}: {:#?}", report.breaks);
@@ -92,7 +92,7 @@ async fn what_is_planted_in_a_row_that_carries_nothing_is_found() {
         [r#"carried = '{"kind":"done","step":"s"}'"#, "carried = entry, carried_at = at", "carried_at = at"]
     {
         let (db, [first, ..]) = sealed().await;
-        forge(&db, &format!("UPDATE journal_row SET {plant} WHERE run_id = '{first}' AND seq = 4")).await;
+        forge(&db, &format!("UPDATE journal_line SET {plant} WHERE run_id = '{first}' AND seq = 4")).await;
         for report in [check(&db).await, of_run(db.pool(), first).await.unwrap()] {
             let found = |b: &Break| b.place == Place::Journal { run: first, seq: 3 } && b.kind == Kind::Added;
             assert!(report.breaks.iter().any(found), "{plant}: {:#?}", report.breaks);
@@ -105,12 +105,12 @@ async fn what_is_planted_in_a_row_that_carries_nothing_is_found() {
 async fn a_journal_written_anew_shows_also_where_its_sealed_end_is_carried() {
     let (db, [first, ..]) = sealed().await;
     let forgery = format!(
-        "UPDATE journal_row SET entry = replace(entry::text, '5', '6')::json, step = 's6' WHERE run_id = '{first}' AND seq = 5;
-         WITH last AS (DELETE FROM journal_row WHERE run_id = '{first}' AND seq = 5 RETURNING *), link AS (
+        "UPDATE journal_line SET entry = replace(entry::text, '5', '6')::json, step = 's6' WHERE run_id = '{first}' AND seq = 5;
+         WITH last AS (DELETE FROM journal_line WHERE run_id = '{first}' AND seq = 5 RETURNING *), link AS (
              SELECT journal_link(journal_link(p.hash, 5, 1, l.at, l.entry), 6, 1, l.at, l.entry) AS link
-               FROM last l, journal_row p WHERE p.run_id = '{first}' AND p.seq = 4
+               FROM last l, journal_line p WHERE p.run_id = '{first}' AND p.seq = 4
          )
-         INSERT INTO journal_row (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+         INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
          SELECT run_id, 6, 1, at, kind, step, entry, write_id, link, (SELECT max(upto) FROM seal) + 1, entry, at FROM last, link;
          UPDATE run SET seq = 6 WHERE id = '{first}'"
     );
@@ -152,9 +152,9 @@ fn block(n: i64) -> impl Fn([Uuid; 3]) -> Place {
 fn relink(run: Uuid, from: i64) -> String {
     format!(
         "DO $$ DECLARE line record; previous bytea; BEGIN
-             FOR line IN SELECT * FROM journal_row WHERE run_id = '{run}' AND seq >= {from} ORDER BY seq LOOP
-                 SELECT hash INTO previous FROM journal_row WHERE run_id = '{run}' AND seq = line.seq - 1;
-                 UPDATE journal_row SET hash = journal_link(coalesce(previous, journal_origin('{run}')), line.seq, line.epoch, line.at, line.entry)
+             FOR line IN SELECT * FROM journal_line WHERE run_id = '{run}' AND seq >= {from} ORDER BY seq LOOP
+                 SELECT hash INTO previous FROM journal_line WHERE run_id = '{run}' AND seq = line.seq - 1;
+                 UPDATE journal_line SET hash = journal_link(coalesce(previous, journal_origin('{run}')), line.seq, line.epoch, line.at, line.entry)
                   WHERE run_id = '{run}' AND seq = line.seq;
              END LOOP; END $$"
     )
@@ -167,7 +167,7 @@ fn journals() -> Vec<Case> {
             "a changed entry",
             move |r| {
                 format!(
-                    "UPDATE journal_row SET entry = replace(entry::text, '3', '4')::json WHERE {}",
+                    "UPDATE journal_line SET entry = replace(entry::text, '3', '4')::json WHERE {}",
                     at([r[0]; 3], 3)
                 )
             },
@@ -178,7 +178,7 @@ fn journals() -> Vec<Case> {
             "a changed time",
             move |r| {
                 format!(
-                    "UPDATE journal_row SET at = at - interval '1 microsecond' WHERE {}",
+                    "UPDATE journal_line SET at = at - interval '1 microsecond' WHERE {}",
                     at([r[0]; 3], 4)
                 )
             },
@@ -187,25 +187,25 @@ fn journals() -> Vec<Case> {
         ),
         case(
             "a changed column",
-            move |r| format!("UPDATE journal_row SET kind = 'done' WHERE {}", at([r[0]; 3], 2)),
+            move |r| format!("UPDATE journal_line SET kind = 'done' WHERE {}", at([r[0]; 3], 2)),
             entry(0, 2),
             Kind::Changed,
         ),
         case(
             "a removed link",
-            move |r| format!("UPDATE journal_row SET hash = NULL WHERE {}", at([r[0]; 3], 5)),
+            move |r| format!("UPDATE journal_line SET hash = NULL WHERE {}", at([r[0]; 3], 5)),
             entry(0, 5),
             Kind::Changed,
         ),
         case(
             "a removed row",
-            move |r| format!("DELETE FROM journal_row WHERE {}", at([r[0]; 3], 2)),
+            move |r| format!("DELETE FROM journal_line WHERE {}", at([r[0]; 3], 2)),
             entry(0, 2),
             Kind::Removed,
         ),
         case(
             "a removed first row",
-            move |r| format!("DELETE FROM journal_row WHERE {}", at([r[0]; 3], 1)),
+            move |r| format!("DELETE FROM journal_line WHERE {}", at([r[0]; 3], 1)),
             entry(0, 1),
             Kind::Removed,
         ),
@@ -213,7 +213,7 @@ fn journals() -> Vec<Case> {
             "a removed end",
             |r| {
                 format!(
-                    "DELETE FROM journal_row WHERE run_id = '{0}' AND seq > 5; UPDATE run SET seq = 5 WHERE id = '{0}'",
+                    "DELETE FROM journal_line WHERE run_id = '{0}' AND seq > 5; UPDATE run SET seq = 5 WHERE id = '{0}'",
                     r[2]
                 )
             },
@@ -224,7 +224,7 @@ fn journals() -> Vec<Case> {
             "a removed run",
             |r| {
                 format!(
-                    "DELETE FROM journal_row WHERE run_id = '{0}'; DELETE FROM inbox WHERE run_id = '{0}'; DELETE FROM run WHERE id = '{0}'",
+                    "DELETE FROM journal_line WHERE run_id = '{0}'; DELETE FROM inbox WHERE run_id = '{0}'; DELETE FROM run WHERE id = '{0}'",
                     r[1]
                 )
             },
@@ -233,7 +233,7 @@ fn journals() -> Vec<Case> {
         ),
         case(
             "the last run removed",
-            |r| format!("DELETE FROM journal_row WHERE run_id = '{}'", r[2]),
+            |r| format!("DELETE FROM journal_line WHERE run_id = '{}'", r[2]),
             entry(2, 1),
             Kind::Removed,
         ),
@@ -241,7 +241,7 @@ fn journals() -> Vec<Case> {
             "swapped contents",
             |r| {
                 format!(
-                    "UPDATE journal_row j SET entry = o.entry, step = o.step, at = o.at FROM journal_row o
+                    "UPDATE journal_line j SET entry = o.entry, step = o.step, at = o.at FROM journal_line o
                       WHERE j.run_id = '{0}' AND o.run_id = '{0}' AND j.seq IN (3, 4) AND o.seq = 7 - j.seq",
                     r[0]
                 )
@@ -253,8 +253,8 @@ fn journals() -> Vec<Case> {
             "swapped numbers",
             |r| {
                 format!(
-                    "UPDATE journal_row SET seq = 1003 WHERE run_id = '{0}' AND seq = 3; UPDATE journal_row SET seq = 3 WHERE run_id = '{0}' AND seq = 4;
-                     UPDATE journal_row SET seq = 4 WHERE run_id = '{0}' AND seq = 1003",
+                    "UPDATE journal_line SET seq = 1003 WHERE run_id = '{0}' AND seq = 3; UPDATE journal_line SET seq = 3 WHERE run_id = '{0}' AND seq = 4;
+                     UPDATE journal_line SET seq = 4 WHERE run_id = '{0}' AND seq = 1003",
                     r[0]
                 )
             },
@@ -265,7 +265,7 @@ fn journals() -> Vec<Case> {
             "a journal made anew with links that fit",
             |r| {
                 format!(
-                    "UPDATE journal_row SET entry = replace(entry::text, '3', '4')::json, step = 's4' WHERE run_id = '{0}' AND seq = 3; {1}",
+                    "UPDATE journal_line SET entry = replace(entry::text, '3', '4')::json, step = 's4' WHERE run_id = '{0}' AND seq = 3; {1}",
                     r[0],
                     relink(r[0], 3)
                 )
@@ -277,8 +277,8 @@ fn journals() -> Vec<Case> {
             "an entry added behind the block, with a link that fits",
             |r| {
                 format!(
-                    "INSERT INTO journal_row (run_id, seq, epoch, at, kind, entry, write_id, tx)
-                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id, tx FROM journal_row WHERE run_id = '{0}' AND seq = 5;
+                    "INSERT INTO journal_line (run_id, seq, epoch, at, kind, entry, write_id, tx)
+                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id, tx FROM journal_line WHERE run_id = '{0}' AND seq = 5;
                      UPDATE run SET seq = 6 WHERE id = '{0}'; {1}",
                     r[0],
                     relink(r[0], 6)
@@ -291,8 +291,8 @@ fn journals() -> Vec<Case> {
             "an entry that its run knows nothing of",
             |r| {
                 format!(
-                    "INSERT INTO journal_row (run_id, seq, epoch, at, kind, entry, write_id)
-                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id FROM journal_row WHERE run_id = '{0}' AND seq = 5; {1}",
+                    "INSERT INTO journal_line (run_id, seq, epoch, at, kind, entry, write_id)
+                     SELECT run_id, seq + 1, epoch, at, kind, '{{\"kind\":\"observed\"}}', write_id FROM journal_line WHERE run_id = '{0}' AND seq = 5; {1}",
                     r[0],
                     relink(r[0], 6)
                 )
@@ -399,7 +399,7 @@ async fn what_is_done_to_calls_audit_blocks_and_runbooks_is_found_where_it_was_d
 async fn one_changed_row_is_one_break() {
     let (db, runs) = sealed().await;
     let change =
-        "UPDATE journal_row SET entry = replace(entry::text, '3', '4')::json WHERE seq = 3 AND run_id";
+        "UPDATE journal_line SET entry = replace(entry::text, '3', '4')::json WHERE seq = 3 AND run_id";
     forge(&db, &format!("{change} = '{}'", runs[2])).await;
     assert_eq!(check(&db).await.broken, 1);
 }
@@ -416,7 +416,7 @@ async fn removed_blocks_at_the_end_show_to_whoever_kept_a_hash() {
     forge(
         &db,
         &format!(
-            "DELETE FROM seal_stream WHERE block = 2; DELETE FROM seal WHERE n = 2; DELETE FROM journal_row WHERE run_id = '{0}';
+            "DELETE FROM seal_stream WHERE block = 2; DELETE FROM seal WHERE n = 2; DELETE FROM journal_line WHERE run_id = '{0}';
              DELETE FROM outside_call WHERE run_id = '{0}'; DELETE FROM run WHERE id = '{0}'; DELETE FROM audit WHERE seq > 2",
             runs[2]
         ),

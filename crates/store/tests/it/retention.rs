@@ -192,7 +192,7 @@ async fn the_application_may_remove_them_and_nothing_of_history() {
     let application = db.pool_as("firebreak_app");
     assert_eq!(deliveries(&application, horizon(), 10).await.unwrap(), 1);
     assert_eq!(messages(&application, horizon(), 10).await.unwrap(), 1);
-    for table in ["journal_row", "audit", "verdict"] {
+    for table in ["journal_line", "audit", "verdict"] {
         let refused =
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&application).await;
         assert!(refused.is_err(), "{table}");

@@ -18,7 +18,7 @@ async fn a_commit_that_was_slow_is_in_a_later_block() {
     let mut transaction = slow.begin().await.unwrap();
     let append = format!(
         "WITH run AS (UPDATE run SET seq = 3 WHERE id = '{run}')
-         INSERT INTO journal_row (run_id, seq, epoch, at, kind, entry, write_id)
+         INSERT INTO journal_line (run_id, seq, epoch, at, kind, entry, write_id)
          VALUES ('{run}', 3, 1, now(), 'observed', '{{\"kind\":\"observed\"}}', gen_random_uuid())"
     );
     sqlx::query(AssertSqlSafe(append)).execute(&mut *transaction).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_database_that_came_from_a_dump_goes_on_behind_its_blocks() {
     let ahead = 1_000_000_000_000_i64;
     history::forge(
         &db,
-        &format!("DELETE FROM seal_stream; DELETE FROM seal; UPDATE journal_row SET tx = tx + {ahead}; UPDATE outside_call SET tx = tx + {ahead}"),
+        &format!("DELETE FROM seal_stream; DELETE FROM seal; UPDATE journal_line SET tx = tx + {ahead}; UPDATE outside_call SET tx = tx + {ahead}"),
     )
     .await;
     let horizon = |plus: i64| {
