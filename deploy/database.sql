@@ -1,6 +1,6 @@
 -- The database of a production set-up: one role owns the tables and migrates, another runs the application. The second may
--- add to the history (journal_line, audit, outside_call, verdict, seal, seal_stream) and change or remove nothing in it; nor can it drop
--- the triggers that refuse the same to the owner.
+-- add to the history (journal_line, audit, outside_call, verdict, seal, seal_stream, and asked and run_listed, by which it is found)
+-- and change or remove nothing in it; nor can it drop the triggers that refuse the same to the owner.
 --
 -- 1. As an administrator, once (choose the passwords):
 --

@@ -1,11 +1,17 @@
--- What a step writes to keeps only the indexes that a step needs.
+-- What a step writes to keeps only the indexes that a step needs: the runs.
 --
 -- A statement opens, locks and makes ready every index and trigger of each table that it writes to, also those that no row
 -- of it will ever touch. Measured: what is found seldom and by people (lists of runs, who asked for what) took a fifth of
--- what a step of a run alone costs Postgres. That moves to two tables beside, which a step does not write to.
+-- what a step of a run alone costs Postgres. That moves to two tables beside, which a step does not write to: of runs here,
+-- of journals in the next migration. Apart, because statements of the version before lock the two in either order: whoever
+-- holds one must not wait for the other.
 --
--- Expand: the version before finds its tables, and what it writes comes into the new ones. While a deploy lasts, its lists of
--- runs and its search of the audit find no index any more, and read whole tables: slow on a long history, and right.
+-- Expand: what the version before writes comes into the new tables. While a deploy lasts, its lists of runs, its page of
+-- incidents and its search of the audit find no index any more, and read whole tables: on a long history until they are
+-- given up. Nothing that it does to a run asks for one of these.
+
+-- At once, and not more of it later.
+LOCK TABLE run IN ACCESS EXCLUSIVE MODE;
 
 -- A run as lists find it: written when it is born, and never changed.
 CREATE TABLE run_listed (
@@ -19,82 +25,24 @@ BEGIN
     INSERT INTO run_listed (id, runbook, requested_by, created_at) SELECT id, runbook, requested_by, created_at FROM born;
     RETURN NULL;
 END $$;
--- Before the runs are read: from here on nobody writes another one until this is committed.
 CREATE TRIGGER list_runs AFTER INSERT ON run REFERENCING NEW TABLE AS born FOR EACH STATEMENT EXECUTE FUNCTION list_runs();
 INSERT INTO run_listed (id, runbook, requested_by, created_at) SELECT id, runbook, requested_by, created_at FROM run;
-CREATE INDEX run_listed_newest ON run_listed (created_at DESC, id);
+-- Unique, so that no list shows a run twice.
+CREATE UNIQUE INDEX run_listed_newest ON run_listed (created_at DESC, id);
 CREATE INDEX run_listed_of_runbook ON run_listed (runbook, created_at DESC, id);
 CREATE INDEX run_listed_of_person ON run_listed (requested_by, created_at DESC, id);
 CREATE TRIGGER run_listed_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON run_listed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-DROP INDEX run_newest, run_of_runbook, journal_requested_by;
+DROP INDEX run_newest, run_of_runbook;
 
--- contract: the view of that name, below, answers as the table did, and takes what the version before writes.
-ALTER TABLE journal_row RENAME TO journal_line;
-
--- What people asked of runs, as the search finds it. What they said stands in the journal, which the chain covers; here is
--- only where. Written by the statement that writes the entry.
-CREATE TABLE asked (
-    run_id uuid        NOT NULL,
-    seq    bigint      NOT NULL,
-    at     timestamptz NOT NULL,
-    step   text,
-    by     text        NOT NULL,
-    words  tsvector    NOT NULL,
-    PRIMARY KEY (run_id, seq)
-);
-CREATE FUNCTION asked_by(entry json) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT coalesce(entry -> 'by' ->> 'name', '') $$;
-CREATE FUNCTION asked_words(entry json) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT json_to_tsvector('simple', entry, '["string"]')
-$$;
-INSERT INTO asked (run_id, seq, at, step, by, words)
-SELECT run_id, seq, at, step, asked_by(entry), asked_words(entry) FROM journal_line WHERE kind = 'asked';
-CREATE INDEX asked_newest ON asked (at, run_id, seq);
-CREATE INDEX asked_by_person ON asked (by, at);
-CREATE INDEX asked_of_step ON asked (step, at);
-CREATE INDEX asked_with_words ON asked USING gin (words);
-CREATE TRIGGER asked_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON asked FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-DROP INDEX journal_asked, journal_asked_by, journal_asked_of_step, journal_asked_words;
-
--- The entry that breaks the glass opens its review, as before, but where only such entries come by.
-DROP TRIGGER review_broken_glass ON journal_line;
-CREATE OR REPLACE FUNCTION review_broken_glass() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO review (run_id, step, opened_by, reason, opened_at)
-    SELECT j.run_id, j.entry->'ask'->>'step', j.entry->'by'->>'name', j.entry->'ask'->>'reason', j.at
-      FROM journal_line j
-     WHERE j.run_id = NEW.run_id AND j.seq = NEW.seq AND j.entry->'ask'->>'ask' = 'break_glass' AND j.entry->>'refused' IS NULL;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER review_broken_glass AFTER INSERT ON asked FOR EACH ROW EXECUTE FUNCTION review_broken_glass();
-
-CREATE VIEW journal_row AS SELECT * FROM journal_line;
-COMMENT ON VIEW journal_row IS 'journal_line, for the version before.';
-CREATE FUNCTION journal_of_rows() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
-    VALUES (NEW.run_id, NEW.seq, NEW.epoch, NEW.at, NEW.kind, NEW.step, NEW.entry, NEW.write_id, NEW.hash,
-            coalesce(NEW.tx, write_order()), NEW.carried, NEW.carried_at);
-    IF NEW.kind = 'asked' THEN
-        INSERT INTO asked (run_id, seq, at, step, by, words)
-        VALUES (NEW.run_id, NEW.seq, NEW.at, NEW.step, asked_by(NEW.entry), asked_words(NEW.entry));
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER journal_of_rows INSTEAD OF INSERT ON journal_row FOR EACH ROW EXECUTE FUNCTION journal_of_rows();
-CREATE TRIGGER journal_rows_append_only INSTEAD OF UPDATE OR DELETE ON journal_row FOR EACH ROW EXECUTE FUNCTION refuse_change();
-
--- Whoever may read a table may read what has taken its place; the application's role gets its rights below.
+-- Whoever may read the runs may read their list; the application's role gets its rights below.
 DO $$
 DECLARE reader record;
 BEGIN
-    FOR reader IN SELECT DISTINCT c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name
-                    FROM pg_class c, aclexplode(c.relacl) AS a
-                   WHERE c.oid IN ('journal_line'::regclass, 'run'::regclass) AND a.privilege_type = 'SELECT' LOOP
-        IF reader.relname = 'run' THEN
-            EXECUTE format('GRANT SELECT ON run_listed TO %s', reader.name);
-        ELSE
-            EXECUTE format('GRANT SELECT ON journal_row, asked TO %s', reader.name);
-        END IF;
+    FOR reader IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name
+                    FROM pg_class c, aclexplode(c.relacl) AS a WHERE c.oid = 'run'::regclass AND a.privilege_type = 'SELECT' LOOP
+        EXECUTE format('GRANT SELECT ON run_listed TO %s', reader.name);
     END LOOP;
 END $$;
 SELECT grant_application();
+-- What is planned for the values asked for must not wait for the autovacuum to know them.
+ANALYZE run_listed;

@@ -231,26 +231,35 @@ pub struct RunNow {
 
 /// Runs that may have something to tell: these, or all, of those that are open or have ended since a moment.
 pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Result<Vec<RunNow>, StoreError> {
-    Ok(sqlx::query_as!(
-        RunNow,
-        r#"SELECT r.id, r.title, r.requested_by, r.state, r.message, r.ended_at,
-                  coalesce((SELECT max(w.seq) FROM journal_line w WHERE w.run_id = r.id
-                               AND w.kind IN ('gated', 'awaits_approval', 'paused', 'outcome_unknown', 'drifted', 'held_back', 'closing')), 0) AS "seq!",
-                  (SELECT i.id FROM incident i, journal_line j WHERE j.run_id = r.id AND j.seq = 1
-                      AND i.targets && ARRAY(SELECT json_array_elements_text(j.entry->'locks'))
-                      AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)
-                    ORDER BY i.opened_at DESC LIMIT 1) AS incident
-             FROM run r
-            WHERE (r.ended_at > $2 OR r.ended_at IS NULL)
-              AND CASE WHEN $1::uuid[] IS NULL
-                       THEN r.created_at > $2::timestamptz - interval '1 day'
-                            AND r.state IN ('waiting_for_approval', 'paused', 'outcome_unknown', 'stuck', 'succeeded', 'symptom_persists',
-                                            'refused', 'expired', 'failed', 'aborted', 'undone')
-                       ELSE r.id = ANY ($1) END
-            ORDER BY r.created_at LIMIT 1000"#,
-        ids,
-        since,
-    )
-    .fetch_all(pool)
-    .await?)
+    macro_rules! found {
+        ($which:tt, $($given:expr),*) => {
+            sqlx::query_as!(
+                RunNow,
+                r#"SELECT r.id, r.title, r.requested_by, r.state, r.message, r.ended_at,
+                          coalesce((SELECT max(w.seq) FROM journal_line w WHERE w.run_id = r.id
+                                       AND w.kind IN ('gated', 'awaits_approval', 'paused', 'outcome_unknown', 'drifted', 'held_back', 'closing')), 0) AS "seq!",
+                          (SELECT i.id FROM incident i, journal_line j WHERE j.run_id = r.id AND j.seq = 1
+                              AND i.targets && ARRAY(SELECT json_array_elements_text(j.entry->'locks'))
+                              AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)
+                            ORDER BY i.opened_at DESC LIMIT 1) AS incident
+                     FROM "#
+                    + $which
+                    + r#" AND (r.ended_at > $1 OR r.ended_at IS NULL)
+                    ORDER BY r.created_at LIMIT 1000"#,
+                $($given),*
+            )
+            .fetch_all(pool)
+            .await?
+        };
+    }
+    Ok(match ids {
+        Some(ids) => found!("run r WHERE r.id = ANY ($2)", since, ids),
+        None => found!(
+            "run_listed l JOIN run r ON r.id = l.id
+                    WHERE l.created_at > $1::timestamptz - interval '1 day'
+                      AND r.state IN ('waiting_for_approval', 'paused', 'outcome_unknown', 'stuck', 'succeeded', 'symptom_persists',
+                                      'refused', 'expired', 'failed', 'aborted', 'undone')",
+            since
+        ),
+    })
 }

@@ -1,4 +1,4 @@
-//! Proves the whole history from what is stored: every chain, every block, every call.
+//! Proves the whole history from what is stored: every chain, every block, every call, and that what people did is found.
 //!
 //! Everything is read in one snapshot, so that processes may go on writing meanwhile; several connections share it and
 //! divide the journal among them by run. Rows come as `COPY … BINARY`, the cheapest way out of Postgres, and are hashed as
@@ -7,6 +7,7 @@
 mod carried;
 mod copy;
 mod export;
+mod found;
 mod read;
 mod run;
 
@@ -47,6 +48,7 @@ enum Part {
     Calls(CallCheck),
     Audit(AuditCheck),
     Texts,
+    Found,
 }
 
 /// Checks everything.
@@ -57,7 +59,7 @@ pub async fn verify(url: &str, options: Options) -> Result<Report, StoreError> {
     let ends = Arc::new(ends);
     // From the back: the journals, which are most of it, come last and in parts that even out.
     let mut parts: Vec<Part> = ranges(&mut first, options.workers.max(1) * 8).await?;
-    parts.extend([Part::Texts, Part::Audit(audit), Part::Calls(calls)]);
+    parts.extend([Part::Texts, Part::Audit(audit), Part::Calls(calls), Part::Found]);
     let parts = Arc::new(Mutex::new(parts));
     let mut others = Vec::new();
     for _ in 1..options.workers {
@@ -117,6 +119,7 @@ async fn work(
             Part::Calls(check) => calls(&mut connection, check).await?,
             Part::Audit(check) => audit(&mut connection, check).await?,
             Part::Texts => texts(&mut connection).await?,
+            Part::Found => found::check(&mut connection).await?,
         });
     }
     // Every connection must hold its snapshot until all have taken it, and each part was read by then.

@@ -123,7 +123,8 @@ async fn the_journal_cannot_be_changed_or_removed() {
     let bench = Bench::new(SET).await;
     let (_engine, run) = bench.start().await;
     bench.ended(run).await;
-    for statement in ["UPDATE journal_line SET kind = 'x'", "DELETE FROM journal_line", "TRUNCATE journal_line"]
+    for statement in
+        ["UPDATE journal_line SET kind = 'x'", "DELETE FROM journal_line", "TRUNCATE journal_line"]
     {
         let refused = sqlx::query(statement).execute(bench.pool()).await.unwrap_err().to_string();
         assert!(refused.contains("append-only") || refused.contains("foreign key"), "{refused}");

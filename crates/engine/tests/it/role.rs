@@ -29,7 +29,7 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
     engine.shut_down().await;
     store::seals::seal(bench.pool(), Duration::ZERO).await.unwrap();
 
-    for table in ["journal_line", "outside_call", "audit", "seal", "seal_stream"] {
+    for table in ["journal_line", "outside_call", "audit", "seal", "seal_stream", "asked", "run_listed"] {
         for change in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE"), update(table)] {
             assert_eq!(refusal(bench.pool(), &change).await, "42501", "{change}: by permission");
             assert_eq!(
@@ -41,7 +41,14 @@ async fn the_application_can_do_its_work_and_cannot_change_what_it_did() {
         let disable = format!("ALTER TABLE {table} DISABLE TRIGGER ALL");
         assert_eq!(refusal(bench.pool(), &disable).await, "42501", "{disable}");
     }
-    for change in ["DELETE FROM journal", "UPDATE journal SET entry = '{}'"] {
+    let asked: i64 = sqlx::query_scalar("SELECT count(*) FROM asked").fetch_one(bench.pool()).await.unwrap();
+    assert_eq!(asked, 1, "what a person asked is where the search finds it");
+    for change in [
+        "DELETE FROM journal",
+        "UPDATE journal SET entry = '{}'",
+        "DELETE FROM journal_row",
+        "UPDATE journal_row SET entry = '{}'",
+    ] {
         assert_eq!(refusal(bench.pool(), change).await, "42501", "{change}: the view is no way around");
         assert_eq!(refusal(bench.db.pool(), change).await, "P0001", "{change}: nor for the owner");
     }
@@ -65,6 +72,7 @@ fn update(table: &str) -> String {
         "outside_call" => "status = 'ok'",
         "audit" => "actor = 'nobody'",
         "seal" => "streams = 0",
+        "run_listed" => "runbook = 'x'",
         _ => "seq = 0",
     };
     format!("UPDATE {table} SET {column}")

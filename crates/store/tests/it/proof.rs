@@ -405,6 +405,29 @@ async fn one_changed_row_is_one_break() {
 }
 
 #[tokio::test]
+async fn what_a_search_would_not_find_is_a_break() {
+    let (db, [run, other, _]) = sealed().await;
+    let ask = format!(
+        "INSERT INTO journal_line (run_id, seq, epoch, at, kind, entry, write_id)
+         SELECT '{run}', max(seq) + 1, 1, now(), 'asked', '{{\"kind\":\"asked\",\"by\":{{\"name\":\"ben\"}}}}', gen_random_uuid()
+           FROM journal_line WHERE run_id = '{run}';
+         UPDATE run SET seq = seq + 1 WHERE id = '{run}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(ask)).execute(db.pool()).await.unwrap();
+    let seq: i64 = scalar(&db, "SELECT seq FROM journal_line WHERE kind = 'asked'").await;
+    let found = |report: Report| report.breaks.into_iter().map(|b| (b.place, b.kind)).collect::<Vec<_>>();
+    assert_eq!(found(check(&db).await), [(Place::Journal { run, seq }, Kind::Removed)]);
+    let told = "INSERT INTO asked (run_id, seq, at, step, by, words)
+                SELECT run_id, seq, at, step, asked_by(entry), asked_words(entry) FROM journal_line WHERE kind = 'asked'";
+    history::execute(db.pool(), told).await;
+    assert_eq!(found(check(&db).await), []);
+    forge(&db, "UPDATE asked SET by = 'nobody'").await;
+    assert_eq!(found(check(&db).await), [(Place::Journal { run, seq }, Kind::Removed)]);
+    forge(&db, &format!("UPDATE asked SET by = 'ben'; DELETE FROM run_listed WHERE id = '{other}'")).await;
+    assert_eq!(found(check(&db).await), [(Place::Journal { run: other, seq: 1 }, Kind::Removed)]);
+}
+
+#[tokio::test]
 async fn removed_blocks_at_the_end_show_to_whoever_kept_a_hash() {
     let (db, runs) = sealed().await;
     let kept = check(&db).await.newest.unwrap();
