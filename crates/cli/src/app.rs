@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -158,10 +159,17 @@ pub(crate) struct End(tokio::sync::watch::Receiver<bool>);
 impl End {
     /// Listens from now on.
     pub(crate) fn listen() -> anyhow::Result<Self> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
         use tokio::signal::unix::{SignalKind, signal};
-        let (tell, told) = tokio::sync::watch::channel(false);
+        // Tokio puts its handler in place first and its listener after: another thread may hand on, to nobody, what comes in
+        // between, and a server that was told to end as it started would never end. So a flag is there before both.
+        let early = Arc::new(AtomicBool::new(false));
+        for end in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(end, early.clone())?;
+        }
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (tell, told) = tokio::sync::watch::channel(early.load(Ordering::SeqCst));
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
