@@ -1,5 +1,6 @@
 -- A run of before, and one that the version before starts after: lists find both.
 --- before
+GRANT SELECT ON run TO PUBLIC;
 INSERT INTO runbook_text (hash, name, source, first_seen) VALUES (encode(sha256('runbook: of 20'), 'hex'), 'rb20', 'runbook: of 20', now());
 INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
 VALUES ('00000000-0000-0000-0000-000000002001', 'rb20', encode(sha256('runbook: of 20'), 'hex'), 'Run', '{}', 'ada', 'k2001', 'running', 1, 1, 1, now(), now());
@@ -22,3 +23,4 @@ SELECT string_agg(right(id::text, 4) || ' ' || requested_by, ', ' ORDER BY id) =
 SELECT (SELECT count(*) FROM run) = (SELECT count(*) FROM run_listed);
 SELECT bool_and(l.created_at = r.created_at AND l.runbook = r.runbook) FROM run r JOIN run_listed l ON l.id = r.id;
 SELECT has_table_privilege('firebreak_app', 'run_listed', 'INSERT') AND NOT has_table_privilege('firebreak_app', 'run_listed', 'DELETE');
+SELECT has_table_privilege('public', 'run_listed', 'SELECT') AND NOT has_table_privilege('public', 'run_listed', 'INSERT');

@@ -1,5 +1,6 @@
 -- What people asked before, and what the version before says of them after: both are found; glass that it breaks is reviewed.
 --- before
+GRANT SELECT ON journal_row TO PUBLIC;
 INSERT INTO runbook_text (hash, name, source, first_seen) VALUES (encode(sha256('runbook: of 21'), 'hex'), 'rb', 'runbook: of 21', now());
 INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
 VALUES ('00000000-0000-0000-0000-000000002101', 'rb21', encode(sha256('runbook: of 21'), 'hex'), 'Run', '{}', 'ada', 'k2101', 'running', 1, 1, 1, now(), now());
@@ -39,3 +40,5 @@ SELECT bool_and(tx IS NOT NULL) FROM journal_row WHERE run_id = '00000000-0000-0
 SELECT has_table_privilege('firebreak_app', 'journal_row', 'INSERT') AND NOT has_table_privilege('firebreak_app', 'journal_row', 'UPDATE');
 SELECT bool_and(has_table_privilege('firebreak_app', name, 'INSERT') AND NOT has_table_privilege('firebreak_app', name, 'DELETE'))
   FROM (VALUES ('journal_line'), ('asked')) AS t (name);
+SELECT bool_and(has_table_privilege('public', name, 'SELECT') AND NOT has_table_privilege('public', name, 'INSERT'))
+  FROM (VALUES ('journal_row'), ('journal_line'), ('asked')) AS t (name);
