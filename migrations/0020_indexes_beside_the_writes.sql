@@ -34,16 +34,15 @@ CREATE INDEX run_listed_of_person ON run_listed (requested_by, created_at DESC, 
 CREATE TRIGGER run_listed_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON run_listed FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 DROP INDEX run_newest, run_of_runbook;
 
--- Whoever may read a table may read what comes in its place, or beside it. (The application's role gets its rights below.)
-CREATE FUNCTION let_its_readers_read(source regclass, other regclass) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE reader regrole;
+-- Whoever may read the runs may read their list; the application's role gets its rights below.
+DO $$
+DECLARE reader record;
 BEGIN
-    FOR reader IN SELECT DISTINCT a.grantee FROM pg_class c, aclexplode(c.relacl) AS a
-                   WHERE c.oid = source AND a.privilege_type = 'SELECT' LOOP
-        EXECUTE format('GRANT SELECT ON %s TO %s', other, CASE reader::oid WHEN 0 THEN 'PUBLIC' ELSE reader::text END);
+    FOR reader IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name
+                    FROM pg_class c, aclexplode(c.relacl) AS a WHERE c.oid = 'run'::regclass AND a.privilege_type = 'SELECT' LOOP
+        EXECUTE format('GRANT SELECT ON run_listed TO %s', reader.name);
     END LOOP;
 END $$;
-SELECT let_its_readers_read('run', 'run_listed');
 SELECT grant_application();
 -- What is planned for the values asked for must not wait for the autovacuum to know them.
 ANALYZE run_listed;
