@@ -4,8 +4,8 @@
 //! that inserts the entries, so that a worker which lost a run finds no row. What did not come back is classified
 //! afterwards, by one read: our own `write_id` means that an earlier try was written and its acknowledgement lost.
 //!
-//! A step changes nothing in the run's row that its journal does not say, and without that update there are 5 to 8 % more of them
-//! a second (measured). It stays: the row's lock is what makes a take-over and an append of the owner before wait for each
+//! A step changes nothing in the run's row that its journal does not say, and without that update there are at the most 8 % more of
+//! them a second (measured). It stays: the row's lock is what makes a take-over and an append of the owner before wait for each
 //! other. An append that only read the row could be written after the new owner has read the journal, and the key of the journal
 //! does not refuse it: a row that carries a result has the number of what follows.
 //!
