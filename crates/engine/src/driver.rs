@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use domain::Timestamp;
 use domain::audit::Link;
-use domain::run::{Ask, Entry, Illegal, Moves, Perform, Program, Record, State, next};
+use domain::run::{Ask, Entry, Illegal, Moves, Perform, Program, Record, State, StepPath, next};
 use domain::runbook::{Children, Runbook};
 use futures::FutureExt;
 use store::StoreError;
@@ -76,6 +76,14 @@ impl From<Illegal> for Stop {
     }
 }
 
+/// What is to be done, as `next` said last: that stands until another entry, or this moment.
+#[derive(Default)]
+struct Due {
+    seq: i64,
+    until: Option<Timestamp>,
+    steps: Vec<StepPath>,
+}
+
 pub(crate) struct Driver {
     core: Arc<Core>,
     run_id: Uuid,
@@ -88,6 +96,7 @@ pub(crate) struct Driver {
     /// Until the run is in the database.
     birth: Option<Box<Birth>>,
     pending: Pending,
+    due: Due,
     /// May the inbox hold something unanswered?
     wishes: bool,
     working: Working,
@@ -151,6 +160,7 @@ impl Driver {
             link,
             birth: None,
             pending: Pending::default(),
+            due: Due::default(),
             wishes: false,
             working: Working::default(),
             nudges,
@@ -267,6 +277,11 @@ impl Driver {
         loop {
             let mut moves = next(&self.program, &self.state, self.core.clock.now());
             if moves.record.is_empty() {
+                self.due = Due {
+                    seq: self.state.seq(),
+                    until: moves.wake_at,
+                    steps: moves.perform.iter().map(|perform| perform.step().clone()).collect(),
+                };
                 return Ok(moves);
             }
             self.push(std::mem::take(&mut moves.record))?;
@@ -372,8 +387,17 @@ impl Driver {
         // A change that was still looking when the run was stopped or went on without it is not announced any more; it is set
         // going again later, if it is still to be made. What is to be made now only `next` can tell.
         let announces = report.entries.iter().any(|e| matches!(e, Entry::Intent { .. }));
-        Ok(!announces
-            || !self.draining && self.settle()?.perform.iter().any(|perform| *perform.step() == report.step))
+        if !announces {
+            return Ok(true);
+        }
+        if self.draining {
+            return Ok(false);
+        }
+        let Due { seq, until, .. } = self.due;
+        if seq != self.state.seq() || until.is_some_and(|until| until <= self.core.clock.now()) {
+            self.settle()?;
+        }
+        Ok(self.due.steps.contains(&report.step))
     }
 
     /// The time of the next entry: never before the last one's.

@@ -113,7 +113,8 @@ impl Job {
             deadline,
             // Of the step, not of the attempt: a call whose answer was lost is made again by the next attempt, and the
             // receiver must know it for the same.
-            token: format!("{}:{}", self.run_id, self.step()),
+            token: [self.run_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()), self.step().as_str()]
+                .join(":"),
         }
     }
 

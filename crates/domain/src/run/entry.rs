@@ -143,6 +143,7 @@ pub enum Entry {
         /// What may be done should the outcome be unknown.
         effect: Effect,
         /// After this moment (clock time) the call is not sent any more.
+        #[serde(serialize_with = "crate::clock::written")]
         deadline: Timestamp,
         /// How it will be taken back.
         undo: Option<Undo>,

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use domain::action::{ActionError, Effect, ErrorClass, UndoCall};
 use domain::inventory::Inventory;
 use domain::run::{
-    Ask, Attempt, Entry, How, Perform, Program, Record, State, StepPath, Takeback, Undo, answer, next,
+    Ask, Attempt, Entry, How, Moves, Perform, Program, Record, State, StepPath, Takeback, Undo, answer, next,
 };
 use domain::runbook::{check_all, descend, render};
 use domain::{Actor, Timestamp};
@@ -107,6 +107,7 @@ impl Run {
         loop {
             let moves = next(&self.program, &self.state, self.now);
             if moves.record.is_empty() {
+                self.stands(&moves);
                 self.proposed = moves.perform.iter().map(|p| p.step().clone()).collect();
                 for perform in moves.perform {
                     let step = perform.step().clone();
@@ -126,6 +127,16 @@ impl Run {
                 self.write(entry);
             }
         }
+    }
+
+    /// What is to be done does not change with time alone, before `wake_at`: whoever drives a run asks again only then.
+    fn stands(&self, moves: &Moves) {
+        let steps = |moves: &Moves| moves.perform.iter().map(|p| p.step().clone()).collect::<Vec<_>>();
+        let long = self.now + TimeDelta::days(300);
+        let just_before = moves.wake_at.map_or(long, |at| at - TimeDelta::microseconds(1)).max(self.now);
+        let later = next(&self.program, &self.state, just_before);
+        assert!(later.record.is_empty(), "at {just_before}: {:#?}", later.record);
+        assert_eq!((steps(&later), later.wake_at), (steps(moves), moves.wake_at));
     }
 
     /// The names of what is under way.

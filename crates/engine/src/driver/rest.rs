@@ -23,7 +23,7 @@ use futures::FutureExt;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Driver, Nudge, Pending, Stop, Working};
+use super::{Driver, Due, Nudge, Pending, Stop, Working};
 use crate::Core;
 
 /// After so many naps the pause before the next one does not double any more.
@@ -140,6 +140,7 @@ impl Resting {
             link,
             birth: None,
             pending: Pending::default(),
+            due: Due::default(),
             wishes: matches!(waker, Waker::Nudge(_)),
             working: std::mem::take(&mut self.working),
             nudges: std::mem::replace(&mut self.nudges, nothing),

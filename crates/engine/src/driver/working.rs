@@ -4,7 +4,7 @@
 //! between the two: on an idle machine that was a third of a run's time. Work goes on whenever its driver waits, also while it
 //! waits for a commit ([`Working::beside`]); when the driver is dropped, so is the work.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,7 +78,7 @@ impl Future for Numbered {
 
 #[derive(Default)]
 pub(super) struct Working {
-    works: HashMap<StepPath, Work>,
+    works: BTreeMap<StepPath, Work>,
     running: FuturesUnordered<Abortable<Numbered>>,
     /// What ended, and was not taken yet.
     ended: VecDeque<(u64, Report)>,

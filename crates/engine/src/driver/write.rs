@@ -15,7 +15,7 @@ use store::journal::{Append, Appended, Switch};
 use store::runs::{Created, NewRun};
 use tokio::sync::oneshot;
 
-use super::{Driver, Report, Stop};
+use super::{Driver, Due, Report, Stop};
 use crate::Topic;
 use crate::committer::{Newborn, Unwritten};
 use crate::start::{StartError, Started};
@@ -232,6 +232,7 @@ impl Driver {
             }
         };
         self.state = State::replay(&journal)?;
+        self.due = Due::default(); // the numbers of what is taken back are given out anew
         // Of a run that has just been created, the beginning is written already.
         let written = self.state.seq();
         let kept = records.into_iter().filter(|r| r.seq > written).map(|r| r.entry);
