@@ -136,3 +136,40 @@ fn no_migration_stops_the_version_before() {
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
+
+#[tokio::test]
+async fn a_database_that_had_a_migration_in_its_other_wording_goes_on_and_any_other_change_is_refused() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    let others = [
+        (
+            20_i64,
+            "7d2dfc3f8a8f79bc3bfd90f0dcbe58a403e36d487288c37d447f865b28961f360200b75a5227127111de69ae10995887",
+        ),
+        (
+            21,
+            "83f3b3f1f9e3cbe72f7c37f8fd85c5b0ba958e88a8d88e23b4d89755ebcaf817c87672f58813b0c5239296375fabbb42",
+        ),
+    ];
+    let written = "UPDATE _sqlx_migrations SET checksum = decode($2, 'hex') WHERE version = $1";
+    for (version, other) in others {
+        sqlx::query(written).bind(version).bind(other).execute(pool).await.unwrap();
+    }
+    assert!(store::schema::missing(pool).await.unwrap().is_empty(), "nothing is to be done to it");
+    store::schema::ready(pool).await.unwrap();
+    store::schema::migrate(pool).await.unwrap();
+    for (version, other) in others {
+        let kept: String =
+            sqlx::query_scalar("SELECT encode(checksum, 'hex') FROM _sqlx_migrations WHERE version = $1")
+                .bind(version)
+                .fetch_one(pool)
+                .await
+                .unwrap();
+        assert_eq!(kept, other, "a process of the version that brought it up may still start");
+    }
+
+    sqlx::query(written).bind(20_i64).bind("00").execute(pool).await.unwrap();
+    let refused = store::schema::migrate(pool).await.unwrap_err().to_string();
+    assert!(refused.contains("20"), "{refused}");
+    assert!(store::schema::missing(pool).await.is_err());
+}
