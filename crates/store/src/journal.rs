@@ -308,6 +308,9 @@ pub(crate) async fn append(
 async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Result<bool, StoreError> {
     let run = append.run(0);
     let rows: Vec<AppendRow<'_>> = append.stored(0).collect();
+    if let ([row], Besides::Nothing) = (rows.as_slice(), Besides::of(&[append])) {
+        return one_row(connection, owner, &run, row).await;
+    }
     let scopes: Vec<&str> = run.scopes.split_terminator(' ').collect();
     macro_rules! written {
         ($besides:tt) => {
@@ -360,6 +363,46 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
         ),
     };
     Ok(written.is_some())
+}
+
+/// The same for what is one row and nothing besides, as nearly every step of a run alone is. Whatever a statement does not need
+/// counts here: the processor that runs it has just been asleep, and finds nothing of it at hand.
+async fn one_row(
+    connection: &mut PgConnection,
+    owner: i64,
+    run: &AppendRun<'_>,
+    row: &AppendRow<'_>,
+) -> Result<bool, StoreError> {
+    let scopes: Vec<&str> = run.scopes.split_terminator(' ').collect();
+    let done = sqlx::query!(
+        r#"WITH mine AS (
+               UPDATE run SET seq = $5, state = $6, outcome = NULL, message = NULL, updated_at = $7, inbox = $8, ended_at = NULL
+                WHERE id = $2 AND owner = $1 AND epoch = $3 AND seq = $4
+                  AND NOT EXISTS (SELECT FROM kill_switch WHERE scope = ANY ($9))
+               RETURNING id, seq, epoch, updated_at
+           )
+           INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id, hash, tx, carried, carried_at)
+           SELECT id, seq, epoch, updated_at, $10, $11, $12, $13, $14, write_order(), $15, $16 FROM mine"#,
+        owner,
+        run.run_id,
+        run.epoch,
+        run.before,
+        run.seq,
+        run.state,
+        run.at,
+        run.inbox,
+        &scopes as &[&str],
+        row.kind,
+        row.step,
+        row.entry as ExactJson<'_>,
+        row.write_id,
+        row.hash,
+        row.carried as Option<ExactJson<'_>>,
+        row.carried_at,
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Why an append came back without its row.

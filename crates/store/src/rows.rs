@@ -131,6 +131,7 @@ fn write_column<'q, T: Known<'q>>(buf: &mut PgArgumentBuffer, value: &T) -> Resu
 }
 
 /// A text that is JSON, and is stored to the letter: the chain covers it.
+#[derive(Clone, Copy)]
 pub(crate) struct ExactJson<'a>(pub(crate) &'a str);
 
 impl Type<Postgres> for ExactJson<'_> {

@@ -198,8 +198,8 @@ async fn what_is_written_all_the_time_goes_by_key_even_when_planned_for_empty_ta
         asked += 1;
     }
     assert_eq!(
-        asked, 8,
-        "one append and many, the same that end a run or say what people asked, births, and what passes the gate"
+        asked, 9,
+        "one row, one append and many, the same two that end a run or say what people asked, births, and what passes the gate"
     );
 }
 
