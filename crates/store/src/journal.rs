@@ -365,8 +365,9 @@ async fn alone(connection: &mut PgConnection, owner: i64, append: &Append) -> Re
     Ok(written.is_some())
 }
 
-/// The same for what is one row and nothing besides, as nearly every step of a run alone is. Whatever a statement does not need
-/// counts here: the processor that runs it has just been asleep, and finds nothing of it at hand.
+/// The same for what is one row and nothing besides, as nearly every step of a run alone is: its row is the run's last entry.
+/// Measured with one run at a time, a tenth more steps a second: after each fsync a statement costs twice what it does one after the other,
+/// so whatever it can do without counts.
 async fn one_row(
     connection: &mut PgConnection,
     owner: i64,
