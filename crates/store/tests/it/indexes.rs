@@ -198,9 +198,30 @@ async fn what_is_written_all_the_time_goes_by_key_even_when_planned_for_empty_ta
         asked += 1;
     }
     assert_eq!(
-        asked, 9,
-        "one row, one append and many, the same two that end a run or say what people asked, births, and what passes the gate"
+        asked, 7,
+        "one row, the same that ends a run, many appends, the same that end runs or say what people asked, births, and what passes the gate"
     );
+}
+
+/// A step that changed what an index of the runs covers, or asks for in its condition, would write to every one of them again.
+#[tokio::test]
+async fn no_index_of_the_runs_knows_what_a_step_changes() {
+    let db = TestDb::new().await.unwrap();
+    let known: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT a.attname::text
+           FROM pg_index i
+           JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid
+           JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+          WHERE i.indrelid = 'run'::regclass
+         UNION
+         SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+          WHERE i.indrelid = 'run'::regclass
+          ORDER BY 1",
+    )
+    .fetch_all(db.pool())
+    .await
+    .unwrap();
+    assert_eq!(known, ["ended_at", "id", "idem_key", "owner", "runbook"]);
 }
 
 /// Of two hundred appends in a statement that would be forty thousand pairs.
