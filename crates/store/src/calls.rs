@@ -21,8 +21,8 @@ pub struct Kept {
     pub calls: Vec<CallRecord>,
 }
 
-/// Adds calls of any number of runs.
-pub async fn add(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> {
+/// Adds calls of any number of runs. `again`: an earlier try with them got no answer; those that it kept are left as they are.
+pub async fn add(pool: &PgPool, kept: &[Kept], again: bool) -> Result<(), StoreError> {
     let rows: Vec<(&Kept, &CallRecord)> =
         kept.iter().flat_map(|kept| kept.calls.iter().map(move |call| (kept, call))).collect();
     if rows.is_empty() {
@@ -40,7 +40,12 @@ pub async fn add(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> {
     let mutating: Vec<bool> = rows.iter().map(|(_, c)| c.mutating).collect();
     sqlx::query!(
         r#"INSERT INTO outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)
-           SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bool[])"#,
+           SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bool[])
+                         AS c (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)
+            WHERE NOT ($12 AND EXISTS (
+                SELECT FROM outside_call k
+                 WHERE (k.run_id, k.step, k.attempt, k.at, k.service, k.operation, k.target)
+                     = (c.run_id, c.step, c.attempt, c.at, c.service, c.operation, c.target)))"#,
         &runs,
         &steps,
         &attempts,
@@ -52,6 +57,7 @@ pub async fn add(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> {
         &column(|c| &c.status),
         &durations,
         &mutating,
+        again,
     )
     .execute(pool)
     .await?;
