@@ -22,9 +22,8 @@ const BATCH: usize = 256;
 const WAIT: Duration = Duration::from_secs(2);
 /// A database that takes longer to answer does not.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The first pause between two tries; each is twice as long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two tries: that of the journals, whose results should not be there long before.
+const PAUSE: Duration = Duration::from_millis(200);
 
 struct Order {
     kept: Kept,
@@ -84,7 +83,6 @@ async fn keep_all(pool: &PgPool, kept: Vec<Kept>) {
 
 /// An error is a refusal: what may pass is tried again until it does.
 async fn until_answered(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> {
-    let mut pause = FIRST_PAUSE;
     let mut again = false;
     loop {
         let silent = || Err(StoreError::Again("the database does not answer"));
@@ -101,8 +99,7 @@ async fn until_answered(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> 
             Ok(()) => return Ok(()),
         }
         again = true;
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        sleep(PAUSE).await;
     }
 }
 
