@@ -490,11 +490,19 @@ impl Core {
         }
     }
 
-    /// Says on the run's row that it stands still, for people.
+    /// Says on the run's row that it stands still, for people: until then it would look as if it went on.
     async fn stands_still(&self, run_id: Uuid, epoch: i64, why: &str) {
-        match store::runs::stands_still(&self.pool, self.lease.worker(), run_id, epoch, why).await {
-            Ok(()) => self.bell.ring(Topic::Run(run_id)),
-            Err(e) => tracing::error!(run = %run_id, "that the run stands still could not be written: {e}"),
+        loop {
+            match store::runs::stands_still(&self.pool, self.lease.worker(), run_id, epoch, why).await {
+                Ok(()) => return self.bell.ring(Topic::Run(run_id)),
+                Err(e) => {
+                    tracing::error!(run = %run_id, "that the run stands still could not be written: {e}");
+                    if e.is_final() {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

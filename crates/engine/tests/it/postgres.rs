@@ -9,12 +9,12 @@ use engine::Engine;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use store::StoreError;
 use store::private::{Alone, Stop};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::wire::Wire;
-use crate::world::{Bench, ask, request};
+use crate::world::{Bench, Trouble, ask, request};
 
 /// Longer than anything here takes; what lasts longer has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -127,6 +127,26 @@ async fn postgres_restarts_in_the_middle_of_a_run() {
         assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
         each_once(&process.bench, 40);
     }
+}
+
+/// Nobody drives such a run: it must not look as if it went on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_a_bug_ends_while_postgres_is_away_says_so_once_it_is_back() {
+    let server = Alone::start().await.unwrap();
+    let pool = database(&server).await;
+    // Long: whoever took the run over would go on with it.
+    let process = Process::of(Bench::new(&forty()).await.on(pool), Duration::from_secs(60));
+    let told = Arc::new(Notify::new());
+    process.bench.world.trouble(Trouble::PanicsWhen(told.clone()));
+    process.start().await;
+    while process.bench.world.0.lock().unwrap().tokens.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.stop(Stop::Immediate).await.unwrap();
+    told.notify_one();
+    server.resume().await.unwrap();
+    until(&server, "SELECT EXISTS (SELECT FROM run WHERE state = 'stuck' AND message LIKE '%on purpose%')")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

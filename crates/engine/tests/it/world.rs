@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use store::private::TestDb;
 use store::{PgPool, StoreError};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// What the next call of `world.set` does instead of just working.
@@ -32,6 +33,8 @@ pub(crate) enum Trouble {
     LosesCall,
     /// Is a bug.
     Panics,
+    /// The same, once it is told.
+    PanicsWhen(Arc<Notify>),
 }
 
 #[derive(Debug, Default)]
@@ -178,10 +181,18 @@ impl<const BLIND: bool> Change for Set<BLIND> {
     async fn apply(&self, ctx: &Ctx, input: &Target, _facts: &Number) -> Result<Number, ActionError> {
         let begun = Instant::now();
         ctx.gate.check().map_err(|e| ActionError::new(ErrorClass::Transient, "gate", e.to_string()))?;
+        let trouble = {
+            let mut inner = self.0.0.lock().unwrap();
+            inner.tokens.push(ctx.token.clone());
+            inner.trouble.pop_front()
+        };
+        if let Some(Trouble::PanicsWhen(told)) = trouble {
+            told.notified().await;
+            panic!("on purpose");
+        }
         let mut inner = self.0.0.lock().unwrap();
-        inner.tokens.push(ctx.token.clone());
         let lost = |what| Err(ActionError::new(ErrorClass::Unknown, "lost", what));
-        match inner.trouble.pop_front() {
+        match trouble {
             Some(Trouble::Fails(class)) => return Err(ActionError::new(class, "trouble", "it did not work")),
             Some(Trouble::LosesCall) => return lost("the call was lost"),
             Some(Trouble::Panics) => {
@@ -194,7 +205,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
                 inner.made.push((input.name.clone(), input.value));
                 return lost("the answer was lost");
             }
-            None => {}
+            Some(Trouble::PanicsWhen(_)) | None => {}
         }
         inner.begun.push(begun);
         inner.numbers.insert(input.name.clone(), input.value);
