@@ -5,8 +5,8 @@
 //!
 //! What was done is not given up. While Postgres is away (a failover takes it half a minute) calls are held, and follow when it
 //! is back, also when their incarnation has lost its lease meanwhile: they say what was, and a run whose result was never
-//! written is judged by them. No run waits for that: what it may do meanwhile its own journal decides. It does nothing new, so
-//! that what is held does not grow. Should the process end first, its log names the changes.
+//! written is judged by them. A run waits for that only a moment: what it may do meanwhile its own journal decides. It does
+//! nothing new, so that what is held does not grow. Should the process end first, its log names the changes.
 
 use std::time::Duration;
 
