@@ -264,7 +264,7 @@ fn a_symptom_that_persists_in_a_child_is_a_failed_step_with_the_childs_message()
         run.well(step);
     }
     run.settle();
-    run.fails("heal.verify");
+    run.times_out("heal.verify");
     run.settle();
     let pause = run.state.paused().unwrap();
     assert_eq!((pause.step.clone(), pause.why.as_str()), (Some("heal.verify".into()), "still there"));

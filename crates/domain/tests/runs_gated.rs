@@ -12,7 +12,7 @@ use domain::brake::{Brake, Freeze};
 use domain::plan::{Plan, Verdict, differences};
 use domain::run::{
     Ask, Doorstep, Entry, Gate, How, Outcome, Perform, Program, Record, Ruling, State, StepPath, Takeback,
-    answer_to, next, overdue,
+    acceptable, answer_to, next,
 };
 use domain::runbook::{Approval, Risk, parse};
 use domain::{Actor, Role, Timestamp};
@@ -164,7 +164,7 @@ impl Run {
 
     fn ask(&mut self, by: Actor, ask: Ask) -> Result<(), String> {
         self.inbox += 1;
-        let refused = overdue(&self.state, &ask, self.now)
+        let refused = acceptable(&self.state, &ask, self.now)
             .and_then(|()| answer_to(&self.state, &by, &ask))
             .err()
             .map(|e| e.0);
@@ -361,11 +361,43 @@ fn what_nobody_answers_expires() {
     let (.., wake) = run.settle();
     run.now = wake.unwrap();
     let agree = approve(&run);
-    assert!(overdue(&run.state, &agree, run.now).is_err());
+    assert!(acceptable(&run.state, &agree, run.now).is_err());
     run.settle();
     assert_eq!(run.state.outcome().unwrap().0, Outcome::Expired);
     let late = answer_to(&run.state, &person(3), &agree).unwrap_err().0;
     assert!(late.starts_with("it is decided: it expired at 15:00:00 UTC"), "{late}");
+}
+
+#[test]
+fn a_step_at_which_others_must_agree_is_not_left_out_by_who_asked_for_the_run() {
+    let mut run = Run::new(None, false);
+    run.write(Entry::Admitted { locks: vec!["thing".into()] });
+    run.settle();
+    run.write(Entry::Done { step: "look".into(), output: json!({ "active": [] }).into(), how: How::Looked });
+    run.settle();
+    let step = || StepPath::from("agree");
+    run.ask(person(2), Ask::Reject { step: Some(step()), reason: "not now".into() }).unwrap();
+    run.settle();
+    assert_eq!(run.state.word(), "paused");
+    let reason = || "it is fine".to_owned();
+    let output = json!({ "approved_by": ["bob"] });
+    for around in [
+        Ask::Skip { step: step(), reason: reason() },
+        Ask::MarkDone { step: step(), reason: reason(), output },
+    ] {
+        let refused = run.ask(person(0), around).unwrap_err();
+        assert!(
+            refused.contains("for the approval of 2 persons") && refused.contains("retry it"),
+            "{refused}"
+        );
+    }
+    // They are asked anew, and in an emergency the glass is there.
+    run.ask(person(0), Ask::Retry { step: step() }).unwrap();
+    run.settle();
+    assert_eq!(run.state.word(), "waiting_for_approval");
+    run.ask(person(0), Ask::BreakGlass { step: Some(step()), reason: reason() }).unwrap();
+    run.settle();
+    assert_eq!(run.state.outcome().unwrap().0, Outcome::Succeeded);
 }
 
 #[test]

@@ -315,7 +315,7 @@ impl Driver {
             }
         };
         for wish in wishes {
-            let refused = domain::run::overdue(&self.state, &wish.ask, self.now())
+            let refused = domain::run::acceptable(&self.state, &wish.ask, self.now())
                 .and_then(|()| domain::run::answer_to(&self.state, &wish.by, &wish.ask))
                 .err()
                 .map(|e| e.0);

@@ -330,7 +330,7 @@ impl Engine {
         domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
         self.core.settings.policies.asked(&state, by, ask)?;
         domain::run::answer_to(&state, by, ask)?;
-        domain::run::overdue(&state, ask, now)?;
+        domain::run::acceptable(&state, ask, now)?;
         if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } | Ask::BeginDespite { reason } =
             ask
             && reason.trim().is_empty()

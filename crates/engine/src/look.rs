@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use domain::Timestamp;
-use domain::action::ErrorClass;
+use domain::action::{ActionError, ErrorClass};
 use domain::run::{Entry, How, Verdict, Watch};
 use serde_json::Value;
 
@@ -51,10 +51,12 @@ impl Job {
         let mut sight = self.core.observer.watch(&action, input, wish);
         let (mut held_since, mut shown) = (None, None);
         let mut last: Option<Arc<Value>> = None;
+        // Why the last look saw nothing.
+        let mut blind: Option<ActionError> = None;
         loop {
             let Some(News { look, gap }) = self.next(&mut sight, watch.due(since, held_since)).await else {
                 // Time is up, and nothing can be seen.
-                match self.waited(watch.overdue(since, self.now()), last.as_deref()) {
+                match self.waited(watch.overdue(since, self.now(), blind.as_ref()), last.as_deref()) {
                     Some(entries) => return Ok(entries),
                     None => continue,
                 }
@@ -64,16 +66,16 @@ impl Job {
             }
             let verdict = match &look.result {
                 Ok(out) => {
-                    last = Some(out.clone());
+                    (last, blind) = (Some(out.clone()), None);
                     watch.judge(out, since, &mut held_since, look.at)
                 }
                 Err(e) if matches!(e.class, ErrorClass::Refused | ErrorClass::Gone) => {
                     Verdict::Failed(e.clone())
                 }
                 // A look that may succeed the next time breaks a soak, and nothing else.
-                Err(_) => {
+                Err(e) => {
                     held_since = None;
-                    watch.overdue(since, look.at)
+                    watch.overdue(since, look.at, Some(blind.insert(e.clone())))
                 }
             };
             sight.soaks(held_since.is_some());
@@ -118,6 +120,8 @@ impl Job {
         match verdict {
             Verdict::NotYet => None,
             Verdict::Holds | Verdict::Expired => Some(self.done(last, How::Looked)),
+            // What was seen before is not what is there now: later steps are not to take it for that.
+            Verdict::ExpiredUnseen => Some(self.done(Value::Null, How::Looked)),
             Verdict::Failed(error) => {
                 Some(vec![Entry::Failed { step: self.step().clone(), error, facts: last }])
             }

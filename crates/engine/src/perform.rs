@@ -203,7 +203,9 @@ impl Job {
         if let Some(output) = action.settled(input, &facts).map_err(failed)? {
             return Err(self.done(output, How::AlreadySo));
         }
-        if let Some(why) = action.plan(input, &facts).map_err(failed)?.forbidden {
+        if let Some(why) = action.plan(input, &facts).map_err(failed)?.forbidden
+            && !self.sends_again(&*action)
+        {
             return Err(failed(why));
         }
         let undo = match undo {
@@ -224,6 +226,12 @@ impl Job {
             undo,
         };
         Ok((action, intent, closes))
+    }
+
+    /// A call that its receiver knows by its token, and whose answer was lost: it was allowed when it was made first, and what
+    /// forbids it now may be its own effect.
+    fn sends_again(&self, action: &dyn Action) -> bool {
+        action.spec().effect == Effect::Token && self.attempts.iter().any(Attempt::lost_its_answer)
     }
 
     /// A person has said that a change did not happen, and it is to be made anew. Not before no copy of it can land any more, or
@@ -383,12 +391,7 @@ impl Job {
     /// A call that carries a token is made again without knowing what became of it, after a pause; when that was in vain too
     /// often, a person must find out.
     fn again_by_token(&self, facts: Value) -> Entry {
-        let error = ActionError::new(
-            ErrorClass::Transient,
-            "answer_lost",
-            "the call's answer was lost; it is made again under the same token, by which the receiver knows it",
-        );
-        let again = self.perform.again(&self.attempts, error, self.now());
+        let again = self.perform.again(&self.attempts, self.now());
         again.unwrap_or_else(|| Entry::OutcomeUnknown { step: self.step().clone(), facts })
     }
 }

@@ -195,13 +195,28 @@ pub fn answer_to(state: &State, by: &Actor, ask: &Ask) -> Result<(), Refusal> {
     }
 }
 
-/// Is it too late, by the clock? Asked before a wish is written down; what is written down stands.
-pub fn overdue(state: &State, ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
+/// May it be written down? Besides what [`answer_to`] says: not when it is too late by the clock, and not when it
+/// [goes around others](goes_around). What is written down stands.
+pub fn acceptable(state: &State, ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
+    goes_around(state, ask)?;
     match state.ballot(ask.step()).filter(|_| ask.decides()) {
         Some(ballot) if ballot.ruling.is_none() && now >= ballot.until => {
             Err(Refusal(format!("it expired at {}", ballot.until.format("%H:%M:%S UTC"))))
         }
         _ => Ok(()),
+    }
+}
+
+/// Would it pass a step at which others must agree, without them? Whoever asked for the run could else leave out what stops them.
+/// In an emergency the glass is for that, which somebody reviews.
+pub fn goes_around(state: &State, ask: &Ask) -> Result<(), Refusal> {
+    let passes = matches!(ask, Ask::Skip { .. } | Ask::MarkDone { .. });
+    match state.ballot(ask.step()).filter(|_| passes && ask.step().is_some()) {
+        Some(ballot) => Err(Refusal(format!(
+            "this step is there for {}: retry it, so that they are asked anew (and the glass can be broken), or abort",
+            ballot.needs
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -268,14 +268,6 @@ impl State {
         self.blocked.iter()
     }
 
-    /// Must nothing new be begun? A failed step stops the steps, not the taking back; a pause by hand (or by a kill switch)
-    /// stops both; an abort stops what it interrupts.
-    pub fn is_stopped(&self) -> bool {
-        self.held.is_some()
-            || (!matches!(self.phase, Phase::Closing { .. })
-                && (self.paused().is_some() || self.aborting.is_some()))
-    }
-
     /// Is the run where this step belongs, and nothing around it over?
     fn is_due(&self, step: &StepPath) -> bool {
         let here = match self.phase {
@@ -323,7 +315,12 @@ impl State {
         let stuck = matches!(self.phase, Phase::Closing { .. }) && !self.blocked.is_empty();
         match &self.phase {
             _ if stuck => "stuck",
-            _ if self.nodes.values().any(|n| n.status == Status::OutcomeUnknown) => "outcome_unknown",
+            // Whoever ended the run was asked before.
+            Phase::Forward | Phase::Verifying
+                if self.nodes.values().any(|n| n.status == Status::OutcomeUnknown) =>
+            {
+                "outcome_unknown"
+            }
             _ if self.paused().is_some() => "paused",
             Phase::Closing { takeback: Takeback::All, .. } => "undoing",
             Phase::Closing { .. } => "closing",

@@ -164,8 +164,17 @@ impl Run {
 
     /// A piece of work fails for good.
     pub(crate) fn fails(&mut self, step: &str) {
+        self.fails_with(step, "trouble");
+    }
+
+    /// A wait saw to its end that what it waits for is not there.
+    pub(crate) fn times_out(&mut self, step: &str) {
+        self.fails_with(step, "timeout");
+    }
+
+    fn fails_with(&mut self, step: &str, code: &str) {
         let work = self.working.remove(&StepPath::from(step)).unwrap_or_else(|| panic!("{step}"));
-        let error = ActionError::refused("trouble", format!("{step} did not work"));
+        let error = ActionError::refused(code, format!("{step} did not work"));
         self.write(work.perform.failed(&work.attempts, error, self.now));
         self.settle();
     }
@@ -252,6 +261,15 @@ impl Run {
                 _ => {}
             },
         }
+    }
+
+    /// The answer of a call that nobody can look for is lost, and a person is asked.
+    pub(crate) fn loses_sight(&mut self, step: &str) {
+        // Announced as blind, unanswered, and not to be looked for.
+        self.advance(step, &mut Choices::new(vec![0, 1]));
+        self.advance(step, &mut Choices::new(vec![2]));
+        self.settle();
+        self.advance(step, &mut Choices::new(vec![2]));
     }
 
     /// The worker is gone with all it was doing.

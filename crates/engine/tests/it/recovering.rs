@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::world::{Bench, Trouble, ask, request};
 
 const SET: &str = "steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n";
+const ADD: &str = "steps:\n  - id: add\n    use: world.add\n    with: { name: a, value: 6 }\n";
 const RING: &str = "steps:\n  - id: ring\n    use: world.ring\n    with: { name: a, value: 5 }\n";
 
 #[tokio::test]
@@ -52,6 +53,34 @@ async fn every_attempt_of_a_step_carries_its_token_and_another_step_another_one(
     let tokens = bench.world.0.lock().unwrap().tokens.clone();
     let (set, then) = (format!("{run}:set"), format!("{run}:then"));
     assert_eq!(tokens, [set.clone(), set.clone(), set, then]);
+}
+
+/// What it would be refused for now is its own effect.
+#[tokio::test]
+async fn a_call_whose_answer_was_lost_is_made_again_under_its_token_though_it_would_not_be_allowed_twice() {
+    let bench = Bench::new(ADD).await;
+    bench.world.trouble(Trouble::LosesAnswer);
+    let (_engine, run) = bench.start().await;
+    let state = bench.ended(run).await;
+    assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded, "{:?}", state.outcome());
+    assert_eq!(bench.world.made(), [("a".to_owned(), 6)]);
+    assert_eq!(bench.world.0.lock().unwrap().tokens.len(), 2);
+    // Another run's is another call, and refused.
+    let engine = bench.engine(Duration::from_secs(10)).await;
+    let second = engine.start(request("second")).await.unwrap().run_id;
+    let state = bench.until(second, "refused", |s| s.paused().is_some() || s.outcome().is_some()).await;
+    assert_eq!(state.node(&"add".into()).unwrap().error.as_ref().unwrap().code, "full");
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_is_left_to_a_person() {
+    let bench = Bench::new(ADD).await;
+    for _ in 0..100 {
+        bench.world.trouble(Trouble::LosesAnswer);
+    }
+    let (_engine, run) = bench.start().await;
+    bench.until(run, "unknown", |s| s.word() == "outcome_unknown").await;
+    assert_eq!(bench.world.made().len(), 1);
 }
 
 #[tokio::test]

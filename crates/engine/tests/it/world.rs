@@ -223,6 +223,63 @@ impl<const BLIND: bool> Change for Set<BLIND> {
     }
 }
 
+/// Adds to a number, which may not grow above ten; a call that is made again under its token does nothing more.
+struct Add(World);
+
+impl Change for Add {
+    const NAME: &'static str = "world.add";
+    const SUMMARY: &'static str = "Adds to a number";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    const EFFECT: Effect = Effect::Token;
+    const UNDOABLE: bool = false;
+    type Input = Target;
+    type Facts = Number;
+    type Output = Number;
+
+    async fn observe(&self, _ctx: &Ctx, input: &Target) -> Result<Number, ActionError> {
+        Ok(Number { value: self.0.get(&input.name) })
+    }
+
+    fn settled(&self, _input: &Target, _facts: &Number) -> Option<Number> {
+        None
+    }
+
+    fn forbidden(&self, input: &Target, facts: &Number) -> Option<ActionError> {
+        (facts.value + input.value > 10).then(|| ActionError::refused("full", "at most ten"))
+    }
+
+    fn plan(&self, input: &Target, facts: &Number) -> Result<Vec<ObjectChange>, ActionError> {
+        let (before, after) = (facts.value.into(), (facts.value + input.value).into());
+        Ok(vec![ObjectChange { object: input.name.clone(), property: "value".into(), before, after }])
+    }
+
+    fn predict(&self, _input: &Target, _facts: &Number) -> Option<Number> {
+        None
+    }
+
+    async fn apply(&self, ctx: &Ctx, input: &Target, _facts: &Number) -> Result<Number, ActionError> {
+        ctx.gate.check().map_err(|e| ActionError::new(ErrorClass::Transient, "gate", e.to_string()))?;
+        let mut inner = self.0.0.lock().unwrap();
+        if !inner.tokens.contains(&ctx.token) {
+            *inner.numbers.entry(input.name.clone()).or_default() += input.value;
+            inner.made.push((input.name.clone(), input.value));
+        }
+        inner.tokens.push(ctx.token.clone());
+        match inner.trouble.pop_front() {
+            Some(_) => Err(ActionError::new(ErrorClass::Unknown, "lost", "the answer was lost")),
+            None => Ok(Number { value: inner.numbers[&input.name] }),
+        }
+    }
+
+    fn undo(&self, _input: &Target, _facts: &Number) -> Option<UndoCall> {
+        None
+    }
+
+    fn command(&self, input: &Target) -> String {
+        format!("add {} {}", input.name, input.value)
+    }
+}
+
 /// A database, a world, a runbook, and engines on them.
 pub(crate) struct Bench {
     pub(crate) db: TestDb,
@@ -345,7 +402,8 @@ impl Bench {
         let registry = Registry::default()
             .observing(Look(self.world.clone()))
             .changing(Set::<false>(self.world.clone()))
-            .changing(Set::<true>(self.world.clone()));
+            .changing(Set::<true>(self.world.clone()))
+            .changing(Add(self.world.clone()));
         let files =
             std::iter::once(("test.yaml".to_owned(), self.runbook.clone())).chain(self.others.clone());
         let library = Library::open(files, &registry);

@@ -2,7 +2,9 @@
 
 use domain::Actor;
 use domain::policy::Policies;
-use domain::run::{AbortPreview, Ask, Node, State, Status, StepPath, Takeback, abort_preview, answer_to};
+use domain::run::{
+    AbortPreview, Ask, Node, State, Status, StepPath, Takeback, abort_preview, answer_to, goes_around,
+};
 use serde::Serialize;
 
 use crate::words;
@@ -41,7 +43,8 @@ pub(crate) struct Asker<'a> {
 
 impl Asker<'_> {
     fn why_not(&self, state: &State, ask: &Ask) -> Option<String> {
-        let possible = answer_to(state, &self.by, ask).map_err(|refusal| refusal.0);
+        let possible = answer_to(state, &self.by, ask).and_then(|()| goes_around(state, ask));
+        let possible = possible.map_err(|refusal| refusal.0);
         possible.and_then(|()| self.policies.asked(state, &self.by, ask).map_err(|e| e.to_string())).err()
     }
 }
@@ -241,6 +244,7 @@ fn cut_short(state: &State, by: &Asker<'_>, path: &StepPath) -> Choice {
 /// What may be said of a change of unknown outcome: that it happened, that it did not, or that nobody goes on from here.
 fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
+    let ending = path.is_undo() || state.aborting().is_some();
     let happened = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let mut abandon = Choice::new(
         state,
@@ -256,7 +260,10 @@ fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Ve
             by,
             &happened,
             "It happened",
-            "The step counts as done, and the run goes on. Later steps read no output from it.",
+            match ending {
+                true => "The step counts as done, and the run ends.",
+                false => "The step counts as done, and the run goes on. Later steps read no output from it.",
+            },
         ),
         Choice::new(
             state,
@@ -264,6 +271,7 @@ fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Ve
             &Ask::DidNotHappen { step: step(), reason: reason() },
             "It did not happen",
             match node.on_its_way() {
+                _ if ending => "The step counts as not done, and the run ends.",
                 Some(_) => {
                     "The call is made anew, once no copy of the lost one can take effect any more: within minutes."
                 }
@@ -271,7 +279,7 @@ fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Ve
             },
         ),
         abandon,
-        // A change that takes another one back cannot be abandoned: the run is ending already. It can be left out.
+        // A run that is ending already cannot be abandoned. The step can be left out.
         Choice::new(
             state,
             by,
@@ -280,6 +288,5 @@ fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Ve
             "Leaves it as it is, and goes on.",
         ),
     ];
-    let closing = path.is_undo();
-    all.into_iter().filter(|c| c.why_not.is_none() && (c.ask != "skip" || closing)).collect()
+    all.into_iter().filter(|c| c.why_not.is_none() && (c.ask != "skip" || ending)).collect()
 }

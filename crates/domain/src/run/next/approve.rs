@@ -22,7 +22,7 @@ impl Walker<'_> {
             return self.record(Entry::AwaitsApproval { step: path.clone(), approval, message });
         };
         let not_given = |code: &'static str, why: String| {
-            ActionError::refused(code, why).remedy("retry to ask anew, skip it with a reason, or abort")
+            ActionError::refused(code, why).remedy("retry to ask anew, or abort")
         };
         match &ballot.ruling {
             Some(ruling) if ruling.passes() => {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::sight::{Around, Sight};
 use super::text;
-use super::walk::{Otherwise, Walk, Walker};
+use super::walk::{Otherwise, Walk, Walker, blind};
 use crate::action::ActionError;
 use crate::run::{Entry, Node, Status, StepPath, Takeback};
 use crate::runbook::{Branch, Child, OnFailure, Runbook, Step, Verify, child_inputs};
@@ -119,7 +119,8 @@ impl<'a> Walker<'a> {
                 Walk::Failed
             }
             Some(node) if node.status == Status::Failed => {
-                self.pause_at(path, text(&verify.message, sight.scope()));
+                let why = blind(node).unwrap_or_else(|| text(&verify.message, sight.scope()));
+                self.pause_at(path, why);
                 Walk::Blocked
             }
             Some(node) if node.status.is_over() => Walk::Complete,

@@ -25,7 +25,8 @@ impl Perform {
         let earlier: Vec<_> =
             attempts.iter().filter(|a| a.number < attempt).filter_map(|a| a.error.as_ref()).collect();
         let busy = earlier.iter().filter(|e| e.class == ErrorClass::Busy).count();
-        let others = earlier.len() - busy;
+        let lost = earlier.iter().filter(|e| e.code == ANSWER_LOST).count();
+        let others = earlier.len() - busy - lost;
         let pause = match error.class {
             ErrorClass::Busy if busy < BUSY_LIMIT => Some(doubled(retry.backoff, busy)),
             ErrorClass::Transient if others + 1 < retry.attempts as usize => {
@@ -44,19 +45,29 @@ impl Perform {
 
     /// The entry for a call without an answer that its receiver knows by a token, so that making it again is harmless: another
     /// attempt after a pause, for as long as a busy service is forgiven. `None` beyond that: a person must find out.
-    pub fn again(&self, attempts: &[Attempt], error: ActionError, now: Timestamp) -> Option<Entry> {
+    pub fn again(&self, attempts: &[Attempt], now: Timestamp) -> Option<Entry> {
         let (Self::Look { step, attempt, .. }
         | Self::Change { step, attempt, .. }
         | Self::Recover { step, attempt, .. }) = self;
-        let lost = |a: &&Attempt| {
-            a.number < *attempt && a.error.as_ref().is_some_and(|e| e.class == ErrorClass::Unknown)
-        };
-        let lost = attempts.iter().filter(lost).count();
+        let lost = attempts.iter().filter(|a| a.number < *attempt && a.lost_its_answer()).count();
         (lost < BUSY_LIMIT).then(|| {
             let pause = doubled(Retry::default().backoff, lost);
             let retry_at = now + delta(pause + jitter(pause, step, *attempt));
+            let message =
+                "the call's answer was lost; it is made again under the same token, by which the receiver knows it";
+            let error = ActionError::new(ErrorClass::Transient, ANSWER_LOST, message);
             Entry::AttemptFailed { step: step.clone(), attempt: *attempt, error, retry_at }
         })
+    }
+}
+
+/// The code of an attempt whose call got no answer, and which is followed by the same call under the same token.
+const ANSWER_LOST: &str = "answer_lost";
+
+impl Attempt {
+    /// Was its call made, and its answer lost? What followed was the same call under the same token.
+    pub fn lost_its_answer(&self) -> bool {
+        self.error.as_ref().is_some_and(|e| e.code == ANSWER_LOST)
     }
 }
 
@@ -73,4 +84,44 @@ fn jitter(pause: Duration, step: &StepPath, attempt: u32) -> Duration {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(format!("{step}#{attempt}"));
     pause.mul_f64(f64::from(digest[0]) / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn change(attempt: u32) -> Perform {
+        Perform::Change {
+            step: "send".into(),
+            attempt,
+            action: "hook".into(),
+            input: Arc::default(),
+            undo: None,
+            retry: Retry::default(),
+        }
+    }
+
+    #[test]
+    fn a_call_whose_answers_are_all_lost_is_not_made_for_ever() {
+        let (mut now, mut attempts) = (Timestamp::UNIX_EPOCH, Vec::new());
+        for number in 1.. {
+            let Some(Entry::AttemptFailed { error, retry_at, .. }) = change(number).again(&attempts, now)
+            else {
+                break;
+            };
+            attempts.push(Attempt { number, at: now, ended_at: Some(now), error: Some(error) });
+            now = retry_at;
+        }
+        assert_eq!(attempts.len(), BUSY_LIMIT);
+        assert!(now - Timestamp::UNIX_EPOCH > TimeDelta::minutes(10), "{now}");
+        // What was not the service's fault uses up no attempt of what is.
+        let error = ActionError::new(ErrorClass::Transient, "reset", "the connection broke");
+        let number = u32::try_from(attempts.len()).unwrap() + 1;
+        let entry = change(number).failed(&attempts, error, now);
+        assert!(matches!(entry, Entry::AttemptFailed { .. }), "{entry:?}");
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::each::expand;
 use super::sight::{Around, Sight};
+use super::watch::is_seen;
 use super::{Finally, Moves, Perform, Program, Watch, delta, expression, success, text};
 use crate::Timestamp;
 use crate::action::{ActionError, Effect};
@@ -58,6 +59,10 @@ impl<'a> Walker<'a> {
     pub(super) fn forward(&mut self) {
         let (program, runbook) = (self.program, &self.program.runbook);
         let walk = self.steps(&runbook.steps, None, Around::Run(program), Otherwise::Pause);
+        // Whoever said "nothing new" is asked before the run ends, too: to end is to take back, and to let others at the targets.
+        if self.state.held().is_some() {
+            return;
+        }
         if let Some((takeback, then)) = self.ending.take() {
             // Nothing new beside it, however far the others are.
             self.moves = Moves::default();
@@ -80,17 +85,32 @@ impl<'a> Walker<'a> {
             Takeback::All => Outcome::Undone,
             Takeback::Finally => Outcome::Aborted,
         };
-        self.close(*takeback, After::End { outcome, message: format!("Aborted by {by}: {reason}") });
+        let mut message = format!("Aborted by {by}: {reason}");
+        let left: Vec<&str> = self.unknown().map(|(step, _)| step.as_str()).collect();
+        if !left.is_empty() {
+            message += &format!(" (what became of {} is not known)", left.join(", "));
+        }
+        self.close(*takeback, After::End { outcome, message });
     }
 
-    /// Goes over to closing, as soon as no change is in flight any more.
+    /// The steps of which nobody but a person can tell what became of them.
+    fn unknown(&self) -> impl Iterator<Item = (&'a StepPath, &'a Node)> + use<'a> {
+        self.state.nodes().filter(|(_, node)| node.status == Status::OutcomeUnknown)
+    }
+
+    /// Goes over to closing, as soon as no change is in flight any more, and nobody must be asked what became of one: a run that
+    /// has ended frees its targets and asks nothing, while the call may still land. Who aborts a run that asks has answered.
     fn close(&mut self, takeback: Takeback, then: After) {
-        let mut in_flight = false;
+        let mut open = false;
         for (step, node) in self.state.in_flight() {
-            in_flight = true;
+            open = true;
             self.recover(step, node);
         }
-        if in_flight || !self.moves.record.is_empty() {
+        for (step, _) in self.unknown().filter(|(_, node)| !node.abandoned) {
+            open = true;
+            self.ask_a_person(step);
+        }
+        if open || !self.moves.record.is_empty() {
             return;
         }
         for (step, node) in self.state.nodes() {
@@ -154,12 +174,23 @@ impl<'a> Walker<'a> {
         };
         let path = StepPath::verify();
         match self.state.node(&path) {
-            Some(node) if node.status == Status::Failed => {
-                let message = text(&verify.message, sight.scope());
-                self.record(Entry::Ended { outcome: Outcome::SymptomPersists, message });
-            }
+            // It does not end, and free its targets, while somebody says that it shall stay where it is.
+            Some(node) if node.status.is_over() && self.state.held().is_some() => {}
+            Some(node) if node.status == Status::Failed => match blind(node) {
+                // Only who looked may say that the symptom is still there.
+                Some(why) => self.pause_at(&path, why),
+                None => {
+                    let message = text(&verify.message, sight.scope());
+                    self.record(Entry::Ended { outcome: Outcome::SymptomPersists, message });
+                }
+            },
             Some(node) if node.status.is_over() => {
-                let message = success(runbook, &sight);
+                let message = match &node.skipped {
+                    Some(why) => {
+                        format!("All steps are done. Whether the symptom is gone was left out by {why}")
+                    }
+                    None => success(runbook, &sight),
+                };
                 self.record(Entry::Ended { outcome: Outcome::Succeeded, message });
             }
             _ if self.state.paused().is_some() => {}
@@ -310,6 +341,10 @@ impl<'a> Walker<'a> {
         self.ending.get_or_insert((takeback, After::End { outcome, message }));
     }
 
+    fn ask_a_person(&mut self, path: &StepPath) {
+        self.pause_at(path, "nobody but a person can tell whether the call took effect".into());
+    }
+
     pub(super) fn pause_at(&mut self, path: &StepPath, why: String) {
         if !self.state.blocked().any(|(blocked, _)| blocked == path) {
             self.record(Entry::Paused { step: Some(path.clone()), why });
@@ -330,8 +365,7 @@ impl<'a> Walker<'a> {
             Some((_, Status::RetryLater(at))) if self.now < at => return self.wake(at),
             Some((node, Status::Running)) if node.intent.is_some() => return,
             Some((_, Status::OutcomeUnknown)) => {
-                return self
-                    .pause_at(path, "nobody but a person can tell whether the call took effect".into());
+                return self.ask_a_person(path);
             }
             _ => {}
         }
@@ -408,6 +442,12 @@ impl<'a> Walker<'a> {
     pub(super) fn fail(&mut self, path: &StepPath, error: ActionError, facts: Value) -> Walk {
         self.record(Entry::Failed { step: path.clone(), error, facts })
     }
+}
+
+/// Why a check of the symptom failed without having seen it.
+pub(super) fn blind(node: &Node) -> Option<String> {
+    let error = node.error.as_ref().filter(|error| !is_seen(error))?;
+    Some(format!("whether the symptom is gone could not be seen: {error}"))
 }
 
 pub(super) fn undo_of(step: &Step) -> Option<Finally> {

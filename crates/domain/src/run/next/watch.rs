@@ -25,6 +25,8 @@ pub enum Verdict {
     NotYet,
     /// The time is up, and the runbook says to go on.
     Expired,
+    /// The same, and how it was at the end could not be seen.
+    ExpiredUnseen,
     /// The step fails.
     Failed(ActionError),
 }
@@ -72,34 +74,59 @@ impl Watch {
             match give_up.condition.test(&scope) {
                 Err(e) => return Verdict::Failed(expression(&e)),
                 Ok(true) => {
-                    return Verdict::Failed(ActionError::refused("gave_up", text(&give_up.message, &scope)));
+                    return Verdict::Failed(ActionError::refused(GAVE_UP, text(&give_up.message, &scope)));
                 }
                 Ok(false) => {}
             }
         }
-        self.timed_out(since, now, Some(&scope))
+        self.timed_out(since, now, Ok(&scope))
     }
 
-    /// Judges a look that could not be had.
-    pub fn overdue(&self, since: Timestamp, now: Timestamp) -> Verdict {
-        self.timed_out(since, now, None)
+    /// Judges a look that could not be had: `why`, if that is known.
+    pub fn overdue(&self, since: Timestamp, now: Timestamp, why: Option<&ActionError>) -> Verdict {
+        self.timed_out(since, now, Err(why))
     }
 
-    /// `seen`: the last look's scope, for the runbook's own words.
-    fn timed_out(&self, since: Timestamp, now: Timestamp, seen: Option<&Scope>) -> Verdict {
+    /// `seen`: the last look's scope, for the runbook's own words; or why nothing was seen. Those words are about what is there,
+    /// which nobody knows then.
+    fn timed_out(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        seen: Result<&Scope, Option<&ActionError>>,
+    ) -> Verdict {
         if now - since < delta(self.until.timeout) {
             return Verdict::NotYet;
         }
-        match self.until.on_timeout {
-            OnTimeout::Continue => Verdict::Expired,
-            OnTimeout::Fail => {
-                let waited = humantime::format_duration(self.until.timeout);
-                let message = match (&self.until.message, seen) {
-                    (Some(message), Some(seen)) => text(message, seen),
-                    _ => format!("`{}` did not come true within {waited}", self.until.condition.source()),
+        let (condition, waited) =
+            (self.until.condition.source(), humantime::format_duration(self.until.timeout));
+        let error = match (self.until.on_timeout, seen) {
+            (OnTimeout::Continue, Ok(_)) => return Verdict::Expired,
+            (OnTimeout::Continue, Err(_)) => return Verdict::ExpiredUnseen,
+            (OnTimeout::Fail, Ok(seen)) => {
+                let message = match &self.until.message {
+                    Some(message) => text(message, seen),
+                    None => format!("`{condition}` did not come true within {waited}"),
                 };
-                Verdict::Failed(ActionError::refused("timeout", message))
+                ActionError::refused(TIMEOUT, message)
             }
-        }
+            (OnTimeout::Fail, Err(why)) => {
+                let why = why.map_or_else(|| "no look was answered in time".into(), ToString::to_string);
+                let message =
+                    format!("whether `{condition}` could not be seen when its {waited} were over: {why}");
+                ActionError::refused("not_seen", message)
+            }
+        };
+        Verdict::Failed(error)
     }
+}
+
+/// The code of a wait that saw until its end that what it waits for is not there.
+const TIMEOUT: &str = "timeout";
+/// The code of a wait that saw that waiting is pointless.
+const GAVE_UP: &str = "gave_up";
+
+/// Was it seen that a condition did not come true? A wait may also fail because nobody could look.
+pub(super) fn is_seen(error: &ActionError) -> bool {
+    [TIMEOUT, GAVE_UP].contains(&error.code.as_str())
 }

@@ -254,6 +254,9 @@ impl State {
             Ask::Approve { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } => self.rule(ask, by, at),
             Ask::AcceptPlan { .. } => self.accept(by, at),
             Ask::Abort { takeback, reason } => {
+                for node in self.nodes.values_mut().filter(|n| n.status == Status::OutcomeUnknown) {
+                    node.abandoned = true;
+                }
                 self.aborting = Some((*takeback, by.clone(), reason.clone()));
             }
         }
@@ -306,6 +309,7 @@ impl State {
         node.error = None;
         node.hurried = false;
         node.may_land = false;
+        node.abandoned = false;
         node.attempts.push(Attempt { number: attempt, at, ended_at: None, error: None });
         Ok(node)
     }

@@ -108,6 +108,8 @@ pub struct Node {
     pub hurried: bool,
     /// Was a person asked what became of the last announced call, so that a copy of it may be on its way still?
     pub may_land: bool,
+    /// Did somebody end the run while they were asked what became of it? Then it is left as it is.
+    pub abandoned: bool,
     /// Items of an `each`, branches of a `together`.
     pub items: Option<Vec<Item>>,
     /// How many items at the same time.
@@ -141,6 +143,7 @@ impl Node {
             intent: None,
             hurried: false,
             may_land: false,
+            abandoned: false,
             items: None,
             at_once: 0,
             stop_after: None,
