@@ -165,11 +165,13 @@ pub enum PlannedOutcome {
 
 impl PlannedOutcome {
     /// What of it makes a plan another plan. A run that stops at a step stops there, with whatever numbers its guard saw
-    /// this time: a share of failing logins is never the same twice.
+    /// this time: a share of failing logins is never the same twice. Nor are the words of a failure that the run goes on
+    /// despite; what is left out by its own `if` says so in the runbook's words.
     #[must_use]
     pub fn essence(&self) -> Self {
         match self {
             Self::Stops { .. } => Self::Stops { message: String::new(), facts: Map::new() },
+            Self::Skipped { why } if !why.starts_with("`if: ") => Self::Skipped { why: String::new() },
             same => same.clone(),
         }
     }

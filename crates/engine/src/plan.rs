@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::action::{Ctx, Effect, ForeignWork, Planned};
+use domain::action::{Action, ActionError, Ctx, Effect, ErrorClass, ForeignWork, Planned};
 use domain::brake::{Brake, KillSwitch};
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
 use domain::readiness::Answer;
@@ -45,6 +46,15 @@ impl Engine {
 impl Core {
     /// What a run that is prepared like this would do now.
     pub(crate) async fn plan(&self, prepared: Prepared) -> Result<Plan, PlanError> {
+        Ok(self.plan_seeing(prepared).await?.0)
+    }
+
+    /// The same, with the first look that failed in a way that passes by itself: a plan that was made half blind says what could be
+    /// seen, and not what is there.
+    pub(crate) async fn plan_seeing(
+        &self,
+        prepared: Prepared,
+    ) -> Result<(Plan, Option<ActionError>), PlanError> {
         let Prepared { runbook, inputs, title, locks, limits, program } = prepared;
         let held: HashMap<_, _> =
             store::pages::locks(&self.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
@@ -58,7 +68,7 @@ impl Core {
         let mut planner =
             Planner { switches: store::brakes::switches(&self.pool).await?, ..Planner::new(self, &program) };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
-        let Planner { steps, stops, foreign, .. } = planner;
+        let Planner { steps, stops, foreign, blind, .. } = planner;
         let switched_off = brakes.iter().find(|b| matches!(b, Brake::KillSwitch(_)));
         let locked = locks.iter().find_map(|l| Some((l, l.held_by.as_ref()?)));
         let at_start = |message| Verdict::Stops { step: StepPath::top("start"), message };
@@ -93,7 +103,7 @@ impl Core {
             hash: String::new(),
         };
         plan.hash = plan.digest();
-        Ok(plan)
+        Ok((plan, blind))
     }
 
     /// Could this run do its work, were it needed? See [`domain::readiness`].
@@ -132,6 +142,8 @@ struct Planner<'a> {
     /// Looks that come after it: what they see now, the run will not see.
     looked_after: BTreeSet<String>,
     stops: Option<(StepPath, String)>,
+    /// The first look that failed, and may not the next time.
+    blind: Option<ActionError>,
     /// A step around goes on when one inside fails that says nothing itself,
     caught: bool,
     /// and one did.
@@ -153,6 +165,7 @@ impl<'a> Planner<'a> {
             changed: None,
             looked_after: BTreeSet::new(),
             stops: None,
+            blind: None,
             caught: false,
             fell: false,
             unneeded: None,
@@ -362,12 +375,15 @@ impl Planner<'_> {
             self.tell(step, path, PlannedOutcome::Waits { until, timeout_s });
             return Slot::Later { after: step.id.clone() };
         }
-        let ctx = Ctx::looking(self.core.clock.clone(), self.core.settings.look_deadline);
-        let seen = tokio::time::timeout(self.core.settings.look_deadline, action.observe(&ctx, &input)).await;
-        let facts = match seen {
-            Ok(Ok(facts)) => facts,
-            Ok(Err(e)) => return self.refused(step, path, e.to_string()),
-            Err(_) => return self.refused(step, path, "it could not be looked at in time".into()),
+        let facts = match self.look(&*action, &input).await {
+            Ok(facts) => facts,
+            Err(e) => {
+                let message = e.to_string();
+                if passes(&e) {
+                    self.blind.get_or_insert(e);
+                }
+                return self.refused(step, path, message);
+            }
         };
         if looks {
             if self.changed.is_none() {
@@ -404,6 +420,36 @@ impl Planner<'_> {
             }
             Err(e) => self.refused(step, path, e.to_string()),
         }
+    }
+
+    /// Looks; a few times, where a failure is answered that may pass. In a run each look is given much longer.
+    async fn look(&self, action: &dyn Action, input: &Value) -> Result<Value, ActionError> {
+        let deadline = self.core.settings.look_deadline;
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let Some(seen) = self.look_once(action, input, deadline).await else {
+                let message = "it could not be looked at in time";
+                return Err(ActionError::new(ErrorClass::Transient, "timeout", message));
+            };
+            match (seen, pauses.next()) {
+                (Err(e), Some(pause)) if passes(&e) => self.core.clock.sleep(pause).await,
+                (seen, _) => return seen,
+            }
+        }
+    }
+
+    /// `None` when it took too long.
+    async fn look_once(
+        &self,
+        action: &dyn Action,
+        input: &Value,
+        deadline: Duration,
+    ) -> Option<Result<Value, ActionError>> {
+        let ctx = Ctx::looking(self.core.clock.clone(), deadline);
+        let seen = tokio::time::timeout(deadline, action.observe(&ctx, input)).await.ok();
+        let busy = matches!(&seen, Some(Err(e)) if e.class == ErrorClass::Busy);
+        self.core.observer.spent(action, input, &ctx.calls.take(), busy);
+        seen
     }
 
     fn tell(&mut self, step: &Step, path: &StepPath, outcome: PlannedOutcome) {
@@ -462,6 +508,14 @@ impl Planner<'_> {
             other => self.refused(step, path, other.to_string()),
         }
     }
+}
+
+/// Between the looks of a plan (clock time).
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// May the same look be answered the next time?
+fn passes(error: &ActionError) -> bool {
+    matches!(error.class, ErrorClass::Busy | ErrorClass::Transient)
 }
 
 /// What a branch or a child gives, when all of its steps can be told.

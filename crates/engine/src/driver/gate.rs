@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Driver, Next, Report, Stop};
+use crate::plan::PlanError;
 use crate::start::nobody;
 use crate::{Core, Topic};
 
@@ -153,9 +154,11 @@ async fn by_hand(core: &Core, locks: &[String]) -> (String, String) {
     }
 }
 
-/// A comparison that nobody waits for any more: the run is being ended.
+/// A comparison that nobody waits for any more: the run is being ended, or somebody has paused it. Who resumes it, maybe hours
+/// later, is to begin with what is true then.
 pub(super) fn is_stale(report: &Report, state: &State) -> bool {
-    report.step.as_str() == COMPARE && (state.gate() != Some(&Gate::Plan) || state.aborting().is_some())
+    let ends = state.gate() != Some(&Gate::Plan) || state.aborting().is_some();
+    report.step.as_str() == COMPARE && (ends || state.held().is_some())
 }
 
 /// Completes when nothing stands before the run any more. The bell of the runs ahead makes it fast; a second makes it right.
@@ -215,7 +218,7 @@ impl Brakes {
 }
 
 /// Makes the plan anew, and tells whether it is the one that people saw. Whatever keeps it from being made is a pause, never a
-/// pass.
+/// pass; and what could not be seen is never told as another plan, which somebody might accept.
 async fn compare(
     core: &Arc<Core>,
     run_id: Uuid,
@@ -232,16 +235,30 @@ async fn compare(
         },
     };
     let (nil, by) = nobody();
-    let now = match core.prepare_text(runbook, children, &inputs, nil, &by) {
-        Ok(prepared) => core.plan(prepared).await,
-        Err(e) => return paused(format!("the plan could not be made anew: {e}")),
-    };
-    match now {
-        Ok(plan) if plan.hash == seen.hash => Entry::PlanHolds { plan_hash: plan.hash },
-        Ok(plan) => Entry::Drifted { differences: differences(&seen, &plan), plan: Box::new(plan) },
-        Err(e) => paused(format!("the plan could not be made anew: {e}")),
+    let mut pauses = PAUSES_S.into_iter().map(Duration::from_secs);
+    loop {
+        let prepared = match core.prepare_text(runbook.clone(), children.clone(), &inputs, nil, &by) {
+            Ok(prepared) => prepared,
+            Err(e) => return paused(format!("the plan could not be made anew: {e}")),
+        };
+        let blind = match core.plan_seeing(prepared).await {
+            Ok((plan, _)) if plan.hash == seen.hash => return Entry::PlanHolds { plan_hash: plan.hash },
+            Ok((_, Some(blind))) => blind.to_string(),
+            Ok((plan, None)) => {
+                return Entry::Drifted { differences: differences(&seen, &plan), plan: Box::new(plan) };
+            }
+            Err(PlanError::Store(e)) => e.to_string(),
+            Err(e) => return paused(format!("the plan could not be made anew: {e}")),
+        };
+        match pauses.next() {
+            Some(pause) => core.clock.sleep(pause).await,
+            None => return paused(format!("whether the plan still holds could not be seen: {blind}")),
+        }
     }
 }
+
+/// Seconds between two comparisons, as long as something cannot be seen (clock time): a throttle of five minutes passes by itself.
+const PAUSES_S: [u64; 7] = [5, 10, 20, 40, 60, 60, 120];
 
 /// The plan that the requester saw; waits for the database while it is away.
 async fn plan_of(core: &Core, run_id: Uuid) -> Option<Plan> {

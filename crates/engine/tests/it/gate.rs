@@ -422,3 +422,82 @@ async fn high_risk_wants_the_target_typed_at_every_door() {
     let typed = StartRequest { confirm: Some(" test ".into()), ..request };
     assert!(engine.start(typed).await.unwrap().new);
 }
+
+const LOOKS: &str = "steps:\n  - id: see\n    use: world.look\n    with: { name: b }\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n";
+
+fn dark(bench: &Bench, dark: bool) {
+    bench.world.0.lock().unwrap().looks_fail = dark;
+}
+
+/// Until somebody has tried to look so often.
+async fn looked(bench: &Bench, times: u64) {
+    while bench.looks() < times {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A throttled call is no other plan: whoever accepted "would stop here" would have accepted nothing.
+#[tokio::test]
+async fn a_plan_of_which_something_cannot_be_seen_for_a_moment_is_compared_again_and_is_no_drift() {
+    let bench = Bench::new(LOOKS).await.calm();
+    let engine = bench.engine(LONG).await;
+    let request = planned(&engine, "key").await;
+    dark(&bench, true);
+    let before = bench.looks();
+    let run = started(&engine, request).await;
+    looked(&bench, before + 5).await;
+    dark(&bench, false);
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    let journal = bench.journal(run).await;
+    assert!(!journal.iter().any(|r| matches!(r.entry, Entry::Drifted { .. } | Entry::Paused { .. })));
+}
+
+#[tokio::test]
+async fn what_cannot_be_seen_for_minutes_is_told_as_that_and_compared_again_once_somebody_resumes_the_run() {
+    let bench = Bench::new(LOOKS).await;
+    let engine = bench.engine(LONG).await;
+    let request = planned(&engine, "key").await;
+    dark(&bench, true);
+    let run = started(&engine, request).await;
+    let state = bench.until(run, "paused", |s| s.paused().is_some()).await;
+    assert_eq!(state.gate(), Some(&Gate::Plan));
+    let why = &state.paused().unwrap().why;
+    assert_eq!(why, "whether the plan still holds could not be seen: nothing can be seen (dark)");
+    dark(&bench, false);
+    ask(&engine, run, Ask::Resume).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn a_run_that_is_paused_while_its_plan_is_compared_begins_with_what_is_true_when_it_is_resumed() {
+    for other in [false, true] {
+        let bench = Bench::new(LOOKS).await.calm();
+        let engine = bench.engine(LONG).await;
+        let request = planned(&engine, "key").await;
+        dark(&bench, true);
+        let before = bench.looks();
+        let run = started(&engine, request).await;
+        looked(&bench, before + 1).await;
+        ask(&engine, run, Ask::Pause { reason: None }).await;
+        bench.until(run, "paused", |s| s.held().is_some()).await;
+        // The comparison comes to its end, with the same plan or another.
+        if other {
+            bench.world.put("a", 1);
+        }
+        dark(&bench, false);
+        let so_far = bench.looks();
+        looked(&bench, so_far + 1).await;
+        let state = bench.state(run).await;
+        assert_eq!((state.gate(), state.held().is_some()), (Some(&Gate::Plan), true), "{other}");
+        bench.world.put("a", 0);
+        ask(&engine, run, Ask::Resume).await;
+        assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+        let journal = bench.journal(run).await;
+        assert!(!journal.iter().any(|r| matches!(r.entry, Entry::Drifted { .. })));
+        let at = |wanted: fn(&Entry) -> bool| journal.iter().position(|r| wanted(&r.entry)).unwrap();
+        assert!(
+            at(|e| matches!(e, Entry::PlanHolds { .. }))
+                > at(|e| matches!(e, Entry::Asked { ask: Ask::Resume, .. }))
+        );
+    }
+}
