@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::brake::{EVERYTHING, Freeze, KillSwitch, calendar};
+use domain::run::State;
 use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock, Role, Timestamp};
 use store::brakes::Imported;
@@ -62,7 +63,9 @@ pub enum BrakeError {
     #[error("{0}")]
     Held(Box<Held>),
     /// A run that moves keeps its locks.
-    #[error("run {0} is not waiting for a person, so its locks are not released; pause it first")]
+    #[error(
+        "run {0} is not waiting for a person, or a change of it is under way, so its locks are not released; pause it, and let the change end"
+    )]
     Moving(Uuid),
     /// The database.
     #[error(transparent)]
@@ -229,6 +232,11 @@ impl Brakes {
     ) -> Result<(), BrakeError> {
         permit(by, Role::Admin)?;
         let target = lock_name(target)?;
+        // One step waits for a person, and another may be making its change: to let others at the target is to let them meet.
+        let journal = store::runs::journal(&self.pool, run_id).await?;
+        if State::replay(&journal).is_ok_and(|state| state.in_flight().next().is_some()) {
+            return Err(BrakeError::Moving(run_id));
+        }
         let now = self.clock.now();
         let forced =
             store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason, by)?, now)

@@ -217,8 +217,9 @@ pub struct Imported {
     pub replaced: i64,
 }
 
-/// Imports a calendar, whole or not at all. Events are known by their UID: importing again replaces what stood for them, and
-/// takes back what was cancelled. What is not in the calendar stays: a file with too little in it lifts no freeze.
+/// Imports a calendar, whole or not at all. Events are known by their UID and what they are imported for: importing again replaces
+/// what stood for them, and takes back what was cancelled. What is not in the calendar stays, and what the same calendar froze of
+/// another scope: no import lifts a freeze that it does not name.
 pub async fn import_freezes(
     pool: &PgPool,
     events: &[Event],
@@ -237,7 +238,7 @@ pub async fn import_freezes(
         r#"WITH alone AS MATERIALIZED (
                SELECT pg_advisory_xact_lock(brakes_key())
            ), removed AS (
-               DELETE FROM freeze_window USING alone WHERE uid = ANY ($1) AND ends > $9 RETURNING id
+               DELETE FROM freeze_window USING alone WHERE uid = ANY ($1) AND scope = $7 AND ends > $9 RETURNING id
            ), entered AS (
                INSERT INTO freeze_window (id, scope, starts, ends, reason, by, at, uid)
                SELECT w.id, $7::text, w.starts, w.ends, w.reason, $8::text, $9, w.uid

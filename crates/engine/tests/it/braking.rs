@@ -263,6 +263,20 @@ async fn a_calendar_is_imported_again_and_again_and_stays_one() {
 }
 
 #[tokio::test]
+async fn a_calendar_that_is_imported_for_one_runbook_lifts_no_freeze_of_another() {
+    let bench = Bench::new(ONE).await;
+    let engine = bench.engine(lease()).await;
+    let text = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:xmas\r\nDTSTART:20241220T000000Z\r\nDTEND:20250103T000000Z\r\nSUMMARY:Holidays\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    for scope in [None, Some("test"), Some("other"), Some("test")] {
+        engine.brakes().import(scope, text, None, &person("bob")).await.unwrap();
+    }
+    let freezes = engine.brakes().in_force().await.unwrap().freezes;
+    let mut scopes: Vec<&str> = freezes.iter().map(|f| f.scope.as_str()).collect();
+    scopes.sort_unstable();
+    assert_eq!(scopes, ["*", "other", "test"]);
+}
+
+#[tokio::test]
 async fn somebody_elses_work_refuses_the_run_before_it_changes_anything() {
     let text = r#"
 steps:

@@ -259,3 +259,38 @@ async fn a_lock_released_by_force_is_taken_back_before_its_run_moves_again() {
     assert_eq!(bench.ended(first).await.outcome().unwrap().0, Outcome::Succeeded);
     assert!(brakes.in_force().await.unwrap().locks.is_empty());
 }
+
+/// One step waits for a person; another is making its change.
+#[tokio::test]
+async fn a_lock_is_not_forced_from_a_run_whose_change_is_under_way_though_it_is_paused() {
+    let steps = r#"
+steps:
+  - id: both
+    together:
+      left:
+        - id: set
+          use: world.set
+          with: { name: a, value: 1 }
+      right:
+        - id: wait
+          use: world.look
+          with: { name: go }
+          until: out.value == 1
+          every: 1s
+          timeout: 100h
+        - id: guard
+          assert: 1 > 2
+          message: not now
+          on_failure: pause
+"#;
+    let bench = Bench::new(steps).await.with("\"thing\"", "\"cluster:a\"");
+    let told = std::sync::Arc::new(tokio::sync::Notify::new());
+    bench.world.trouble(crate::world::Trouble::PanicsWhen(told.clone()));
+    let (engine, run) = bench.start().await;
+    bench.until(run, "making its change", |s| s.in_flight().next().is_some()).await;
+    bench.world.put("go", 1);
+    bench.until(run, "paused", |s| s.word() == "paused").await;
+    let forced = engine.brakes().force("cluster:a", run, &admin("eve"), "it hangs").await;
+    assert!(matches!(forced, Err(BrakeError::Moving(_))), "{forced:?}");
+    told.notify_one();
+}
