@@ -5,6 +5,7 @@ mod runbooks_support;
 use std::fs;
 use std::path::Path;
 
+use domain::Role;
 use domain::runbook::{self, Checked, Diagnostic, check_all};
 use runbooks_support::registry;
 
@@ -138,4 +139,37 @@ fn a_runbook_is_as_dangerous_as_the_most_dangerous_one_in_it() {
     let Checked { runbook, .. } = check_all(files, &registry()).swap_remove(0);
     let runbook = runbook.unwrap_or_else(|mistakes| panic!("{}", drawn("parent.yaml", parent, &mistakes)));
     assert_eq!(runbook.risk, runbook::Risk::High);
+}
+
+/// What nobody may do alone is not done alone by way of a runbook that runs it.
+#[test]
+fn a_runbook_needs_whatever_agreement_any_runbook_in_it_needs() {
+    let book = |name: &str, rest: &str| {
+        let text = format!("runbook: {name}\ntitle: T\nwhen: Never\nlocks: [thing]\n{rest}");
+        (format!("{name}.yaml"), text)
+    };
+    let runs = |child: &str| format!("steps:\n  - id: go\n    run: {child}\n");
+    let files = [
+        book("parent", &format!("risk: medium\n{}", runs("middle"))),
+        book("own", &format!("risk: low\napproval: {{ by: responder, within: 5m }}\n{}", runs("middle"))),
+        book("middle", &format!("risk: low\n{}", runs("child"))),
+        book(
+            "child",
+            "risk: medium\napproval: { by: admin, count: 2, within: 20m, break_glass: admin }\nsteps:\n  - { id: one, value: 1 }\n",
+        ),
+        book("alone", "risk: low\nsteps:\n  - { id: one, value: 1 }\n"),
+        book("over-severe", &format!("risk: low\n{}", runs("severe"))),
+        book("severe", "risk: severe\nsteps:\n  - { id: one, value: 1 }\n"),
+    ];
+    let checked = check_all(files, &registry());
+    let needs = |name: &str| {
+        let found = checked.iter().find(|c| c.name == name).unwrap();
+        let runbook =
+            found.runbook.as_ref().unwrap_or_else(|m| panic!("{}", drawn(&found.file, &found.text, m)));
+        runbook.approval().map(|a| (a.by, a.count, a.within_s))
+    };
+    assert_eq!(needs("parent"), Some((Role::Admin, 2, 1200)));
+    assert_eq!(needs("own"), Some((Role::Admin, 2, 300)));
+    assert_eq!(needs("over-severe"), Some((Role::Approver, 1, 1800)));
+    assert_eq!(needs("alone"), None);
 }

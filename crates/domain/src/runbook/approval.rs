@@ -28,6 +28,18 @@ impl Default for Approval {
     }
 }
 
+impl Approval {
+    /// What satisfies both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            by: self.by.max(other.by),
+            count: self.count.max(other.count),
+            within_s: self.within_s.min(other.within_s),
+            break_glass: self.break_glass.max(other.break_glass),
+        }
+    }
+}
+
 /// A step at which others must agree.
 #[derive(Debug, Clone)]
 pub struct Approve {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::check::{Other, Others, check};
 use super::children::{descend, runs};
-use super::{Diagnostic, Runbook, parse};
+use super::{Approval, Diagnostic, Runbook, parse};
 use crate::action::Registry;
 
 /// A file, read and checked.
@@ -21,7 +21,8 @@ pub struct Checked {
 }
 
 /// Reads and checks files (name and text), each with the others at hand. A runbook that runs one with mistakes is mistaken
-/// itself; a sound one is as dangerous as the most dangerous runbook in it.
+/// itself; a sound one is as dangerous as the most dangerous runbook in it, and needs whatever agreement any of them needs: what
+/// nobody may do alone is not done alone by way of another runbook.
 pub fn check_all(files: impl IntoIterator<Item = (String, String)>, registry: &Registry) -> Vec<Checked> {
     let mut all: Vec<Checked> = files
         .into_iter()
@@ -62,6 +63,8 @@ pub fn check_all(files: impl IntoIterator<Item = (String, String)>, registry: &R
         let highest = inside.values().map(|child| child.risk).max();
         let runbook = Arc::make_mut(runbook);
         runbook.risk = highest.map_or(runbook.risk, |highest| highest.max(runbook.risk));
+        let asked = inside.values().filter_map(|child| child.approval());
+        runbook.approval = asked.chain(runbook.approval()).reduce(Approval::and);
     }
     all
 }
