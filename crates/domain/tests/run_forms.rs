@@ -186,6 +186,17 @@ fn so_many_failed_items_are_too_many() {
 }
 
 #[test]
+fn a_list_of_which_all_have_failed_is_not_done_because_it_was_shorter_than_the_threshold() {
+    let mut run = items("at_once: 6\n    stop_after: 10");
+    run.settle();
+    for item in ["a", "b", "c", "d", "e", "f"] {
+        run.fails(&format!("all[{item}].set"));
+    }
+    run.go();
+    assert_eq!(run.state.paused().unwrap().step, Some("all".into()));
+}
+
+#[test]
 fn without_a_threshold_the_first_failed_item_pauses_the_run() {
     let mut run = items("at_once: 50%");
     run.settle();

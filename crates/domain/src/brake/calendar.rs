@@ -223,6 +223,12 @@ fn event(number: usize, lines: &[Line], zone: Option<Tz>) -> Result<Raw, NotUnde
     if let Some(line) = one("EXRULE") {
         return refuse(line.number, "EXRULE is not understood; write the exceptions as EXDATE");
     }
+    if let Some(line) = one("RECURRENCE-ID").filter(|l| l.parameter("RANGE").is_some()) {
+        return refuse(
+            line.number,
+            "RANGE is not understood: write each changed event of the series for itself",
+        );
+    }
     let mut rules = all("RRULE");
     let rule = rules.next().map(|l| (l.number, l.value.trim().to_owned()));
     if let Some(second) = rules.next() {

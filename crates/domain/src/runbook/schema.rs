@@ -30,7 +30,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "enum": ["low", "medium", "high", "severe"],
             },
             "impact": { "description": "One sentence about what will be felt, shown before the button.", "type": "string" },
-            "approval": approval("Who must agree to the plan before it begins."),
+            "approval": approval("Who must agree to the plan before it begins; runbooks that it runs add what they need."),
             "inputs": {
                 "description": "What the person (or trigger) fills in: `inputs.<name>`.",
                 "type": "object",
@@ -143,7 +143,7 @@ fn looking() -> Map<String, Value> {
         "expect": duration("How long it usually takes, for the forecast."),
         "timeout": duration("When to stop waiting."),
         "on_timeout": {
-            "description": "fail: `on_failure` decides; continue: the last observation is the output.",
+            "description": "fail: `on_failure` decides; continue: the last observation is the output, or null when the last look failed.",
             "enum": ["fail", "continue"],
         },
         "give_up_if": {

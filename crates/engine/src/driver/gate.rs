@@ -121,7 +121,7 @@ impl Driver {
                 Err(e) if e.is_final() => return Err(Stop::Broken(e.to_string())),
                 Err(e) => {
                     tracing::warn!(run = %self.run_id, "the journal cannot be written now: {e}");
-                    if self.core.lease.remaining().is_none() {
+                    if self.core.lease.is_lost() {
                         return Err(Stop::Fenced);
                     }
                     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -100,6 +100,10 @@ fn what_is_not_understood_is_refused_with_its_line() {
         ("DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=SOMETIMES", "rule"),
         ("DTSTART:20240507T140000Z\r\nDURATION:PT1M\r\nRRULE:FREQ=MINUTELY", "more than"),
         ("DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nEXRULE:FREQ=DAILY", "EXRULE"),
+        (
+            "DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRECURRENCE-ID;RANGE=THISANDFUTURE:20240507T140000Z",
+            "RANGE is not understood",
+        ),
         ("just words", "no line of a calendar"),
     ] {
         let told = why(&event(lines), None);

@@ -145,10 +145,13 @@ pub fn expand(each: &Each, scope: &Scope) -> Result<(Vec<Item>, usize, Option<us
     Ok((items, at_once, stop_after))
 }
 
-/// A number, or a percentage of `all`, rounded, and at least one.
+/// A number, or a percentage of `all`, rounded: at least one, and no more than there are. Where all have failed, so many have.
 fn amount(value: &Value, all: usize, round: fn(f64) -> f64) -> Option<usize> {
     match value {
-        Value::Number(n) => n.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
+        Value::Number(n) => {
+            let number = n.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0)?;
+            Some(number.min(all.max(1)))
+        }
         Value::String(text) => {
             let percent: f64 = text.trim().strip_suffix('%')?.trim().parse().ok()?;
             if !(percent > 0.0 && percent <= 100.0) {
