@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use store::incidents;
 use store::private::TestDb;
 use store::signals::{Received, receive};
-use store::triage::{Due, Given, NewVerdict, Offer, claim, close_quiet, give, lately};
+use store::triage::{Due, Given, NewVerdict, Offer, claim, close_quiet, give, incident, lately};
 use uuid::Uuid;
 
 fn signal(about: &str) -> Signal {
@@ -105,6 +105,26 @@ async fn a_start_by_a_process_whose_clock_is_behind_makes_the_next_verdict_stale
     assert_eq!(started(&db, "c", now, old).await, Given::Stale, "it rests on what was so before b");
     assert_ne!(seen().await, old);
     assert_eq!(started(&db, "d", now, seen().await).await, Given::Stored);
+}
+
+#[tokio::test]
+async fn a_signal_at_the_targets_of_two_open_incidents_is_judged_in_the_older_one() {
+    let db = TestDb::new().await.unwrap();
+    let targets = ["fleet:x", "cluster:b"];
+    let older = opened(&db, "fleet:x", now() - TimeDelta::hours(1)).await;
+    let newer = opened(&db, "cluster:b", now()).await;
+    assert_ne!(older, newer);
+    let found = incident(db.pool(), &targets.map(str::to_owned)).await.unwrap();
+    assert_eq!(found, Some(older));
+    let due = due(&db, "a", now()).await;
+    let start = |id| start(&due, now(), 0, id, &targets);
+    assert_eq!(
+        give(db.pool(), &start(Uuid::now_v7())).await.unwrap(),
+        Given::Stale,
+        "a third would be opened"
+    );
+    assert_eq!(give(db.pool(), &start(older)).await.unwrap(), Given::Stored);
+    assert_eq!(incidents::firing(db.pool(), older).await.unwrap(), 1);
 }
 
 #[tokio::test]
