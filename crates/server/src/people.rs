@@ -14,7 +14,7 @@ use crate::session::{SESSION_IDLE, Visitor};
 pub(crate) enum End {
     Sessions,
     Tokens,
-    /// The account at the provider: the next one of that name is them.
+    /// The account at the provider, and all that speaks by the name: the next one of that name is them.
     Account,
 }
 

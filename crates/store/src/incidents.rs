@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 use crate::pages::RunRow;
+use crate::triage::in_turn_with_verdicts;
 
 struct Row {
     id: Uuid,
@@ -99,6 +100,10 @@ pub async fn act(
         Ask::HandOver { to, .. } => driver = Some(to.trim()),
         Ask::Close { .. } => close = true,
     }
+    let mut acting = pool.begin().await?;
+    if close {
+        in_turn_with_verdicts(&mut acting).await?;
+    }
     let done = sqlx::query!(
         r#"WITH changed AS (
                UPDATE incident SET title = coalesce($2, title), severity = coalesce($3, severity), driver = coalesce($4, driver),
@@ -123,8 +128,9 @@ pub async fn act(
         seen.driver,
         seen.closed_at.is_none(),
     )
-    .execute(pool)
+    .execute(&mut *acting)
     .await?;
+    acting.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 

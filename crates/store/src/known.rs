@@ -113,20 +113,9 @@ pub async fn revoke_tokens(
     Ok(gone.fetch_one(pool).await?)
 }
 
-/// Lets go of somebody's account at the provider: the next one of that name is them. What they have open by it ends. `false` when there
-/// is none.
+/// Lets go of somebody's account at the provider: the next one of that name is them. So all that speaks by the name ends: sessions,
+/// tokens, members of Slack; the audit says what that was. `false` when there is no account.
 pub async fn unbind(pool: &PgPool, person: &str, actor: &Actor, at: Timestamp) -> Result<bool, StoreError> {
-    let gone = sqlx::query_scalar!(
-        r#"WITH bound AS (SELECT name, account FROM person WHERE name = $1 AND account IS NOT NULL FOR UPDATE), freed AS (
-               UPDATE person p SET account = NULL, role = NULL FROM bound b WHERE p.name = b.name
-           ), gone AS (DELETE FROM session s USING bound b WHERE s.account = b.account), told AS (
-               INSERT INTO audit (at, actor, action, target, details)
-               SELECT $3, $2, 'account let go', name, jsonb_build_object('account', account) FROM bound
-           )
-           SELECT count(*) AS "n!" FROM bound"#,
-        person,
-        actor.name(),
-        at,
-    );
-    Ok(gone.fetch_one(pool).await? > 0)
+    let gone = sqlx::query_scalar!(r#"SELECT let_go($1, $2, '{}', $3) AS "gone!""#, person, actor.name(), at);
+    Ok(gone.fetch_one(pool).await?)
 }

@@ -8,7 +8,7 @@ use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
 use domain::triage::{Run, Start, Verdict};
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -311,6 +311,15 @@ pub async fn quiet_incidents(
     Ok(rows.into_iter().map(|row| (row.id, row.number, row.title)).collect())
 }
 
+/// Waits until every verdict that is being given is stored, and keeps the next ones waiting until this transaction ends.
+///
+/// Whoever is about to close an incident calls this first, as a statement of its own: a verdict that has found the incident open and
+/// is not stored yet is seen by the statement after this one alone. Without it, a signal that fires would be left in a closed one.
+pub(crate) async fn in_turn_with_verdicts(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(triage_key())").execute(connection).await?;
+    Ok(())
+}
+
 /// Closes one of them, if it still is over, and tells of it.
 pub async fn close_quiet(
     pool: &PgPool,
@@ -319,6 +328,8 @@ pub async fn close_quiet(
     at: Timestamp,
     notices: &Value,
 ) -> Result<bool, StoreError> {
+    let mut closing = pool.begin().await?;
+    in_turn_with_verdicts(&mut closing).await?;
     let closed = sqlx::query_scalar!(
         r#"WITH closed AS (
                UPDATE incident i SET closed_at = $3
@@ -333,8 +344,9 @@ pub async fn close_quiet(
         at,
         notices,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *closing)
     .await?;
+    closing.commit().await?;
     Ok(closed > 0)
 }
 

@@ -380,6 +380,43 @@ async fn signing_out_ends_the_session_here_and_leads_to_the_providers_own_place_
     assert!(!good(&bench, &two).await && !good(&bench, &three).await);
 }
 
+#[tokio::test]
+async fn a_name_that_changes_hands_brings_no_token_along() {
+    let issuer = Issuer::new();
+    let bench = bench(&issuer).await;
+    let arrives = async |account: &str, name: &str| {
+        let away = issuer.depart(&bench, "/").await;
+        let mut claims = issuer.claims(&away.nonce, name, &["leads"]);
+        claims["sub"] = json!(account);
+        issuer.arrive(&bench, &away, issuer.signer.sign(&claims)).await
+    };
+    let works = async |token: &str| {
+        let request =
+            Request::get("/api/v1/session").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        bench.send(request.body(Body::empty()).unwrap()).await.status == StatusCode::OK
+    };
+    session(&arrives("one", "ana").await);
+    let first = bench.program("ana", wish("first", Role::Approver)).await.token.clone();
+    assert!(works(&first).await);
+    assert_eq!(arrives("two", "ana").await.status, StatusCode::FORBIDDEN, "it belongs to the first");
+    let root = bench.sign_in_as("root", Role::Admin).await;
+    let page = root.get("/settings").await.text;
+    assert!(page.contains("Ends their sessions, tokens and members of Slack"), "{page}");
+    let let_go = root.form("/settings/people/let-go", &[("person", "ana")]).await;
+    assert_eq!(let_go.status, StatusCode::SEE_OTHER, "{}", let_go.text);
+    session(&arrives("two", "ana").await);
+    assert!(!works(&first).await, "it was the first one's");
+
+    let second = bench.program("ana", wish("second", Role::Approver)).await.token.clone();
+    assert!(works(&second).await);
+    session(&arrives("two", "ana maria").await);
+    session(&arrives("three", "ana").await);
+    assert!(!works(&second).await, "whoever is renamed has one name");
+    let ended: Vec<_> =
+        bench.audited("account let go").await.iter().map(|(_, told)| told["tokens"].clone()).collect();
+    assert_eq!(ended, [json!(["first"]), json!(["second"])]);
+}
+
 /// The provider says, from machine to machine, that a session is over.
 async fn post(bench: &Bench, token: &str) -> Answer {
     let body = format!("logout_token={token}");

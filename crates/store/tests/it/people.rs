@@ -5,8 +5,10 @@ use std::time::Duration;
 use domain::identity::By;
 use domain::token::{Scope, Wish};
 use domain::{Actor, Role};
+use serde_json::json;
 use store::people::{self, Elsewhere, Session};
 use store::private::TestDb;
+use store::slack::{self, Member};
 use store::{PgPool, known, tokens};
 
 use crate::history::execute;
@@ -53,6 +55,74 @@ async fn a_name_belongs_to_the_account_that_had_it_first_until_an_admin_lets_go_
     let roles: Vec<_> = all.iter().map(|k| (k.name.as_str(), k.role, k.sessions)).collect();
     assert_eq!(roles, [("ada l", Some(Role::Admin), 1), ("ada", None, 0)]);
     assert_eq!(told(pool, "signed in").await.len(), 3);
+}
+
+/// Somebody makes a token and says who they are in Slack, both called like what they are made with.
+async fn speaking(pool: &PgPool, person: &str, called: &str) {
+    let (by, at) = (Actor::with_role(person, Role::Responder), chrono::DateTime::UNIX_EPOCH);
+    let wish = Wish { name: called.into(), role: Role::Responder, scope: Scope::default(), days: 365 };
+    tokens::add(pool, called.as_bytes(), person, &wish, &by, at).await.unwrap().unwrap();
+    let member = Member { team: "T".into(), id: called.into(), called: called.into() };
+    slack::add_code(pool, called.as_bytes(), &member, HOUR).await.unwrap();
+    assert!(slack::confirm(pool, called.as_bytes(), &by, at).await.unwrap());
+}
+
+/// Does anything speak that was made with it?
+async fn speaks(pool: &PgPool, called: &str) -> bool {
+    let token = tokens::find(pool, called.as_bytes()).await.unwrap().unwrap().0.good;
+    let member = slack::link(pool, "T", called).await.unwrap().is_some();
+    assert_eq!(token, member, "{called}");
+    token
+}
+
+#[tokio::test]
+async fn a_name_that_an_admin_lets_go_of_brings_nothing_back_of_whoever_had_it() {
+    let db = TestDb::new().await.unwrap();
+    let (pool, at, admin) = (db.pool(), chrono::DateTime::UNIX_EPOCH, Actor::with_role("root", Role::Admin));
+    assert!(open(pool, b"1", "ada", Role::Responder, Some("id 1")).await);
+    assert!(open(pool, b"2", "ada", Role::Responder, None).await, "by a link");
+    speaking(pool, "ada", "first").await;
+    speaking(pool, "bob", "other").await;
+    assert!(known::unbind(pool, "ada", &admin, at).await.unwrap());
+    assert!(!speaks(pool, "first").await && speaks(pool, "other").await);
+    assert!(
+        people::session(pool, b"2", 4 * HOUR).await.unwrap().is_none(),
+        "a link's session speaks by the name, too"
+    );
+    let ended = json!({ "account": "id 1", "sessions": 2, "tokens": ["first"], "slack": ["T/first"] });
+    assert_eq!(told(pool, "account let go").await, [ended]);
+
+    // What the version before has left ends when the name is taken.
+    speaking(pool, "ada", "late").await;
+    assert!(open(pool, b"3", "ada", Role::Responder, Some("id 2")).await);
+    assert!(!speaks(pool, "first").await && !speaks(pool, "late").await);
+    let ended = json!({ "sessions": 0, "tokens": ["late"], "slack": ["T/late"] });
+    assert_eq!(told(pool, "name taken").await, [ended]);
+    speaking(pool, "ada", "second").await;
+    assert!(open(pool, b"4", "ada", Role::Viewer, Some("id 2")).await);
+    assert!(speaks(pool, "second").await, "who has the name keeps what they made");
+}
+
+#[tokio::test]
+async fn who_is_renamed_at_the_provider_speaks_by_the_new_name_alone() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    assert!(open(pool, b"1", "ada", Role::Approver, Some("id 1")).await);
+    assert!(open(pool, b"2", "ada", Role::Approver, None).await, "by a link");
+    speaking(pool, "ada", "old").await;
+    assert!(open(pool, b"3", "ada l", Role::Approver, Some("id 1")).await);
+    assert!(!speaks(pool, "old").await);
+    for (hash, good) in [(b"1", false), (b"2", false), (b"3", true)] {
+        assert_eq!(people::session(pool, hash, 4 * HOUR).await.unwrap().is_some(), good, "{hash:?}");
+    }
+    let ended = json!({
+        "account": "id 1", "renamed": "ada l", "sessions": 2, "tokens": ["old"], "slack": ["T/old"],
+    });
+    assert_eq!(told(pool, "account let go").await, [ended]);
+    // Somebody else of the old name gets it without anything of theirs.
+    assert!(open(pool, b"4", "ada", Role::Approver, Some("id 2")).await);
+    assert!(!speaks(pool, "old").await);
+    assert!(told(pool, "name taken").await.is_empty(), "nothing was left");
 }
 
 #[tokio::test]

@@ -487,7 +487,7 @@ pub(super) fn all() -> Vec<Operation> {
         act(
             "access",
             "/api/v1/people/let-go",
-            "Lets go of somebody's account at the provider: the next one of that name is them",
+            "Lets go of somebody's account at the provider, and ends their sessions, tokens and members of Slack: the next one of that name is them",
             |g| g.sent::<people::PersonBody>(),
             &[(200, |_| object(&[("ended", number())]))],
             BODY,
