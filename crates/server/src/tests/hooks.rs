@@ -201,6 +201,58 @@ async fn a_delivery_that_its_source_repeats_under_the_same_id_is_taken_once() {
 }
 
 #[tokio::test]
+async fn an_incident_that_pagerduty_opens_again_fires_again() {
+    let bench = Bench::new().await;
+    let sample = SAMPLES[2].1;
+    let (over, again, copy) = (
+        event("02", "resolved", "14:50:00"),
+        event("03", "reopened", "14:51:00"),
+        event("04", "triggered", "14:44:02"),
+    );
+    let said = [(sample, 1, "firing"), (&over, 1, "resolved"), (&copy, 1, "resolved"), (&again, 2, "firing")];
+    for (body, rows, state) in said {
+        deliver(&bench, Source::PagerDuty, body).await;
+        let all = signals(&bench).await;
+        assert_eq!((all.len(), all[0].state.as_str()), (rows, state), "{body}");
+    }
+    deliver(&bench, Source::PagerDuty, &event("05", "resolved", "14:55:00")).await;
+    assert!(signals(&bench).await.iter().all(|s| s.state == "resolved"));
+}
+
+/// The sample, as another event of the same incident.
+fn event(id: &str, what: &str, at: &str) -> String {
+    let event = SAMPLES[2].1.replace("01CH754SM17", &format!("{id}CH754SM17"));
+    event.replace("incident.triggered", &format!("incident.{what}")).replace("14:44:02.123", at)
+}
+
+#[tokio::test]
+async fn a_cycle_of_datadog_that_has_recovered_does_not_fire_again() {
+    let bench = Bench::new().await;
+    let sample = SAMPLES[3].1;
+    let (over, next) =
+        (sample.replace("\"Triggered\"", "\"Recovered\""), sample.replace("17150930", "17150931"));
+    let said = [(sample, 1, "firing"), (&over, 1, "resolved"), (sample, 1, "resolved"), (&next, 2, "firing")];
+    for (body, rows, state) in said {
+        deliver(&bench, Source::Datadog, body).await;
+        let all = signals(&bench).await;
+        assert_eq!((all.len(), all[0].state.as_str()), (rows, state), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_when_it_would_be_over_is_kept_as_over() {
+    let bench = Bench::new().await;
+    let event = include_str!("../hooks/samples/rds-event.json");
+    // The bench's clock begins at 14:00.
+    for (old, state) in [("13:59", "firing"), ("13:40", "resolved")] {
+        let body = event.replace("13:59", old).replace("844e2571", old).replace("shard-b", old);
+        deliver(&bench, Source::EventBridge, &body).await;
+        assert_eq!(signals(&bench).await[0].state, state, "{old}");
+    }
+    assert!(judged(&bench).await.iter().any(|s| s.code.as_deref() == Some("resolved")));
+}
+
+#[tokio::test]
 async fn what_is_proven_and_not_understood_is_kept_and_shown() {
     let bench = Bench::new().await;
     let bad = [

@@ -179,18 +179,20 @@ async fn eventbridge_says_the_same_by_itself() {
     let token = "a token that is long enough";
     let hooks = Hooks::default().with(Source::EventBridge, Proof::Token(Secret::new(token)));
     let bench = Bench::opened(&[], hooks).await;
+    // Another alarm than the one of the event.
+    let alarm = sample!("cloudwatch-alarm.json").replace(":alarm:shard-b", ":alarm:also-shard-b");
     let samples = [
         sample!("rds-event.json"),
         sample!("rds-instance-event.json"),
         sample!("autoscaling-event.json"),
         sample!("alarm-event.json"),
-        sample!("cloudwatch-alarm.json"),
+        &alarm,
         r#"{"id":"1","source":"aws.s3","detail-type":"Object Created","detail":{}}"#,
     ];
     // Each is delivered again.
     for sample in samples.into_iter().chain(samples) {
         let request = Request::post("/hooks/eventbridge").header("x-firebreak-token", token);
-        let answer = bench.send(request.body(Body::from(sample)).unwrap()).await;
+        let answer = bench.send(request.body(Body::from(sample.to_owned())).unwrap()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
     }
     let all = signals(&bench).await;
