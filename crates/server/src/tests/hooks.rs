@@ -277,12 +277,65 @@ async fn what_is_proven_and_not_understood_is_kept_and_shown() {
     assert!(page.text.contains("unknown field `stat`") && page.text.contains("Not understood"));
 }
 
+/// A group of Alertmanager with so many alerts of about a kilobyte.
+fn group(alerts: usize) -> String {
+    let why = "x".repeat(900);
+    let alert = |n| {
+        serde_json::json!({ "status": "firing", "labels": { "alertname": "Flood" }, "annotations": { "description": why },
+                            "fingerprint": format!("f{n}") })
+    };
+    serde_json::json!({ "version": "4", "alerts": (0..alerts).map(alert).collect::<Vec<_>>() }).to_string()
+}
+
 #[tokio::test]
-async fn a_delivery_that_is_too_large_is_refused_before_it_is_read() {
+async fn of_a_group_as_large_as_a_storm_makes_it_every_alert_is_taken_and_its_text_is_cut() {
     let bench = Bench::new().await;
-    let body = "x".repeat(300 * 1024);
-    let answer = post(&bench, "alertmanager", &proven(Source::Alertmanager, &body), &body).await;
+    let body = group(400);
+    assert!(body.len() > 400 * 900);
+    deliver(&bench, Source::Alertmanager, &body).await;
+    let sql = "SELECT count(*), max(length(body))::bigint FROM signal WHERE state = 'firing'";
+    let (stored, longest): (i64, i64) = sqlx::query_as(sql).fetch_one(bench.engine.pool()).await.unwrap();
+    assert_eq!((stored, longest), (400, 256 * 1024 + 1));
+}
+
+#[tokio::test]
+async fn of_more_alerts_than_are_taken_the_first_are_and_a_signal_says_how_many_are_left_out() {
+    let bench = Bench::new().await;
+    deliver(&bench, Source::Alertmanager, &group(1100)).await;
+    let sql = "SELECT count(*) FILTER (WHERE state = 'firing'), count(*) FILTER (WHERE state = 'unclear' AND summary LIKE '%100 are left out%') FROM signal";
+    let counts: (i64, i64) = sqlx::query_as(sql).fetch_one(bench.engine.pool()).await.unwrap();
+    assert_eq!(counts, (1000, 1));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_too_large_is_not_read_and_a_signal_says_so_if_its_sender_is_known() {
+    let bench = Bench::new().await;
+    let body = "x".repeat(4 * 1024 * 1024 + 1);
+    let stranger = vec![("authorization", "Bearer of something else".to_owned())];
+    let answer = post(&bench, "alertmanager", &stranger, &body).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    // Who has signed it is only known of what was read.
+    let answer = post(&bench, "grafana", &proven(Source::Grafana, &body), &body).await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &Value::from("too_large"))
+    );
+    assert!(signals(&bench).await.is_empty());
+
+    let headers = proven(Source::Alertmanager, &body);
+    let answer = post(&bench, "alertmanager", &headers, &body).await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &Value::from("too_large"))
+    );
+    // One that does not say how large it is.
+    let chunks = futures::stream::iter([Ok::<_, std::io::Error>(body)]);
+    let request = Request::post("/hooks/alertmanager").header(headers[0].0, &headers[0].1);
+    let answer = bench.send(request.body(Body::from_stream(chunks)).unwrap()).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let all = signals(&bench).await;
+    assert_eq!((all.len(), all[0].state.as_str(), all[0].count), (1, "unclear", 2));
+    assert!(all[0].summary.contains("larger than 4 MiB"), "{}", all[0].summary);
 }
 
 /// A lamp that may be lit when somebody says that it is dark.
