@@ -241,7 +241,7 @@ pub(crate) async fn receive(
     }
     let said = delivered.len();
     // With the first only: a large delivery is not kept a thousand times over.
-    let mut text = Some(kept(&body));
+    let mut text = Some(kept(&name, &body));
     let mut stored = 0;
     let mut delivered = delivered.into_iter().map(fit::fit).map(|fitting| (fitting.signal, fitting.delivery));
     loop {
@@ -274,8 +274,11 @@ async fn too_large(app: &App, name: &str, proven: bool) -> Result<Problem, Probl
 }
 
 /// The text of a delivery, as it is kept and shown.
-fn kept(body: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(body).into_owned();
+fn kept(name: &str, body: &[u8]) -> String {
+    let mut text = match name {
+        SNS => sns::without_keys(body),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
     if text.len() > PLACE {
         text.truncate(text.floor_char_boundary(PLACE));
         text.push('…');
