@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -29,6 +30,16 @@ pub const AUTO_SCALING_EVENT: &str = "autoscaling_event";
 
 /// Kinds that say that something has happened, and never that it is over: it is, a while after it was last said.
 pub const EVENTS: [&str; 2] = [RDS_EVENT, AUTO_SCALING_EVENT];
+
+/// An event is over when it was not said for so long (clock time).
+pub const EVENT_LASTS: TimeDelta = TimeDelta::minutes(15);
+
+/// Sources that give each time of a trouble a fingerprint of its own: what was over by it never fires again.
+pub const ONCE: [&str; 2] = ["datadog", "opsgenie"];
+
+/// Sources whose messages bear the time of what they tell: of two about the same, the one with the later time is the newer, in
+/// whatever order they come.
+pub const DATED: [&str; 2] = ["sns", "eventbridge"];
 
 /// Is the trouble there?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +103,16 @@ impl fmt::Display for SignalState {
 }
 
 impl Signal {
+    /// As it is to be taken at this moment: an event that comes when it would be over by now is kept, and starts nothing.
+    #[must_use]
+    pub fn taken_at(mut self, now: Timestamp) -> Self {
+        let event = EVENTS.contains(&self.kind.as_str()) && DATED.contains(&self.source.as_str());
+        if event && self.started_at.is_some_and(|at| now - at > EVENT_LASTS) {
+            self.state = SignalState::Resolved;
+        }
+        self
+    }
+
     /// What it says is struck, in the names of locks, by the labels that name it: whether any rule takes it or not.
     pub fn targets(&self) -> Vec<String> {
         let named = ["fleet", "cluster"].into_iter();
@@ -217,6 +238,28 @@ mod tests {
         assert_eq!(says(follower, vec![well]), said("none", "read_only"));
         let untried = Cell { tries: 0, ..cell("direct", 0, "") };
         assert_eq!(says(untried, vec![sick]), said("one", "not_tried"));
+    }
+
+    #[test]
+    fn an_event_that_comes_when_it_would_be_over_does_not_fire() {
+        let at = Timestamp::UNIX_EPOCH + TimeDelta::days(1);
+        let state = |source: &str, kind: &str, age: TimeDelta| {
+            let logins =
+                of_logins("f", &Matrix { direct: vec![cell("direct", 3, "other")], ..Matrix::default() });
+            let signal = Signal {
+                source: source.into(),
+                kind: kind.into(),
+                started_at: Some(at - age),
+                ..logins[0].clone()
+            };
+            signal.taken_at(at).state
+        };
+        let late = EVENT_LASTS + TimeDelta::seconds(1);
+        assert_eq!(state("sns", RDS_EVENT, late), SignalState::Resolved);
+        assert_eq!(state("eventbridge", AUTO_SCALING_EVENT, late), SignalState::Resolved);
+        assert_eq!(state("sns", RDS_EVENT, EVENT_LASTS), SignalState::Firing);
+        assert_eq!(state("sns", "an alarm", late), SignalState::Firing);
+        assert_eq!(state("generic", RDS_EVENT, late), SignalState::Firing);
     }
 
     #[test]

@@ -239,7 +239,8 @@ pub fn decide(case: &Case<'_>) -> Decision {
     ];
     match orders.into_iter().find_map(found) {
         Some(at) => undecided(case, at),
-        None => Decision::new(Verdict::Ignored, "no_rule", "No rule takes it."),
+        // Rules may be added while it is there.
+        None => Decision::new(Verdict::Ignored, "no_rule", "No rule takes it.").again(300),
     }
 }
 

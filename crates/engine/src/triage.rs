@@ -117,7 +117,9 @@ impl Engine {
         signals: Vec<(Signal, Option<String>)>,
         body: Option<String>,
     ) -> Result<Vec<Option<Uuid>>, StoreError> {
-        let delivery = Delivery { signals, body, at: self.core.clock.now() };
+        let at = self.core.clock.now();
+        let signals = signals.into_iter().map(|(signal, delivery)| (signal.taken_at(at), delivery)).collect();
+        let delivery = Delivery { signals, body, at };
         let rows = self.core.committer.receive(Arc::new(delivery)).await?;
         self.core.bell.ring(Topic::Signals);
         Ok(rows)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::drills::Drills;
 use crate::error::Problem;
-use crate::hooks::{AT_ONCE, Hooks};
+use crate::hooks::{Hooks, PLACES};
 use crate::limits::Limits;
 use crate::oidc::Oidc;
 use crate::plans::Plans;
@@ -89,7 +89,7 @@ struct Inner {
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let limits = Limits::new(settings.requests_per_minute);
-        let intake = Semaphore::new(AT_ONCE);
+        let intake = Semaphore::new(PLACES);
         let (plans, watched) = (Plans::default(), Watched::default());
         Self(Arc::new(Inner { engine, settings, plans, intake, limits, watched }))
     }

@@ -17,7 +17,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::app::{App, Settings};
 use crate::{api, assets, docs, error, events, hooks, idempotency, run, session, slack, web};
 
-/// The largest request that is read, in bytes.
+/// The largest request that is read, in bytes, where the route says nothing else.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 
 /// Who may use a route.
@@ -61,6 +61,8 @@ pub(crate) struct Route {
     pace: Pace,
     /// The same request again does nothing again by what the request itself says.
     own_key: bool,
+    /// It bounds by itself what it reads.
+    own_limit: bool,
     /// The least role that it does anything for. Only told here, on `/docs/permissions`: the engine sees to it, and a test to it
     /// that both say the same.
     pub(crate) needs: Role,
@@ -70,6 +72,10 @@ pub(crate) struct Route {
 impl Route {
     fn own_key(self) -> Self {
         Self { own_key: true, ..self }
+    }
+
+    fn own_limit(self) -> Self {
+        Self { own_limit: true, ..self }
     }
 
     fn needs(self, needs: Role) -> Self {
@@ -88,6 +94,7 @@ pub(crate) fn table() -> Vec<Route> {
         access,
         pace,
         own_key: false,
+        own_limit: false,
         needs: Role::Viewer,
         serve,
     };
@@ -97,6 +104,7 @@ pub(crate) fn table() -> Vec<Route> {
         access,
         pace,
         own_key: false,
+        own_limit: false,
         needs: Role::Responder,
         serve,
     };
@@ -233,7 +241,7 @@ pub(crate) fn table() -> Vec<Route> {
         act(slack::PATHS[0], Source, Quick, post(slack::commands)),
         act(slack::PATHS[1], Source, Quick, post(slack::interactions)),
         // For machines.
-        act("/hooks/{source}", Source, Quick, post(hooks::receive)),
+        act("/hooks/{source}", Source, Quick, post(hooks::receive)).own_limit(),
         // For whoever keeps this process alive.
         look("/healthz", Public, Quick, get(api::healthy)),
         look("/readyz", Public, Quick, get(api::ready)),
@@ -244,13 +252,16 @@ pub(crate) fn table() -> Vec<Route> {
 pub fn router(engine: Engine, settings: Settings) -> Router {
     let app = App::new(engine, settings);
     let mut router = Router::new();
-    for Route { method, path, access, pace, own_key, mut serve, .. } in table() {
+    for Route { method, path, access, pace, own_key, own_limit, mut serve, .. } in table() {
         tracing::debug!(method, path, ?access, "route");
         if method == "POST" && path.starts_with("/api/") && !own_key {
             serve = serve.route_layer(from_fn_with_state(app.clone(), idempotency::once));
         }
         if access == Access::SignedIn {
             serve = serve.route_layer(from_fn_with_state(app.clone(), session::require));
+        }
+        if !own_limit {
+            serve = serve.route_layer(RequestBodyLimitLayer::new(BODY_LIMIT));
         }
         if let Some(limit) = pace.limit() {
             serve = serve.route_layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit));
@@ -260,7 +271,6 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
     }
     let mut router = router
         .layer(from_fn(web::same_origin))
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(app.clone(), error::render));
     if let Some(drill) = app.settings().drill.clone() {

@@ -1,12 +1,17 @@
 //! Signals as they come in, and as people see them.
 //!
-//! What is said again counts up on one row. What was over and is said again is a new row, unless its source says that it began
-//! at the same time: then an old delivery has come late, and opens nothing.
+//! What is said again counts up on one row. What was over and is said again is a new row, unless that is an old delivery which has
+//! come late, and opens nothing. How that is told apart depends on the source:
+//!
+//! - its fingerprint is of one time of the trouble alone ([`ONCE`]): what was over stays over;
+//! - its messages bear the time of what they tell ([`DATED`]): an older one than what is known changes nothing;
+//! - any other that says that it began at the same time: late, if it comes within two minutes of the end. Later it fires again: a
+//!   sender that was cut off has called it over too early, and goes on with the time at which it began.
 
 use std::collections::HashMap;
 
 use domain::Timestamp;
-use domain::signal::{EVENTS, PROBER, Signal, SignalState};
+use domain::signal::{DATED, EVENTS, ONCE, PROBER, Signal, SignalState};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -193,7 +198,8 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
                SELECT n.id AS given, n.times, b.id
                  FROM new n CROSS JOIN LATERAL (SELECT b.id FROM signal b
                                                  WHERE b.source = n.source AND b.fingerprint = n.fingerprint AND b.state = 'resolved'
-                                                   AND b.started_at = n.started_at
+                                                   AND (n.source = ANY ($13) OR n.source = ANY ($14) AND n.started_at <= b.started_at
+                                                        OR n.started_at = b.started_at AND n.at < b.resolved_at + interval '2 minutes')
                                                  ORDER BY b.first_seen DESC LIMIT 1) b
                 WHERE NOT EXISTS (SELECT FROM signal f
                                    WHERE f.source = n.source AND f.fingerprint = n.fingerprint AND f.state = 'firing')
@@ -207,10 +213,14 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
                  FROM new n WHERE NOT EXISTS (SELECT FROM late l WHERE l.given = n.id) ORDER BY n.turn
                ON CONFLICT (source, fingerprint) WHERE state = 'firing' DO UPDATE
                   SET count = s.count + excluded.count, last_seen = greatest(s.last_seen, excluded.last_seen), body = excluded.body,
-                      summary = excluded.summary, severity = excluded.severity, kind = excluded.kind,
-                      change = s.change + (s.labels <> excluded.labels OR s.kind <> excluded.kind)::int,
-                      look_at = CASE WHEN s.labels <> excluded.labels OR s.kind <> excluded.kind THEN excluded.look_at ELSE s.look_at END,
-                      labels = excluded.labels
+                      summary = excluded.summary, severity = excluded.severity, kind = excluded.kind, labels = excluded.labels,
+                      started_at = CASE WHEN s.source = ANY ($14) THEN greatest(s.started_at, excluded.started_at) ELSE s.started_at END,
+                      -- What rules ask for.
+                      change = s.change + ((s.labels, s.kind, s.severity)
+                                           IS DISTINCT FROM (excluded.labels, excluded.kind, excluded.severity))::int,
+                      look_at = CASE WHEN (s.labels, s.kind, s.severity)
+                                          IS DISTINCT FROM (excluded.labels, excluded.kind, excluded.severity)
+                                     THEN excluded.look_at ELSE s.look_at END
                RETURNING s.id, s.source, s.fingerprint
            )
            SELECT l.given AS "given!", l.id AS "row!" FROM late l
@@ -228,6 +238,8 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
         &bodies as &[Option<String>],
         &deliveries as &[Option<String>],
         &times,
+        &ONCE.map(str::to_owned)[..],
+        &DATED.map(str::to_owned)[..],
     )
     .fetch_all(connection)
     .await?;
@@ -235,7 +247,7 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
     Ok(ids.iter().map(|id| rows.get(id).copied()).collect())
 }
 
-/// What is over ends what fires; what is over and was never said, or is not understood, is a row of its own.
+/// What is over ends what fires, unless that has begun later; what is over and was never said, or is not understood, is a row of its own.
 async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<Option<Uuid>, StoreError> {
     let Received { signal, delivery, body, at } = received;
     let labels = serde_json::to_value(&signal.labels).unwrap_or_default();
@@ -247,7 +259,9 @@ async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<
                SELECT $11::text IS NULL OR EXISTS (SELECT FROM delivered) AS new
            ), known AS MATERIALIZED (
                SELECT s.id, s.state FROM signal s
-                WHERE s.source = $2 AND s.fingerprint = $4 AND (s.state = 'firing' OR s.state = $12 AND s.started_at IS NOT DISTINCT FROM $8)
+                WHERE s.source = $2 AND s.fingerprint = $4
+                  AND (s.state = 'firing' AND (s.source = ANY ($13) AND $8 < s.started_at) IS NOT TRUE
+                       OR s.state = $12 AND s.started_at IS NOT DISTINCT FROM $8)
                 ORDER BY s.state = 'firing' DESC, s.first_seen DESC LIMIT 1
            ), told AS (
                UPDATE signal s SET count = s.count + 1, last_seen = greatest(s.last_seen, $9), body = $10,
@@ -277,6 +291,7 @@ async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<
         body,
         delivery,
         signal.state.word(),
+        &DATED.map(str::to_owned)[..],
     )
     .fetch_optional(connection)
     .await?;

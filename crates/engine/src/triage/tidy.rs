@@ -1,15 +1,12 @@
 //! Ends what nobody says is over: events of AWS that are said once, and incidents whose signals are all over.
 
-use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::notice::{Notice, Urgency};
+use domain::signal::EVENT_LASTS;
 use store::StoreError;
 
 use super::delta;
 use crate::{Core, Topic};
-
-/// An event of AWS is over when it was not said for so long (clock time).
-const EVENT_LASTS: TimeDelta = TimeDelta::minutes(15);
 
 /// Looks once.
 pub(super) async fn tidy(core: &Core) {

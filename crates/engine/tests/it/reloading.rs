@@ -6,6 +6,7 @@ use domain::run::Outcome;
 use engine::{Engine, Reloaded};
 use store::search::Search;
 
+use crate::judging::{code, signal, until};
 use crate::world::{Bench, Trouble, output, request};
 
 const STEPS: &str = "steps:\n  - { id: set, use: world.set, with: { name: a, value: 5 } }\n";
@@ -99,4 +100,16 @@ async fn a_run_under_way_keeps_its_text() {
     let state = bench.ended(run).await;
     assert_eq!(output(&state, "set")["value"], 2, "by the text that it began with");
     assert_eq!(bench.world.made(), [("b".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_rule_that_comes_later_takes_what_fires_already() {
+    let bench = Bench::new(STEPS).await;
+    let engine = bench.engine(std::time::Duration::from_secs(10)).await;
+    engine.receive(&signal("lamps", "disk"), None, None).await.unwrap();
+    until(&bench, &engine, "judged", |signals| code(signals, "no_rule")).await;
+    let rule = "triggers: [{ name: bad, where: signal.kind == \"bad\", mode: ask }]";
+    reload(&engine, &[file("test", "Test", &format!("{rule}\n{STEPS}"))]).await;
+    until(&bench, &engine, "taken by the new rule", |signals| code(signals, "ask")).await;
+    engine.shut_down().await;
 }

@@ -8,7 +8,8 @@
 //!
 //! Further labels of all: `account`, `region`, and what it is about: `cluster`, `instance`, `group`, by AWS's names.
 //!
-//! An event says that something has happened, and nobody says later that it is over: see [`domain::signal::EVENTS`]. An alarm
+//! An event says that something has happened, and nobody says later that it is over: see [`domain::signal::EVENTS`]. One that comes
+//! when it would be over by now is kept as over. What is older than what is known of the same ends nothing and fires nothing. An alarm
 //! without data says neither that the trouble is there nor that it is gone, so it ends nothing and starts nothing.
 //!
 //! Traps: an alarm's times end in `+0000`, which RFC 3339 does not know; its `Region` is a name for people; its dimensions

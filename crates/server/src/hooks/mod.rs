@@ -9,6 +9,7 @@
 //!   the alert, or turns its feed off (PagerDuty, after three).
 //! - Only what could not be stored is answered with 5xx, so that the sender tries again; the same said twice counts up.
 //! - Deliveries that come at the same time share commits. What is held at once is bounded: a storm waits on the wire, not in memory.
+//! - A delivery that is too large is on the log, and a signal: nobody must believe that nothing was said. Of strangers nothing is kept.
 //! - Nothing is decided here: see `engine::triage`.
 
 mod alertmanager;
@@ -29,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{FromRequest as _, Path, Request, State};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
@@ -49,14 +50,18 @@ pub use sns::{Authority, Get, Sns};
 /// The name of SNS in the address.
 const SNS: &str = "sns";
 
-/// More signals than one delivery has.
+/// So many signals of one delivery are taken.
 const MOST: usize = 1000;
 /// So many share one commit.
 const TOGETHER: usize = 100;
 /// A body that takes longer is not waited for.
 const LONGEST: Duration = Duration::from_secs(5);
-/// So many deliveries are held at the same time; others wait their turn.
-pub(crate) const AT_ONCE: usize = 512;
+/// The largest delivery that is read, in bytes: a group of some thousand alerts. Its sender would not come again with less.
+const LARGEST: usize = 4 * 1024 * 1024;
+/// A delivery takes a place for each so many bytes, one at least. So much of its text is kept, too.
+const PLACE: usize = 256 * 1024;
+/// So many places there are: 128 MiB. Deliveries that find none free wait their turn.
+pub(crate) const PLACES: usize = 512;
 
 /// How each source proves itself; what is not here is closed.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +116,24 @@ impl Hooks {
         Self { sns: Some(Arc::new(sns)), ..self }
     }
 
+    /// Is its sender proven by the headers alone? A signature is of the body, so that nobody knows yet.
+    fn is_proven(&self, name: &str, headers: &HeaderMap) -> Result<bool, Problem> {
+        if self.sns.is_some() && name == SNS {
+            return Ok(false);
+        }
+        match self.open(name)? {
+            (source, proof @ Proof::Token(_)) => {
+                proof.check(source, headers, &[]).map(|()| true).map_err(refused)
+            }
+            (_, Proof::Signed(_)) => Ok(false),
+        }
+    }
+
+    fn open(&self, name: &str) -> Result<(Source, &Proof), Problem> {
+        let source = Source::ALL.into_iter().find(|source| source.name() == name);
+        source.and_then(|source| Some((source, self.proofs.get(&source)?))).ok_or_else(|| closed(name))
+    }
+
     /// Believes a delivery, and reads it.
     async fn hear(
         &self,
@@ -122,9 +145,7 @@ impl Hooks {
         if let Some(sns) = self.sns.as_ref().filter(|_| name == SNS) {
             return sns.hear(now, headers, body).await;
         }
-        let open = Source::ALL.into_iter().find(|source| source.name() == name);
-        let (source, proof) =
-            open.and_then(|source| Some((source, self.proofs.get(&source)?))).ok_or_else(|| closed(name))?;
+        let (source, proof) = self.open(name)?;
         proof.check(source, headers, body).map_err(refused)?;
         let delivered = source.read(body).unwrap_or_else(|why| {
             tracing::warn!(source = name, "a delivery is not understood: {why}");
@@ -181,28 +202,46 @@ impl Source {
 pub(crate) async fn receive(
     State(app): State<App>,
     Path(name): Path<String>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Problem> {
-    // Before anything is read: however many post, only so many bodies are held.
-    let _room = app.intake().acquire().await.map_err(Problem::internal)?;
+    let hooks = &app.settings().hooks;
     let headers = request.headers().clone();
+    let told = |problem: &Problem| {
+        tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
+    };
+    let proven = hooks.is_proven(&name, &headers).inspect_err(told)?;
+    // What does not say how large it is may be as large as any.
+    let size = request.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());
+    let size = size.unwrap_or(LARGEST);
+    if size > LARGEST {
+        return Err(too_large(&app, &name, proven).await?);
+    }
+    // Before anything is read: however many post, only so much is held.
+    let places = u32::try_from(size.div_ceil(PLACE).max(1)).map_err(Problem::internal)?;
+    let _room = app.intake().acquire_many(places).await.map_err(Problem::internal)?;
+    DefaultBodyLimit::max(LARGEST).apply(&mut request);
     let body = match timeout(LONGEST, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
+        Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return Err(too_large(&app, &name, proven).await?);
+        }
         Ok(Err(refused)) => return Ok(refused.into_response()),
         Err(_) => return Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
     };
-    let hooks = &app.settings().hooks;
     let Heard { mut delivered, confirm } =
-        hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(|problem| {
-            tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
-        })?;
-    if delivered.len() > MOST {
-        let why = format!("it holds {} signals, and {MOST} are taken", delivered.len());
-        delivered = vec![unclear(&name, &why, &body).into()];
+        hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(told)?;
+    if let Some(left_out) = delivered.len().checked_sub(MOST).filter(|&left_out| left_out > 0) {
+        let why = format!(
+            "of its {} signals the first {MOST} are taken, and {left_out} are left out",
+            delivered.len()
+        );
+        tracing::warn!(source = name, "a delivery is too large: {why}");
+        delivered.truncate(MOST);
+        delivered.push(unclear(&name, &why, &body).into());
     }
     let said = delivered.len();
     // With the first only: a large delivery is not kept a thousand times over.
-    let mut text = Some(fit::text(String::from_utf8_lossy(&body).into_owned()));
+    let mut text = Some(kept(&name, &body));
     let mut stored = 0;
     let mut delivered = delivered.into_iter().map(fit::fit).map(|fitting| (fitting.signal, fitting.delivery));
     loop {
@@ -217,6 +256,34 @@ pub(crate) async fn receive(
         sns.confirm(address).await?;
     }
     Ok((StatusCode::ACCEPTED, Json(json!({ "signals": said, "stored": stored }))).into_response())
+}
+
+/// Tells of a delivery that is not read: on the log, and as a signal where it is known who sent it.
+async fn too_large(app: &App, name: &str, proven: bool) -> Result<Problem, Problem> {
+    let why = format!("it is larger than {} MiB", LARGEST / 1024 / 1024);
+    tracing::warn!(source = name, proven, "a delivery was not read: {why}");
+    if proven {
+        let fingerprint = "not_understood/too_large".into();
+        let signal = Signal { fingerprint, ..unclear(name, &why, &[]) };
+        app.engine().receive_all(vec![(signal, None)], None).await?;
+    }
+    let detail = format!("The delivery was not read: {why}.");
+    Ok(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail).remedy(
+        "Let its sender put fewer alerts into one delivery: finer groups, or a limit such as `max_alerts`.",
+    ))
+}
+
+/// The text of a delivery, as it is kept and shown.
+fn kept(name: &str, body: &[u8]) -> String {
+    let mut text = match name {
+        SNS => sns::without_keys(body),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
+    if text.len() > PLACE {
+        text.truncate(text.floor_char_boundary(PLACE));
+        text.push('…');
+    }
+    fit::text(text)
 }
 
 /// What cannot be read, kept.

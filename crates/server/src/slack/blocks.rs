@@ -71,7 +71,7 @@ pub(super) fn plan(plan: &Plan, confirmation: &Confirmation) -> String {
         _ = write!(text, "\nClusters with {share} of all customers are reached through it.");
     }
     let changes = plan.changes().map(|c| {
-        let (before, after) = (words::brief(&c.before), words::brief(&c.after));
+        let [before, after] = [&c.before, &c.after].map(|value| escape(&words::brief(value)));
         format!("• {}: {} {before} → *{after}*", escape(&c.object), escape(&c.property))
     });
     let later = plan.steps.iter().filter_map(|step| match &step.outcome {
@@ -90,7 +90,7 @@ pub(super) fn plan(plan: &Plan, confirmation: &Confirmation) -> String {
     }
     for lock in &plan.locks {
         if let Some(holder) = &lock.held_by {
-            _ = write!(text, "\n:lock: `{}` is held by {}", lock.target, escape(holder));
+            _ = write!(text, "\n:lock: `{}` is held by {}", escape(&lock.target), escape(holder));
         }
     }
     for brake in &plan.brakes {
@@ -206,4 +206,26 @@ pub(super) fn modal(id: &str, (title, submit): (&str, &str), blocks: &[Value], b
 /// What is wrong with what was filled in, under a field.
 pub(super) fn wrong(field: &str, text: &str) -> Value {
     json!({ "response_action": "errors", "errors": { field: words::shorten(text, 1900) } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_plan_names_can_call_a_channel_or_pose_as_a_link() {
+        let odd = "<!channel> & <https://elsewhere|here>";
+        let change = json!({ "object": odd, "property": odd, "before": odd, "after": [odd] });
+        let made: Plan = serde_json::from_value(json!({
+            "runbook": "light", "runbook_hash": "", "title": odd, "risk": "low", "impact": odd, "inputs": {},
+            "locks": [{ "target": odd, "held_by": odd }], "verdict": { "verdict": "ready" }, "customers_percent": 0.0,
+            "steps": [{ "path": "switch", "title": odd, "action": null, "one_way": false,
+                        "outcome": { "outcome": "changes", "changes": [change] } }],
+            "at": "2024-05-07T14:00:00Z", "hash": "",
+        }))
+        .unwrap();
+        let told = plan(&made, &Confirmation { target: None, approval: Some(odd.into()) });
+        assert!(told.matches("&lt;!channel&gt; &amp; ").count() >= 6, "{told}");
+        assert!(!told.contains(['<', '>']), "{told}");
+    }
 }

@@ -201,6 +201,58 @@ async fn a_delivery_that_its_source_repeats_under_the_same_id_is_taken_once() {
 }
 
 #[tokio::test]
+async fn an_incident_that_pagerduty_opens_again_fires_again() {
+    let bench = Bench::new().await;
+    let sample = SAMPLES[2].1;
+    let (over, again, copy) = (
+        event("02", "resolved", "14:50:00"),
+        event("03", "reopened", "14:51:00"),
+        event("04", "triggered", "14:44:02"),
+    );
+    let said = [(sample, 1, "firing"), (&over, 1, "resolved"), (&copy, 1, "resolved"), (&again, 2, "firing")];
+    for (body, rows, state) in said {
+        deliver(&bench, Source::PagerDuty, body).await;
+        let all = signals(&bench).await;
+        assert_eq!((all.len(), all[0].state.as_str()), (rows, state), "{body}");
+    }
+    deliver(&bench, Source::PagerDuty, &event("05", "resolved", "14:55:00")).await;
+    assert!(signals(&bench).await.iter().all(|s| s.state == "resolved"));
+}
+
+/// The sample, as another event of the same incident.
+fn event(id: &str, what: &str, at: &str) -> String {
+    let event = SAMPLES[2].1.replace("01CH754SM17", &format!("{id}CH754SM17"));
+    event.replace("incident.triggered", &format!("incident.{what}")).replace("14:44:02.123", at)
+}
+
+#[tokio::test]
+async fn a_cycle_of_datadog_that_has_recovered_does_not_fire_again() {
+    let bench = Bench::new().await;
+    let sample = SAMPLES[3].1;
+    let (over, next) =
+        (sample.replace("\"Triggered\"", "\"Recovered\""), sample.replace("17150930", "17150931"));
+    let said = [(sample, 1, "firing"), (&over, 1, "resolved"), (sample, 1, "resolved"), (&next, 2, "firing")];
+    for (body, rows, state) in said {
+        deliver(&bench, Source::Datadog, body).await;
+        let all = signals(&bench).await;
+        assert_eq!((all.len(), all[0].state.as_str()), (rows, state), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_when_it_would_be_over_is_kept_as_over() {
+    let bench = Bench::new().await;
+    let event = include_str!("../hooks/samples/rds-event.json");
+    // The bench's clock begins at 14:00.
+    for (old, state) in [("13:59", "firing"), ("13:40", "resolved")] {
+        let body = event.replace("13:59", old).replace("844e2571", old).replace("shard-b", old);
+        deliver(&bench, Source::EventBridge, &body).await;
+        assert_eq!(signals(&bench).await[0].state, state, "{old}");
+    }
+    assert!(judged(&bench).await.iter().any(|s| s.code.as_deref() == Some("resolved")));
+}
+
+#[tokio::test]
 async fn what_is_proven_and_not_understood_is_kept_and_shown() {
     let bench = Bench::new().await;
     let bad = [
@@ -225,12 +277,65 @@ async fn what_is_proven_and_not_understood_is_kept_and_shown() {
     assert!(page.text.contains("unknown field `stat`") && page.text.contains("Not understood"));
 }
 
+/// A group of Alertmanager with so many alerts of about a kilobyte.
+fn group(alerts: usize) -> String {
+    let why = "x".repeat(900);
+    let alert = |n| {
+        serde_json::json!({ "status": "firing", "labels": { "alertname": "Flood" }, "annotations": { "description": why },
+                            "fingerprint": format!("f{n}") })
+    };
+    serde_json::json!({ "version": "4", "alerts": (0..alerts).map(alert).collect::<Vec<_>>() }).to_string()
+}
+
 #[tokio::test]
-async fn a_delivery_that_is_too_large_is_refused_before_it_is_read() {
+async fn of_a_group_as_large_as_a_storm_makes_it_every_alert_is_taken_and_its_text_is_cut() {
     let bench = Bench::new().await;
-    let body = "x".repeat(300 * 1024);
-    let answer = post(&bench, "alertmanager", &proven(Source::Alertmanager, &body), &body).await;
+    let body = group(400);
+    assert!(body.len() > 400 * 900);
+    deliver(&bench, Source::Alertmanager, &body).await;
+    let sql = "SELECT count(*), max(length(body))::bigint FROM signal WHERE state = 'firing'";
+    let (stored, longest): (i64, i64) = sqlx::query_as(sql).fetch_one(bench.engine.pool()).await.unwrap();
+    assert_eq!((stored, longest), (400, 256 * 1024 + 1));
+}
+
+#[tokio::test]
+async fn of_more_alerts_than_are_taken_the_first_are_and_a_signal_says_how_many_are_left_out() {
+    let bench = Bench::new().await;
+    deliver(&bench, Source::Alertmanager, &group(1100)).await;
+    let sql = "SELECT count(*) FILTER (WHERE state = 'firing'), count(*) FILTER (WHERE state = 'unclear' AND summary LIKE '%100 are left out%') FROM signal";
+    let counts: (i64, i64) = sqlx::query_as(sql).fetch_one(bench.engine.pool()).await.unwrap();
+    assert_eq!(counts, (1000, 1));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_too_large_is_not_read_and_a_signal_says_so_if_its_sender_is_known() {
+    let bench = Bench::new().await;
+    let body = "x".repeat(4 * 1024 * 1024 + 1);
+    let stranger = vec![("authorization", "Bearer of something else".to_owned())];
+    let answer = post(&bench, "alertmanager", &stranger, &body).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    // Who has signed it is only known of what was read.
+    let answer = post(&bench, "grafana", &proven(Source::Grafana, &body), &body).await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &Value::from("too_large"))
+    );
+    assert!(signals(&bench).await.is_empty());
+
+    let headers = proven(Source::Alertmanager, &body);
+    let answer = post(&bench, "alertmanager", &headers, &body).await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &Value::from("too_large"))
+    );
+    // One that does not say how large it is.
+    let chunks = futures::stream::iter([Ok::<_, std::io::Error>(body)]);
+    let request = Request::post("/hooks/alertmanager").header(headers[0].0, &headers[0].1);
+    let answer = bench.send(request.body(Body::from_stream(chunks)).unwrap()).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let all = signals(&bench).await;
+    assert_eq!((all.len(), all[0].state.as_str(), all[0].count), (1, "unclear", 2));
+    assert!(all[0].summary.contains("larger than 4 MiB"), "{}", all[0].summary);
 }
 
 /// A lamp that may be lit when somebody says that it is dark.

@@ -100,6 +100,25 @@ async fn messages_of_both_signatures_are_believed_once_and_their_certificate_is_
 }
 
 #[tokio::test]
+async fn who_looks_at_a_message_finds_nothing_in_it_that_ends_or_confirms_the_subscription() {
+    let (bench, _) = open(TOPIC).await;
+    // As AWS sends it; it is not part of what is signed.
+    let link = "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn=arn:aws:sns:us-east-1:111122223333:incidents:c9135db0";
+    let alarm = ALARM.replacen('{', &format!("{{ \"UnsubscribeURL\": \"{link}\","), 1);
+    for message in [&alarm, sample!("sns/subscription.json")] {
+        assert_eq!(post(&bench, message).await.status, StatusCode::ACCEPTED);
+    }
+    let person = bench.sign_in_as("vic", domain::Role::Viewer).await;
+    for signal in signals(&bench).await {
+        let page = person.get(&format!("/signals/{}", signal.id)).await.text;
+        assert!(page.contains("SigningCertURL") && page.contains("MessageId"), "the rest is shown: {page}");
+        for secret in ["UnsubscribeURL", "Action=Unsubscribe", "Action=ConfirmSubscription", "2336412f37f"] {
+            assert!(!page.contains(secret), "{secret}: {page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_changed_comes_late_or_from_elsewhere_is_refused() {
     let (bench, outside) = open(TOPIC).await;
     let changed = |from: &str, to: &str| ALARM.replacen(from, to, 1);
@@ -179,18 +198,20 @@ async fn eventbridge_says_the_same_by_itself() {
     let token = "a token that is long enough";
     let hooks = Hooks::default().with(Source::EventBridge, Proof::Token(Secret::new(token)));
     let bench = Bench::opened(&[], hooks).await;
+    // Another alarm than the one of the event.
+    let alarm = sample!("cloudwatch-alarm.json").replace(":alarm:shard-b", ":alarm:also-shard-b");
     let samples = [
         sample!("rds-event.json"),
         sample!("rds-instance-event.json"),
         sample!("autoscaling-event.json"),
         sample!("alarm-event.json"),
-        sample!("cloudwatch-alarm.json"),
+        &alarm,
         r#"{"id":"1","source":"aws.s3","detail-type":"Object Created","detail":{}}"#,
     ];
     // Each is delivered again.
     for sample in samples.into_iter().chain(samples) {
         let request = Request::post("/hooks/eventbridge").header("x-firebreak-token", token);
-        let answer = bench.send(request.body(Body::from(sample)).unwrap()).await;
+        let answer = bench.send(request.body(Body::from(sample.to_owned())).unwrap()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
     }
     let all = signals(&bench).await;

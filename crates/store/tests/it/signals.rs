@@ -8,7 +8,7 @@ use domain::Timestamp;
 use domain::signal::{PROBER, Signal, SignalState};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use store::private::TestDb;
-use store::signals::{Received, prober_is_calm, receive_all};
+use store::signals::{Received, prober_is_calm, receive, receive_all};
 
 const FIRING: SignalState = SignalState::Firing;
 const RESOLVED: SignalState = SignalState::Resolved;
@@ -56,6 +56,76 @@ async fn somebody_waits(pool: &PgPool) {
     while !sqlx::query_scalar::<_, bool>(waits).fetch_one(pool).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A source says something after so many minutes: since when by its own clock, also in minutes. What its signals are then, in the order in
+/// which they were first said.
+async fn says(pool: &PgPool, at_minute: i64, source: &str, state: SignalState, since: i64) -> Vec<String> {
+    let minute = |n: i64| at() + TimeDelta::minutes(n);
+    let signal = Signal { started_at: Some(minute(since)), ..signal(source, "a", state) };
+    receive(pool, Received { signal: &signal, delivery: None, body: None, at: minute(at_minute) })
+        .await
+        .unwrap();
+    states(pool).await.into_iter().map(|(_, state)| state).collect()
+}
+
+#[tokio::test]
+async fn what_fires_again_since_the_same_time_is_a_late_copy_soon_after_its_end_and_fires_later() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    assert_eq!(says(pool, 0, "alertmanager", FIRING, 0).await, ["firing"]);
+    assert_eq!(says(pool, 5, "alertmanager", RESOLVED, 0).await, ["resolved"]);
+    assert_eq!(says(pool, 6, "alertmanager", FIRING, 0).await, ["resolved"]);
+    assert_eq!(says(pool, 8, "alertmanager", FIRING, 0).await, ["resolved", "firing"]);
+    assert_eq!(says(pool, 9, "alertmanager", RESOLVED, 0).await, ["resolved", "resolved"]);
+    assert_eq!(says(pool, 10, "alertmanager", FIRING, 0).await, ["resolved", "resolved"]);
+}
+
+#[tokio::test]
+async fn what_is_over_by_a_source_that_gives_each_time_its_own_fingerprint_stays_over() {
+    let db = TestDb::new().await.unwrap();
+    write(db.pool(), "datadog", &[("a", RESOLVED)]).await;
+    write(db.pool(), "datadog", &[("a", FIRING)]).await;
+    assert_eq!(states(db.pool()).await, [("a".to_owned(), "resolved".to_owned())]);
+    assert_eq!(says(db.pool(), 600, "datadog", FIRING, 590).await, ["resolved"]);
+    // Any other source fires.
+    write(db.pool(), "lamps", &[("b", RESOLVED)]).await;
+    write(db.pool(), "lamps", &[("b", FIRING)]).await;
+    assert_eq!(states(db.pool()).await.last().unwrap().1, "firing");
+}
+
+#[tokio::test]
+async fn of_messages_that_bear_their_time_an_older_one_than_the_newest_changes_nothing() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    assert_eq!(says(pool, 0, "sns", FIRING, 0).await, ["firing"]);
+    assert_eq!(says(pool, 10, "sns", RESOLVED, 10).await, ["resolved"]);
+    assert_eq!(says(pool, 40, "sns", FIRING, 0).await, ["resolved"], "the first, again");
+    assert_eq!(says(pool, 50, "sns", FIRING, 50).await, ["resolved", "firing"]);
+    let kept = says(pool, 51, "sns", RESOLVED, 10).await;
+    assert_eq!(kept, ["resolved", "firing", "resolved"], "the one before, again: kept, and ends nothing");
+    // It was over in between, and nobody heard of it until now.
+    assert_eq!(says(pool, 61, "sns", FIRING, 60).await, ["resolved", "firing", "resolved"]);
+    assert_eq!(says(pool, 62, "sns", RESOLVED, 55).await.iter().filter(|s| *s == "firing").count(), 1);
+    assert!(!says(pool, 70, "sns", RESOLVED, 70).await.contains(&"firing".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_said_again_with_another_severity_is_judged_anew() {
+    let db = TestDb::new().await.unwrap();
+    let say = async |severity: Option<&str>| {
+        let signal = Signal { severity: severity.map(str::to_owned), ..signal("lamps", "a", FIRING) };
+        receive(db.pool(), Received { signal: &signal, delivery: None, body: None, at: at() }).await.unwrap();
+        let sql = "SELECT change, look_at IS NOT NULL FROM signal";
+        let now: (i64, bool) = sqlx::query_as(sql).fetch_one(db.pool()).await.unwrap();
+        sqlx::raw_sql("UPDATE signal SET look_at = NULL").execute(db.pool()).await.unwrap();
+        now
+    };
+    assert_eq!(say(None).await, (0, true));
+    assert_eq!(say(None).await, (0, false));
+    assert_eq!(say(Some("warning")).await, (1, true));
+    assert_eq!(say(Some("warning")).await, (1, false));
+    assert_eq!(say(Some("critical")).await, (2, true));
 }
 
 async fn states(pool: &PgPool) -> Vec<(String, String)> {

@@ -16,6 +16,7 @@
 //! - SNS takes every answer below 500 for "delivered". What is ours to mend (a certificate that cannot be fetched, a
 //!   database that does not answer) is answered with 503, and comes again; what is wrong with the message is refused for good.
 //! - A subscription is confirmed by a GET to the address that SNS signed, never by credentials of our own: a hook holds none.
+//! - What is kept of a message lacks its links and its token ([`without_keys`]).
 //! - A topic that no longer delivers here is a signal that fires until it does again.
 //!
 //! **Who fetches.** Asking the outside is the business of `actions`, which this crate must not know. So the binary hands in
@@ -188,6 +189,16 @@ impl Message {
     fn as_delivered(&self, signal: Signal) -> Delivered {
         Delivered { signal, delivery: Some(self.message_id.clone()) }
     }
+}
+
+/// A message without what lets whoever has it confirm or end the subscription: people look at what was received, and none of them may
+/// cut the feed off by opening a link.
+pub(super) fn without_keys(body: &[u8]) -> String {
+    let Ok(mut message) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body) else {
+        return String::new();
+    };
+    message.retain(|name, _| !["UnsubscribeURL", "SubscribeURL", "Token"].contains(&name.as_str()));
+    serde_json::Value::Object(message).to_string()
 }
 
 fn subscription(topic: &str, state: SignalState, said: &str) -> Signal {
