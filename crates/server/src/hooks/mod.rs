@@ -210,20 +210,21 @@ pub(crate) async fn receive(
         tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
     };
     let proven = hooks.is_proven(&name, &headers).inspect_err(told)?;
-    // What does not say how large it is may be as large as any.
-    let size = request.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());
-    let size = size.unwrap_or(LARGEST);
-    if size > LARGEST {
-        return Err(too_large(&app, &name, proven).await?);
+    // What does not say how large it is may be as large as any. Strangers who send such are not to hold all places.
+    let said = request.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());
+    let most = if said.is_some() || proven { LARGEST } else { PLACE };
+    let size = said.unwrap_or(most);
+    if size > most {
+        return Err(too_large(&app, &name, proven, most).await?);
     }
     // Before anything is read: however many post, only so much is held.
     let places = u32::try_from(size.div_ceil(PLACE).max(1)).map_err(Problem::internal)?;
     let _room = app.intake().acquire_many(places).await.map_err(Problem::internal)?;
-    DefaultBodyLimit::max(LARGEST).apply(&mut request);
+    DefaultBodyLimit::max(most).apply(&mut request);
     let body = match timeout(LONGEST, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
         Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return Err(too_large(&app, &name, proven).await?);
+            return Err(too_large(&app, &name, proven, most).await?);
         }
         Ok(Err(refused)) => return Ok(refused.into_response()),
         Err(_) => return Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
@@ -259,8 +260,11 @@ pub(crate) async fn receive(
 }
 
 /// Tells of a delivery that is not read: on the log, and as a signal where it is known who sent it.
-async fn too_large(app: &App, name: &str, proven: bool) -> Result<Problem, Problem> {
-    let why = format!("it is larger than {} MiB", LARGEST / 1024 / 1024);
+async fn too_large(app: &App, name: &str, proven: bool, most: usize) -> Result<Problem, Problem> {
+    let why = match most {
+        LARGEST => format!("it is larger than {} MiB", LARGEST / 1024 / 1024),
+        _ => format!("it is larger than {} KiB, and does not say how large (Content-Length)", most / 1024),
+    };
     tracing::warn!(source = name, proven, "a delivery was not read: {why}");
     if proven {
         let fingerprint = "not_understood/too_large".into();
