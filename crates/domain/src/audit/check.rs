@@ -117,6 +117,8 @@ pub struct Report {
     pub blocks: u64,
     /// Entries that no block covers yet.
     pub unsealed: u64,
+    /// Calls that no block covers yet, or that come without the proof of it.
+    pub unsealed_calls: u64,
     /// The newest block. Whoever keeps it elsewhere can prove later that nothing before it was changed.
     pub newest: Option<Anchor>,
     /// Breaks that were found.
@@ -167,6 +169,7 @@ impl Report {
         self.calls += other.calls;
         self.blocks += other.blocks;
         self.unsealed += other.unsealed;
+        self.unsealed_calls += other.unsealed_calls;
         self.newest = other.newest.or(self.newest);
         self.broken += other.broken;
         self.breaks.extend(other.breaks);
