@@ -99,7 +99,7 @@ fn told(report: &Report) -> String {
     if more > 0 {
         text += &format!("… and {more} more\n");
     }
-    let Report { entries, runs, calls, audit, blocks, unsealed, broken, .. } = report;
+    let Report { entries, runs, calls, audit, blocks, unsealed, unsealed_calls, broken, .. } = report;
     text += &match broken {
         0 => "Nothing was changed, removed or added".to_owned(),
         1 => "BROKEN in 1 place".to_owned(),
@@ -110,6 +110,11 @@ fn told(report: &Report) -> String {
     );
     if *unsealed > 0 {
         text += &format!("\n{unsealed} entries are in no block yet: that they are all there is not proven.");
+    }
+    if *unsealed_calls > 0 {
+        text += &format!(
+            "\n{unsealed_calls} calls to the outside are proven by no block: that they are as they were made, and all there, is not proven."
+        );
     }
     if let Some(newest) = &report.newest {
         text += &format!("\nNewest block, to be kept elsewhere and given as --anchor later: {newest}");

@@ -7,11 +7,13 @@
 //! is back, also when their incarnation has lost its lease meanwhile: they say what was, and a run whose result was never
 //! written is judged by them. A run waits for that only a moment: what it may do meanwhile its own journal decides. It does
 //! nothing new, so that what is held does not grow. Should the process end first, its log names the changes.
+//!
+//! A try that gets no answer may land later than the next: each call has an id of its own from before the first.
 
 use std::time::Duration;
 
 use domain::action::CallRecord;
-use store::calls::Kept;
+use store::calls::{Keep, Kept};
 use store::{PgPool, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -26,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 struct Order {
-    kept: Kept,
+    calls: Vec<Keep>,
     done: oneshot::Sender<()>,
 }
 
@@ -46,7 +48,7 @@ impl CallKeeper {
             return;
         }
         let (done, wait) = oneshot::channel();
-        if self.0.send(Order { kept, done }).is_ok() {
+        if self.0.send(Order { calls: kept.into_calls().collect(), done }).is_ok() {
             let _ = timeout(WAIT, wait).await;
         }
     }
@@ -55,8 +57,8 @@ impl CallKeeper {
 async fn keep(pool: PgPool, mut queue: mpsc::UnboundedReceiver<Order>) {
     let mut orders = Vec::new();
     while queue.recv_many(&mut orders, BATCH).await > 0 {
-        let (kept, done): (Vec<_>, Vec<_>) = orders.drain(..).map(|o| (o.kept, o.done)).unzip();
-        keep_all(&pool, kept).await;
+        let (calls, done): (Vec<_>, Vec<_>) = orders.drain(..).map(|o| (o.calls, o.done)).unzip();
+        keep_all(&pool, calls.into_iter().flatten().collect()).await;
         for done in done {
             let _ = done.send(());
         }
@@ -64,8 +66,8 @@ async fn keep(pool: PgPool, mut queue: mpsc::UnboundedReceiver<Order>) {
 }
 
 /// When the database refuses them, their halves are tried, down to what it cannot take: that is on the log alone.
-async fn keep_all(pool: &PgPool, kept: Vec<Kept>) {
-    let mut parts = vec![kept];
+async fn keep_all(pool: &PgPool, calls: Vec<Keep>) {
+    let mut parts = vec![calls];
     while let Some(mut part) = parts.pop() {
         match until_answered(pool, &part).await {
             Ok(()) => {}
@@ -82,16 +84,16 @@ async fn keep_all(pool: &PgPool, kept: Vec<Kept>) {
 }
 
 /// An error is a refusal: what may pass is tried again until it does.
-async fn until_answered(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> {
+async fn until_answered(pool: &PgPool, calls: &[Keep]) -> Result<(), StoreError> {
     let mut again = false;
     loop {
         let silent = || Err(StoreError::Again("the database does not answer"));
-        match timeout(PATIENCE, store::calls::add(pool, kept, again)).await.unwrap_or_else(|_| silent()) {
+        match timeout(PATIENCE, store::calls::add(pool, calls)).await.unwrap_or_else(|_| silent()) {
             Err(e) if e.is_final() => return Err(e),
             Err(e) if !again => {
-                let changes = list(kept, |call| call.mutating);
+                let changes = list(calls, |call| call.mutating);
                 tracing::warn!(
-                    runs = kept.len(),
+                    calls = calls.len(),
                     "calls are not kept yet: {e}; changes among them: [{changes}]"
                 );
             }
@@ -104,16 +106,13 @@ async fn until_answered(pool: &PgPool, kept: &[Kept]) -> Result<(), StoreError> 
 }
 
 /// Those of the calls, with what a person needs to find them at the other end.
-fn list(kept: &[Kept], of_interest: impl Fn(&CallRecord) -> bool) -> String {
-    let calls = kept.iter().flat_map(|kept| kept.calls.iter().map(move |call| (kept, call)));
-    let lines = calls.filter(|(_, call)| of_interest(call)).map(|(kept, call)| {
-        let CallRecord { at, service, operation, target, status, .. } = call;
-        let id = call.request_id.as_deref().unwrap_or("none");
-        format!(
-            "{} {}: {at} {service} {operation} {target}: {status}, request id {id}",
-            kept.run_id, kept.step
-        )
-    });
+fn list(calls: &[Keep], of_interest: impl Fn(&CallRecord) -> bool) -> String {
+    let lines =
+        calls.iter().filter(|keep| of_interest(&keep.call)).map(|Keep { run_id, step, call, .. }| {
+            let CallRecord { at, service, operation, target, status, .. } = call;
+            let id = call.request_id.as_deref().unwrap_or("none");
+            format!("{run_id} {step}: {at} {service} {operation} {target}: {status}, request id {id}")
+        });
     lines.collect::<Vec<_>>().join("; ")
 }
 
@@ -164,7 +163,7 @@ mod tests {
     async fn what_the_database_cannot_take_keeps_none_of_the_others_away() {
         let db = TestDb::new().await.unwrap();
         let calls = [call_of(1, "shard-a"), call_of(2, "a\0b"), call_of(3, "shard-c"), call_of(4, "shard-d")];
-        keep_all(db.pool(), calls.into()).await;
+        keep_all(db.pool(), calls.into_iter().flat_map(Kept::into_calls).collect()).await;
         for (run, target) in [(1, Some("shard-a")), (2, None), (3, Some("shard-c")), (4, Some("shard-d"))] {
             assert_eq!(kept_of(db.pool(), run).await, Vec::from_iter(target));
         }
@@ -173,12 +172,43 @@ mod tests {
     #[tokio::test]
     async fn a_try_whose_answer_was_lost_is_not_kept_twice() {
         let db = TestDb::new().await.unwrap();
-        let calls = [call_of(1, "shard-a"), call_of(2, "shard-b")];
-        store::calls::add(db.pool(), &calls[..1], false).await.unwrap();
+        let calls: Vec<Keep> =
+            [call_of(1, "shard-a"), call_of(2, "shard-b")].into_iter().flat_map(Kept::into_calls).collect();
+        store::calls::add(db.pool(), &calls[..1]).await.unwrap();
         for _ in 0..2 {
-            store::calls::add(db.pool(), &calls, true).await.unwrap();
+            store::calls::add(db.pool(), &calls).await.unwrap();
         }
         assert_eq!(kept_of(db.pool(), 1).await, ["shard-a"]);
         assert_eq!(kept_of(db.pool(), 2).await, ["shard-b"]);
+    }
+
+    #[tokio::test]
+    async fn a_try_that_is_still_under_way_is_waited_for_and_lands_or_leaves_it_to_the_next() {
+        let db = TestDb::new().await.unwrap();
+        for (run, lands) in [(1, true), (2, false)] {
+            let calls: Vec<Keep> = call_of(run, "shard-a").into_calls().collect();
+            // As one that stands at its commit, for a standby that does not answer: nobody sees yet what it wrote.
+            let mut first = db.pool().begin().await.unwrap();
+            store::calls::add(&mut *first, &calls).await.unwrap();
+            let (pool, same) = (db.pool().clone(), calls.clone());
+            let second = tokio::spawn(async move { store::calls::add(&pool, &same).await });
+            let waits =
+                "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.datname = current_database()
+                          JOIN pg_stat_activity a ON a.pid = l.pid AND a.datid = d.oid WHERE NOT l.granted)";
+            let waiting = async {
+                while !sqlx::query_scalar::<_, bool>(waits).fetch_one(db.pool()).await.unwrap() {
+                    assert!(!second.is_finished(), "it did not wait");
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(30), waiting).await.expect("it waits");
+            if lands {
+                first.commit().await.unwrap()
+            } else {
+                first.rollback().await.unwrap()
+            }
+            second.await.unwrap().unwrap();
+            assert_eq!(kept_of(db.pool(), run).await, ["shard-a"], "it lands: {lands}");
+        }
     }
 }

@@ -78,7 +78,7 @@ use domain::{Actor, Clock};
 use futures::FutureExt;
 use serde_json::Value;
 use store::{PgPool, StoreError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -183,6 +183,8 @@ pub struct Parts {
 pub struct Engine {
     core: Arc<Core>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Sends messages; it ends by itself when the engine is shut down.
+    sender: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 struct Core {
@@ -213,6 +215,8 @@ struct Core {
     drivers: Mutex<HashMap<Uuid, mpsc::UnboundedSender<driver::Nudge>>>,
     /// This process is stopping: it takes nothing over any more, and whatever it still begins to drive drains at once.
     draining: AtomicBool,
+    /// Wakes who sends messages when that is set.
+    drain: Notify,
     /// Runs whose newest entries a failover may have lost.
     tails: tail::Tails,
     past: forecast::Past,
@@ -272,6 +276,7 @@ impl Engine {
             strays: Mutex::default(),
             drivers: Mutex::default(),
             draining: AtomicBool::new(false),
+            drain: Notify::new(),
             tails: tail::Tails::default(),
             pool,
             registry,
@@ -293,14 +298,14 @@ impl Engine {
             tokio::spawn(take_over::hear_wishes(core.clone())),
             tokio::spawn(triage::judge(core.clone())),
             tokio::spawn(outbox::find_news(core.clone())),
-            tokio::spawn(outbox::send(core.clone())),
             tokio::spawn(retention::keep_house(core.clone())),
             tokio::spawn(seal::keep_sealing(core.pool.clone(), core.settings.seal_every)),
         ];
         if let Some(every) = core.settings.rehearse_every {
             tasks.push(tokio::spawn(rehearse::keep_rehearsing(core.clone(), every)));
         }
-        Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)) })
+        let sender = tokio::spawn(outbox::send(core.clone()));
+        Ok(Self { core, tasks: Arc::new(Mutex::new(tasks)), sender: Arc::new(Mutex::new(Some(sender))) })
     }
 
     /// Looks after the fleets of the inventory until the engine is shut down.
@@ -422,16 +427,26 @@ impl Engine {
         self.core.lease.guard(end)
     }
 
-    /// Starts no step any more, lets calls in flight end, and hands the lease back. With a lost lease there is nothing to
-    /// wait for: drivers end by themselves, and a call in flight is no longer ours to judge.
+    /// Starts no step and takes no message any more, lets calls and messages in flight end, and hands the lease back. With a
+    /// lost lease there is nothing to wait for: drivers end by themselves, and a call in flight is no longer ours to judge.
     pub async fn shut_down(&self) {
         self.core.draining.store(true, Ordering::SeqCst);
+        self.core.drain.notify_one();
         for driver in self.core.drivers.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let _ = driver.send(driver::Nudge::Drain);
         }
+        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sent = async {
+            if let Some(sender) = &mut sender {
+                let _ = tokio::time::timeout(outbox::DEADLINE, sender).await;
+            }
+        };
         tokio::select! {
-            () = self.core.drained() => {}
+            ((), ()) = futures::future::join(self.core.drained(), sent) => {}
             () = self.core.lease.lost() => {}
+        }
+        if let Some(sender) = sender {
+            sender.abort();
         }
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();

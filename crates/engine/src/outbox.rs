@@ -11,10 +11,12 @@
 //! and again; the outbox keeps each key once, so that it does not matter how often, or by how many processes.
 //!
 //! A claim ends with its worker's lease. Whoever claims a message that somebody else had claimed does not know what became of it,
-//! and asks the channel before sending.
+//! and asks the channel before sending; where it is not seen yet it may still be on its way, and is looked for once more. So a
+//! process that is told to stop takes nothing more, and lets what is on its way arrive.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -35,7 +37,7 @@ const ARRIVES: Duration = Duration::from_secs(30);
 /// So many messages are on their way at the same time.
 const AT_ONCE: usize = 8;
 /// A channel that does not answer for so long (wall time) is given up for this time.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// After so many tries it is given up: about a day.
 const TRIES: i32 = 300;
 /// The longest rest between two tries.
@@ -170,7 +172,7 @@ async fn tell(core: &Core, notice: &Notice, told: &mut HashSet<String>) -> Resul
     Ok(())
 }
 
-/// Sends what is due, until the process ends.
+/// Sends what is due, until the engine is shut down and what is on its way has arrived.
 pub(crate) async fn send(core: Arc<Core>) {
     if core.channels.is_empty() {
         return;
@@ -180,6 +182,9 @@ pub(crate) async fn send(core: Arc<Core>) {
     let mut claims: Vec<Uuid> = Vec::new();
     let mut rings = core.bell.listen_but_runs();
     loop {
+        if at_work.is_empty() && core.draining.load(Ordering::SeqCst) {
+            return;
+        }
         let room = AT_ONCE - at_work.len().min(AT_ONCE);
         for sending in take(&core, &names, &claims, room).await {
             claims.push(sending.claim);
@@ -204,12 +209,13 @@ pub(crate) async fn send(core: Arc<Core>) {
                 Err(_) => {}
             },
             () = crate::triage::heard(&mut rings), if room > 0 => {}
+            () = core.drain.notified() => {}
         }
     }
 }
 
 async fn take(core: &Core, names: &[String], claims: &[Uuid], room: usize) -> Vec<Sending> {
-    if core.lease.remaining().is_none() {
+    if core.lease.remaining().is_none() || core.draining.load(Ordering::SeqCst) {
         return Vec::new();
     }
     let limit = i64::try_from(room).unwrap_or(0);
@@ -258,7 +264,15 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
     if doubt {
         match within(DEADLINE, channel.find(&letter)).await {
             Ok(Found::There(receipt)) => return Sent::There { receipt },
+            Ok(Found::NotThere) if sending.taken_over => {
+                let error = "whoever had it before may have sent it, and it is not seen yet".to_owned();
+                return later(core, sending, error, Some(ARRIVES), doubt);
+            }
             Ok(Found::NotThere) => doubt = false,
+            // The next look is one after that time, too.
+            Err(Undelivered::Later { error, after }) if sending.taken_over => {
+                return later(core, sending, error, Some(after.unwrap_or_default().max(ARRIVES)), doubt);
+            }
             Err(e) => return settled(core, sending, e, doubt),
         }
     }

@@ -32,7 +32,7 @@ async fn main() -> Result {
     let folder = std::env::current_exe()?.ancestors().nth(3).map(|target| target.join("bench-postgres"));
     let data = folder.ok_or("where is the target folder?")?;
     let server = Server::start(Options { data, durable: true }).await?;
-    let url = server.ensure_database(&format!("carried_{entries}")).await?;
+    let url = server.ensure_database(&format!("ended_{entries}")).await?;
     let pool = store::connect(&url).await?;
     make(&pool, entries / PER_RUN).await?;
     ask(&pool).await?;
@@ -89,14 +89,25 @@ impl Run {
         Ok(Self { n, id, begun, link: Link::origin(id), carried: None })
     }
 
+    /// One in a thousand does.
+    fn goes_on(&self) -> bool {
+        self.n % 1000 == 0
+    }
+
+    /// When an entry was written.
+    fn at(&self, seq: i64) -> Timestamp {
+        self.begun + TimeDelta::seconds((seq - 1) * 5)
+    }
+
     fn row(&self, out: &mut String) -> Result {
         let Self { n, id, begun, .. } = self;
-        let ended =
-            if n % 1000 == 0 { "\\N".to_owned() } else { (*begun + TimeDelta::minutes(9)).to_rfc3339() };
-        let (state, outcome) = if n % 1000 == 0 { ("waiting", "\\N") } else { ("succeeded", "succeeded") };
+        let moved = self.at(PER_RUN);
+        let ended = if self.goes_on() { "\\N".to_owned() } else { moved.to_rfc3339() };
+        let (state, outcome, message) =
+            if self.goes_on() { ("waiting", "\\N", "\\N") } else { ("succeeded", "succeeded", MESSAGE) };
         writeln!(
             out,
-            "{id}\trunbook-{}\t{}\tReplace the hosts of fleet {}\t{{}}\tperson-{}\tbench-{n}\t{state}\t{outcome}\t1\t{PER_RUN}\t{begun}\t{begun}\t{ended}",
+            "{id}\trunbook-{}\t{}\tReplace the hosts of fleet {}\t{{}}\tperson-{}\tbench-{n}\t{state}\t{outcome}\t{message}\t1\t{PER_RUN}\t{begun}\t{moved}\t{ended}",
             n % 40,
             TEXT_HASH,
             n % 300,
@@ -121,7 +132,7 @@ impl Run {
     }
 
     fn entry(&mut self, seq: i64, out: &mut String) -> Result {
-        let (n, at) = (self.n, self.begun + TimeDelta::seconds(seq * 5));
+        let (n, at) = (self.n, self.at(seq));
         let by = format!(r#""by":{{"type":"person","name":"person-{}"}}"#, n % 200);
         let (kind, step, rest) = match seq {
             1 => (
@@ -138,6 +149,9 @@ impl Run {
                 let rest =
                     format!(r#""inbox":{n},{by},"ask":{{"ask":"retry","step":"{step}"}},"refused":null"#);
                 ("asked", Some(step), rest)
+            }
+            PER_RUN if !self.goes_on() => {
+                ("ended", None, format!(r#""outcome":"succeeded","message":"{MESSAGE}""#))
             }
             _ => {
                 let facts = format!(
@@ -184,6 +198,7 @@ fn is_carried(seq: i64) -> bool {
     seq % 2 == 1 && (3..PER_RUN).contains(&seq)
 }
 
+const MESSAGE: &str = "All steps are done.";
 const TEXT_HASH: &str = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"; // of "x"
 
 /// Runs in batches whose entries lie interleaved, as those of a busy hour do.
@@ -213,7 +228,7 @@ async fn make(pool: &PgPool, runs: i64) -> Result {
         }
         for (table, rows) in [
             (
-                "run (id, runbook, hash, title, inputs, requested_by, idem_key, state, outcome, epoch, seq, created_at, updated_at, ended_at)",
+                "run (id, runbook, hash, title, inputs, requested_by, idem_key, state, outcome, message, epoch, seq, created_at, updated_at, ended_at)",
                 rows,
             ),
             (

@@ -3,7 +3,7 @@
 use domain::Timestamp;
 use domain::action::CallRecord;
 use domain::run::StepPath;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -21,31 +21,53 @@ pub struct Kept {
     pub calls: Vec<CallRecord>,
 }
 
-/// Adds calls of any number of runs. `again`: an earlier try with them got no answer; those that it kept are left as they are.
-pub async fn add(pool: &PgPool, kept: &[Kept], again: bool) -> Result<(), StoreError> {
-    let rows: Vec<(&Kept, &CallRecord)> =
-        kept.iter().flat_map(|kept| kept.calls.iter().map(move |call| (kept, call))).collect();
-    if rows.is_empty() {
+/// A call that is to be kept.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    /// Made once, before the first try: by it the database knows a call that an earlier try has kept, or is about to.
+    pub write_id: Uuid,
+    /// The run.
+    pub run_id: Uuid,
+    /// The step.
+    pub step: StepPath,
+    /// In which attempt.
+    pub attempt: u32,
+    /// The call.
+    pub call: CallRecord,
+}
+
+impl Kept {
+    /// Call by call, each with its id.
+    pub fn into_calls(self) -> impl Iterator<Item = Keep> {
+        let Self { run_id, step, attempt, calls } = self;
+        let keep = move |call| Keep { write_id: Uuid::now_v7(), run_id, step: step.clone(), attempt, call };
+        calls.into_iter().map(keep)
+    }
+}
+
+/// Adds calls of any number of runs. It may be tried again with the same ones as often as need be: what an earlier try has kept
+/// is left as it is, and a try that is still under way is waited for.
+pub async fn add(executor: impl PgExecutor<'_>, calls: &[Keep]) -> Result<(), StoreError> {
+    if calls.is_empty() {
         return Ok(());
     }
-    let column = |of: fn(&CallRecord) -> &str| rows.iter().map(|(_, c)| of(c).to_owned()).collect::<Vec<_>>();
-    let runs: Vec<Uuid> = rows.iter().map(|(kept, _)| kept.run_id).collect();
-    let steps: Vec<String> = rows.iter().map(|(kept, _)| kept.step.to_string()).collect();
-    let attempts: Vec<i32> =
-        rows.iter().map(|(kept, _)| i32::try_from(kept.attempt).unwrap_or(i32::MAX)).collect();
-    let ats: Vec<Timestamp> = rows.iter().map(|(_, c)| c.at).collect();
-    let request_ids: Vec<Option<String>> = rows.iter().map(|(_, c)| c.request_id.clone()).collect();
+    let column =
+        |of: fn(&CallRecord) -> &str| calls.iter().map(|k| of(&k.call).to_owned()).collect::<Vec<_>>();
+    let write_ids: Vec<Uuid> = calls.iter().map(|k| k.write_id).collect();
+    let runs: Vec<Uuid> = calls.iter().map(|k| k.run_id).collect();
+    let steps: Vec<String> = calls.iter().map(|k| k.step.to_string()).collect();
+    let attempts: Vec<i32> = calls.iter().map(|k| i32::try_from(k.attempt).unwrap_or(i32::MAX)).collect();
+    let ats: Vec<Timestamp> = calls.iter().map(|k| k.call.at).collect();
+    let request_ids: Vec<Option<String>> = calls.iter().map(|k| k.call.request_id.clone()).collect();
     let durations: Vec<i64> =
-        rows.iter().map(|(_, c)| i64::try_from(c.duration_ms).unwrap_or(i64::MAX)).collect();
-    let mutating: Vec<bool> = rows.iter().map(|(_, c)| c.mutating).collect();
+        calls.iter().map(|k| i64::try_from(k.call.duration_ms).unwrap_or(i64::MAX)).collect();
+    let mutating: Vec<bool> = calls.iter().map(|k| k.call.mutating).collect();
     sqlx::query!(
-        r#"INSERT INTO outside_call (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)
-           SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bool[])
-                         AS c (run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)
-            WHERE NOT ($12 AND EXISTS (
-                SELECT FROM outside_call k
-                 WHERE (k.run_id, k.step, k.attempt, k.at, k.service, k.operation, k.target)
-                     = (c.run_id, c.step, c.attempt, c.at, c.service, c.operation, c.target)))"#,
+        r#"INSERT INTO outside_call (write_id, run_id, step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating)
+           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::text[],
+                                $10::text[], $11::bigint[], $12::bool[])
+           ON CONFLICT DO NOTHING"#,
+        &write_ids,
         &runs,
         &steps,
         &attempts,
@@ -57,9 +79,8 @@ pub async fn add(pool: &PgPool, kept: &[Kept], again: bool) -> Result<(), StoreE
         &column(|c| &c.status),
         &durations,
         &mutating,
-        again,
     )
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(())
 }

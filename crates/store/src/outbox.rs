@@ -40,6 +40,8 @@ pub struct Sending {
     pub attempts: i32,
     /// It was tried, and nobody knows what became of that.
     pub doubt: bool,
+    /// Whoever tried it did not come to say anything of it: since when it may be on its way, nobody knows.
+    pub taken_over: bool,
     /// The right to send it.
     pub claim: Uuid,
     /// Where the channel has put the first message of the same incident.
@@ -59,7 +61,7 @@ pub async fn claim(
 ) -> Result<Vec<Sending>, StoreError> {
     let rows = sqlx::query!(
         r#"UPDATE outbox SET claim = gen_random_uuid(), claimed_by = $1, attempts = attempts + 1
-             FROM (SELECT o.id, o.claim IS NOT NULL AS doubt FROM outbox o
+             FROM (SELECT o.id, o.claim IS NOT NULL AS doubt, o.claimed_by IS NOT NULL AS taken_over FROM outbox o
                           WHERE o.due <= $2 AND o.channel = ANY ($3)
                             AND (o.claimed_by IS NULL OR o.claimed_by = $1 AND o.claim <> ALL ($4)
                                  OR NOT EXISTS (SELECT FROM worker w WHERE w.id = o.claimed_by AND w.lease_until > clock_timestamp()))
@@ -69,7 +71,7 @@ pub async fn claim(
                                                AND a.id < o.id AND a.due IS NOT NULL)
                           ORDER BY o.id LIMIT $5 FOR UPDATE SKIP LOCKED) due
             WHERE outbox.id = due.id
-           RETURNING outbox.id, channel, message, attempts - 1 AS "attempts!", claim AS "claim!", doubt AS "doubt!",
+           RETURNING outbox.id, channel, message, attempts - 1 AS "attempts!", claim AS "claim!", doubt AS "doubt!", taken_over AS "taken_over!",
                      CASE WHEN outbox.thread IS NULL
                           THEN (SELECT f.receipt FROM outbox f WHERE f.incident = outbox.incident AND f.channel = outbox.channel
                                    AND f.receipt IS NOT NULL ORDER BY f.id LIMIT 1)
@@ -87,8 +89,16 @@ pub async fn claim(
         .map(|row| {
             let notice = serde_json::from_value(row.message)
                 .map_err(|e| StoreError::corrupt("notice", row.id, e.to_string()))?;
-            let (id, channel, attempts, doubt) = (row.id, row.channel, row.attempts, row.doubt);
-            Ok(Sending { id, channel, notice, attempts, doubt, claim: row.claim, thread: row.thread })
+            Ok(Sending {
+                id: row.id,
+                channel: row.channel,
+                notice,
+                attempts: row.attempts,
+                doubt: row.doubt,
+                taken_over: row.taken_over,
+                claim: row.claim,
+                thread: row.thread,
+            })
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Proves the whole history from what is stored: every chain, every block, every call, and that what people did is found.
+//! Proves the whole history from what is stored: every chain, every block, every call, that the rows of runs say what their
+//! journals say, and that what people did is found.
 //!
 //! Everything is read in one snapshot, so that processes may go on writing meanwhile; several connections share it and
 //! divide the journal among them by run. Rows come as `COPY … BINARY`, the cheapest way out of Postgres, and are hashed as
@@ -7,6 +8,7 @@
 mod carried;
 mod copy;
 mod export;
+mod facts;
 mod found;
 mod read;
 mod run;
@@ -75,6 +77,7 @@ pub async fn verify(url: &str, options: Options) -> Result<Report, StoreError> {
     report.breaks.sort_by_key(|b| match &b.place {
         Place::Block { n } => (0, *n, None),
         Place::Journal { run, seq } => (1, *seq, Some(*run)),
+        Place::Run { run } => (1, 0, Some(*run)),
         Place::Calls { block, .. } => (2, *block, None),
         Place::Audit { seq } => (3, *seq, None),
         Place::Runbook { .. } => (4, 0, None),
@@ -115,7 +118,14 @@ async fn work(
     loop {
         let Some(part) = parts.lock().await.pop() else { break };
         report.merge(match part {
-            Part::Journals(from, to) => journals(&mut connection, ends.clone(), from, to).await?,
+            Part::Journals(from, to) => {
+                let mut found = journals(&mut connection, ends.clone(), from, to).await?;
+                // No id is nil.
+                let (from, last) =
+                    (from.unwrap_or(Uuid::nil()), to.map_or(u128::MAX, |to| to.as_u128().saturating_sub(1)));
+                found.merge(facts::check(&mut connection, from, Uuid::from_u128(last)).await?);
+                found
+            }
             Part::Calls(check) => calls(&mut connection, check).await?,
             Part::Audit(check) => audit(&mut connection, check).await?,
             Part::Texts => texts(&mut connection).await?,

@@ -4,6 +4,7 @@
 //! the chain is taken up again at the link that is stored, so that one changed row is one break.
 
 mod blocks;
+mod facts;
 mod file;
 mod journal;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use blocks::{AuditCheck, BlockCheck, CallCheck, End, Ends};
+pub use facts::{Facts, Told};
 pub use file::{Call, EndLine, EntryLine, FileCheck, FileError, Line, Proof, Scope};
 pub use journal::{EntryRow, JournalCheck};
 
@@ -29,6 +31,11 @@ pub enum Place {
         run: Uuid,
         /// The entry's number.
         seq: i64,
+    },
+    /// The row of a run.
+    Run {
+        /// The run.
+        run: Uuid,
     },
     /// A row of `audit`.
     Audit {
@@ -58,6 +65,7 @@ impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Journal { run, seq } => write!(f, "run {run}, entry {seq}"),
+            Self::Run { run } => write!(f, "run {run}"),
             Self::Audit { seq } => write!(f, "audit, row {seq}"),
             Self::Block { n } => write!(f, "block {n}"),
             Self::Calls { block, until } => {
@@ -109,6 +117,8 @@ pub struct Report {
     pub blocks: u64,
     /// Entries that no block covers yet.
     pub unsealed: u64,
+    /// Calls that no block covers yet, or that come without the proof of it.
+    pub unsealed_calls: u64,
     /// The newest block. Whoever keeps it elsewhere can prove later that nothing before it was changed.
     pub newest: Option<Anchor>,
     /// Breaks that were found.
@@ -159,6 +169,7 @@ impl Report {
         self.calls += other.calls;
         self.blocks += other.blocks;
         self.unsealed += other.unsealed;
+        self.unsealed_calls += other.unsealed_calls;
         self.newest = other.newest.or(self.newest);
         self.broken += other.broken;
         self.breaks.extend(other.breaks);

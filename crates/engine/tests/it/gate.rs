@@ -187,6 +187,8 @@ async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_rev
         store::reviews::of_run(bench.pool(), run).await.unwrap()[0].note.as_deref(),
         Some("it was right")
     );
+    let report = store::proof::verify(&bench.db.url(), store::proof::Options::default()).await.unwrap();
+    assert!(report.is_whole(), "{report:#?}");
 }
 
 /// A run that holds the lock until `go` is 1.

@@ -30,6 +30,12 @@ enum Mood {
     Refuses,
     /// Never answers.
     Hangs,
+    /// Never answers, and nothing has come.
+    Vanishes,
+    /// Never answers; it comes only after somebody has looked for it.
+    ComesLate,
+    /// Takes its time.
+    Slow,
 }
 
 /// A channel that remembers.
@@ -40,6 +46,8 @@ struct Room {
     /// It can say what it has heard.
     tells: bool,
     asked: Mutex<usize>,
+    /// On its way still.
+    late: Mutex<Option<(Uuid, String, Option<Value>)>>,
     hung: Notify,
 }
 
@@ -77,11 +85,26 @@ impl Channel for Room {
                 Err(Undelivered::Later { error: "busy".into(), after: Some(Duration::from_secs(30)) })
             }
             Some(Mood::Refuses) => Err(Undelivered::Never("no such channel".into())),
-            Some(Mood::Hangs) => {
-                take();
+            Some(mood @ (Mood::Hangs | Mood::Vanishes | Mood::ComesLate)) => {
+                match mood {
+                    Mood::Hangs => drop(take()),
+                    Mood::ComesLate => {
+                        let letter = (letter.id, letter.notice.title.clone(), letter.thread.cloned());
+                        *self.late.lock().unwrap() = Some(letter);
+                    }
+                    _ => {}
+                }
                 return async {
                     self.hung.notify_one();
                     std::future::pending().await
+                }
+                .boxed();
+            }
+            Some(Mood::Slow) => {
+                return async move {
+                    self.hung.notify_one();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Ok(Some(take()))
                 }
                 .boxed();
             }
@@ -92,6 +115,7 @@ impl Channel for Room {
     fn find<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
         *self.asked.lock().unwrap() += 1;
         let heard = self.heard.lock().unwrap().iter().position(|(id, ..)| *id == letter.id);
+        self.heard.lock().unwrap().extend(self.late.lock().unwrap().take());
         std::future::ready(match (self.tells, heard) {
             (false, _) => Err(Undelivered::Unclear("it does not say".into())),
             (true, Some(at)) => Ok(Found::There(Some(json!({ "ts": at + 1 })))),
@@ -122,6 +146,14 @@ async fn until(bench: &Bench, what: &str, wanted: impl Fn(&[OutboxRow]) -> bool)
         assert!(tokio::time::Instant::now() < patience, "never {what}: {found:#?}");
         let _ = tokio::time::timeout(Duration::from_millis(200), bell.recv()).await;
     }
+}
+
+/// The engines that there are lose their leases.
+async fn dies(bench: &Bench, engine: &engine::Engine) {
+    let lost = "UPDATE worker SET lease_until = now() - interval '1 hour'";
+    sqlx::query(lost).execute(bench.pool()).await.unwrap();
+    engine.lost().await;
+    engine.shut_down().await;
 }
 
 fn states(found: &[OutboxRow]) -> Vec<&str> {
@@ -191,12 +223,54 @@ async fn a_process_that_dies_while_it_sends_leaves_a_doubt_that_the_next_one_cle
     let first = bench.engine(lease()).await;
     room.hung.notified().await;
     // It has sent, and does not live to write that down.
-    first.shut_down().await;
+    dies(&bench, &first).await;
     let second = bench.engine(lease()).await;
     let found = until(&bench, "told", |f| f.iter().any(|m| m.state == "sent")).await;
     assert_eq!(room.titles(), ["Decide: Test"]);
     assert_eq!((found.len(), found[0].attempts), (1, 2));
     second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_process_was_sending_may_come_late_and_is_looked_for_once_more_before_it_is_sent_again() {
+    for (mood, tries) in [(Mood::ComesLate, 3), (Mood::Vanishes, 3)] {
+        let room = Room::in_mood(&[mood], true);
+        let bench = Bench::new(ONE).await.saying(&AUTO.replace("auto", "ask")).telling("ops", room.clone());
+        said(&bench, &signal("one", "disk")).await;
+        let first = bench.engine(lease()).await;
+        room.hung.notified().await;
+        dies(&bench, &first).await;
+        let second = bench.engine(lease()).await;
+        let found = until(&bench, "told", |f| f.iter().any(|m| m.state == "sent")).await;
+        assert_eq!(room.titles(), ["Decide: Test"], "{mood:?}");
+        assert_eq!((found.len(), found[0].attempts, *room.asked.lock().unwrap()), (1, tries, 2), "{mood:?}");
+        second.shut_down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_told_to_stop_lets_its_message_arrive_and_takes_no_other() {
+    let (mail, other) = (Room::in_mood(&[Mood::Slow], false), Room::in_mood(&[], false));
+    let bench = Bench::new(ONE).await.saying(&AUTO.replace("auto", "ask")).telling("mail", mail.clone());
+    let bench = bench.telling("other", other.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let engine = bench.engine(lease()).await;
+    mail.hung.notified().await;
+    until(&bench, "told elsewhere", |f| f.iter().any(|m| m.channel == "other" && m.state == "sent")).await;
+    let stops = engine.shut_down();
+    let told_meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let again = "INSERT INTO outbox (channel, key, message, at, due) SELECT channel, 'another', message, at, due FROM outbox
+                      WHERE channel = 'mail'";
+        sqlx::query(again).execute(bench.pool()).await.unwrap();
+    };
+    tokio::join!(stops, told_meanwhile);
+    let found = messages(&bench).await;
+    let mails: Vec<_> =
+        found.iter().filter(|m| m.channel == "mail").map(|m| (m.state.as_str(), m.attempts)).collect();
+    assert!(mails.contains(&("sent", 1)) && mails.contains(&("waiting", 0)), "{found:#?}");
+    assert_eq!(mail.titles(), ["Decide: Test"]);
+    assert_eq!(*mail.asked.lock().unwrap(), 0, "nothing was in doubt");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,7 +290,7 @@ async fn a_channel_that_never_answers_holds_up_no_run_and_people_are_told_what_w
     })
     .await;
     assert_eq!(words.titles(), ["Waits for a person: Test", "Aborted: Test"]);
-    engine.shut_down().await;
+    dies(&bench, &engine).await; // or the channel would be waited for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -462,8 +462,12 @@ impl Bench {
         }
     }
 
+    /// Waits until it has ended. By then its row and its journal say the same, whatever has happened to it.
     pub(crate) async fn ended(&self, run_id: Uuid) -> State {
-        self.until(run_id, "ended", |s| s.outcome().is_some()).await
+        let state = self.until(run_id, "ended", |s| s.outcome().is_some()).await;
+        let report = store::proof::of_run(self.pool(), run_id).await.unwrap();
+        assert!(report.is_whole(), "{:#?}", report.breaks);
+        state
     }
 }
 

@@ -47,7 +47,7 @@ async fn everything(connection: &mut PgConnection, scope: Scope, sink: Sink<'_>)
     let whole = scope == Scope::All;
     let first_block: i64 = match scope {
         Scope::All => 1,
-        _ => number(connection, &format!("SELECT coalesce((SELECT min(block) FROM seal_stream WHERE {of_runs}), (SELECT max(n) + 1 FROM seal), 1)")).await?,
+        _ => number(connection, &first_block(&of_runs)).await?,
     };
     let audit_seq: i64 = match scope {
         Scope::All => 0,
@@ -123,6 +123,16 @@ async fn everything(connection: &mut PgConnection, scope: Scope, sink: Sink<'_>)
     }
     let audit = format!("SELECT {} FROM audit WHERE seq > {audit_seq} ORDER BY seq", read::AUDIT);
     copy::rows(connection, &audit, |row: &Row<'_, 7>| Ok(sink(Line::Audit(read::audit(row)?))?)).await
+}
+
+/// The block from which on these runs are in any. What a run looked at is kept before it is born, and may be in a block that knows
+/// nothing of the run yet.
+fn first_block(of_runs: &str) -> String {
+    format!(
+        "SELECT coalesce(least((SELECT min(block) FROM seal_stream WHERE {of_runs}),
+                               (SELECT min(n) FROM seal WHERE upto > (SELECT min(coalesce(tx, 0)) FROM outside_call WHERE {of_runs}))),
+                         (SELECT max(n) + 1 FROM seal), 1)"
+    )
 }
 
 fn end(row: &Row<'_, 4>) -> Result<EndLine, StoreError> {

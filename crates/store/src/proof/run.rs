@@ -8,10 +8,10 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::carried::Entries;
-use super::read;
+use super::{facts, read};
 use crate::StoreError;
 
-/// Checks the journal of a run, against its row and what blocks say of it. The blocks themselves are taken at their word.
+/// Checks the journal of a run, against its row and what blocks say of it, and the row against it. The blocks themselves are taken at their word.
 pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
     // One statement, so that a run that moves meanwhile is seen at one moment.
     let rows = sqlx::query!(
@@ -53,5 +53,7 @@ pub async fn of_run(pool: &PgPool, run_id: Uuid) -> Result<Report, StoreError> {
             })?;
         }
     }
-    Ok(check.finish())
+    let mut report = check.finish();
+    report.merge(facts::check(&mut *pool.acquire().await?, run_id, run_id).await?);
+    Ok(report)
 }

@@ -26,6 +26,12 @@ pub(crate) async fn db() -> TestDb {
 /// A run in [`db`] whose journal has so many entries.
 pub(crate) async fn run(pool: &PgPool, entries: i64) -> Uuid {
     let id = Uuid::now_v7();
+    born(pool, id, entries).await;
+    id
+}
+
+/// The same, under an id that others know before.
+pub(crate) async fn born(pool: &PgPool, id: Uuid, entries: i64) {
     let sql = format!(
         "WITH text AS (
              INSERT INTO runbook_text (hash, name, source, first_seen)
@@ -40,7 +46,6 @@ pub(crate) async fn run(pool: &PgPool, entries: i64) -> Uuid {
            FROM generate_series(1, {entries}) AS n, LATERAL (SELECT CASE n % 2 WHEN 1 THEN 'done' ELSE 'observed' END AS kind) AS k"
     );
     execute(pool, &sql).await;
-    id
 }
 
 /// Calls to the outside that a run made.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod asked;
+mod facts;
 mod history;
 mod indexes;
 mod migrations;

@@ -528,3 +528,64 @@ async fn every_line_that_is_missing_or_changed_in_an_export_shows() {
         }
     }
 }
+
+/// Takes the proof out of a call's line, after changing it.
+fn without_proof(line: &mut String, change: impl Fn(&mut serde_json::Value)) {
+    let mut call: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(call.as_object_mut().unwrap().remove("proof").is_some(), "{line}");
+    call["status"] = "throttled".into();
+    change(&mut call);
+    *line = call.to_string();
+}
+
+#[tokio::test]
+async fn a_call_whose_proof_was_taken_out_is_never_passed_over() {
+    let (db, runs) = sealed().await;
+    let lines = exported(&db, Scope::Run(runs[2])).await;
+    let report = checked(&lines).unwrap();
+    assert!(report.is_whole() && report.unsealed_calls == 0, "{report:#?}");
+    let at = lines.iter().position(|line| line.contains("\"line\":\"call\"")).unwrap();
+    for (tx, broken, unsealed) in
+        [(None, 1, 0), (Some(serde_json::Value::Null), 1, 0), (Some(i64::MAX.into()), 0, 1)]
+    {
+        let mut forged = lines.clone();
+        without_proof(&mut forged[at], |call| {
+            if let Some(tx) = &tx {
+                call["tx"] = tx.clone()
+            }
+        });
+        let report = checked(&forged).unwrap();
+        assert_eq!((report.broken, report.unsealed_calls), (broken, unsealed), "{tx:?}: {report:#?}");
+    }
+}
+
+#[tokio::test]
+async fn calls_that_no_block_covers_yet_are_counted() {
+    let (db, [first, ..]) = sealed().await;
+    history::calls(db.pool(), first, 2).await;
+    for report in [
+        check(&db).await,
+        checked(&exported(&db, Scope::All).await).unwrap(),
+        checked(&exported(&db, Scope::Run(first)).await).unwrap(),
+    ] {
+        assert!(report.is_whole() && report.unsealed_calls == 2, "{report:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_looked_at_is_proven_also_by_a_block_that_fell_before_its_birth() {
+    let db = history::db().await;
+    let (pool, id) = (db.pool(), Uuid::now_v7());
+    history::calls(pool, id, 2).await;
+    history::seal(pool).await;
+    history::born(pool, id, 3).await;
+    history::calls(pool, id, 1).await;
+    history::seal(pool).await;
+    for scope in [Scope::Run(id), Scope::Since(domain::Timestamp::UNIX_EPOCH)] {
+        let lines = exported(&db, scope).await;
+        let report = checked(&lines).unwrap();
+        assert!(report.is_whole() && report.calls == 3 && report.unsealed_calls == 0, "{report:#?}");
+        let calls = lines.iter().filter(|line| line.contains("\"line\":\"call\""));
+        assert!(calls.into_iter().all(|line| line.contains("\"proof\"")), "{lines:#?}");
+    }
+}

@@ -217,6 +217,8 @@ impl CallCheck {
         let block = self.marks.partition_point(|mark| mark.upto <= tx);
         if block < self.marks.len() {
             self.trees.entry(block).or_default().push(call.leaf());
+        } else {
+            self.report.unsealed_calls += 1;
         }
     }
 

@@ -13,7 +13,9 @@
 //! ```
 //!
 //! A whole export is checked like the database itself. One of a few runs cannot show what it leaves out: there, each end
-//! and each call carries the path that proves it to be in its block, and that none was left out is not proven.
+//! and each call carries the path that proves it to be in its block, and that none was left out is not proven. A call without
+//! one is of after the newest block, or somebody took the proof out: it is a break where the call says itself that it is older,
+//! and counted where not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -187,6 +189,13 @@ pub enum FileError {
     CutOff,
 }
 
+/// What a block says of the calls that it covers.
+struct Root {
+    calls: Link,
+    at: Timestamp,
+    upto: i64,
+}
+
 /// Checks an export, line by line.
 pub struct FileCheck {
     lines: u64,
@@ -198,7 +207,7 @@ pub struct FileCheck {
     audit_after: (i64, Link),
     /// Ends that carry a proof, until their block comes.
     unproven: BTreeMap<i64, Vec<EndLine>>,
-    roots: BTreeMap<i64, (Link, Timestamp)>,
+    roots: BTreeMap<i64, Root>,
     heads: Vec<(Uuid, i64)>,
     ends: Arc<Ends>,
     journals: Option<JournalCheck>,
@@ -313,7 +322,7 @@ impl FileCheck {
             return Ok(());
         }
         blocks.block_in_part(block, hash);
-        self.roots.insert(block.n, (block.calls_root, block.at));
+        self.roots.insert(block.n, Root { calls: block.calls_root, at: block.at, upto: block.upto });
         for end in self.unproven.remove(&block.n).unwrap_or_default() {
             let leaf = Block::stream(end.run_id, end.seq, end.link);
             if !end.proof.is_some_and(|proof| proof.leads(leaf, block.streams_root)) {
@@ -380,17 +389,33 @@ impl FileCheck {
             return;
         }
         self.report.calls += 1;
-        let Some(proof) = &call.proof else { return };
+        let Some(proof) = &call.proof else { return self.unproven_call(&call.row) };
         let place = |until| Place::Calls { block: proof.block, until };
         match self.roots.get(&proof.block) {
-            Some((root, _)) if proof.leads(call.row.leaf(), *root) => {}
-            Some((_, at)) => {
+            Some(root) if proof.leads(call.row.leaf(), root.calls) => {}
+            Some(root) => {
                 let why = format!("call {} of run {} was changed", call.row.id, call.row.run_id);
-                self.report.add(place(*at), Kind::Changed, why);
+                self.report.add(place(root.at), Kind::Changed, why);
             }
             None => {
                 let why = format!("call {} names it, and it is not in this file", call.row.id);
                 self.report.add(Place::Block { n: proof.block }, Kind::Removed, why);
+            }
+        }
+    }
+
+    /// Nothing proves that it was made so. Whoever takes a proof out may write another time beside it, which no block covers: so
+    /// the others are counted.
+    fn unproven_call(&mut self, row: &CallRow) {
+        let tx = row.tx.unwrap_or(0);
+        match self.roots.iter().find(|(_, root)| tx < root.upto) {
+            None => self.report.unsealed_calls += 1,
+            Some((block, root)) => {
+                let why = format!(
+                    "call {} of run {} was written by then, and carries no proof",
+                    row.id, row.run_id
+                );
+                self.report.add(Place::Calls { block: *block, until: root.at }, Kind::Changed, why);
             }
         }
     }

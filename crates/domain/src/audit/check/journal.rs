@@ -93,7 +93,7 @@ pub struct JournalCheck {
 }
 
 impl JournalCheck {
-    /// `heads`: what the runs' own rows say of their last entry. `within`: the runs that will be read.
+    /// `heads`: what the rows of all these runs say of their last entry. `within`: the runs that will be read.
     pub fn new(ends: Arc<Ends>, heads: Vec<(Uuid, i64)>, within: impl Fn(Uuid) -> bool) -> Self {
         let mut expected: Vec<(Uuid, Option<i64>)> =
             heads.into_iter().map(|(run, seq)| (run, Some(seq))).collect();
@@ -215,6 +215,10 @@ impl JournalCheck {
     fn end(&mut self) {
         let Some(open) = self.open.take() else { return };
         let head = self.expected.next_if(|(run, _)| *run == open.run_id).and_then(|(_, head)| head);
+        if head.is_none() {
+            let why = "the run's row is gone: its journal is here, and no list shows it";
+            self.report.add(Place::Run { run: open.run_id }, Kind::Removed, why);
+        }
         let all = self.ends.clone();
         if let Some(end) = all.of(open.run_id).last().filter(|end| end.seq > open.seq) {
             let why = format!("block {} saw it end with entry {}", end.block, end.seq);
