@@ -15,7 +15,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use domain::action::ActionError;
-use domain::inventory::{AssumedRole, Inventory};
+use domain::inventory::{AssumedRole, Cluster, Inventory};
 
 use crate::{Settings, SetupError, wall};
 
@@ -147,12 +147,31 @@ impl Aws {
         cluster: &str,
         purpose: Purpose,
     ) -> Result<Clients, ActionError> {
-        let known = self
-            .inventory
-            .clusters
-            .iter()
-            .find(|c| c.region == region && (c.id == cluster || c.rds_identifier() == cluster));
-        self.clients(region, known.and_then(|c| c.account.as_deref()), purpose)
+        let meant = self.named(region, cluster);
+        let account = meant.first().and_then(|c| c.account.as_deref());
+        if meant.iter().any(|c| c.account.as_deref() != account) {
+            let ids: Vec<&str> = meant.iter().map(|c| c.id.as_str()).collect();
+            return Err(ActionError::refused(
+                "which_account",
+                format!(
+                    "Several accounts have a cluster {cluster} in {region}, and nothing says which is meant."
+                ),
+            )
+            .remedy(format!("name it by its id in the inventory, one of: {}", ids.join(", "))));
+        }
+        self.clients(region, account, purpose)
+    }
+
+    /// The clusters that a name may mean: the one with that id; else those that RDS knows by it, of which each account may have
+    /// one. An id comes first, because only it means one cluster.
+    fn named(&self, region: &str, name: &str) -> Vec<&Cluster> {
+        match self.inventory.cluster(name).filter(|c| c.region == region) {
+            Some(cluster) => vec![cluster],
+            None => {
+                let clusters = self.inventory.clusters.iter();
+                clusters.filter(|c| c.region == region && c.rds_identifier() == name).collect()
+            }
+        }
     }
 
     /// The clients for looking at what an ARN names.
@@ -232,10 +251,7 @@ impl Aws {
 
     /// Refuses to change a cluster that the inventory does not have.
     pub(crate) fn may_change_cluster(&self, region: &str, cluster: &str) -> Result<(), ActionError> {
-        let known = |c: &domain::inventory::Cluster| {
-            c.region == region && (c.id == cluster || c.rds_identifier() == cluster)
-        };
-        if self.inventory.clusters.iter().any(known) {
+        if !self.named(region, cluster).is_empty() {
             return Ok(());
         }
         Err(ActionError::refused(
@@ -247,10 +263,7 @@ impl Aws {
 
     /// The DB cluster identifier at RDS, for an id of the inventory or an identifier as RDS knows it.
     pub(crate) fn cluster_identifier<'a>(&'a self, region: &str, cluster: &'a str) -> &'a str {
-        match self.inventory.cluster(cluster) {
-            Some(known) if known.region == region => known.rds_identifier(),
-            _ => cluster,
-        }
+        self.named(region, cluster).first().map_or(cluster, |known| known.rds_identifier())
     }
 }
 

@@ -4,7 +4,7 @@
 //! their live choices and their lock names, and tells in customer terms how far an outage reaches. A target that is not
 //! in it cannot be named, so nothing can act on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -229,7 +229,15 @@ impl Inventory {
                 ));
             }
         }
+        let mut groups = BTreeMap::new();
         for fleet in &self.fleets {
+            // Steps name a group by these two alone; the wrong account would be asked, or changed.
+            if let Some(other) = groups.insert((&fleet.region, &fleet.group), &fleet.id) {
+                found.push(format!(
+                    "fleets `{other}` and `{}` have the same group `{}` in {}: steps could not tell them apart, not even in two accounts. List it once, or give one of the groups another name",
+                    fleet.id, fleet.group, fleet.region
+                ));
+            }
             if fleet.clusters.is_empty() {
                 found.push(format!(
                     "fleet `{}` names no clusters; list those that are reached through it, or its hosts cannot be proven",
@@ -349,6 +357,31 @@ mod tests {
         let mistakes = inventory.mistakes();
         assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
         assert!(mistakes.iter().any(|m| m.contains("fleet `f g` names cluster `b`")));
+    }
+
+    #[test]
+    fn two_fleets_are_not_the_same_group_not_even_in_two_accounts() {
+        let fleet = |id: &str, account: &str, group: &str| ProxyFleet {
+            id: id.into(),
+            region: "r".into(),
+            account: Some(account.into()),
+            group: group.into(),
+            target_group: None,
+            port: 1,
+            admin_port: 2,
+            admin: secret("admin"),
+            clusters: Vec::new(),
+            backend_connections: 1,
+        };
+        let fleets = vec![
+            fleet("prod", "prod", "proxysql"),
+            fleet("other", "prod", "proxysql-b"),
+            fleet("staging", "staging", "proxysql"),
+        ];
+        let mistakes = Inventory { fleets, ..Inventory::default() }.mistakes();
+        let told: Vec<_> = mistakes.iter().filter(|m| m.contains("the same group")).collect();
+        assert_eq!(told.len(), 1, "{mistakes:#?}");
+        assert!(told[0].contains("`prod` and `staging`") && told[0].contains("another name"), "{told:?}");
     }
 
     #[test]

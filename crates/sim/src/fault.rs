@@ -104,6 +104,24 @@ pub enum FaultKind {
         /// The cluster.
         cluster: String,
     },
+    /// From now on a failover of the cluster that is asked for takes so long, and nobody can write meanwhile.
+    SlowFailovers {
+        /// The cluster.
+        cluster: String,
+        /// Seconds until it is `available` again, the usual 44 at least.
+        duration_s: u32,
+    },
+    /// Hosts keep the old writer in their writer hostgroup when the cluster fails over next: logins through them work, and writes
+    /// fail, as the old writer is read-only then. Stays until the host is gone or restarted.
+    StuckWriter {
+        /// The fleet, by the name of its group.
+        fleet: String,
+        /// The cluster.
+        cluster: String,
+        /// Only so many of the hosts, the first of them; all if absent.
+        #[serde(default)]
+        hosts: Option<usize>,
+    },
     /// Aurora itself refuses the cluster's users: replacing hosts can never help.
     WrongCredentials {
         /// The cluster.
@@ -154,6 +172,8 @@ impl FaultKind {
             | Self::ClassPutOff { cluster, .. }
             | Self::ClassChangeSticks { cluster }
             | Self::FailoverReverts { cluster }
+            | Self::SlowFailovers { cluster, .. }
+            | Self::StuckWriter { cluster, .. }
             | Self::WrongCredentials { cluster }
             | Self::CredentialsRestored { cluster } => Some(cluster),
             _ => None,
@@ -175,6 +195,7 @@ impl FaultKind {
     pub fn fleet(&self) -> Option<&str> {
         match self {
             Self::SickHosts { fleet, .. }
+            | Self::StuckWriter { fleet, .. }
             | Self::NewHostsNeverListen { fleet }
             | Self::InstanceRefresh { fleet, .. } => Some(fleet),
             _ => None,

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alarm::{Alarm, AlarmSubject, Comparison, Missing, Statistic};
 use crate::fault::{FaultKind, TimedFault};
-use crate::world::{Clients, Cluster, Fleet, TargetGroup, World};
+use crate::world::{Clients, Cluster, Fleet, HealthCheck, TargetGroup, World};
 
 /// 14:42, twelve minutes after the world begins.
 const TRIGGER_S: u32 = 12 * 60;
@@ -64,6 +64,7 @@ impl World {
                     initial_health_s: 100,
                     unhealthy_after_s: 60,
                 }),
+                health_check: HealthCheck::Ec2,
                 mysql_port: 6033,
                 admin_port: 6032,
                 admin_user: "radmin".into(),

@@ -53,6 +53,6 @@ pub use shedder::SHEDDER_SECRET;
 pub use sim::{Options, Sim, StartError};
 pub use statuspage::{STATUSPAGE_PAGE, STATUSPAGE_TOKEN};
 pub use world::{
-    Clients, Cluster, ClusterInfo, Fleet, FleetInfo, Hook, TargetGroup, World, WorldError, WorldInfo,
-    max_connections, memory_gib,
+    Clients, Cluster, ClusterInfo, Fleet, FleetInfo, HealthCheck, Hook, TargetGroup, World, WorldError,
+    WorldInfo, max_connections, memory_gib,
 };

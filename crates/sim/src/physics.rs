@@ -279,6 +279,19 @@ impl Physics {
                     self.clusters[c].next_reverts = true;
                 }
             }
+            FaultKind::SlowFailovers { cluster: id, duration_s } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].asked_take = Some(TimeDelta::seconds(i64::from(duration_s)));
+                }
+            }
+            FaultKind::StuckWriter { fleet: asg, cluster: id, hosts } => {
+                if let (Some(f), Some(c)) = (fleet(&asg), cluster(&id)) {
+                    let of_fleet = self.hosts.iter_mut().filter(|h| h.fleet == f);
+                    for host in of_fleet.take(hosts.unwrap_or(usize::MAX)) {
+                        host.will_keep.insert(c);
+                    }
+                }
+            }
             FaultKind::WrongCredentials { cluster: id } => {
                 if let Some(c) = cluster(&id) {
                     self.clusters[c].refuses_logins = true;

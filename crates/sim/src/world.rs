@@ -191,6 +191,9 @@ pub struct Fleet {
     /// The target group, or none when clients reach the hosts without a load balancer.
     #[serde(default)]
     pub target_group: Option<TargetGroup>,
+    /// By what the group tells a healthy host.
+    #[serde(default)]
+    pub health_check: HealthCheck,
     /// Port of the MySQL traffic.
     #[serde(default = "default_mysql_port")]
     pub mysql_port: u16,
@@ -209,6 +212,27 @@ pub struct Fleet {
     /// Seconds from launch until ProxySQL listens: shortest and longest, drawn per host.
     #[serde(default = "default_boot_s")]
     pub boot_s: (u32, u32),
+}
+
+/// By what a group tells that an instance is to be replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HealthCheck {
+    /// By EC2 alone: a machine that is gone.
+    #[default]
+    Ec2,
+    /// Also by the load balancer: a target that was healthy and fails its checks, if only because its host is paused.
+    Elb,
+}
+
+impl HealthCheck {
+    /// As the API calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ec2 => "EC2",
+            Self::Elb => "ELB",
+        }
+    }
 }
 
 /// A lifecycle hook that nobody answers: the instance waits for the heartbeat timeout.

@@ -91,6 +91,21 @@ impl Change for ScaleTo {
     }
 
     fn forbidden(&self, input: &ScaleInput, facts: &Sizes) -> Option<ActionError> {
+        // A number that was right when the step was planned, until a scaling policy or a person raised it meanwhile.
+        if input.desired < facts.desired {
+            return Some(
+                ActionError::refused(
+                    "would_shrink",
+                    format!(
+                        "{} hosts are desired in {} now, so a desired capacity of {} would have AWS terminate hosts of its own choice.",
+                        facts.desired, input.group, input.desired
+                    ),
+                )
+                .remedy(
+                    "find out who raised it (the group's activities tell), and plan again; to remove hosts, name them (`autoscaling.terminate_instance`)",
+                ),
+            );
+        }
         if !(facts.min..=facts.max).contains(&input.desired) {
             return Some(ActionError::refused(
                 "beyond_limits",

@@ -118,15 +118,16 @@ impl Failovers {
         self.last_started
     }
 
-    /// Asks RDS.
+    /// Asks RDS about a cluster, by its name as steps give it.
     pub(super) async fn within(
         aws: &Aws,
         calls: &Calls<'_>,
         region: &str,
-        cluster: &str,
+        name: &str,
         minutes: i32,
     ) -> Result<Self, ActionError> {
-        let client = aws.of_cluster(region, cluster, Purpose::Observe)?.rds;
+        let client = aws.of_cluster(region, name, Purpose::Observe)?.rds;
+        let cluster = aws.cluster_identifier(region, name);
         let answer = calls
             .look(SERVICE, "DescribeEvents", cluster, |gate| {
                 client
@@ -176,8 +177,7 @@ impl Observe for ClusterEvents {
     type Output = Failovers;
 
     async fn observe(&self, ctx: &Ctx, input: &EventsInput) -> Result<Failovers, ActionError> {
-        let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        Failovers::within(&self.0, &Calls::new(ctx), &input.region, id, input.minutes).await
+        Failovers::within(&self.0, &Calls::new(ctx), &input.region, &input.cluster, input.minutes).await
     }
 
     fn command(&self, input: &EventsInput) -> String {

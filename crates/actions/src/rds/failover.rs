@@ -77,8 +77,7 @@ impl Change for FailOver {
 
     async fn observe(&self, ctx: &Ctx, input: &FailOverInput) -> Result<Roles, ActionError> {
         let calls = Calls::new(ctx);
-        let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        let cluster = super::cluster(&self.0, &calls, &input.region, id).await?;
+        let cluster = super::cluster(&self.0, &calls, &input.region, &input.cluster).await?;
         let (mut writer, mut readers) = (None, Vec::new());
         for member in cluster.db_cluster_members() {
             let id = member.db_instance_identifier().unwrap_or_default().to_owned();
@@ -87,7 +86,7 @@ impl Change for FailOver {
                 _ => readers.push(id),
             }
         }
-        let failovers = Failovers::within(&self.0, &calls, &input.region, id, 60).await?;
+        let failovers = Failovers::within(&self.0, &calls, &input.region, &input.cluster, 60).await?;
         Ok(Roles {
             at: ctx.clock.now(),
             status: cluster.status().unwrap_or_default().to_owned(),

@@ -135,9 +135,8 @@ impl Observe for DescribeCluster {
 
     async fn observe(&self, ctx: &Ctx, input: &ClusterInput) -> Result<Cluster, ActionError> {
         let calls = Calls::new(ctx);
-        let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        let cluster = cluster(&self.0, &calls, &input.region, id).await?;
-        let instances = instances(&self.0, &calls, &input.region, id).await?;
+        let cluster = cluster(&self.0, &calls, &input.region, &input.cluster).await?;
+        let instances = instances(&self.0, &calls, &input.region, &input.cluster).await?;
         let details: HashMap<&str, &DbInstance> = instances
             .iter()
             .filter_map(|instance| Some((instance.db_instance_identifier()?, instance)))
@@ -195,9 +194,10 @@ impl Observe for DescribeCluster {
     }
 }
 
-/// Looks at one cluster.
-async fn cluster(aws: &Aws, calls: &Calls<'_>, region: &str, id: &str) -> Result<DbCluster, ActionError> {
-    let client = aws.of_cluster(region, id, Purpose::Observe)?.rds;
+/// Looks at one cluster, by its name as steps give it: that name, not the identifier at RDS, says in which account it is.
+async fn cluster(aws: &Aws, calls: &Calls<'_>, region: &str, name: &str) -> Result<DbCluster, ActionError> {
+    let client = aws.of_cluster(region, name, Purpose::Observe)?.rds;
+    let id = aws.cluster_identifier(region, name);
     let found = calls
         .look(SERVICE, "DescribeDBClusters", id, |gate| {
             client.describe_db_clusters().db_cluster_identifier(id).customize().interceptor(gate).send()
@@ -209,14 +209,15 @@ async fn cluster(aws: &Aws, calls: &Calls<'_>, region: &str, id: &str) -> Result
     })
 }
 
-/// Looks at the instances of one cluster.
+/// Looks at the instances of one cluster, by its name as steps give it.
 async fn instances(
     aws: &Aws,
     calls: &Calls<'_>,
     region: &str,
-    id: &str,
+    name: &str,
 ) -> Result<Vec<DbInstance>, ActionError> {
-    let client = aws.of_cluster(region, id, Purpose::Observe)?.rds;
+    let client = aws.of_cluster(region, name, Purpose::Observe)?.rds;
+    let id = aws.cluster_identifier(region, name);
     let filter = Filter::builder().name("db-cluster-id").values(id).build();
     let found = calls
         .look(SERVICE, "DescribeDBInstances", id, |gate| {

@@ -78,9 +78,8 @@ impl Change for ModifyClass {
 
     async fn observe(&self, ctx: &Ctx, input: &ModifyInput) -> Result<Members, ActionError> {
         let calls = Calls::new(ctx);
-        let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        let cluster = super::cluster(&self.0, &calls, &input.region, id).await?;
-        let instances = super::instances(&self.0, &calls, &input.region, id).await?;
+        let cluster = super::cluster(&self.0, &calls, &input.region, &input.cluster).await?;
+        let instances = super::instances(&self.0, &calls, &input.region, &input.cluster).await?;
         let writer = cluster.db_cluster_members().iter().find(|m| m.is_cluster_writer() == Some(true));
         Ok(Members {
             status: cluster.status().unwrap_or_default().to_owned(),

@@ -68,8 +68,7 @@ impl Change for SetTier {
     type Output = Tier;
 
     async fn observe(&self, ctx: &Ctx, input: &TierInput) -> Result<Before, ActionError> {
-        let id = self.0.cluster_identifier(&input.region, &input.cluster);
-        let instances = super::instances(&self.0, &Calls::new(ctx), &input.region, id).await?;
+        let instances = super::instances(&self.0, &Calls::new(ctx), &input.region, &input.cluster).await?;
         let found = instances.iter().find(|i| i.db_instance_identifier() == Some(&input.instance));
         let instance = found.ok_or_else(|| {
             let message = format!("{} is no instance of {}.", input.instance, input.cluster);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use actions::Settings;
 use domain::action::ErrorClass;
-use domain::inventory::{Account, AssumedRole, Inventory};
-use serde_json::json;
+use domain::inventory::{Account, AssumedRole, Cluster, Inventory};
+use serde_json::{Value, json};
 use sim::{Options, Sim, World};
 
 use crate::harness::{Bench, GROUP, REGION, inventory, quick};
@@ -108,4 +108,42 @@ async fn where_a_region_is_used_in_two_accounts_the_step_says_which() {
     // A cluster is known by itself.
     bench.look("rds.describe_cluster", json!({ "region": REGION, "cluster": "shard-a" })).await.unwrap();
     assert_eq!(sim.ledger().last().unwrap().caller, "role/other-observe");
+}
+
+#[tokio::test]
+async fn the_same_identifier_in_two_accounts_is_looked_at_where_it_is_changed() {
+    let (sim, bench) = bench(|places| {
+        places.accounts.push(account("staging", "111122223333"));
+        // The one in staging is listed first.
+        let mut prod = places.clusters.iter().find(|c| c.id == "shard-e").unwrap().clone();
+        prod.identifier = Some("shard-e".into());
+        let staging = Cluster { id: "staging-e".into(), account: Some("staging".into()), ..prod.clone() };
+        prod.id = "prod-e".into();
+        places.clusters = vec![staging, prod];
+        places.fleets[0].clusters = vec!["prod-e".into()];
+    })
+    .await;
+    let cluster = |name: &str| json!({ "region": REGION, "cluster": name });
+    let with = |more: Value| {
+        let mut input = cluster("prod-e");
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    bench.look("rds.describe_cluster", cluster("prod-e")).await.unwrap();
+    bench.look("rds.failover_events", cluster("prod-e")).await.unwrap();
+    let tier = json!({ "instance": "shard-e-2", "tier": 0 });
+    bench.change("rds.set_promotion_tier", with(tier)).await.unwrap();
+    bench.change("rds.failover_cluster", with(json!({ "target": "shard-e-2" }))).await.unwrap();
+    let busy = with(json!({ "instance": "shard-e-2", "class": "db.r6i.12xlarge" }));
+    assert_eq!(bench.change("rds.modify_instance_class", busy).await.unwrap_err().code, "cluster_busy");
+    let by_us = |caller: &str| caller == "firebreak" || caller.starts_with("role/us-");
+    let astray: Vec<_> = sim.ledger().into_iter().filter(|e| !by_us(&e.caller)).collect();
+    assert!(astray.is_empty(), "{astray:#?}");
+
+    // The other one is still to be had, and by the identifier nobody can tell which is meant.
+    bench.look("rds.describe_cluster", cluster("staging-e")).await.unwrap();
+    assert_eq!(sim.ledger().last().unwrap().caller, "role/staging-observe");
+    let error = bench.look("rds.describe_cluster", cluster("shard-e")).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "which_account"));
+    assert!(error.remedy.unwrap().contains("staging-e, prod-e"));
 }

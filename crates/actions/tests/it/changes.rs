@@ -46,6 +46,18 @@ async fn hosts_are_launched_up_to_the_limits() {
 }
 
 #[tokio::test]
+async fn fewer_hosts_than_are_desired_now_are_never_asked_for() {
+    let stage = Stage::calm().await;
+    stage.change("autoscaling.scale_to", with(json!({ "desired": 8 }))).await.unwrap();
+    // Within the limits, and yet AWS would choose whom to terminate.
+    let error = stage.change("autoscaling.scale_to", with(json!({ "desired": 7 }))).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "would_shrink"));
+    assert!(error.message.contains("8 hosts") && error.message.contains('7'), "{error}");
+    assert!(error.remedy.unwrap().contains("autoscaling.terminate_instance"));
+    assert_eq!((&stage.group().await["desired"], stage.changes().len()), (&json!(8), 1));
+}
+
+#[tokio::test]
 async fn the_old_maximum_is_restored() {
     let stage = Stage::calm().await;
     let raised = stage.change("autoscaling.set_max_size", with(json!({ "max": 12 }))).await.unwrap();

@@ -24,6 +24,9 @@ pub(crate) struct Drill {
     /// How many readers clusters have, where it is another number than in the world.
     #[serde(default)]
     pub(crate) readers: BTreeMap<String, u8>,
+    /// By what the groups of fleets tell a healthy host, where it is not EC2 alone: by the name of the group.
+    #[serde(default)]
+    pub(crate) health_check: BTreeMap<String, sim::HealthCheck>,
     /// When it goes wrong, after the world begins.
     #[serde(deserialize_with = "read_duration")]
     pub(crate) trigger: Duration,
@@ -186,6 +189,11 @@ impl Drill {
         for cluster in &mut world.clusters {
             if let Some(readers) = self.readers.get(&cluster.id) {
                 cluster.readers = *readers;
+            }
+        }
+        for fleet in &mut world.fleets {
+            if let Some(check) = self.health_check.get(&fleet.asg) {
+                fleet.health_check = *check;
             }
         }
         world

@@ -39,7 +39,7 @@ fn group(x: &mut Xml, world: &Physics, g: usize) {
         .texts("AvailabilityZones", "member", &spec.zones)
         .texts("LoadBalancerNames", "member", [""; 0])
         .texts("TargetGroupARNs", "member", world.target_group_arn(g))
-        .text("HealthCheckType", "EC2")
+        .text("HealthCheckType", spec.health_check.name())
         .text("HealthCheckGracePeriod", 0)
         .list("Instances", "member", hosts, |x, h| {
             instance(x, world, h, false);
@@ -82,7 +82,8 @@ pub(super) fn instances(params: &Params, world: &Physics) -> Outcome {
 /// An instance as the group shows it, or, with `alone`, as `DescribeAutoScalingInstances` does.
 fn instance(x: &mut Xml, world: &Physics, host: &Host, alone: bool) {
     let spec = &world.world.fleets[host.fleet];
-    let healthy = matches!(host.machine, Machine::Pending | Machine::Running) || host.lifecycle.leaving();
+    let runs = matches!(host.machine, Machine::Pending | Machine::Running) || host.lifecycle.leaving();
+    let healthy = runs && !host.unhealthy;
     let health = match (healthy, alone) {
         (true, false) => "Healthy",
         (false, false) => "Unhealthy",

@@ -96,6 +96,16 @@ static FORMS: &[Form] = &[
         fields: &[("cluster", Input::Cluster)],
     },
     Form {
+        kind: "slow_failovers",
+        title: "Failovers asked for take long",
+        fields: &[("cluster", Input::Cluster), ("duration_s", Input::Number("300"))],
+    },
+    Form {
+        kind: "stuck_writer",
+        title: "Hosts keep the old writer at the next failover",
+        fields: &[("fleet", Input::Fleet), ("cluster", Input::Cluster), ("hosts", Input::Number(""))],
+    },
+    Form {
         kind: "class_change_sticks",
         title: "Next change of class sticks",
         fields: &[("cluster", Input::Cluster)],

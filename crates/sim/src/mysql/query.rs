@@ -59,7 +59,9 @@ pub(super) fn parse(sql: &str) -> Result<Statement, SqlError> {
                 let columns: Option<Vec<_>> = columns.split(',').map(host_column).collect();
                 return columns.map(Statement::HostStatus).ok_or_else(|| syntax_error(rest));
             }
-            let list = lower.rfind(" limit ").map_or(rest, |at| &rest[..at]);
+            // Without a table there is nothing to lock, nor to limit.
+            let list = lower.strip_suffix(" for update").map_or(rest, |list| &rest[..list.len()]);
+            let list = lower.rfind(" limit ").map_or(list, |at| &rest[..at]);
             let items: Option<Vec<_>> = list.split(',').map(|item| expression(item.trim())).collect();
             items.map(Statement::Select).ok_or_else(|| syntax_error(rest))
         }
@@ -197,6 +199,7 @@ mod tests {
             "SELECT @@aurora_server_id, @@innodb_read_only",
             "select @@aurora_server_id as server_id,@@innodb_read_only AS `read_only`;",
             "SELECT @@global.aurora_server_id, @@GLOBAL.innodb_read_only LIMIT 1",
+            "SELECT @@aurora_server_id, @@innodb_read_only FOR UPDATE",
         ] {
             assert_eq!(select(sql).rows, vec![vec![Value::Text("shard-b-1".into()), Value::Int(0)]], "{sql}");
         }

@@ -37,6 +37,8 @@ pub(crate) struct AuroraCluster {
     asked: u64,
     /// The next one goes back.
     pub(crate) next_reverts: bool,
+    /// How long those take that are asked for, where it is not the usual time.
+    pub(crate) asked_take: Option<TimeDelta>,
     /// The next change of class never ends.
     pub(crate) next_change_sticks: bool,
     /// The most members that were down for a change of class at the same time.
@@ -187,6 +189,7 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
             failover: None,
             asked: 0,
             next_reverts: false,
+            asked_take: None,
             next_change_sticks: false,
             most_changing: 0,
             exhausted: None,
@@ -272,13 +275,16 @@ impl Physics {
             draw::between(seed, &format!("failover of {cluster}"), c.asked, FLIPS_S.0, FLIPS_S.1).round()
                 as i64
         };
+        let ends = if alone { ANEW_S + SETTLE_S } else { ENDS_S };
+        // What a failover takes longer than usual, it takes before the identity flips.
+        let late = c.asked_take.map_or(0, |takes| (takes.num_seconds() - ends).max(0));
         c.failover = Some(Failover {
             old: c.writer,
             target,
             begins: after(BEGINS_S),
-            flips: after(flips),
-            completes: after(flips.max(COMPLETES_S)),
-            ends: after(if alone { ANEW_S + SETTLE_S } else { ENDS_S }),
+            flips: after(flips + late),
+            completes: after(flips.max(COMPLETES_S) + late),
+            ends: after(ends + late),
             begun: false,
             flipped: false,
             told: false,
@@ -300,7 +306,7 @@ impl Physics {
         let c = &mut self.clusters[cluster];
         let Some(f) = &mut c.failover else { return };
         let (id, old, new) = (c.id.clone(), c.members[f.old].id.clone(), c.members[f.target].id.clone());
-        let mut told = Vec::new();
+        let (mut told, mut flipped_from) = (Vec::new(), None);
         if !f.begun && now >= f.begins {
             f.begun = true;
             let across = if c.members[f.old].zone == c.members[f.target].zone { "same" } else { "cross" };
@@ -316,6 +322,7 @@ impl Physics {
                 told.push(("db-cluster", id.clone(), format!("Promoting previous primary again: {old}")));
             } else {
                 c.writer = f.target;
+                flipped_from = Some(f.old);
                 // What held its connections is gone with the process.
                 c.exhausted = c.exhausted.filter(|e| e.member != f.old);
                 told.push(("db-instance", new.clone(), "DB instance restarted".into()));
@@ -332,6 +339,13 @@ impl Physics {
         }
         if f.told && now >= f.ends {
             c.failover = None;
+        }
+        if let Some(old) = flipped_from {
+            for host in &mut self.hosts {
+                if host.will_keep.remove(&cluster) {
+                    host.keeps.insert(cluster, old);
+                }
+            }
         }
         for (source_type, source, message) in told {
             let categories: &[&str] = if source_type == "db-cluster" { &["failover"] } else { &[] };

@@ -4,7 +4,7 @@
 //! process in question is suspended. Every movement is a scaling activity with a cause. Calls from
 //! outside are in `group_ops`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -146,12 +146,15 @@ impl Physics {
             lifecycle: Lifecycle::Pending,
             in_service: None,
             protected: self.groups[fleet].protects_new,
+            unhealthy: false,
             template_version: spec.template_version.clone(),
             activity: None,
             target: None,
             paused: false,
             clients: 0.0,
             sick,
+            will_keep: BTreeSet::new(),
+            keeps: BTreeMap::new(),
             pools,
         });
         n

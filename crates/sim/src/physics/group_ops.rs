@@ -277,6 +277,8 @@ impl Physics {
         h.listens = Some(now + TimeDelta::seconds(RESTART_S));
         h.paused = false;
         h.sick.clear();
+        h.will_keep.clear();
+        h.keeps.clear();
         for pool in &mut h.pools {
             *pool = Pool { probe_debt: pool.probe_debt, ..Pool::default() };
         }

@@ -8,7 +8,7 @@
 //!
 //! A host knows nothing of its sickness: no state here that an API shows depends on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -30,6 +30,8 @@ pub(crate) struct Host {
     /// When it came into service.
     pub(crate) in_service: Option<DateTime<Utc>>,
     pub(crate) protected: bool,
+    /// The group has found it unhealthy, which nothing takes back.
+    pub(crate) unhealthy: bool,
     pub(crate) template_version: String,
     /// The scaling activity that is bringing it in or taking it out.
     pub(crate) activity: Option<usize>,
@@ -39,6 +41,10 @@ pub(crate) struct Host {
     pub(crate) clients: f64,
     /// By index of the cluster.
     pub(crate) sick: BTreeMap<usize, Sickness>,
+    /// Clusters whose next failover it will not follow.
+    pub(crate) will_keep: BTreeSet<usize>,
+    /// The member that it takes for the writer, by cluster: one that wrote before a failover.
+    pub(crate) keeps: BTreeMap<usize, usize>,
     pub(crate) pools: Vec<Pool>,
 }
 
@@ -161,6 +167,11 @@ impl Host {
     /// New client connections to its MySQL port succeed.
     pub(crate) fn accepts(&self, now: DateTime<Utc>) -> bool {
         self.alive(now) && !self.paused
+    }
+
+    /// The member that it takes for the writer, where that is another one than `writer`.
+    pub(crate) fn stuck_with(&self, cluster: usize, writer: usize) -> Option<usize> {
+        self.keeps.get(&cluster).copied().filter(|kept| *kept != writer)
     }
 
     pub(crate) fn sickness(&self, cluster: usize, now: DateTime<Utc>) -> f64 {

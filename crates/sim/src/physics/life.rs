@@ -5,8 +5,9 @@
 use chrono::TimeDelta;
 
 use super::group::secs;
-use super::host::{Lifecycle, Machine, Target};
+use super::host::{Lifecycle, Machine, Target, TargetState};
 use super::{Physics, draw};
+use crate::world::HealthCheck;
 
 /// Seconds until Auto Scaling notices that an instance was terminated behind its back.
 const NOTICE_S: i64 = 60;
@@ -42,6 +43,12 @@ impl Physics {
                         self.hosts[h].target = None;
                     }
                 }
+                Lifecycle::InService if self.found_unhealthy(h) => {
+                    self.hosts[h].unhealthy = true;
+                    if self.groups[fleet].runs("ReplaceUnhealthy") {
+                        self.take_out(h, "an ELB system health check failure");
+                    }
+                }
                 Lifecycle::Terminating if host.target.is_none() => match self.hook(fleet, TERMINATING) {
                     Some((wait, _)) => {
                         self.hosts[h].lifecycle = Lifecycle::TerminatingWait(now + wait);
@@ -57,6 +64,15 @@ impl Physics {
                 _ => {}
             }
         }
+    }
+
+    /// Does the group, where it asks the load balancer, find a host unhealthy, or has it done so before? It looks only while its
+    /// process `HealthCheck` runs.
+    fn found_unhealthy(&self, h: usize) -> bool {
+        let host = &self.hosts[h];
+        let asks = self.world.fleets[host.fleet].health_check == HealthCheck::Elb
+            && self.groups[host.fleet].runs("HealthCheck");
+        host.unhealthy || (asks && host.target.is_some_and(|t| t.state == TargetState::Unhealthy))
     }
 
     fn tick_machine(&mut self, h: usize) {

@@ -53,7 +53,11 @@ impl Physics {
         if c.down() {
             return Reply::NoBackend { hostgroup: Self::hostgroup(cluster) };
         }
-        let (refuses, answer) = (c.refuses_logins, instance_reply(c, c.writer));
+        let writer = self.hosts[host].stuck_with(cluster, c.writer).unwrap_or(c.writer);
+        if !c.up(writer) {
+            return Reply::NoBackend { hostgroup: Self::hostgroup(cluster) };
+        }
+        let (refuses, answer) = (c.refuses_logins, instance_reply(c, writer));
         let overload = if refuses { 0.0 } else { self.backend_failure(cluster) };
         let sick = if refuses { 1.0 } else { self.hosts[host].sickness(cluster, self.now) };
         let pool = &mut self.hosts[host].pools[cluster];

@@ -58,7 +58,7 @@ pub(crate) struct HostState {
     /// ProxySQL takes connections.
     pub(crate) listens: bool,
     pub(crate) clients: u64,
-    /// The clusters whose logins it fails now, which no API shows.
+    /// The clusters whose logins it fails now, or whose writer it does not know, which no API shows.
     pub(crate) sick_for: Vec<String>,
 }
 
@@ -118,11 +118,11 @@ impl Physics {
             machine: h.machine.code_and_name().1,
             listens: h.accepts(self.now),
             clients: h.clients.round() as u64,
-            sick_for: h
-                .sick
-                .keys()
-                .filter(|&&c| h.sickness(c, self.now) > 0.0)
-                .map(|&c| self.clusters[c].id.clone())
+            sick_for: (self.clusters.iter().enumerate())
+                .filter(|(c, cluster)| {
+                    h.sickness(*c, self.now) > 0.0 || h.stuck_with(*c, cluster.writer).is_some()
+                })
+                .map(|(_, cluster)| cluster.id.clone())
                 .collect(),
         });
         FleetState {

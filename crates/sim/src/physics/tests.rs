@@ -437,6 +437,77 @@ fn an_instance_terminated_behind_the_groups_back_is_replaced() {
 }
 
 #[test]
+fn where_the_load_balancer_is_asked_a_paused_host_is_unhealthy_for_good_and_replaced() {
+    let mut world = calm();
+    world.fleets[0].health_check = crate::HealthCheck::Elb;
+    let mut world = physics(&world);
+    let paused = ids(&world)[0].clone();
+    world.suspend_processes("proxysql-us", &["HealthCheck".into()], true).expect("known");
+    world.pause(0, true);
+    pass(&mut world, 300);
+    assert_eq!(world.hosts[0].target.map(|t| t.state), Some(TargetState::Unhealthy));
+    assert_eq!(world.hosts[0].lifecycle.name(), "InService", "nobody looks while the process is suspended");
+    world.suspend_processes("proxysql-us", &["HealthCheck".into()], false).expect("known");
+    world.suspend_processes("proxysql-us", &["ReplaceUnhealthy".into()], true).expect("known");
+    pass(&mut world, 5);
+    assert!(world.hosts[0].unhealthy);
+    // Well again to the load balancer, but not to the group.
+    world.pause(0, false);
+    pass(&mut world, 300);
+    world.suspend_processes("proxysql-us", &["ReplaceUnhealthy".into()], false).expect("known");
+    pass(&mut world, 5);
+    assert!(world.hosts[0].lifecycle.leaving() && world.hosts.len() == 7, "replaced");
+    let (effect, _) = world.terminate_in_group(&paused, true).expect("accepted");
+    assert_eq!((effect, world.groups[0].desired), (None, 6), "it is on its way out: nothing is decremented");
+    let said = world.groups[0].activities.iter().any(|a| a.cause.contains("ELB system health check failure"));
+    assert!(said, "{:?}", world.groups[0].activities);
+}
+
+#[test]
+fn where_only_ec2_is_asked_a_paused_host_stays() {
+    let mut world = physics(&calm());
+    world.pause(0, true);
+    pass(&mut world, 600);
+    assert_eq!((world.hosts[0].lifecycle.name(), world.hosts.len()), ("InService", 6));
+}
+
+#[test]
+fn hosts_that_keep_the_old_writer_fail_writes_until_they_are_restarted() {
+    let mut world = physics(&calm());
+    let c = world.clusters.iter().position(|c| c.id == "shard-b").expect("shard-b");
+    let (fleet, cluster) = ("proxysql-us".to_owned(), "shard-b".to_owned());
+    world.strike(FaultKind::StuckWriter { fleet, cluster, hosts: Some(2) });
+    let read_only = |world: &mut Physics, host| match world.proxy_query(host, c) {
+        super::Reply::Answered { read_only, .. } => read_only,
+        other => panic!("{other:?}"),
+    };
+    pass(&mut world, 60);
+    assert!(!read_only(&mut world, 0), "nothing happens before a failover");
+    world.fail_over("shard-b", Some("shard-b-2")).expect("accepted");
+    pass(&mut world, 300);
+    assert!(read_only(&mut world, 0) && read_only(&mut world, 1) && !read_only(&mut world, 2));
+    let share = world.last_sample("shard-b").expect("a sample").error_share();
+    assert!((0.05..0.15).contains(&share), "two of six hosts fail three requests of ten: {share}");
+    world.restart(0);
+    pass(&mut world, 30);
+    assert!(!read_only(&mut world, 0) && read_only(&mut world, 1));
+}
+
+#[test]
+fn a_failover_takes_as_long_as_the_dial_says_and_nobody_writes_meanwhile() {
+    let mut world = physics(&calm());
+    world.strike(FaultKind::SlowFailovers { cluster: "shard-b".into(), duration_s: 300 });
+    let c = world.clusters.iter().position(|c| c.id == "shard-b").expect("shard-b");
+    world.fail_over("shard-b", Some("shard-b-2")).expect("accepted");
+    pass(&mut world, 250);
+    assert!(world.clusters[c].down() && world.clusters[c].status() == "failing-over");
+    pass(&mut world, 45);
+    assert!(!world.clusters[c].down() && world.clusters[c].status() == "failing-over");
+    pass(&mut world, 10);
+    assert_eq!((world.clusters[c].writer, world.clusters[c].status()), (1, "available"));
+}
+
+#[test]
 fn a_world_that_contradicts_itself_is_refused_with_the_place() {
     let mut world = calm();
     world.clusters[3].fleet = Some("nope".into());

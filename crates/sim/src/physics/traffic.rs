@@ -12,6 +12,8 @@
 use super::Physics;
 use super::host::TargetState;
 
+/// Share of the requests that write: they fail on a host that takes a read-only instance for the writer.
+const WRITES: f64 = 0.3;
 /// Fewer clients than this are none.
 const NOBODY: f64 = 0.5;
 
@@ -105,10 +107,12 @@ impl Physics {
             let everyone = (held + crowd.adrift).max(f64::MIN_POSITIVE);
             let lost_in_flight = self.world.clients.lost_in_flight_s.clamp(0.0, 1.0);
             let mut errors = requests * (crowd.adrift + crowd.cut.min(held) * lost_in_flight) / everyone;
-            let now = self.now;
+            let (now, writer) = (self.now, self.clusters[c].writer);
             for host in self.hosts.iter_mut().filter(|h| h.fleet == fleet && h.clients > 0.0) {
                 let asked = requests * host.clients / everyone;
-                let failed = asked * (1.0 - (1.0 - host.sickness(c, now)) * (1.0 - backend));
+                let read_only = if host.stuck_with(c, writer).is_some() { WRITES } else { 0.0 };
+                let failed =
+                    asked * (1.0 - (1.0 - host.sickness(c, now)) * (1.0 - read_only) * (1.0 - backend));
                 errors += failed;
                 host.pools[c].queries += asked;
                 host.pools[c].err += failed;
