@@ -170,8 +170,15 @@ impl PlannedOutcome {
     #[must_use]
     pub fn essence(&self) -> Self {
         match self {
-            Self::Stops { .. } => Self::Stops { message: String::new(), facts: Map::new() },
             Self::Skipped { why } if !why.starts_with("`if: ") => Self::Skipped { why: String::new() },
+            other => other.essence_with_reasons(),
+        }
+    }
+
+    /// As it was until the words of a failure that the run goes on despite counted no more.
+    fn essence_with_reasons(&self) -> Self {
+        match self {
+            Self::Stops { .. } => Self::Stops { message: String::new(), facts: Map::new() },
             same => same.clone(),
         }
     }
@@ -181,7 +188,17 @@ impl Plan {
     /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what. It does not depend on the
     /// order of keys: a plan that was kept in the database comes back with another one.
     pub fn digest(&self) -> String {
-        let essence = |step: &PlannedStep| PlannedStep { outcome: step.outcome.essence(), ..step.clone() };
+        self.digest_by(PlannedOutcome::essence)
+    }
+
+    /// Does this hash stand for it? Also by the ways in which earlier versions took it: what was agreed to then stays what was
+    /// agreed to.
+    pub fn is_known_by(&self, hash: &str) -> bool {
+        self.digest() == hash || self.digest_by(PlannedOutcome::essence_with_reasons) == hash
+    }
+
+    fn digest_by(&self, essence: fn(&PlannedOutcome) -> PlannedOutcome) -> String {
+        let essence = |step: &PlannedStep| PlannedStep { outcome: essence(&step.outcome), ..step.clone() };
         let material: Vec<_> = self.material().map(essence).collect();
         let mut text = sorted(serde_json::json!([self.runbook_hash, self.inputs, material])).to_string();
         if !self.children.is_empty() {
@@ -229,6 +246,24 @@ fn sorted(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_is_known_by_the_hash_that_an_earlier_version_took_of_it() {
+        let skipped = |why: &str| PlannedOutcome::Skipped { why: why.into() };
+        let mut plan: Plan = serde_json::from_value(serde_json::json!({
+            "runbook": "r", "runbook_hash": "h", "title": "T", "risk": "low", "impact": null, "inputs": {}, "locks": [],
+            "steps": [{ "path": "s", "title": "S", "action": null, "one_way": false, "outcome": skipped("no answer on 10.0.0.1") }],
+            "verdict": { "verdict": "ready" }, "customers_percent": 0.0, "at": "2024-05-07T14:42:00Z", "hash": "",
+        }))
+        .unwrap();
+        let (now, then) = (plan.digest(), plan.digest_by(PlannedOutcome::essence_with_reasons));
+        assert!(now != then && plan.is_known_by(&now) && plan.is_known_by(&then) && !plan.is_known_by(""));
+        // Other words of the same failure are the same plan; another condition of the runbook's is another one.
+        plan.steps[0].outcome = skipped("no answer on 10.0.0.2");
+        assert_eq!(plan.digest(), now);
+        plan.steps[0].outcome = skipped("`if: 1 > 2` is false");
+        assert_ne!(plan.digest(), now);
+    }
 
     #[test]
     fn keys_in_any_order_are_the_same_material() {

@@ -327,7 +327,9 @@ fn permit(request: &StartRequest, prepared: &Prepared) -> Result<(), StartError>
     match &request.plan {
         None if runbook.approval().is_some() => Err(StartError::NoPlan(runbook.name.clone())),
         Some(plan)
-            if plan.runbook_hash != runbook.hash || plan.inputs != *inputs || plan.hash != plan.digest() =>
+            if plan.runbook_hash != runbook.hash
+                || plan.inputs != *inputs
+                || !plan.is_known_by(&plan.hash) =>
         {
             Err(StartError::OtherPlan(runbook.name.clone()))
         }

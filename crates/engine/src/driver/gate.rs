@@ -242,7 +242,9 @@ async fn compare(
             Err(e) => return paused(format!("the plan could not be made anew: {e}")),
         };
         let blind = match core.plan_seeing(prepared).await {
-            Ok((plan, _)) if plan.hash == seen.hash => return Entry::PlanHolds { plan_hash: plan.hash },
+            Ok((plan, _)) if plan.is_known_by(&seen.hash) => {
+                return Entry::PlanHolds { plan_hash: seen.hash };
+            }
             Ok((_, Some(blind))) => blind.to_string(),
             Ok((plan, None)) => {
                 return Entry::Drifted { differences: differences(&seen, &plan), plan: Box::new(plan) };
