@@ -1,4 +1,7 @@
 //! How long past runs of a runbook took: the whole of them, and each step.
+//!
+//! What people took is no time of the runbook's: a run is timed from its first step on, without what it waited for somebody, and a
+//! step only where it went through at once.
 
 use sqlx::PgPool;
 
@@ -23,28 +26,47 @@ const RUNS: i64 = 50;
 const LONGEST: i64 = 2000;
 
 /// What the newest ended runs of a runbook took. By index: `run_ended_of_runbook`, and the journal's own key.
+///
+/// A run that waits for somebody writes nothing until they have come, unless other branches of it go on: so the time until its next
+/// entry is theirs.
 pub async fn took(pool: &PgPool, runbook: &str) -> Result<Vec<Took>, StoreError> {
     Ok(sqlx::query_as!(
         Took,
         r#"WITH past AS (
-               SELECT id, outcome, extract(epoch FROM ended_at - created_at)::float8 AS seconds FROM run
+               SELECT id, outcome, ended_at FROM run
                 WHERE runbook = $1 AND ended_at IS NOT NULL AND seq <= $3 ORDER BY ended_at DESC LIMIT $2
-           ), done AS (
-               SELECT regexp_replace(j.step, '\[[^]]*\]', '[]', 'g') AS step,
-                      extract(epoch FROM max(j.at) FILTER (WHERE j.kind = 'done')
-                          - min(j.at) FILTER (WHERE j.kind <> 'done'))::float8 AS seconds
+           ), told AS MATERIALIZED (
+               SELECT j.run_id, j.step, j.at, lead(j.at) OVER in_order - j.at AS rest,
+                      j.kind IN ('started', 'intent', 'expanded', 'entered', 'waiting') AS begins, j.kind = 'done' AS done,
+                      j.kind IN ('started', 'intent') AS tries, j.kind IN ('paused', 'awaits_approval', 'outcome_unknown') AS asks,
+                      j.kind IN ('paused', 'awaits_approval', 'outcome_unknown', 'attempt_failed', 'unclear', 'failed') AS halts
                  FROM past JOIN journal j ON j.run_id = past.id
-                WHERE j.step IS NOT NULL AND j.kind IN ('started', 'intent', 'expanded', 'entered', 'waiting', 'done')
-                GROUP BY past.id, j.step
+               WINDOW in_order AS (PARTITION BY j.run_id ORDER BY j.seq)
+           ), steps AS (
+               SELECT run_id, step, max(at) FILTER (WHERE done) - min(at) FILTER (WHERE begins) AS span,
+                      bool_or(halts) OR count(*) FILTER (WHERE tries) > 1 AS halted
+                 FROM told WHERE step IS NOT NULL GROUP BY run_id, step
+           ), begun AS (
+               SELECT run_id, min(at) FILTER (WHERE begins) AS at FROM told GROUP BY run_id
+           ), people AS (
+               SELECT told.run_id, sum(told.rest) AS span FROM told JOIN begun USING (run_id)
+                WHERE told.asks AND told.at >= begun.at GROUP BY told.run_id
            ), spans AS (
-               SELECT step, seconds FROM done WHERE seconds IS NOT NULL
+               SELECT regexp_replace(step, '\[[^]]*\]', '[]', 'g') AS step, span FROM steps s
+                WHERE span IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM steps h WHERE h.halted AND h.run_id = s.run_id
+                                     AND (h.step = s.step OR starts_with(h.step, s.step || '.') OR starts_with(h.step, s.step || '[')))
                UNION ALL
-               SELECT NULL, seconds FROM past WHERE outcome = 'succeeded'
+               SELECT NULL, greatest(past.ended_at - coalesce(begun.at, past.ended_at) - coalesce(people.span, '0'), '0')
+                 FROM past LEFT JOIN begun ON begun.run_id = past.id LEFT JOIN people ON people.run_id = past.id
+                WHERE past.outcome = 'succeeded'
+           ), counted AS (
+               SELECT step, extract(epoch FROM span)::float8 AS seconds FROM spans
            )
            SELECT step, count(*) AS "times!",
                   percentile_disc(0.5) WITHIN GROUP (ORDER BY seconds) AS "p50!",
                   percentile_disc(0.95) WITHIN GROUP (ORDER BY seconds) AS "p95!"
-             FROM spans GROUP BY step ORDER BY step"#,
+             FROM counted GROUP BY step ORDER BY step"#,
         runbook,
         RUNS,
         LONGEST,

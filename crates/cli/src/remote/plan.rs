@@ -161,7 +161,7 @@ fn duration(plan: &Plan) -> String {
                 took.of
             ),
             None => {
-                format!("It has not been run before; its runbook expects {}.", seconds(forecast.expected_s))
+                format!("It has not succeeded yet; its runbook expects {}.", seconds(forecast.expected_s))
             }
         },
         None => "How long it takes is not known.".into(),

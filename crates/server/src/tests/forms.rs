@@ -36,7 +36,7 @@ async fn branches_children_and_waits_are_shown_with_their_forecast_and_beside_th
     }
     let plan = person.form("/runbooks/evening/plan", &[("input.fleet", "lamps-eu")]).await.text;
     for shown in [
-        "No history yet; the runbook expects <b class=\"num\">2 m 00 s</b>",
+        "It has not succeeded yet; the runbook expects <b class=\"num\">2 m 00 s</b>",
         "runs <a href=\"/runbooks/switch-lamp\">switch-lamp</a>",
         "lets 2 m 00 s pass",
         "<code>both[light].lamp.switch</code>",

@@ -12,4 +12,5 @@ mod proof;
 mod retention;
 mod seals;
 mod signals;
+mod took;
 mod triage;
