@@ -18,6 +18,7 @@ mod described;
 mod discovery;
 mod drills;
 mod faults;
+mod fleets;
 mod keyboard;
 mod kills;
 mod look;
