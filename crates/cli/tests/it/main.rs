@@ -21,6 +21,7 @@ mod faults;
 mod fleets;
 mod keyboard;
 mod kills;
+mod larger;
 mod look;
 mod machine;
 mod manual;
