@@ -3,6 +3,7 @@
 //! | direct login | through the hosts | what it means |
 //! |---|---|---|
 //! | works | fails | sick hosts: replace them (the run proves a fresh one first, and stops if that fails too) |
+//! | works | a read-only server answers | hosts hold the old writer of a failover: replace or restart those |
 //! | works, a read-only server answers | – | a failover was not followed |
 //! | refused (account) | fails | account or grants at the cluster; replacing hosts does not help |
 //! | no free connection | fails | the writer's connection limit; when it is one cluster alone, `failover-cluster` is offered |
@@ -110,6 +111,7 @@ pub struct Recommended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Row {
     SickHosts,
+    OldWriter,
     NotFollowed,
     Account,
     Connections,
@@ -142,7 +144,11 @@ fn diagnose(cluster: &str, matrix: &Matrix) -> Option<Row> {
             _ => Row::ClusterDown,
         }),
         Some(direct) if direct.read_only == Some(true) => Some(Row::NotFollowed),
-        Some(_) => via.any(|c| c.failed > 0).then_some(Row::SickHosts),
+        Some(_) => {
+            let failing: Vec<_> = via.filter(|c| c.failed > 0).collect();
+            let old_writer = failing.iter().all(|c| c.kind() == "read_only");
+            (!failing.is_empty()).then_some(if old_writer { Row::OldWriter } else { Row::SickHosts })
+        }
         None => via.any(|c| c.failed > 0).then_some(Row::CannotTell),
     }
 }
@@ -157,6 +163,10 @@ fn finding(fleet: &str, row: Row, clusters: &[&str], matrix: &Matrix) -> Finding
         Row::SickHosts => (
             format!("Logins {through} to {named} fail; direct logins work."),
             "The hosts are sick, not the cluster: replace them. The run proves fresh hosts first, and stops if those fail too.".to_owned(),
+        ),
+        Row::OldWriter => (
+            format!("Logins {through} to {named} meet a read-only server; direct logins meet the writer."),
+            "These hosts hold the old writer of a failover: reads work, writes fail, and only a new process clears it. Within half a minute of a failover it passes by itself; after that, replace those hosts.".to_owned(),
         ),
         Row::NotFollowed => (
             format!("The writer endpoint of {named} is answered by a read-only server."),
@@ -184,6 +194,11 @@ fn finding(fleet: &str, row: Row, clusters: &[&str], matrix: &Matrix) -> Finding
         (Row::SickHosts, only) => {
             let fleet = ("fleet", fleet.to_owned());
             Some(Recommended { name: "replace-proxysql", inputs: [fleet].into_iter().chain(only).collect() })
+        }
+        // The others follow the writer: their clients need not reconnect.
+        (Row::OldWriter, only) => {
+            let inputs = [("fleet", fleet.to_owned()), ("which", "sick".to_owned())];
+            Some(Recommended { name: "replace-proxysql", inputs: inputs.into_iter().chain(only).collect() })
         }
         // It looks by itself whether a failover is going on already, and whether a reader can take over.
         (Row::Connections | Row::ClusterDown, Some(cluster)) => {
@@ -317,6 +332,24 @@ mod tests {
         let found = logins("f", &matrix(vec![direct], vec![]));
         assert!(found[0].what.contains("read-only"), "{found:?}");
         assert!(found[0].runbook.is_none());
+    }
+
+    #[test]
+    fn hosts_that_meet_a_read_only_server_hold_the_old_writer() {
+        let kept = |host: &str, kind: &str| {
+            let error = Some(Failure { kind: kind.into(), ..Failure::default() });
+            Cell { error, read_only: Some(true), ..cell(host, "a", 10) }
+        };
+        let direct = || vec![cell("direct", "a", 0)];
+        let found = logins("f", &matrix(direct(), vec![kept("i-1", "read_only"), cell("i-2", "a", 0)]));
+        assert!(found[0].what.contains("through 1 of 2 hosts of f"), "{found:?}");
+        assert!(found[0].advice.contains("hold the old writer"), "{found:?}");
+        let runbook = found[0].runbook.as_ref().unwrap();
+        let expected = [("fleet", "f".to_owned()), ("which", "sick".to_owned()), ("cluster", "a".to_owned())];
+        assert_eq!((runbook.name, &runbook.inputs[..]), ("replace-proxysql", &expected[..]));
+        // Beside hosts that fail otherwise they are one trouble of the hosts.
+        let found = logins("f", &matrix(direct(), vec![kept("i-1", "read_only"), kept("i-2", "other")]));
+        assert!(found.len() == 1 && found[0].advice.contains("sick"), "{found:?}");
     }
 
     #[test]

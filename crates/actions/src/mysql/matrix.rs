@@ -2,10 +2,16 @@
 //!
 //! A login alone proves nothing, because ProxySQL answers it by itself; so a probe logs in, sends one query that only the
 //! cluster can answer, and quits. Beside "does it work?" the answer says which server it was, and whether it is writable.
+//!
+//! After a failover a host may keep the old writer: logins through it work, and writes fail, because that server is read-only now.
+//! So a try through a host that meets a read-only server failed, if the cluster's own endpoint leads to one that is writable.
+//! For that the query must go where writes go: it ends with ` FOR UPDATE`, which the usual rules that split reads from writes
+//! send to the writers. It reads no table, so it locks nothing, and a read-only server takes it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Timestamp;
 use domain::action::{ActionError, CallRecord, Ctx, ErrorClass, Observe};
 use domain::inventory::{Cluster, ProxyFleet};
 use futures::future::try_join_all;
@@ -36,11 +42,12 @@ pub(crate) struct MatrixInput {
     /// Ids of the clusters; all of the fleet when absent.
     #[serde(default)]
     clusters: Option<Vec<String>>,
-    /// Also log in directly, past the hosts.
+    /// Also log in directly, past the hosts. Only beside it can a host be told that holds the old writer of a failover: the query
+    /// through hosts ends with `FOR UPDATE`, and ProxySQL must send such a one to the writers' hostgroup.
     #[serde(default = "yes")]
     direct: bool,
     /// Logins for each pair of host and cluster (1 to 100): a sick host may fail only now and then. A pair that runs
-    /// into a second time-out in a row is given up, and counts as failed.
+    /// into its second time-out is given up, and counts as failed.
     #[serde(default = "once")]
     #[schemars(range(min = 1, max = 100))]
     tries: u32,
@@ -65,8 +72,8 @@ fn once() -> u32 {
 }
 
 const MOST_TRIES: u32 = 100;
-/// A pair that timed out so often in a row is given up: each try costs a whole deadline.
-const TIMEOUTS_IN_A_ROW: u32 = 2;
+/// A pair that timed out so often is given up: each costs a whole deadline, and the look of all pairs has one, too.
+const MOST_TIMEOUTS: u32 = 2;
 
 /// What worked and what did not.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -98,7 +105,7 @@ struct Cell {
     host: String,
     /// The cluster's id.
     cluster: String,
-    /// Did every try work?
+    /// Did every try work? One through a host also has to meet a server that is writable, if the direct login does.
     ok: bool,
     /// Logins tried.
     tries: u32,
@@ -117,6 +124,15 @@ struct Cell {
 
 const DIRECT: &str = "direct";
 
+/// The tries of one pair.
+struct Tried {
+    cell: Cell,
+    /// Tries that a read-only server answered.
+    read_only: u32,
+    at: Timestamp,
+    slowest: Duration,
+}
+
 /// One pair that is to be tried.
 struct Pair<'a> {
     host: &'a str,
@@ -132,28 +148,34 @@ impl Observe for LoginMatrix {
     const PERMISSIONS: &'static [&'static str] = &[];
     const BY_HAND: Option<&'static str> = Some(
         r#"
-  local host address port cluster user try failed error server
+  local host address port cluster user try failed met error server query
   jq -r --arg fleet "$fleet" --argjson hosts "$hosts" --argjson wanted "${clusters:-null}" --argjson direct "${direct:-true}" '
     (.fleets[] | select(.id == $fleet)) as $fleet |
     [.clusters[] | .id as $id | select(any($fleet.clusters[]; . == $id) and ($wanted == null or any($wanted[]; . == $id)))] as $clusters |
     ($clusters[] | select($direct) | ["direct", .endpoint, .port, .id, .user]),
     ($hosts[] as $host | $clusters[] | [$host.id, (if $host.ip == "" then "no-address" else $host.ip end), $fleet.port, .id, .user]) | @tsv' <<<"$inventory" |
     while IFS=$'\t' read -r host address port cluster user; do
-      failed=0 server=
+      failed=0 met=0 server= query='SELECT @@aurora_server_id, @@innodb_read_only'
+      [[ $host == direct ]] || query+=' FOR UPDATE'
       for ((try = 0; try < ${tries:-1}; try++)); do
         if ! server=$(mysql --host "$address" --port "$port" --user "$user" --password --batch --skip-column-names \
-          --execute 'SELECT @@aurora_server_id, @@innodb_read_only' 2>&1); then
+          --execute "$query" 2>&1); then
           failed=$((failed + 1)) error=$server server=
+        elif [[ $server == *$'\t1' ]]; then
+          met=$((met + 1))
         fi
       done
-      printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$host" "$cluster" "${tries:-1}" "$failed" "${error//[$'\t\n']/ }" "$server"
+      printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$host" "$cluster" "${tries:-1}" "$failed" "$met" "${error//[$'\t\n']/ }" "$server"
       error=
     done |
     jq -Rsc '
       [split("\n")[] | select(. != "") | split("\t") | { host: .[0], cluster: .[1], ok: (.[3] == "0"), tries: (.[2] | tonumber),
-        failed: (.[3] | tonumber), error: (.[4] | if . == "" then null else { message: ., kind: (if test("ProxySQL Error: Access denied") then "access_denied_by_proxy"
+        failed: (.[3] | tonumber), met: (.[4] | tonumber), error: (.[5] | if . == "" then null else { message: ., kind: (if test("ProxySQL Error: Access denied") then "access_denied_by_proxy"
           elif test("ERROR 1045") then "access_denied" elif test("ERROR 1040") then "too_many_connections" else "other" end) } end),
-        server_id: .[5], read_only: (if .[6] == null then null else .[6] == "1" end) }] |
+        server_id: .[6], read_only: (if .[7] == null then null else .[7] == "1" end) }] |
+      [.[] | select(.host == "direct" and .ok and .met == 0 and .read_only == false).cluster] as $writable |
+      map(if .host != "direct" and .met > 0 and any($writable[] == .cluster; .) then .ok = false | .failed += .met
+        | .error = { message: "a read-only server answers through the host", kind: "read_only" } else . end | del(.met)) |
       def once: reduce .[] as $it ([]; if any(.[]; . == $it) then . else . + [$it] end);
       def clusters: [.[] | select(.ok | not).cluster] | once;
       [.[] | select(.host == "direct")] as $direct | [.[] | select(.host != "direct")] as $via |
@@ -179,7 +201,7 @@ impl Observe for LoginMatrix {
         let pairs = pairs(fleet, &clusters, input);
         let cells = pairs.iter().map(|pair| Box::pin(self.cell(ctx, pair, input.tries)));
         let (at, started) = (ctx.clock.now(), Instant::now());
-        let cells = timeout(ctx.deadline, try_join_all(cells)).await.unwrap_or_else(|_| {
+        let mut tried = timeout(ctx.deadline, try_join_all(cells)).await.unwrap_or_else(|_| {
             Err(ActionError::new(
                 ErrorClass::Transient,
                 "timeout",
@@ -192,7 +214,11 @@ impl Observe for LoginMatrix {
             )
             .remedy("lower `tries`, or name fewer hosts or clusters"))
         })?;
-        let matrix = Matrix::of(input, cells);
+        judge_read_only(&mut tried);
+        for one in &tried {
+            one.record(ctx);
+        }
+        let matrix = Matrix::of(input, tried.into_iter().map(|one| one.cell).collect());
         ctx.calls.push(CallRecord {
             at,
             service: "mysql".into(),
@@ -216,7 +242,7 @@ impl Observe for LoginMatrix {
             .iter()
             .map(|pair| {
                 Command::mysql(pair.address, pair.port, &pair.cluster.probe.user)
-                    .option("--execute", AURORA)
+                    .option("--execute", &format!("{AURORA}{}", pair.to_writers()))
                     .line()
             })
             .collect();
@@ -252,7 +278,7 @@ impl LoginMatrix {
     }
 
     /// The tries of one pair, one after the other.
-    async fn cell(&self, ctx: &Ctx, pair: &Pair<'_>, tries: u32) -> Result<Cell, ActionError> {
+    async fn cell(&self, ctx: &Ctx, pair: &Pair<'_>, tries: u32) -> Result<Tried, ActionError> {
         let mut cell = Cell {
             host: pair.host.to_owned(),
             cluster: pair.cluster.id.clone(),
@@ -265,8 +291,8 @@ impl LoginMatrix {
             ms: 0.0,
         };
         let at = ctx.clock.now();
-        let (mut timeouts, mut slowest) = (0, Duration::ZERO);
-        while cell.tries < tries && timeouts < TIMEOUTS_IN_A_ROW {
+        let (mut timeouts, mut read_only, mut slowest) = (0, 0, Duration::ZERO);
+        while cell.tries < tries && timeouts < MOST_TIMEOUTS {
             let account = self.0.account(&pair.cluster.probe)?;
             let _turn = self.0.turn(pair.cluster).await;
             let started = Instant::now();
@@ -274,12 +300,12 @@ impl LoginMatrix {
             cell.tries += 1;
             slowest = slowest.max(started.elapsed());
             match result {
-                Ok((server_id, read_only)) => {
-                    (cell.server_id, cell.read_only) = (server_id, read_only);
-                    timeouts = 0;
+                Ok(server) => {
+                    read_only += u32::from(server.1 == Some(true));
+                    (cell.server_id, cell.read_only) = server;
                 }
                 Err(failure) => {
-                    timeouts = if failure.kind.is_timeout() { timeouts + 1 } else { 0 };
+                    timeouts += u32::from(failure.kind.is_timeout());
                     cell.ok = false;
                     cell.failed += 1;
                     cell.error = Some(failure);
@@ -287,19 +313,54 @@ impl LoginMatrix {
             }
         }
         cell.ms = coarse(slowest);
-        if let Some(failure) = &cell.error {
-            ctx.calls.push(CallRecord {
-                at,
-                service: "mysql".into(),
-                operation: "login".into(),
-                target: format!("{} via {}", cell.cluster, cell.host),
-                request_id: None,
-                status: format!("{} of {} failed: {}", cell.failed, cell.tries, failure.kind.name()),
-                duration_ms: u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX),
-                mutating: false,
-            });
+        Ok(Tried { cell, read_only, at, slowest })
+    }
+}
+
+/// Counts tries through hosts that met a read-only server as failed, where the cluster's endpoint leads to one that is writable.
+/// Any try, not the last one: a host may hold the old writer beside the new one.
+fn judge_read_only(tried: &mut [Tried]) {
+    let writable: Vec<String> = tried
+        .iter()
+        .filter(|one| one.cell.host == DIRECT && one.cell.ok && one.read_only == 0)
+        .filter(|one| one.cell.read_only == Some(false))
+        .map(|one| one.cell.cluster.clone())
+        .collect();
+    for Tried { cell, read_only, .. } in tried {
+        if cell.host != DIRECT && *read_only > 0 && writable.contains(&cell.cluster) {
+            cell.ok = false;
+            cell.failed += *read_only;
+            let message = format!(
+                "{read_only} of {} tries met a read-only server, and the cluster's own endpoint leads to one that is writable",
+                cell.tries
+            );
+            cell.error = Some(Failure::new(Kind::ReadOnly, message));
         }
-        Ok(cell)
+    }
+}
+
+impl Tried {
+    /// Tells the journal of a pair that failed.
+    fn record(&self, ctx: &Ctx) {
+        let cell = &self.cell;
+        let Some(failure) = &cell.error else { return };
+        ctx.calls.push(CallRecord {
+            at: self.at,
+            service: "mysql".into(),
+            operation: "login".into(),
+            target: format!("{} via {}", cell.cluster, cell.host),
+            request_id: None,
+            status: format!("{} of {} failed: {}", cell.failed, cell.tries, failure.kind.name()),
+            duration_ms: millis(self.slowest),
+            mutating: false,
+        });
+    }
+}
+
+impl Pair<'_> {
+    /// What the query ends with, so that it goes where writes go. Only through hosts: who asks a server itself has chosen it.
+    fn to_writers(&self) -> &'static str {
+        if self.host == DIRECT { "" } else { TO_WRITERS }
     }
 }
 
@@ -335,6 +396,8 @@ fn pairs<'a>(fleet: &'a ProxyFleet, clusters: &[&'a Cluster], input: &'a MatrixI
 /// A server's name, and whether it is read-only.
 pub(super) type Server = (Option<String>, Option<bool>);
 
+/// Rules that split reads from writes take what ends so for a write.
+const TO_WRITERS: &str = " FOR UPDATE";
 pub(super) const AURORA: &str = "SELECT @@aurora_server_id, @@innodb_read_only";
 const PLAIN: &str = "SELECT @@hostname, @@read_only";
 
@@ -345,15 +408,17 @@ async fn login(pair: &Pair<'_>, account: Account<'_>, limits: &ProbeLimits) -> R
         return Err(Failure::new(Kind::Other, "the host has no private address"));
     }
     let mut connection = Connection::open(pair.address, pair.port, account, limits).await?;
-    let server = identify(&mut connection).await?;
+    let server = identify(&mut connection, pair.to_writers()).await?;
     connection.quit().await;
     Ok(server)
 }
 
-/// Which server answers, and whether it is read-only.
-pub(super) async fn identify(connection: &mut Connection) -> Result<Server, Failure> {
-    let rows = match connection.query(AURORA).await {
-        Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => connection.query(PLAIN).await?,
+/// Which server answers, and whether it is read-only. `ending` says to a proxy where the query belongs.
+pub(super) async fn identify(connection: &mut Connection, ending: &str) -> Result<Server, Failure> {
+    let rows = match connection.query(&format!("{AURORA}{ending}")).await {
+        Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => {
+            connection.query(&format!("{PLAIN}{ending}")).await?
+        }
         answer => answer?,
     };
     let Some(row) = rows.into_iter().next() else {

@@ -115,7 +115,7 @@ impl ReplicaStatus {
         let look = async {
             let mut connection =
                 Connection::open(&input.endpoint, cluster.port, account, &self.0.limits).await?;
-            let (server_id, read_only) = identify(&mut connection).await?;
+            let (server_id, read_only) = identify(&mut connection, "").await?;
             let rows = match connection.query(HOST_STATUS).await {
                 // Not Aurora: nobody keeps such a table.
                 Err(failure) if failure.code.is_some() => Vec::new(),

@@ -95,6 +95,59 @@ async fn a_silent_host_times_out_on_the_greeting_and_a_closed_port_is_refused() 
 }
 
 #[tokio::test]
+async fn a_pair_is_given_up_after_two_time_outs_also_when_it_fails_otherwise_between_them() {
+    let stage = Stage::calm().await;
+    let (address, listener) = free_address(stage.sim.world_info().fleets[0].mysql_port).await;
+    // Every other connection hangs; the others are closed at once.
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        for n in 0.. {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            if n % 2 == 0 {
+                held.push(stream);
+            }
+        }
+    });
+    let input = json!({
+        "fleet": "us", "clusters": ["shard-b"], "direct": false, "tries": 10, "hosts": [{ "id": "h", "ip": address }],
+    });
+    let matrix = stage.look("mysql.login_matrix", input).await.unwrap();
+    let cell = cell(&matrix, "via", "h", "shard-b");
+    assert_eq!((&cell["tries"], &cell["failed"]), (&json!(3), &json!(3)), "{cell:#}");
+}
+
+#[tokio::test]
+async fn a_host_that_keeps_the_old_writer_fails_as_read_only_and_only_beside_a_writable_endpoint() {
+    let stage = Stage::calm().await;
+    let group = stage.group().await;
+    let ids = strings(&group["ids"]);
+    stage.sim.strike(FaultKind::StuckWriter {
+        fleet: "proxysql-us".into(),
+        cluster: "shard-b".into(),
+        hosts: Some(1),
+    });
+    let failover = json!({ "region": "us-east-1", "cluster": "shard-b", "target": "shard-b-2" });
+    stage.change("rds.failover_cluster", failover).await.unwrap();
+    stage.sim.clock().step(std::time::Duration::from_secs(60));
+    let input = |direct: bool| json!({ "fleet": "us", "hosts": group["in_service"], "clusters": ["shard-b"], "tries": 3, "direct": direct });
+    stage.calls();
+    let matrix = stage.look("mysql.login_matrix", input(true)).await.unwrap();
+    let stuck = cell(&matrix, "via", &ids[0], "shard-b");
+    assert_eq!((&stuck["ok"], &stuck["failed"]), (&json!(false), &json!(3)), "{stuck:#}");
+    assert_eq!((&stuck["error"]["kind"], &stuck["server_id"]), (&json!("read_only"), &json!("shard-b-1")));
+    assert_eq!(
+        (&matrix["failing_hosts"], &matrix["failures"], &matrix["direct_failures"]),
+        (&json!([ids[0]]), &json!(3), &json!(0))
+    );
+    let statuses: Vec<String> = stage.calls().into_iter().map(|call| call.status).collect();
+    assert!(statuses.contains(&"3 of 3 failed: read_only".into()), "{statuses:?}");
+    // Without the direct login nobody can tell whether a read-only server is meant to be there.
+    let matrix = stage.look("mysql.login_matrix", input(false)).await.unwrap();
+    assert_eq!(matrix["failures"], 0, "{matrix:#}");
+    assert_eq!(cell(&matrix, "via", &ids[0], "shard-b")["read_only"], json!(true));
+}
+
+#[tokio::test]
 async fn the_deadline_of_the_whole_look_holds() {
     let mut stage = Stage::calm().await;
     stage.bench.ctx.deadline = std::time::Duration::from_millis(100);

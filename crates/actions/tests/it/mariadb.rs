@@ -36,7 +36,7 @@ fn mariadbd() -> PathBuf {
     })
 }
 
-async fn start() -> MariaDb {
+async fn start(more: &[&str]) -> MariaDb {
     let server = mariadbd();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -63,6 +63,7 @@ async fn start() -> MariaDb {
         .args(&base)
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
         .args(["--innodb-buffer-pool-size=16M", "--max-connections=10", "--innodb-flush-log-at-trx-commit=0"])
+        .args(more)
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--socket={}", folder.path().join("s").display()))
         .arg(format!("--init-file={}", init.display()))
@@ -123,16 +124,32 @@ async fn bench(port: u16) -> Bench {
 }
 
 async fn direct(bench: &Bench, cluster: &str, tries: u32) -> Value {
+    matrix(bench, cluster, tries).await["direct"][0].clone()
+}
+
+async fn matrix(bench: &Bench, cluster: &str, tries: u32) -> Value {
     let input = json!({
         "fleet": "f", "clusters": [cluster], "tries": tries, "hosts": [{ "id": "h", "ip": "127.0.0.1", "az": "a" }],
     });
-    let matrix = bench.look("mysql.login_matrix", input).await.unwrap();
-    matrix["direct"][0].clone()
+    bench.look("mysql.login_matrix", input).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_real_server_takes_the_query_that_goes_to_writers_also_when_it_is_read_only() {
+    for (options, read_only) in [(&[][..], false), (&["--read-only=1"][..], true)] {
+        let server = start(options).await;
+        let bench = bench(server.port).await;
+        let matrix = matrix(&bench, "good", 3).await;
+        for list in ["direct", "via"] {
+            let cell = &matrix[list][0];
+            assert_eq!((&cell["ok"], &cell["read_only"]), (&json!(true), &json!(read_only)), "{matrix:#}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_real_server_s_refusals_are_told_apart() {
-    let mut server = start().await;
+    let mut server = start(&[]).await;
     let bench = bench(server.port).await;
     let cell = direct(&bench, "good", 20).await;
     assert_eq!(

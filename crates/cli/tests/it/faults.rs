@@ -77,7 +77,9 @@ fn stage(runbook: &str) -> Option<Stage> {
                 hosts: Some(1),
                 new_hosts_too: false,
             };
-            (with(fault), json!({ "fleet": "proxysql-us", "host": FIRST_HOST }))
+            let mut world = with(fault);
+            world.fleets[0].health_check = sim::HealthCheck::Elb;
+            (world, json!({ "fleet": "proxysql-us", "host": FIRST_HOST }))
         }
         "shed-load" => {
             before = Duration::from_secs(5 * 60);

@@ -159,7 +159,7 @@ fn a_version_is_compared_with_another_by_meaning() {
     let other = folder.path().join("another-name.yaml");
     let other = other.to_str().unwrap();
 
-    std::fs::write(other, format!("# moved\n{}", text.replace("  - id:", "\n  - id:"))).unwrap();
+    std::fs::write(other, format!("# moved\n{}", text.replace("\n  - id:", "\n\n  - id:"))).unwrap();
     assert_eq!(firebreak(&["runbook", "diff", current, other]), (Some(0), String::new()));
     assert_eq!(firebreak(&["runbook", "diff", other]).0, Some(0), "against the embedded one");
 
