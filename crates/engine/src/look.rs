@@ -83,6 +83,9 @@ impl Job {
             if let Some(entries) = self.waited(verdict, last.as_deref()) {
                 return Ok(entries);
             }
+            if blind.is_some() && watch.due(since, held_since) <= self.now() {
+                self.core.clock.sleep(watch.until.every).await;
+            }
             if let Ok(out) = &look.result
                 && shown.as_ref() != Some(out)
             {
@@ -120,8 +123,6 @@ impl Job {
         match verdict {
             Verdict::NotYet => None,
             Verdict::Holds | Verdict::Expired => Some(self.done(last, How::Looked)),
-            // What was seen before is not what is there now: later steps are not to take it for that.
-            Verdict::ExpiredUnseen => Some(self.done(Value::Null, How::Looked)),
             Verdict::Failed(error) => {
                 Some(vec![Entry::Failed { step: self.step().clone(), error, facts: last }])
             }

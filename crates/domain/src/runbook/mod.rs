@@ -319,7 +319,7 @@ pub enum OnTimeout {
     /// The step fails; `on_failure` decides.
     #[default]
     Fail,
-    /// The last observation is the output (null when the last look failed), and the run goes on.
+    /// The last observation is the output, and the run goes on. What cannot be seen at the end fails all the same.
     Continue,
 }
 

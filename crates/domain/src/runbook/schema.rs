@@ -143,7 +143,7 @@ fn looking() -> Map<String, Value> {
         "expect": duration("How long it usually takes, for the forecast."),
         "timeout": duration("When to stop waiting."),
         "on_timeout": {
-            "description": "fail: `on_failure` decides; continue: the last observation is the output, or null when the last look failed.",
+            "description": "fail: `on_failure` decides; continue: the last observation is the output. What nobody can see at the end fails in either case.",
             "enum": ["fail", "continue"],
         },
         "give_up_if": {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::run::{How, Outcome, Status};
+use domain::run::{Ask, How, Outcome, Status};
 use engine::StartError;
 use serde_json::json;
 
-use crate::world::{Bench, Trouble, output, request};
+use crate::world::{Bench, Trouble, ask, output, request};
 use domain::action::ErrorClass;
 
 #[tokio::test]
@@ -277,4 +277,24 @@ steps:
     assert_eq!(outcomes[1], json!({ "outcome": "looked" }));
     assert_eq!(outcomes[2], json!({ "outcome": "known_after", "step": "set" }));
     assert_eq!(outcomes[3]["outcome"], "stops");
+}
+
+/// What was seen before is not what is there: the run does not go on with it, and does not say that it was seen.
+#[tokio::test]
+async fn what_cannot_be_seen_when_a_wait_is_over_is_looked_at_a_little_longer_and_then_left_to_a_person() {
+    let wait = "steps:\n  - id: wait\n    use: world.look\n    with: { name: go }\n    until: out.value == 1\n    every: 5s\n    timeout: 30s\n    on_timeout: continue\n  - id: set\n    use: world.set\n    with: { name: a, value: 1 }\n";
+    let bench = Bench::new(wait).await;
+    bench.world.0.lock().unwrap().looks_fail = true;
+    let (engine, run) = bench.start().await;
+    let state = bench.until(run, "paused", |s| s.paused().is_some() || s.outcome().is_some()).await;
+    assert_eq!(
+        state.paused().unwrap().why,
+        "whether `out.value == 1` could not be seen when its 30s were over: nothing can be seen (dark)"
+    );
+    assert!(bench.looks() < 60, "{} looks in a minute and a half", bench.looks());
+    bench.world.0.lock().unwrap().looks_fail = false;
+    ask(&engine, run, Ask::Retry { step: "wait".into() }).await;
+    let state = bench.ended(run).await;
+    assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(*state.node(&"wait".into()).unwrap().output, serde_json::json!({ "value": 0 }));
 }

@@ -1,5 +1,7 @@
 //! What a waiting step waits for, and what a look means to it.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::packed::Packed;
@@ -25,8 +27,6 @@ pub enum Verdict {
     NotYet,
     /// The time is up, and the runbook says to go on.
     Expired,
-    /// The same, and how it was at the end could not be seen.
-    ExpiredUnseen,
     /// The step fails.
     Failed(ActionError),
 }
@@ -88,39 +88,40 @@ impl Watch {
     }
 
     /// `seen`: the last look's scope, for the runbook's own words; or why nothing was seen. Those words are about what is there,
-    /// which nobody knows then.
+    /// which nobody knows then; nor is it known what the run would go on with.
     fn timed_out(
         &self,
         since: Timestamp,
         now: Timestamp,
         seen: Result<&Scope, Option<&ActionError>>,
     ) -> Verdict {
-        if now - since < delta(self.until.timeout) {
+        let patience = delta(self.until.timeout) + delta(if seen.is_err() { LONGER } else { Duration::ZERO });
+        if now - since < patience {
             return Verdict::NotYet;
         }
         let (condition, waited) =
             (self.until.condition.source(), humantime::format_duration(self.until.timeout));
-        let error = match (self.until.on_timeout, seen) {
-            (OnTimeout::Continue, Ok(_)) => return Verdict::Expired,
-            (OnTimeout::Continue, Err(_)) => return Verdict::ExpiredUnseen,
-            (OnTimeout::Fail, Ok(seen)) => {
+        Verdict::Failed(match (seen, self.until.on_timeout) {
+            (Ok(_), OnTimeout::Continue) => return Verdict::Expired,
+            (Ok(seen), OnTimeout::Fail) => {
                 let message = match &self.until.message {
                     Some(message) => text(message, seen),
                     None => format!("`{condition}` did not come true within {waited}"),
                 };
                 ActionError::refused(TIMEOUT, message)
             }
-            (OnTimeout::Fail, Err(why)) => {
+            (Err(why), _) => {
                 let why = why.map_or_else(|| "no look was answered in time".into(), ToString::to_string);
                 let message =
                     format!("whether `{condition}` could not be seen when its {waited} were over: {why}");
                 ActionError::refused("not_seen", message)
             }
-        };
-        Verdict::Failed(error)
+        })
     }
 }
 
+/// What cannot be seen when its time is over is looked at a little longer (clock time): one throttled call decides nothing.
+const LONGER: Duration = Duration::from_secs(60);
 /// The code of a wait that saw until its end that what it waits for is not there.
 const TIMEOUT: &str = "timeout";
 /// The code of a wait that saw that waiting is pointless.
