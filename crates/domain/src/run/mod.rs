@@ -37,7 +37,9 @@ pub use ask::{Ask, Refusal, acceptable, allowed, answer, answer_to, goes_around}
 pub use ballot::{Ballot, Ruling, Voice};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
 pub use gate::{Despite, Doorstep, Drift, Gate, HeldBack, IN_LINE};
-pub use next::{FOREIGN_WORK, Finally, Moves, Perform, Program, Verdict, Watch, expand, next};
+pub use next::{
+    ANSWER_LOST, FOREIGN_WORK, Finally, GAVE_UP, Moves, Perform, Program, Verdict, Watch, expand, next,
+};
 pub use path::StepPath;
 pub use recover::{Recovery, recover};
 pub use so_far::SoFar;

@@ -26,8 +26,9 @@ use crate::runbook::{AtStart, Children, EvalError, Retry, Runbook, Scope, Templa
 use sight::Sight;
 
 pub use each::expand;
+pub use retry::ANSWER_LOST;
 pub use walk::FOREIGN_WORK;
-pub use watch::{Verdict, Watch};
+pub use watch::{GAVE_UP, Verdict, Watch};
 
 pub(super) use walk::Walker;
 

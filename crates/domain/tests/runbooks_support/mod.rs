@@ -102,6 +102,17 @@ macro_rules! changing {
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Cell {
+    host: String,
+    error: Option<LoginFailure>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LoginFailure {
+    kind: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hook {
     name: String,
     timeout_s: u32,
@@ -109,7 +120,7 @@ pub(crate) struct Hook {
 
 observing!(describe_group, "autoscaling.describe_group", { region: String, group: String }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
-    desired: u32, max: u32, suspended: Vec<String>
+    desired: u32, max: u32, suspended: Vec<String>, health_check: String
 });
 observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
@@ -122,7 +133,10 @@ observing!(describe_instance, "autoscaling.describe_instance", { region: String,
 observing!(target_health, "elbv2.target_health", { region: String, target_group: String }, { healthy: Vec<String> });
 observing!(login_matrix, "mysql.login_matrix", {
     fleet: String, hosts: Option<Vec<Host>>, clusters: Option<Vec<String>>, tries: Option<u32>, direct: Option<bool>
-}, { failures: u32, direct_failures: u32, direct_failing_clusters: Vec<String>, failing_clusters: Vec<String>, failing_hosts: Vec<String> });
+}, {
+    failures: u32, direct_failures: u32, direct_failing_clusters: Vec<String>, failing_clusters: Vec<String>,
+    failing_hosts: Vec<String>, via: Vec<Cell>
+});
 observing!(proxy_status, "proxysql.status", { fleet: String, host: Host }, { clients: u32 });
 changing!(suspend, "autoscaling.suspend_processes", undoable: true, { region: String, group: String, processes: Vec<String> }, {
     suspended: Vec<String>

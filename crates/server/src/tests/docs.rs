@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use axum::http::StatusCode;
+use domain::run::{ANSWER_LOST, FOREIGN_WORK, GAVE_UP};
 
 use super::bench::Bench;
 use crate::docs::{KINDS, codes, paragraph};
@@ -101,7 +102,7 @@ fn used() -> BTreeMap<String, PathBuf> {
             }
         }
     }
-    for code in [crate::error::LOCKED, domain::run::FOREIGN_WORK, "store_unavailable"] {
+    for code in [crate::error::LOCKED, ANSWER_LOST, FOREIGN_WORK, GAVE_UP, "store_unavailable"] {
         used.insert(code.to_owned(), PathBuf::from("a constant"));
     }
     used

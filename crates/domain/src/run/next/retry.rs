@@ -62,7 +62,7 @@ impl Perform {
 }
 
 /// The code of an attempt whose call got no answer, and which is followed by the same call under the same token.
-const ANSWER_LOST: &str = "answer_lost";
+pub const ANSWER_LOST: &str = "answer_lost";
 
 impl Attempt {
     /// Was its call made, and its answer lost? What followed was the same call under the same token.

@@ -125,7 +125,7 @@ const LONGER: Duration = Duration::from_secs(60);
 /// The code of a wait that saw until its end that what it waits for is not there.
 const TIMEOUT: &str = "timeout";
 /// The code of a wait that saw that waiting is pointless.
-const GAVE_UP: &str = "gave_up";
+pub const GAVE_UP: &str = "gave_up";
 
 /// Was it seen that a condition did not come true? A wait may also fail because nobody could look.
 pub(super) fn is_seen(error: &ActionError) -> bool {
