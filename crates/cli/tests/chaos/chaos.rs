@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::processes::{self, Signal};
-use crate::schedule::{Fault, SERVERS, Timed, WireTrouble};
+use crate::schedule::{Fault, LEASE, SERVERS, Timed, WireTrouble};
 use crate::wire::Write;
 
 pub(crate) struct Chaos {
     /// The processes, by server.
     pids: Mutex<[Option<u32>; SERVERS]>,
-    /// Since when each stands still, and for how long it did at the most. What froze on a silent line counts from the silence on:
-    /// it could not renew its lease from then, and is as late when it wakes.
+    /// Since when each stands still, and for how long it did at the most. What froze on a silent line, or before it had come to
+    /// renew its lease after that, counts from the silence on: it is as late when it wakes.
     frozen: Mutex<[(Option<Instant>, Duration); SERVERS]>,
-    /// Since when nothing passes on the line of each.
-    silent: Mutex<[Option<Instant>; SERVERS]>,
+    /// Since when nothing passes on the line of each, and until when.
+    silent: Mutex<[Option<(Instant, Option<Instant>)>; SERVERS]>,
     course: Mutex<Course>,
     fired: mpsc::UnboundedSender<Fault>,
     over: watch::Sender<bool>,
@@ -145,7 +145,12 @@ impl Chaos {
 
     /// Nothing passes on the line of this server from now on, or everything again.
     pub(crate) fn falls_silent(&self, server: usize, silent: bool) {
-        lock(&self.silent)[server] = silent.then(Instant::now);
+        let line = &mut lock(&self.silent)[server];
+        match line {
+            _ if silent => *line = Some((Instant::now(), None)),
+            Some((_, until)) => *until = Some(Instant::now()),
+            None => {}
+        }
     }
 
     pub(crate) fn kill(&self, server: usize) {
@@ -158,7 +163,9 @@ impl Chaos {
         self.note(format!("server {server} ({pid:?}): {signal:?}"));
         // Before it is sent: whoever wakes up may end itself at once, and its end is judged by this.
         {
-            let silent = lock(&self.silent)[server];
+            let lately = |until: Option<Instant>| until.is_none_or(|until| until.elapsed() < LEASE / 3);
+            let silent =
+                lock(&self.silent)[server].filter(|(_, until)| lately(*until)).map(|(since, _)| since);
             let (since, longest) = &mut lock(&self.frozen)[server];
             match signal {
                 Signal::Stop => *since = since.or(silent).or(Some(Instant::now())),
