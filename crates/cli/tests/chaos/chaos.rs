@@ -17,12 +17,26 @@ pub(crate) struct Chaos {
     /// Since when each stands still, and for how long it did at the most. What froze on a silent line, or before it had come to
     /// renew its lease after that, counts from the silence on: it is as late when it wakes.
     frozen: Mutex<[(Option<Instant>, Duration); SERVERS]>,
-    /// Since when nothing passes on the line of each, and until when.
-    silent: Mutex<[Option<(Instant, Option<Instant>)>; SERVERS]>,
+    /// When nothing passed on the line of each, the last time.
+    silent: Mutex<[Option<Silence>; SERVERS]>,
     course: Mutex<Course>,
     fired: mpsc::UnboundedSender<Fault>,
     over: watch::Sender<bool>,
     since: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Silence {
+    since: Instant,
+    /// None while it lasts.
+    until: Option<Instant>,
+}
+
+impl Silence {
+    /// May the process have come to renew its lease after it?
+    fn is_past(&self) -> bool {
+        self.until.is_some_and(|until| until.elapsed() >= LEASE / 3)
+    }
 }
 
 struct Course {
@@ -147,8 +161,8 @@ impl Chaos {
     pub(crate) fn falls_silent(&self, server: usize, silent: bool) {
         let line = &mut lock(&self.silent)[server];
         match line {
-            _ if silent => *line = Some((Instant::now(), None)),
-            Some((_, until)) => *until = Some(Instant::now()),
+            _ if silent => *line = Some(Silence { since: Instant::now(), until: None }),
+            Some(silence) => silence.until = Some(Instant::now()),
             None => {}
         }
     }
@@ -163,12 +177,10 @@ impl Chaos {
         self.note(format!("server {server} ({pid:?}): {signal:?}"));
         // Before it is sent: whoever wakes up may end itself at once, and its end is judged by this.
         {
-            let lately = |until: Option<Instant>| until.is_none_or(|until| until.elapsed() < LEASE / 3);
-            let silent =
-                lock(&self.silent)[server].filter(|(_, until)| lately(*until)).map(|(since, _)| since);
+            let silent = lock(&self.silent)[server].filter(|silence| !silence.is_past());
             let (since, longest) = &mut lock(&self.frozen)[server];
             match signal {
-                Signal::Stop => *since = since.or(silent).or(Some(Instant::now())),
+                Signal::Stop => *since = since.or(silent.map(|s| s.since)).or(Some(Instant::now())),
                 Signal::Continue => {
                     let stood = since.take().map_or(Duration::ZERO, |since| since.elapsed());
                     *longest = stood.max(*longest);
