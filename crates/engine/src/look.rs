@@ -4,6 +4,7 @@
 //! two things worth judging a waiting run costs a timer and a place in a list.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Timestamp;
 use domain::action::{ActionError, ErrorClass};
@@ -12,6 +13,9 @@ use serde_json::Value;
 
 use crate::observer::{News, Subscription, Wish};
 use crate::perform::{Dropped, Job};
+
+/// The longest rest before what could not be seen at the end of a wait is looked at once more (clock time).
+const ONCE_MORE: Duration = Duration::from_secs(5);
 
 impl Job {
     /// Looks once.
@@ -84,7 +88,7 @@ impl Job {
                 return Ok(entries);
             }
             if blind.is_some() && watch.due(since, held_since) <= self.now() {
-                self.core.clock.sleep(watch.until.every).await;
+                self.core.clock.sleep(watch.until.every.min(ONCE_MORE)).await;
             }
             if let Ok(out) = &look.result
                 && shown.as_ref() != Some(out)

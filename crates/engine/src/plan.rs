@@ -3,11 +3,12 @@
 //! The first change makes everything after it hypothetical: a step that would wait is then told as waiting, and what it
 //! would see is "known after" it. Guards that rest on it are checked when the run gets there.
 
+mod look;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::action::{Action, ActionError, Ctx, Effect, ErrorClass, ForeignWork, Planned};
+use domain::action::{ActionError, Effect, ForeignWork, Planned};
 use domain::brake::{Brake, KillSwitch};
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
 use domain::readiness::Answer;
@@ -23,6 +24,7 @@ use store::StoreError;
 use crate::perform::foreign_work;
 use crate::start::{Prepared, nobody};
 use crate::{Core, Engine, StartError};
+use look::passes;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -422,36 +424,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Looks; a few times, where a failure is answered that may pass. In a run each look is given much longer.
-    async fn look(&self, action: &dyn Action, input: &Value) -> Result<Value, ActionError> {
-        let deadline = self.core.settings.look_deadline;
-        let mut pauses = PAUSES.into_iter();
-        loop {
-            let Some(seen) = self.look_once(action, input, deadline).await else {
-                let message = "it could not be looked at in time";
-                return Err(ActionError::new(ErrorClass::Transient, "timeout", message));
-            };
-            match (seen, pauses.next()) {
-                (Err(e), Some(pause)) if passes(&e) => self.core.clock.sleep(pause).await,
-                (seen, _) => return seen,
-            }
-        }
-    }
-
-    /// `None` when it took too long.
-    async fn look_once(
-        &self,
-        action: &dyn Action,
-        input: &Value,
-        deadline: Duration,
-    ) -> Option<Result<Value, ActionError>> {
-        let ctx = Ctx::looking(self.core.clock.clone(), deadline);
-        let seen = tokio::time::timeout(deadline, action.observe(&ctx, input)).await.ok();
-        let busy = matches!(&seen, Some(Err(e)) if e.class == ErrorClass::Busy);
-        self.core.observer.spent(action, input, &ctx.calls.take(), busy);
-        seen
-    }
-
     fn tell(&mut self, step: &Step, path: &StepPath, outcome: PlannedOutcome) {
         let action = match &step.body {
             Body::Use(call) => Some(call.action.clone()),
@@ -508,14 +480,6 @@ impl Planner<'_> {
             other => self.refused(step, path, other.to_string()),
         }
     }
-}
-
-/// Between the looks of a plan (clock time).
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-
-/// May the same look be answered the next time?
-fn passes(error: &ActionError) -> bool {
-    matches!(error.class, ErrorClass::Busy | ErrorClass::Transient)
 }
 
 /// What a branch or a child gives, when all of its steps can be told.

@@ -95,8 +95,8 @@ impl Watch {
         now: Timestamp,
         seen: Result<&Scope, Option<&ActionError>>,
     ) -> Verdict {
-        let patience = delta(self.until.timeout) + delta(if seen.is_err() { LONGER } else { Duration::ZERO });
-        if now - since < patience {
+        let longer = if seen.is_err() { LONGER } else { Duration::ZERO };
+        if now - since < delta(self.until.timeout.saturating_add(longer)) {
             return Verdict::NotYet;
         }
         let (condition, waited) =
