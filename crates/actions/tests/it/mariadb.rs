@@ -40,6 +40,10 @@ async fn start(more: &[&str]) -> MariaDb {
     let server = mariadbd();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    // A server that starts removes what lies in the shared folder for temporary files, also what
+    // another one that sets itself up just then still needs.
+    let own = folder.path().join("tmp");
+    std::fs::create_dir(&own).unwrap();
     // As root it runs only when told to; `--no-defaults` must come first.
     let general: &[&str] = if is_root() { &["--no-defaults", "--user=root"] } else { &["--no-defaults"] };
     // An unpacked MariaDB (set up without root) does not find its own files by itself.
@@ -50,11 +54,16 @@ async fn start(more: &[&str]) -> MariaDb {
         .args(&base)
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
         .arg(format!("--datadir={}", data.display()))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
+        .env("TMPDIR", &own)
+        .output()
         .expect("mariadb-install-db starts");
-    assert!(installed.success(), "mariadb-install-db failed");
+    assert!(
+        installed.status.success(),
+        "mariadb-install-db: {}\n{}{}",
+        installed.status,
+        String::from_utf8_lossy(&installed.stdout),
+        String::from_utf8_lossy(&installed.stderr),
+    );
     let init = folder.path().join("init.sql");
     std::fs::write(&init, SET_UP).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -68,6 +77,7 @@ async fn start(more: &[&str]) -> MariaDb {
         .arg(format!("--socket={}", folder.path().join("s").display()))
         .arg(format!("--init-file={}", init.display()))
         .arg(format!("--port={port}"))
+        .env("TMPDIR", &own)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
