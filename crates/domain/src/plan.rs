@@ -21,7 +21,7 @@ use crate::forecast::Forecast;
 use crate::run::StepPath;
 use crate::runbook::Risk;
 
-pub use compare::{Comparison, Deviation, DeviationKind, compare};
+pub use compare::{Comparison, Deviation, DeviationKind, Made, compare, made};
 pub use confirm::{is_typed, to_type};
 pub use drift::{Difference, differences};
 
@@ -101,6 +101,9 @@ pub struct PlannedStep {
     pub action: Option<String>,
     /// Cannot be taken back.
     pub one_way: bool,
+    /// Is taken back when the run ends, however it ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_back: bool,
     /// What would come of it.
     pub outcome: PlannedOutcome,
 }
@@ -198,7 +201,12 @@ impl Plan {
     }
 
     fn digest_by(&self, essence: fn(&PlannedOutcome) -> PlannedOutcome) -> String {
-        let essence = |step: &PlannedStep| PlannedStep { outcome: essence(&step.outcome), ..step.clone() };
+        // That a step is taken back stands in the text, whose hash is in it as well.
+        let essence = |step: &PlannedStep| PlannedStep {
+            outcome: essence(&step.outcome),
+            taken_back: false,
+            ..step.clone()
+        };
         let material: Vec<_> = self.material().map(essence).collect();
         let mut text = sorted(serde_json::json!([self.runbook_hash, self.inputs, material])).to_string();
         if !self.children.is_empty() {

@@ -113,6 +113,18 @@ impl Signal {
         self
     }
 
+    /// What its incident is called: that outlives the numbers of the moment, so the prober's summary is not said with them.
+    pub fn title(&self) -> String {
+        let label = |name: &str| self.labels.get(name).map_or("", String::as_str);
+        let (cluster, fleet) = (label("cluster"), label("fleet"));
+        match (self.source.as_str(), self.kind.as_str(), label("hosts"), label("direct")) {
+            (PROBER, "logins_fail", "none", "read_only") => format!("{cluster} is read-only"),
+            (PROBER, "logins_fail", "none", _) => format!("Logins to {cluster} fail"),
+            (PROBER, "logins_fail", _, _) => format!("Logins to {cluster} fail through {fleet}"),
+            _ => self.summary.clone(),
+        }
+    }
+
     /// What it says is struck, in the names of locks, by the labels that name it: whether any rule takes it or not.
     pub fn targets(&self) -> Vec<String> {
         let named = ["fleet", "cluster"].into_iter();
@@ -207,6 +219,8 @@ mod tests {
         let signal = found.first()?;
         assert_eq!((found.len(), signal.fingerprint.as_str()), (1, "logins_fail/f/b"));
         assert!(!signal.summary.is_empty());
+        let title = signal.title();
+        assert!(title.contains('b') && !title.contains(|c: char| c.is_ascii_digit()), "{title}");
         Some((signal.labels["hosts"].clone(), signal.labels["direct"].clone()))
     }
 

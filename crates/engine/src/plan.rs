@@ -315,6 +315,7 @@ impl Planner<'_> {
                 title: "Is the symptom gone?".into(),
                 action: runbook.verify.as_ref().map(|v| v.look.action.clone()),
                 one_way: false,
+                taken_back: false,
                 outcome: PlannedOutcome::Waits {
                     until: until.condition.source().to_owned(),
                     timeout_s: until.timeout.as_secs(),
@@ -437,7 +438,14 @@ impl Planner<'_> {
             | Body::Wait(_) => None,
         };
         let title = step.title.clone().unwrap_or_else(|| step.id.clone());
-        self.steps.push(PlannedStep { path: path.clone(), title, action, one_way: step.one_way, outcome });
+        self.steps.push(PlannedStep {
+            path: path.clone(),
+            title,
+            action,
+            one_way: step.one_way,
+            taken_back: step.finally,
+            outcome,
+        });
     }
 
     /// Does a guard rest on what is looked at only after a change (that another instance writes now)? That it does not hold

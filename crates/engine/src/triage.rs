@@ -348,7 +348,7 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
             .iter()
             .map(|c| json!({ "rule": c.rule.to_string(), "mode": c.mode, "standing": c.standing.word(), "says": c.standing.says() }))
             .collect(),
-        offer: evidence.as_ref().filter(|_| offers).map(|e| e.offer(&due.signal.summary)).transpose()?,
+        offer: evidence.as_ref().filter(|_| offers).map(|e| e.offer(&due.signal.title())).transpose()?,
         run_id: decision.run,
         incident: belongs_to,
         notices: notice.map_or(json!([]), |notice| core.rows(&notice)),

@@ -146,11 +146,11 @@ pub async fn demotions(pool: &PgPool, since: Timestamp) -> Result<Vec<Demotion>,
 pub async fn occasions(pool: &PgPool, since: Timestamp, limit: i64) -> Result<Vec<Occasion>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH first AS (
-               SELECT DISTINCT ON (v.start_key) v.start_key, v.rule, v.runbook, v.targets, v.at, i.closed_at
+               SELECT DISTINCT ON (v.start_key) v.start_key, v.rule, v.runbook, v.targets, v.at, i.closed_at, i.id IS NOT NULL AND i.closed_at IS NULL AS open
                  FROM verdict v LEFT JOIN incident i ON i.id = v.incident
                 WHERE v.start_key IS NOT NULL AND v.at > $1 ORDER BY v.start_key, v.id
            ), newest AS (SELECT * FROM first ORDER BY at DESC LIMIT $2)
-           SELECT o.rule AS "rule!", o.runbook AS "runbook!", o.targets AS "targets!", o.at, r.id AS "run_id?", r.runbook AS "did?",
+           SELECT o.rule AS "rule!", o.runbook AS "runbook!", o.targets AS "targets!", o.at, o.open AS "open!", r.id AS "run_id?", r.runbook AS "did?",
                   r.requested_by AS "by?", r.created_at AS "asked_at?", r.outcome, r.own AS "own?"
              FROM newest o LEFT JOIN LATERAL (
                  SELECT r.id, r.runbook, r.requested_by, r.created_at, r.outcome, r.own FROM (
@@ -176,7 +176,14 @@ pub async fn occasions(pool: &PgPool, since: Timestamp, limit: i64) -> Result<Ve
             }
             _ => None,
         };
-        Occasion { rule: row.rule, runbook: row.runbook, at: row.at, targets: row.targets, run }
+        Occasion {
+            rule: row.rule,
+            runbook: row.runbook,
+            at: row.at,
+            targets: row.targets,
+            open: row.open,
+            run,
+        }
     });
     Ok(occasions.collect())
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Plan, PlannedOutcome};
+use crate::Timestamp;
 use crate::action::{ObjectChange, Registry};
 use crate::run::{How, Node, State, Status, StepPath};
 
@@ -34,6 +35,27 @@ pub struct Deviation {
     pub done: Option<(Value, Value)>,
     /// Why, in a sentence.
     pub why: String,
+    /// Did the plan say that it would come to this? What it could only tell later, and what the runbook always takes back at
+    /// its end, is nothing that anybody has to look into.
+    #[serde(default)]
+    pub foreseen: bool,
+}
+
+/// A change that a run has made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Made {
+    /// The step.
+    pub step: StepPath,
+    /// What it changed.
+    #[serde(flatten)]
+    pub change: ObjectChange,
+    /// When it was done.
+    pub at: Option<Timestamp>,
+    /// When it was taken back.
+    pub taken_back: Option<Timestamp>,
+    /// Does the runbook take it back at its end, however it ends?
+    #[serde(skip)]
+    finally: bool,
 }
 
 /// How a run differs from its plan.
@@ -64,16 +86,16 @@ pub fn compare(plan: &Plan, state: &State, registry: &Registry) -> Comparison {
             .map(move |change| (&step.path, change))
         })
         .collect();
-    let done: Vec<(&StepPath, ObjectChange)> = state
-        .nodes()
-        .filter(|(path, node)| !path.is_undo() && node.was_made())
-        .flat_map(|(path, node)| changes(node, registry).into_iter().map(move |change| (path, change)))
-        .collect();
+    let done = made(state, registry);
     let mut told = Comparison::default();
     for (step, plan) in &planned {
-        match done.iter().find(|(at, change)| at == step && same(change, plan)) {
-            Some((_, change)) if change == *plan => told.as_planned += 1,
-            Some((_, change)) => {
+        match done
+            .iter()
+            .find(|made| made.step == **step && same(&made.change, plan))
+            .map(|made| &made.change)
+        {
+            Some(change) if change == *plan => told.as_planned += 1,
+            Some(change) => {
                 let why = if change.after == plan.after {
                     "it was otherwise by the time the run came to it"
                 } else {
@@ -94,20 +116,48 @@ pub fn compare(plan: &Plan, state: &State, registry: &Registry) -> Comparison {
             }
         }
     }
-    for (step, change) in &done {
-        if !planned.iter().any(|(at, plan)| at == step && same(change, plan)) {
-            let why = beyond(plan, step);
-            told.differences.push(difference(DeviationKind::Beyond, step, None, Some(change), why));
+    for Made { step, change, .. } in &done {
+        if !planned.iter().any(|(at, plan)| *at == step && same(change, plan)) {
+            let (why, foreseen) = beyond(plan, step);
+            let new = difference(DeviationKind::Beyond, step, None, Some(change), why);
+            told.differences.push(Deviation { foreseen, ..new });
         }
     }
-    for (step, change) in &done {
-        let undo = state.node(&step.undo());
-        if undo.is_some_and(|n| n.status == Status::Done) {
-            let why = "it was taken back".into();
-            told.differences.push(difference(DeviationKind::TakenBack, step, None, Some(change), why));
-        }
+    for Made { step, change, finally, .. } in done.iter().filter(|made| made.taken_back.is_some()) {
+        let why = if *finally { "the runbook takes it back at its end" } else { "it was taken back" };
+        let new = difference(DeviationKind::TakenBack, step, None, Some(change), why.into());
+        told.differences.push(Deviation { foreseen: *finally, ..new });
     }
     told
+}
+
+/// Every change that a run has made, object by object, in the order of its steps: what was announced and came true.
+pub fn made(state: &State, registry: &Registry) -> Vec<Made> {
+    let nodes = state.nodes().filter(|(path, node)| !path.is_undo() && node.was_made());
+    let made = nodes.flat_map(|(path, node)| {
+        let undo = state.node(&path.undo()).filter(|undo| undo.status == Status::Done);
+        let finally = node.intent.as_ref().and_then(|i| i.undo.as_ref()).is_some_and(|undo| undo.finally);
+        changes(node, registry).into_iter().map(move |change| Made {
+            step: path.clone(),
+            change,
+            at: node.ended_at,
+            taken_back: undo.and_then(|undo| undo.ended_at),
+            finally,
+        })
+    });
+    made.collect()
+}
+
+impl Comparison {
+    /// What differs though the plan did not say so.
+    pub fn unforeseen(&self) -> impl Iterator<Item = &Deviation> {
+        self.differences.iter().filter(|difference| !difference.foreseen)
+    }
+
+    /// What differs as the plan said that it would.
+    pub fn foreseen(&self) -> impl Iterator<Item = &Deviation> {
+        self.differences.iter().filter(|difference| difference.foreseen)
+    }
 }
 
 fn same(a: &ObjectChange, b: &ObjectChange) -> bool {
@@ -148,14 +198,16 @@ fn not_done(state: &State, step: &StepPath) -> Option<String> {
     }
 }
 
-/// Why a change was not in the plan.
-fn beyond(plan: &Plan, step: &StepPath) -> String {
+/// Why a change was not in the plan, and whether the plan said that it could not tell.
+fn beyond(plan: &Plan, step: &StepPath) -> (String, bool) {
     let told = plan.steps.iter().find(|s| s.path == *step || step.is_inside(&s.path)).map(|s| &s.outcome);
     match told {
-        Some(PlannedOutcome::KnownAfter { step }) => format!("the plan could only tell it after `{step}`"),
-        Some(PlannedOutcome::AlreadySo) => "it was so already when it was planned".into(),
-        Some(PlannedOutcome::Skipped { why }) => format!("the plan left it out: {why}"),
-        _ => "the plan did not have it".into(),
+        Some(PlannedOutcome::KnownAfter { step }) => {
+            (format!("the plan could only tell it after `{step}`"), true)
+        }
+        Some(PlannedOutcome::AlreadySo) => ("it was so already when it was planned".into(), false),
+        Some(PlannedOutcome::Skipped { why }) => (format!("the plan left it out: {why}"), false),
+        _ => ("the plan did not have it".into(), false),
     }
 }
 
@@ -176,5 +228,6 @@ fn difference(
         planned: planned.map(values),
         done: done.map(values),
         why,
+        foreseen: false,
     }
 }

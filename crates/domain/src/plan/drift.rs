@@ -71,6 +71,7 @@ mod tests {
                     title: (*path).to_owned(),
                     action: None,
                     one_way: false,
+                    taken_back: false,
                     outcome: outcome.clone(),
                 })
                 .collect(),

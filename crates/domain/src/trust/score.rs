@@ -17,6 +17,8 @@ pub struct Occasion {
     pub at: Timestamp,
     /// What is struck.
     pub targets: Vec<String>,
+    /// Its incident is open: what is not done yet may be.
+    pub open: bool,
     /// The run that came of it, or else the first one that somebody asked for on the same targets in the same incident.
     pub run: Option<Done>,
 }
@@ -52,6 +54,8 @@ pub enum Compared {
     Same,
     /// A person did something else.
     Different,
+    /// Nobody has done anything so far.
+    Open,
     /// Nobody did anything.
     Nothing,
 }
@@ -60,6 +64,7 @@ impl Occasion {
     /// Compares.
     pub fn compared(&self) -> Compared {
         match &self.run {
+            None if self.open => Compared::Open,
             None => Compared::Nothing,
             Some(run) if run.own && run.by_person => Compared::Taken,
             Some(run) if run.own => Compared::Started,
@@ -90,6 +95,8 @@ pub struct Score {
     pub same: usize,
     /// People did something else.
     pub different: usize,
+    /// Nobody has done anything so far.
+    pub open: usize,
     /// Nobody did anything.
     pub nothing: usize,
     /// Of the runs that came of it: the symptom was gone.
@@ -111,6 +118,7 @@ pub fn score<'a>(occasions: impl IntoIterator<Item = &'a Occasion>) -> Score {
             Compared::Taken => score.taken += 1,
             Compared::Same => score.same += 1,
             Compared::Different => score.different += 1,
+            Compared::Open => score.open += 1,
             Compared::Nothing => score.nothing += 1,
         }
         leads.extend(occasion.lead().map(|lead| lead.num_seconds()));
@@ -133,7 +141,14 @@ mod tests {
 
     fn occasion(run: Option<Done>) -> Occasion {
         let targets = vec!["fleet:us".into()];
-        Occasion { rule: "replace/x".into(), runbook: "replace".into(), at: at(100), targets, run }
+        Occasion {
+            rule: "replace/x".into(),
+            runbook: "replace".into(),
+            at: at(100),
+            targets,
+            open: false,
+            run,
+        }
     }
 
     fn run(runbook: &str, s: i64, own: bool, by_person: bool, outcome: &str) -> Option<Done> {

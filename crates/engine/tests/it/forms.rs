@@ -183,14 +183,19 @@ async fn a_plan_tells_all_forms_changes_nothing_and_is_what_the_run_then_does() 
     let state = bench.ended(started.run_id).await;
     let told = compare(&plan, &state, engine.registry());
     assert_eq!(told.as_planned, 5);
-    let kinds: Vec<_> = told.differences.iter().map(|d| (d.kind, d.step.as_str(), d.why.as_str())).collect();
+    let kinds: Vec<_> = told.foreseen().map(|d| (d.kind, d.step.as_str(), d.why.as_str())).collect();
     assert_eq!(
         kinds,
         [
             (DeviationKind::Beyond, "last", "the plan could only tell it after `both`"),
-            (DeviationKind::TakenBack, "both[left].heal.quiet", "it was taken back"),
+            (DeviationKind::TakenBack, "both[left].heal.quiet", "the runbook takes it back at its end"),
         ]
     );
+    assert_eq!(told.unforeseen().count(), 0, "{told:#?}");
+    let taken_back = domain::plan::made(&state, engine.registry());
+    let taken_back: Vec<_> =
+        taken_back.iter().filter(|made| made.taken_back.is_some()).map(|made| made.step.as_str()).collect();
+    assert_eq!(taken_back, ["both[left].heal.quiet"]);
 
     // The next plan knows how long it took, step by step, and still is the same plan as far as its hash goes.
     let again = engine.plan("test", &Map::new()).await.unwrap();
@@ -229,7 +234,7 @@ steps:
     let started = engine.start(request("key")).await.unwrap();
     bench.ended(started.run_id).await;
     let told = compare(&plan, &bench.state(started.run_id).await, engine.registry());
-    assert_eq!(told.as_planned, 1);
+    assert_eq!((told.as_planned, told.unforeseen().count()), (1, 2));
     let [one, two] = told.differences.as_slice() else { panic!("{told:#?}") };
     assert_eq!((one.kind, &one.done), (DeviationKind::Otherwise, &Some((json!(5), json!(1)))));
     assert_eq!(

@@ -48,7 +48,8 @@ pub(crate) async fn open(
 
 /// `GET /api/v1/incidents/{incident}`: with its timeline, signals, runs and times. The same as its post-mortem pack.
 pub(crate) async fn one(State(app): State<App>, Path(word): Path<String>) -> Result<Json<Value>, Problem> {
-    Ok(Json(pack::json(&read(&app, find(&app, &word).await?).await?)))
+    let view = read(&app, find(&app, &word).await?).await?;
+    Ok(Json(pack::json(&view, app.engine().registry())))
 }
 
 /// `POST /api/v1/incidents/{incident}/ask`: `{ "ask": "note", "text": … }`, `severity`, `title`, `take`, `hand_over`, `close`.

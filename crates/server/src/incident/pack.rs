@@ -3,8 +3,9 @@
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::plan::{Plan, PlannedOutcome};
-use domain::run::{Ask, Entry};
+use domain::action::Registry;
+use domain::plan::{self, Made, Plan, PlannedOutcome};
+use domain::run::{Ask, Entry, Record, State};
 use serde_json::{Value, json};
 use store::pages::RunRow;
 
@@ -13,15 +14,21 @@ use crate::error::Problem;
 use crate::words;
 
 /// As Markdown.
-pub(crate) fn markdown(view: &IncidentView, public_url: &str) -> Result<String, Problem> {
-    let text = Document { view, public_url, lines: view.timeline() }.render().map_err(Problem::internal)?;
+pub(crate) fn markdown(
+    view: &IncidentView,
+    registry: &Registry,
+    public_url: &str,
+) -> Result<String, Problem> {
+    let text = Document { view, registry, public_url, lines: view.timeline() }
+        .render()
+        .map_err(Problem::internal)?;
     Ok(text)
 }
 
 /// As JSON.
-pub(crate) fn json(view: &IncidentView) -> Value {
+pub(crate) fn json(view: &IncidentView, registry: &Registry) -> Value {
     let runs = view.runs.iter().map(|(row, _)| {
-        let run = RunOf { row, view };
+        let run = RunOf { row, view, registry };
         json!({
             "run": row, "plan": row.plan, "approvals": run.approvals(), "changes": run.changes(), "evidence": run.evidence(),
         })
@@ -43,14 +50,15 @@ pub(crate) fn json(view: &IncidentView) -> Value {
 #[template(path = "incident.md", escape = "none")]
 struct Document<'a> {
     view: &'a IncidentView,
+    registry: &'a Registry,
     public_url: &'a str,
     lines: Vec<Line>,
 }
 
 impl<'a> Document<'a> {
     fn runs(&self) -> impl Iterator<Item = RunOf<'a>> {
-        let view = self.view;
-        view.runs.iter().map(move |(row, _)| RunOf { row, view })
+        let (view, registry) = (self.view, self.registry);
+        view.runs.iter().map(move |(row, _)| RunOf { row, view, registry })
     }
 
     /// The graph as an address that carries the picture itself.
@@ -69,6 +77,7 @@ impl<'a> Document<'a> {
 struct RunOf<'a> {
     row: &'a RunRow,
     view: &'a IncidentView,
+    registry: &'a Registry,
 }
 
 impl RunOf<'_> {
@@ -91,22 +100,19 @@ impl RunOf<'_> {
         told.collect()
     }
 
-    /// What its plan said would change: object, property, before, after.
-    fn changes(&self) -> Vec<(String, String, String, String)> {
-        let plan = self.plan();
-        let steps = plan.iter().flat_map(|plan| &plan.steps);
-        let told = steps.flat_map(|step| match &step.outcome {
-            PlannedOutcome::Changes { changes, .. } => changes.clone(),
-            _ => Vec::new(),
-        });
-        told.map(|c| (c.object, c.property, words::brief(&c.before), words::brief(&c.after))).collect()
+    /// What it changed, as its journal tells: a plan is what it meant to do.
+    fn changes(&self) -> Vec<Made> {
+        let state = self.journal().and_then(|journal| State::replay(journal).ok());
+        state.map(|state| plan::made(&state, self.registry)).unwrap_or_default()
+    }
+
+    fn journal(&self) -> Option<&Vec<Record>> {
+        self.view.runs.iter().find(|(row, _)| row.id == self.row.id).map(|(_, journal)| journal)
     }
 
     /// Who agreed to it, or did not.
     fn approvals(&self) -> Vec<(String, String)> {
-        let journal =
-            self.view.runs.iter().find(|(row, _)| row.id == self.row.id).map(|(_, journal)| journal);
-        let entries = journal.into_iter().flatten();
+        let entries = self.journal().into_iter().flatten();
         let told = entries.filter_map(|record| match &record.entry {
             Entry::Asked { by, ask, refused: None, .. } => match ask {
                 Ask::Approve { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } => {

@@ -1,7 +1,9 @@
 //! An incident's timeline in words.
 
+use std::collections::HashMap;
+
 use domain::Timestamp;
-use domain::run::Entry;
+use domain::run::{Entry, How, Record};
 use serde::Serialize;
 use serde_json::Value;
 use store::incidents::Said;
@@ -78,8 +80,15 @@ pub(super) fn lines(view: &IncidentView) -> Vec<Line> {
     // Which run it was must be said where there are several.
     let several = view.runs.len() > 1;
     for (row, journal) in &view.runs {
-        for record in journal.iter().filter(|record| is_told(&record.entry)) {
-            let told = crate::run::tell(record, row.created_at);
+        let changes = Changes::of(journal);
+        for record in journal.iter().filter(|record| is_told(&record.entry) || changes.settles(record)) {
+            if changes.is_settled(record) {
+                continue;
+            }
+            let mut told = crate::run::tell(record, row.created_at);
+            if let Some(change) = changes.made_by(record) {
+                told.text = change;
+            }
             let first = matches!(record.entry, Entry::Requested { .. });
             lines.push(Line {
                 at: record.at,
@@ -97,6 +106,52 @@ pub(super) fn lines(view: &IncidentView) -> Vec<Line> {
     // Of the same moment, in the order of cause: signal, verdict, run.
     lines.sort_by_key(|line| line.at);
     lines
+}
+
+/// The changes of a run: one that was made is told once, when it was; one of which nobody knows, when it was announced.
+struct Changes<'a> {
+    /// By the number of the entry that settles it: that of its announcement, and the announcement.
+    made: HashMap<i64, (i64, &'a Entry)>,
+}
+
+impl<'a> Changes<'a> {
+    fn of(journal: &'a [Record]) -> Self {
+        let mut announced = HashMap::new();
+        let mut made = HashMap::new();
+        for record in journal {
+            match &record.entry {
+                Entry::Intent { step, .. } => {
+                    announced.insert(step, (record.seq, &record.entry));
+                }
+                Entry::Done {
+                    step,
+                    how: How::Called { .. } | How::FoundDone | How::MarkedDone { .. },
+                    ..
+                } => {
+                    made.extend(announced.remove(step).map(|change| (record.seq, change)));
+                }
+                _ => {}
+            }
+        }
+        Self { made }
+    }
+
+    fn settles(&self, record: &Record) -> bool {
+        self.made.contains_key(&record.seq)
+    }
+
+    fn is_settled(&self, record: &Record) -> bool {
+        matches!(record.entry, Entry::Intent { .. })
+            && self.made.values().any(|(announced, _)| *announced == record.seq)
+    }
+
+    /// What was done, to what.
+    fn made_by(&self, record: &Record) -> Option<String> {
+        let (_, Entry::Intent { action, input, .. }) = self.made.get(&record.seq)? else { return None };
+        let to: Vec<String> =
+            words::facts(input).into_iter().map(|(name, value)| format!("{name} {value}")).collect();
+        Some(format!("Did {action}: {}", words::shorten(&to.join(", "), 160)))
+    }
 }
 
 /// What an incident needs to know of a run: who decided what, what was changed, how it ended. The rest is on the run's page.

@@ -191,6 +191,15 @@ impl RunView {
         gate::view(self, by)
     }
 
+    /// The steps that go on now.
+    pub(crate) fn at_work(&self) -> Vec<&StepView> {
+        let mut at_work = Vec::new();
+        if self.row.ended_at.is_none() {
+            self.steps.iter().for_each(|step| step.at_work(&mut at_work));
+        }
+        at_work
+    }
+
     /// How long it lasted, or lasts.
     pub(crate) fn elapsed(&self) -> chrono::TimeDelta {
         self.row.ended_at.unwrap_or(self.now) - self.row.created_at

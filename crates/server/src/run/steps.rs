@@ -108,6 +108,14 @@ impl StepView {
         self.steps.iter().find_map(|step| step.titled(path))
     }
 
+    /// Itself, or the steps inside it, that go on now.
+    pub(super) fn at_work<'a>(&'a self, into: &mut Vec<&'a Self>) {
+        if self.steps.is_empty() && matches!(self.badge.tone, Tone::Busy | Tone::Wait) {
+            into.push(self);
+        }
+        self.steps.iter().for_each(|step| step.at_work(into));
+    }
+
     /// Failed, or of unknown outcome.
     fn troubled(&self) -> bool {
         matches!(self.badge.tone, Tone::Bad | Tone::Warn)

@@ -57,7 +57,12 @@ async fn branches_children_and_waits_are_shown_with_their_forecast_and_beside_th
     let page = person.get(&format!("/runs/{run}")).await.text;
     assert!(page.contains("data-step=\"both[dusk].dusk\" data-status=\"done\""), "{page}");
     let page = person.get(&format!("/runs/{run}?tab=plan")).await.text;
-    assert!(page.contains("1 of the planned changes were made exactly so. Nothing differs."), "{page}");
+    assert!(
+        page.contains(
+            "1 of the planned changes were made exactly so. Nothing differs that the plan did not say."
+        ),
+        "{page}"
+    );
 
     // The next plan tells how long it took.
     bench.lamp().on = false;

@@ -65,9 +65,14 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
         assert_eq!(bo.form(&format!("{path}/ask"), &fields).await.status, StatusCode::SEE_OTHER);
     }
     let page = ada.get(&path).await.text;
-    for shown in
-        ["SEV2: many customers", "<b>ada</b>", "It began with &#60;b&#62;shard-e", "Asks you", "lamps-eu"]
-    {
+    for shown in [
+        "SEV2: many customers",
+        "<b>ada</b>",
+        "It began with &#60;b&#62;shard-e",
+        "Asks you",
+        "lamps-eu",
+        "id=\"offers\"",
+    ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let started = ada.form(&format!("/signals/{}/start", signal["id"].as_str().unwrap()), &[]).await;
@@ -88,8 +93,8 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
         "| first change |",
         "generic says: It is dark \\| at lamps-eu.",
         "It began with <b>shard-e</b>.",
-        "Announced a change with lamp.set",
-        "| Object | What | Before | After |",
+        "Did lamp.set: ",
+        "| When | Object | What | Before | After | Taken back |",
         "What follows, who does it, until when",
     ] {
         assert!(pack.text.contains(told), "{told}: {}", pack.text);
@@ -215,7 +220,7 @@ async fn modes_are_set_with_a_reason_and_a_verdict_is_overruled_by_a_person() {
     assert_eq!(mode(&ada, "loud", "x").await, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(mode(&ada, "shadow", "it asks at night").await, StatusCode::SEE_OTHER);
     let triggers = ada.get("/triggers").await.text;
-    for shown in ["data-mode=\"shadow\"", "it asks at night", "1</b> times", "as configured"] {
+    for shown in ["data-mode=\"shadow\"", "it asks at night", "1</b> time:", "1 still open", "as configured"] {
         assert!(triggers.contains(shown), "{shown}: {triggers}");
     }
     assert_eq!(

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::incident::{Ask, Incident, Severity};
 use serde::Deserialize;
+use store::signals::{SignalFilter, SignalRow};
 use uuid::Uuid;
 
 use super::form::field;
@@ -85,6 +86,8 @@ struct Page {
     frame: Frame,
     view: IncidentView,
     lines: Vec<Line>,
+    /// Signals of it for which a run is prepared.
+    offers: Vec<SignalRow>,
     person: String,
 }
 
@@ -123,8 +126,21 @@ pub(crate) async fn page(
     let mut lines = view.timeline();
     // The newest first: that is what somebody who comes back wants to know.
     lines.reverse();
-    let page = Page { frame, view, lines, person: visitor.person.clone() };
+    let offers = if view.incident.closed_at.is_none() { offers(&app, known).await? } else { Vec::new() };
+    let page = Page { frame, view, lines, offers, person: visitor.person.clone() };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+/// What triage has prepared for an incident, and nobody has started or dismissed. Of many that fire, the newest are enough.
+async fn offers(app: &App, incident: Uuid) -> Result<Vec<SignalRow>, Problem> {
+    let firing = SignalFilter { firing: true, ..SignalFilter::default() };
+    let mut signals = store::signals::list(app.pool(), firing, 200).await?;
+    signals.retain(|signal| {
+        signal.incident == Some(incident)
+            && signal.verdict.as_deref() == Some("asked")
+            && signal.run_id.is_none()
+    });
+    Ok(signals)
 }
 
 type Fields = Form<Vec<(String, String)>>;
@@ -192,7 +208,7 @@ pub(crate) async fn post_mortem(
     Path(word): Path<String>,
 ) -> Result<Response, Problem> {
     let view = incident::read(&app, incident::find(&app, &word).await?).await?;
-    let text = pack::markdown(&view, &app.settings().public_url)?;
+    let text = pack::markdown(&view, app.engine().registry(), &app.settings().public_url)?;
     let name = format!("attachment; filename=\"{}.md\"", view.incident.name());
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/markdown; charset=utf-8")),

@@ -13,6 +13,7 @@ use crate::session::Visitor;
 use crate::situation::{self, Situation};
 use crate::words;
 use domain::advice::Recommended;
+use store::signals::SignalRow;
 
 #[derive(Template)]
 #[template(path = "situation.html", blocks = ["main"])]
@@ -31,12 +32,33 @@ impl Page {
         Some((title, format!("/runbooks/{}?{query}", advised.name)))
     }
 
+    /// What triage has prepared for just that: one click starts it.
+    fn prepared(&self, advised: &Recommended) -> Option<&SignalRow> {
+        self.now.signals.iter().find(|signal| is_prepared(signal, advised))
+    }
+
+    /// Is its button shown with what is wrong?
+    fn is_shown_above(&self, signal: &SignalRow) -> bool {
+        let mut advised = self.now.findings.iter().filter_map(|found| found.finding.runbook.as_ref());
+        advised.any(|advised| self.prepared(advised).is_some_and(|shown| shown.id == signal.id))
+    }
+
     /// Clusters, those whose customers see errors first.
     fn clusters(&self) -> Vec<&situation::Cluster> {
         let mut clusters: Vec<_> = self.now.clusters.iter().collect();
         clusters.sort_by(|a, b| b.error_share.unwrap_or(0.0).total_cmp(&a.error_share.unwrap_or(0.0)));
         clusters
     }
+}
+
+fn is_prepared(signal: &SignalRow, advised: &Recommended) -> bool {
+    let same = |(name, value): &(&str, String)| {
+        signal.inputs.as_ref().and_then(|inputs| inputs[*name].as_str()) == Some(value.as_str())
+    };
+    signal.verdict.as_deref() == Some("asked")
+        && signal.run_id.is_none()
+        && signal.runbook.as_deref() == Some(advised.name)
+        && advised.inputs.iter().all(same)
 }
 
 /// `GET /`

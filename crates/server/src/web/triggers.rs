@@ -43,6 +43,7 @@ impl Page {
             Compared::Taken => ("ok", words::Icon::Check, "A person took its offer"),
             Compared::Same => ("ok", words::Icon::Check, "A person did the same"),
             Compared::Different => ("warn", words::Icon::Alert, "A person did something else"),
+            Compared::Open => ("wait", words::Icon::Clock, "Nobody has done anything yet"),
             Compared::Nothing => ("off", words::Icon::Dot, "Nobody did anything"),
         }
     }
