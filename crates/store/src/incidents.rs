@@ -245,10 +245,14 @@ pub struct SignalOf {
     pub kind: String,
     /// `firing`, `resolved`.
     pub state: String,
-    /// In a sentence.
+    /// In a sentence, as it was first said.
+    pub said_first: String,
+    /// As it was said last.
     pub summary: String,
     /// When it was first said.
     pub first_seen: Timestamp,
+    /// When it was last said.
+    pub last_seen: Timestamp,
     /// When it was over.
     pub resolved_at: Option<Timestamp>,
     /// How often it was said.
@@ -259,8 +263,8 @@ pub struct SignalOf {
 pub async fn signals(pool: &PgPool, id: Uuid) -> Result<Vec<SignalOf>, StoreError> {
     Ok(sqlx::query_as!(
         SignalOf,
-        "SELECT id, source, kind, state, summary, first_seen, resolved_at, count FROM signal
-          WHERE incident = $1 ORDER BY first_seen, id LIMIT 1000",
+        r#"SELECT id, source, kind, state, coalesce(said_first, summary) AS "said_first!", summary, first_seen, last_seen, resolved_at, count
+             FROM signal WHERE incident = $1 ORDER BY first_seen, id LIMIT 1000"#,
         id,
     )
     .fetch_all(pool)

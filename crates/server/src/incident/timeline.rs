@@ -57,10 +57,15 @@ pub(super) fn lines(view: &IncidentView) -> Vec<Line> {
     }
     for signal in &view.signals {
         let path = Some(format!("/signals/{}", signal.id));
-        let text = format!("{} says: {}", signal.source, signal.summary);
+        let text = format!("{} says: {}", signal.source, signal.said_first);
         tell(signal.first_seen, "signal", (Tone::Bad, Icon::Alert), text, None, path.clone());
+        if signal.summary != signal.said_first {
+            let text = format!("{} says: {}", signal.source, signal.summary);
+            tell(signal.last_seen, "signal", (Tone::Bad, Icon::Alert), text, None, path.clone());
+        }
         if let Some(at) = signal.resolved_at {
-            let text = format!("Over: {} ({}, said {} times)", signal.summary, signal.source, signal.count);
+            let text =
+                format!("Over: {} ({}, said {} times)", signal.said_first, signal.source, signal.count);
             tell(at, "signal", (Tone::Ok, Icon::Check), text, None, path);
         }
     }

@@ -48,6 +48,8 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
     let ada = bench.sign_in("ada").await;
     bench.engine.receive(&dark(), None, Some("{}")).await.unwrap();
     let signal = judged(&bench, &ada, "ask").await;
+    let again = Signal { summary: "It is darker now.".into(), ..dark() };
+    bench.engine.receive(&again, None, Some("{}")).await.unwrap();
     let path = format!("/incidents/{}", signal["incident"].as_str().unwrap());
     let home = ada.get("/").await.text;
     assert!(home.contains("INC-1") && home.contains("nobody has it"), "{home}");
@@ -92,6 +94,7 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
         "| decision |",
         "| first change |",
         "generic says: It is dark \\| at lamps-eu.",
+        "generic says: It is darker now.",
         "It began with <b>shard-e</b>.",
         "Did lamp.set: ",
         "| When | Object | What | Before | After | Taken back |",
@@ -220,7 +223,8 @@ async fn modes_are_set_with_a_reason_and_a_verdict_is_overruled_by_a_person() {
     assert_eq!(mode(&ada, "loud", "x").await, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(mode(&ada, "shadow", "it asks at night").await, StatusCode::SEE_OTHER);
     let triggers = ada.get("/triggers").await.text;
-    for shown in ["data-mode=\"shadow\"", "it asks at night", "1</b> time:", "1 still open", "as configured"] {
+    for shown in ["data-mode=\"shadow\"", "it asks at night", "1</b> time:", "1 still open", "as configured"]
+    {
         assert!(triggers.contains(shown), "{shown}: {triggers}");
     }
     assert_eq!(
