@@ -41,6 +41,25 @@ async fn a_host_of_the_second_fleet_that_keeps_the_old_writer_holds_the_failover
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sick_hosts_of_the_second_fleet_are_no_reason_for_a_failover_and_are_named() {
+    let mut world = small_world();
+    let second = sim::Fleet { asg: "proxysql-eu".into(), target_group: None, ..world.fleets[0].clone() };
+    world.fleets.push(second);
+    for fault in &mut world.faults {
+        if let FaultKind::SickHosts { fleet, .. } = &mut fault.fault {
+            *fleet = "proxysql-eu".into();
+        }
+    }
+    let sim = Sim::start(world, sim::Options { speed: 100.0, ..Default::default() }).await.unwrap();
+    let served = Served::on(&sim).await;
+    let person = served.person().await;
+    sim.clock().sleep(Duration::from_secs(60)).await;
+    let plan = person.post("/api/v1/runbooks/failover-cluster/plan", &json!({ "cluster": "shard-b" })).await;
+    let said = plan.to_string();
+    assert!(said.contains("Run replace-proxysql for proxysql-eu."), "{plan:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_that_has_been_emptied_holds_no_failover_up() {
     let mut world = small_world();
     let serving = world.fleets[0].asg.clone();
