@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::runbook::{self, Body, Runbook, Scope, Slot, Template};
+use domain::runbook::{self, Body, Runbook, Scope, Slot};
 use serde_json::{Value, json};
 
 fn book(name: &str) -> Runbook {
@@ -22,11 +22,7 @@ fn body<'r>(book: &'r Runbook, step: &str) -> &'r Body {
 /// A guard: the words with which it stops the run, if it does.
 fn guard(book: &Runbook, step: &str, scope: &Scope) -> Option<String> {
     let Body::Assert { that, message, .. } = body(book, step) else { panic!("{step} is no guard") };
-    (!that.test(scope).unwrap()).then(|| words(message, scope))
-}
-
-fn words(template: &Template, scope: &Scope) -> String {
-    template.words(scope)
+    (!that.test(scope).unwrap()).then(|| message.words(scope))
 }
 
 fn scope<const N: usize>(inputs: Value, steps: [(&str, Value); N]) -> Scope {
@@ -86,27 +82,28 @@ fn a_resize_that_begins_can_hand_the_writers_part_on() {
 #[test]
 fn only_the_failover_of_this_run_is_told_as_reverted() {
     let failover = book("failover-cluster");
-    let back = |at: &str| json!({ "at": at, "kind": "reverted", "message": "Promoting previous primary again: old" });
-    let said = |before: &[Value], told: &[Value], status: &str| {
+    let said = |before: &[&str], told: &[&str], status: &str| {
+        let back = |at: &&str| json!({ "at": at, "kind": "reverted", "message": "Promoting previous primary again: old" });
+        let events = |at: &[&str]| json!({ "events": at.iter().map(back).collect::<Vec<_>>() });
         let scope = scope(
             json!({}),
             [
                 ("target", json!("new")),
                 ("after", json!({ "writer": "old", "status": status })),
-                ("events", json!({ "events": before })),
-                ("told", json!({ "events": told })),
+                ("events", events(before)),
+                ("told", events(told)),
             ],
         );
         guard(&failover, "handed_over", &scope).unwrap()
     };
-    let (earlier, ours) = (back("2024-05-07T14:02:20Z"), back("2024-05-07T14:20:20Z"));
-    assert!(said(&[], &[ours.clone()], "available").starts_with("Reverted"));
-    assert!(said(&[earlier.clone()], &[earlier.clone(), ours.clone()], "available").starts_with("Reverted"));
-    let slow = said(&[earlier.clone()], &[earlier.clone()], "failing-over");
+    let (earlier, ours) = ("2024-05-07T14:02:20Z", "2024-05-07T14:20:20Z");
+    assert!(said(&[], &[ours], "available").starts_with("Reverted"));
+    assert!(said(&[earlier], &[earlier, ours], "available").starts_with("Reverted"));
+    let slow = said(&[earlier], &[earlier], "failing-over");
     assert!(slow.starts_with("The failover is not over after 13 minutes"), "{slow}");
     // Whatever is told late: one that goes on has not gone back.
-    assert!(said(&[], &[earlier.clone()], "failing-over").starts_with("The failover is not over"));
-    assert!(said(&[earlier.clone()], &[earlier], "available").starts_with("The target is not the writer"));
+    assert!(said(&[], &[earlier], "failing-over").starts_with("The failover is not over"));
+    assert!(said(&[earlier], &[earlier], "available").starts_with("The target is not the writer"));
 }
 
 #[test]
@@ -143,7 +140,7 @@ fn a_replacement_is_judged_by_the_clusters_that_it_was_about() {
     let said = |direct: &[&str]| {
         let seen = json!({ "direct_failing_clusters": direct });
         let scope = scope(json!({}), [("gone", group.clone()), ("group", group.clone()), ("verify", seen)]);
-        words(replace.result.as_ref().unwrap(), &scope)
+        replace.result.as_ref().unwrap().words(&scope)
     };
     assert_eq!(said(&[]), "All steps are done, and the symptom is gone.");
     assert!(said(&["e"]).contains("Direct logins to e fail"), "{}", said(&["e"]));
