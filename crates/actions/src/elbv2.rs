@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::TargetHealthStateEnum as State;
 use domain::action::{ActionError, Ctx, Observe};
 use schemars::JsonSchema;
@@ -86,11 +87,7 @@ impl Observe for TargetHealth {
         let client = self.0.of_arn(&input.region, &input.target_group)?.elbv2;
         let calls = Calls::new(ctx);
         let arn = &input.target_group;
-        let health = calls
-            .look(SERVICE, "DescribeTargetHealth", arn, |gate| {
-                client.describe_target_health().target_group_arn(arn).customize().interceptor(gate).send()
-            })
-            .await?;
+        let mut targets = targets(&client, &calls, arn).await?;
         let attributes = calls
             .look(SERVICE, "DescribeTargetGroupAttributes", arn, |gate| {
                 client
@@ -103,19 +100,6 @@ impl Observe for TargetHealth {
             .await?;
         let attribute =
             |key: &str| attributes.attributes().iter().find(|a| a.key() == Some(key)).and_then(|a| a.value());
-        let mut targets: Vec<Target> = health
-            .target_health_descriptions()
-            .iter()
-            .map(|description| {
-                let (target, health) = (description.target(), description.target_health());
-                Target {
-                    id: target.and_then(|t| t.id()).unwrap_or_default().to_owned(),
-                    port: target.and_then(|t| t.port()),
-                    state: health.and_then(|h| h.state()).map_or("", |s| s.as_str()).to_owned(),
-                    reason: health.and_then(|h| h.reason()).map_or("", |r| r.as_str()).to_owned(),
-                }
-            })
-            .collect();
         targets.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Targets {
             healthy: targets
@@ -137,4 +121,36 @@ impl Observe for TargetHealth {
             .option("--target-group-arn", &input.target_group)
             .line()
     }
+}
+
+/// The targets as AWS tells them now.
+async fn targets(client: &Client, calls: &Calls<'_>, arn: &str) -> Result<Vec<Target>, ActionError> {
+    let health = calls
+        .look(SERVICE, "DescribeTargetHealth", arn, |gate| {
+            client.describe_target_health().target_group_arn(arn).customize().interceptor(gate).send()
+        })
+        .await?;
+    let targets = health.target_health_descriptions().iter().map(|description| {
+        let (target, health) = (description.target(), description.target_health());
+        Target {
+            id: target.and_then(|t| t.id()).unwrap_or_default().to_owned(),
+            port: target.and_then(|t| t.port()),
+            state: health.and_then(|h| h.state()).map_or("", |s| s.as_str()).to_owned(),
+            reason: health.and_then(|h| h.reason()).map_or("", |r| r.as_str()).to_owned(),
+        }
+    });
+    Ok(targets.collect())
+}
+
+/// What a target group says of one target; `None` when it has none of that id.
+pub(crate) async fn state(
+    aws: &Aws,
+    calls: &Calls<'_>,
+    region: &str,
+    arn: &str,
+    id: &str,
+) -> Result<Option<String>, ActionError> {
+    let client = aws.of_arn(region, arn)?.elbv2;
+    let found = targets(&client, calls, arn).await?.into_iter().find(|target| target.id == id);
+    Ok(found.map(|target| target.state))
 }

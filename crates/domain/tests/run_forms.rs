@@ -268,6 +268,19 @@ fn a_child_is_a_part_of_the_run_with_names_of_its_own_and_its_locks_are_the_runs
 }
 
 #[test]
+fn a_run_can_say_at_its_end_what_its_final_check_saw() {
+    let result = "result: \"${size(steps.verify.active)} are left\"\n";
+    let verify = CHILD.split_once("verify:").unwrap().1.replace("${inputs.group}", "g");
+    let text = format!("steps:\n  - id: one\n    value: 1\nverify:{verify}{result}");
+    let mut run = Run::new(&[("told", book("told", &text))]);
+    run.settle();
+    run.advance("verify", &mut runs_support::Choices::new(vec![0, 2]));
+    run.go();
+    let Entry::Ended { message, .. } = &run.journal.last().unwrap().entry else { panic!() };
+    assert_eq!(message, "2 are left");
+}
+
+#[test]
 fn a_symptom_that_persists_in_a_child_is_a_failed_step_with_the_childs_message() {
     let mut run = parent("why: It heals.");
     for step in ["heal.quiet", "heal.max", "undo:heal.quiet"] {

@@ -141,7 +141,7 @@ struct Planner<'a> {
     foreign: Vec<ForeignWork>,
     /// The first step that would really change something.
     changed: Option<String>,
-    /// Looks that come after it: what they see now, the run will not see.
+    /// Looks that come after it, and what rests on them: what they see now, the run will not see.
     looked_after: BTreeSet<String>,
     stops: Option<(StepPath, String)>,
     /// The first look that failed, and may not the next time.
@@ -229,6 +229,11 @@ impl Planner<'_> {
             },
             Body::Value(template) => match template.eval(scope) {
                 Ok(value) => {
+                    let mut looks_back = false;
+                    template.each_expr(&mut |e| looks_back |= self.looks_back(&e.facts(scope)));
+                    if looks_back {
+                        self.looked_after.insert(step.id.clone());
+                    }
                     self.tell(step, path, PlannedOutcome::Value);
                     Slot::known(value)
                 }
@@ -261,7 +266,7 @@ impl Planner<'_> {
             self.steps(&branch.steps, Some(&path.item(&branch.name)), &mut scope).await;
             fell |= std::mem::take(&mut self.fell);
             if let Some(output) = gathered(&branch.steps, &scope) {
-                outputs.insert(branch.name.clone(), output);
+                outputs.insert(branch.name.clone(), Value::Object(output));
             }
         }
         self.caught = caught;
@@ -322,7 +327,10 @@ impl Planner<'_> {
                 },
             });
         }
-        gathered(&runbook.steps, &scope).map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::known)
+        gathered(&runbook.steps, &scope).map_or_else(
+            || Slot::Later { after: step.id.clone() },
+            |outputs| Slot::known(Value::Object(outputs)),
+        )
     }
 
     async fn each(&mut self, step: &Step, each: &Each, path: &StepPath, scope: &Scope) -> Slot {
@@ -343,14 +351,27 @@ impl Planner<'_> {
         // With `stop_after`, `on_failure` is what becomes of the whole step, and a failed item only counts.
         let counted = Step { on_failure: None, ..step.clone() };
         let of_item = if stop_after.is_some() { &counted } else { step };
-        let mut failed = 0;
+        let (mut failed, mut outputs) = (0, Some(Vec::new()));
         for item in items {
             let at = path.item(&item.key);
             let mut scope = scope.with_item(item.value);
-            match &each.body {
-                EachBody::Steps(steps) => self.steps(steps, Some(&at), &mut scope).await,
-                EachBody::One(call) => drop(self.call(of_item, call, &at, &scope).await),
-            }
+            let output = match &each.body {
+                EachBody::Steps(steps) => {
+                    self.steps(steps, Some(&at), &mut scope).await;
+                    gathered(steps, &scope).map(|mut output| {
+                        output.insert("key".into(), item.key.into());
+                        Value::Object(output)
+                    })
+                }
+                EachBody::One(call) => match self.call(of_item, call, &at, &scope).await {
+                    Slot::Known(output) => Some(Value::clone(&output)),
+                    Slot::Later { .. } => None,
+                },
+            };
+            outputs = outputs.zip(output).map(|(mut outputs, output)| {
+                outputs.push(output);
+                outputs
+            });
             failed += usize::from(std::mem::take(&mut self.fell));
             if self.stops.is_some() || (failed > 0 && failed >= stop_after.unwrap_or(1)) {
                 break;
@@ -360,7 +381,11 @@ impl Planner<'_> {
         if failed > 0 && failed >= stop_after.unwrap_or(1) {
             return self.refused(step, path, format!("{failed} items would fail"));
         }
-        Slot::Later { after: step.id.clone() }
+        match outputs {
+            // What was only looked at is as the run will see it.
+            Some(outputs) if self.changed.is_none() => Slot::known(Value::Array(outputs)),
+            _ => Slot::Later { after: step.id.clone() },
+        }
     }
 
     async fn call(&mut self, step: &Step, call: &Use, path: &StepPath, scope: &Scope) -> Slot {
@@ -491,10 +516,10 @@ impl Planner<'_> {
 }
 
 /// What a branch or a child gives, when all of its steps can be told.
-fn gathered(steps: &[Step], scope: &Scope) -> Option<Value> {
+fn gathered(steps: &[Step], scope: &Scope) -> Option<Map<String, Value>> {
     let outputs = steps.iter().map(|step| match scope.steps.get(&step.id) {
         Some(Slot::Known(value)) => Some((step.id.clone(), Value::clone(value))),
         _ => None,
     });
-    outputs.collect::<Option<Map<_, _>>>().map(Value::Object)
+    outputs.collect()
 }

@@ -2,21 +2,26 @@
 //!
 //! Only what is not yet suspended is suspended, so that taking it back resumes exactly that: a process that somebody else
 //! suspended before stays suspended.
+//!
+//! A host that was made unhealthy on purpose may need some minutes until its load balancer finds it healthy again, and a group that
+//! looks before that replaces it. So to resume can be made to wait for it, also where it takes a suspension back: the end of a run is
+//! the last that anybody does for the host.
 
 use std::sync::Arc;
 
-use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoByHand, UndoCall};
+use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, UndoByHand, UndoCall};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{SERVICE, group, named};
 use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
+use crate::elbv2;
 use crate::input;
 use crate::shell::Command;
 
 /// Which processes of which group.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProcessesInput {
     /// AWS region of the group.
@@ -29,6 +34,13 @@ pub(super) struct ProcessesInput {
     #[schemars(length(min = 1))]
     #[serde(deserialize_with = "input::targets")]
     processes: Vec<Process>,
+    /// EC2 instance id of a host that `target_group` must find healthy before the processes are resumed: by
+    /// `autoscaling.resume_processes`, and when `autoscaling.suspend_processes` is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once_healthy: Option<String>,
+    /// ARN of the target group that is asked; without it nothing is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_group: Option<String>,
 }
 
 /// A process of an Auto Scaling group.
@@ -74,6 +86,9 @@ impl Process {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Suspended {
     suspended: Vec<String>,
+    /// What the load balancer says of the host that is waited for, while it does not say that it is healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_yet: Option<String>,
 }
 
 /// What was changed.
@@ -148,8 +163,7 @@ impl Way {
             Self::Suspend => ResumeProcesses::NAME,
             Self::Resume => SuspendProcesses::NAME,
         };
-        let input = ProcessesInput { region: input.region.clone(), group: input.group.clone(), processes };
-        input::call(name, &input)
+        input::call(name, &ProcessesInput { processes, ..input.clone() })
     }
 
     fn command(self, input: &ProcessesInput) -> String {
@@ -166,7 +180,7 @@ impl Way {
 
 async fn suspended(aws: &Aws, ctx: &Ctx, input: &ProcessesInput) -> Result<Suspended, ActionError> {
     let found = super::group(&Calls::new(ctx), aws, &input.region, &input.group).await?;
-    Ok(Suspended { suspended: group::suspended(&found) })
+    Ok(Suspended { suspended: group::suspended(&found), not_yet: None })
 }
 
 /// `autoscaling.suspend_processes`.
@@ -249,8 +263,11 @@ pub(super) struct ResumeProcesses(pub(super) Arc<Aws>);
 impl Change for ResumeProcesses {
     const NAME: &'static str = "autoscaling.resume_processes";
     const SUMMARY: &'static str = "Resume suspended processes of a group";
-    const PERMISSIONS: &'static [&'static str] =
-        &["autoscaling:DescribeAutoScalingGroups", "autoscaling:ResumeProcesses"];
+    const PERMISSIONS: &'static [&'static str] = &[
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:ResumeProcesses",
+        "elasticloadbalancing:DescribeTargetHealth",
+    ];
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = SuspendProcesses::NAME;
@@ -266,7 +283,13 @@ impl Change for ResumeProcesses {
     type Output = Processes;
 
     async fn observe(&self, ctx: &Ctx, input: &ProcessesInput) -> Result<Suspended, ActionError> {
-        suspended(&self.0, ctx, input).await
+        let mut facts = suspended(&self.0, ctx, input).await?;
+        if let (Some(host), Some(target_group)) = (&input.once_healthy, &input.target_group) {
+            let state = elbv2::state(&self.0, &Calls::new(ctx), &input.region, target_group, host).await?;
+            // One that is taken out, or not there any more, never becomes healthy.
+            facts.not_yet = state.filter(|state| ["initial", "unhealthy"].contains(&state.as_str()));
+        }
+        Ok(facts)
     }
 
     fn settled(&self, input: &ProcessesInput, facts: &Suspended) -> Option<Processes> {
@@ -276,6 +299,18 @@ impl Change for ResumeProcesses {
     fn plan(&self, input: &ProcessesInput, facts: &Suspended) -> Result<Vec<ObjectChange>, ActionError> {
         self.0.may_change_group(&input.region, &input.group)?;
         Ok(Way::Resume.changes(input, facts))
+    }
+
+    /// Passes by itself, mostly: asked again and again, as a service that is busy.
+    fn forbidden(&self, input: &ProcessesInput, facts: &Suspended) -> Option<ActionError> {
+        let (host, state) = (input.once_healthy.as_ref()?, facts.not_yet.as_ref()?);
+        let message = format!(
+            "The load balancer finds {host} `{state}`; the group {} would replace it if it looked now.",
+            input.group
+        );
+        let remedy =
+            "wait until it is healthy; or resume the processes by hand, and let the group replace it";
+        Some(ActionError::new(ErrorClass::Busy, "not_healthy_yet", message).remedy(remedy))
     }
 
     fn predict(&self, input: &ProcessesInput, facts: &Suspended) -> Option<Processes> {

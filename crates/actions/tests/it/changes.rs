@@ -88,6 +88,37 @@ async fn only_what_was_running_is_suspended_and_resumed() {
     assert_eq!(stage.changes(), ["SuspendProcesses", "SuspendProcesses", "ResumeProcesses"]);
 }
 
+/// A host that was paused is a dead one to the load balancer for some time after: a group that asks it would replace the host.
+#[tokio::test]
+async fn a_group_looks_again_only_once_the_load_balancer_finds_the_host_healthy() {
+    let stage = Stage::calm().await;
+    let host = stage.group().await["in_service"][0].clone();
+    let target_group = stage.sim.world_info().fleets[0].target_group_arn.clone();
+    let input =
+        json!({ "processes": ["HealthCheck"], "once_healthy": host["id"], "target_group": target_group });
+    let suspended = stage.change("autoscaling.suspend_processes", with(input)).await.unwrap().undo();
+    let pause = json!({ "fleet": "us", "host": host });
+    let paused = stage.change("proxysql.pause", pause).await.unwrap().undo();
+    let pass = |seconds| stage.sim.clock().step(std::time::Duration::from_secs(seconds));
+    pass(90);
+    stage.take_back(paused).await.unwrap();
+    pass(1);
+    let error = stage.take_back(suspended.clone()).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "not_healthy_yet"), "{error}");
+    assert!(error.message.contains("unhealthy"), "{error}");
+    pass(120);
+    assert!(matches!(stage.take_back(suspended).await.unwrap(), Done::Applied { .. }));
+    assert_eq!(stage.group().await["suspended"], json!([]));
+
+    // One that the load balancer does not know, and a group without one, are not waited for.
+    for (host, target_group) in [(json!("i-0gone"), json!(target_group)), (host["id"].clone(), Value::Null)] {
+        let input =
+            with(json!({ "processes": ["HealthCheck"], "once_healthy": host, "target_group": target_group }));
+        let suspended = stage.change("autoscaling.suspend_processes", input).await.unwrap().undo();
+        assert!(matches!(stage.take_back(suspended).await.unwrap(), Done::Applied { .. }));
+    }
+}
+
 #[tokio::test]
 async fn a_process_that_does_not_exist_is_refused_with_those_that_do() {
     let stage = Stage::calm().await;

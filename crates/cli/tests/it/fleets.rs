@@ -1,27 +1,29 @@
-//! A cluster behind two fleets: its failover is not done before the hosts of both have found the new writer.
+//! The fleets in front of a cluster that fails over: all of them are asked, with the hosts that they have at the time.
 
 use std::time::{Duration, Instant};
 
 use domain::run::{State, Status};
 use serde_json::json;
-use sim::{FaultKind, Sim, TimedFault, World};
+use sim::{FaultKind, Phase, Sim, TimedFault, World};
 
-use crate::kills::small_world;
-use crate::served::{PATIENCE, Served};
+use crate::kills::{reached, small_world};
+use crate::served::{PATIENCE, Served, ended};
+
+/// A world in which the writer of shard-b has no connections left, and what else is wrong.
+async fn exhausted(world: World, beside: Option<FaultKind>) -> Sim {
+    let exhausted = FaultKind::WriterExhausted { cluster: "shard-b".into(), share: 0.6 };
+    let faults = [exhausted].into_iter().chain(beside).map(|fault| TimedFault { at_s: 0, fault }).collect();
+    Sim::start(World { faults, ..world }, sim::Options { speed: 100.0, ..Default::default() }).await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_of_the_second_fleet_that_keeps_the_old_writer_holds_the_failover_back() {
     let mut world = small_world();
     let second = sim::Fleet { asg: "proxysql-eu".into(), target_group: None, ..world.fleets[0].clone() };
     world.fleets.push(second);
-    let cluster = || "shard-b".to_owned();
-    let faults = [
-        FaultKind::WriterExhausted { cluster: cluster(), share: 0.6 },
-        FaultKind::StuckWriter { fleet: "proxysql-eu".into(), cluster: cluster(), hosts: Some(1) },
-    ];
-    let faults = faults.map(|fault| TimedFault { at_s: 0, fault }).to_vec();
-    let sim = Sim::start(World { faults, ..world }, sim::Options { speed: 100.0, ..Default::default() });
-    let sim = sim.await.unwrap();
+    let keeps =
+        FaultKind::StuckWriter { fleet: "proxysql-eu".into(), cluster: "shard-b".into(), hosts: Some(1) };
+    let sim = exhausted(world, Some(keeps)).await;
     let served = Served::on(&sim).await;
     let run =
         served.begin(&served.person().await, "failover-cluster", &json!({ "cluster": "shard-b" })).await;
@@ -35,5 +37,59 @@ async fn a_host_of_the_second_fleet_that_keeps_the_old_writer_holds_the_failover
         assert!(state.outcome().is_none() && Instant::now() < end, "{}: {:?}", state.word(), state.outcome());
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    assert!(failed.starts_with("others_reached[proxysql-eu]"), "{failed}");
+    assert!(failed.starts_with("reached[proxysql-eu]"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sick_hosts_of_the_second_fleet_are_no_reason_for_a_failover_and_are_named() {
+    let mut world = small_world();
+    let second = sim::Fleet { asg: "proxysql-eu".into(), target_group: None, ..world.fleets[0].clone() };
+    world.fleets.push(second);
+    for fault in &mut world.faults {
+        if let FaultKind::SickHosts { fleet, .. } = &mut fault.fault {
+            *fleet = "proxysql-eu".into();
+        }
+    }
+    let sim = Sim::start(world, sim::Options { speed: 100.0, ..Default::default() }).await.unwrap();
+    let served = Served::on(&sim).await;
+    let person = served.person().await;
+    sim.clock().sleep(Duration::from_secs(60)).await;
+    let plan = person.post("/api/v1/runbooks/failover-cluster/plan", &json!({ "cluster": "shard-b" })).await;
+    let said = plan.to_string();
+    assert!(said.contains("Run replace-proxysql for proxysql-eu."), "{plan:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_has_been_emptied_holds_no_failover_up() {
+    let mut world = small_world();
+    let serving = world.fleets[0].asg.clone();
+    let emptied = sim::Fleet { asg: "proxysql-old".into(), target_group: None, ..world.fleets[0].clone() };
+    world.fleets.insert(0, sim::Fleet { min: 0, desired: 1, ..emptied });
+    for cluster in &mut world.clusters {
+        cluster.fleet = Some(serving.clone());
+    }
+    let sim = exhausted(world, None).await;
+    sim.edit(|world| world.terminate_in_group(&world.host_ids()[0], true)).unwrap();
+    let served = Served::on(&sim).await;
+    let (person, inputs) = (served.person().await, json!({ "cluster": "shard-b" }));
+    let shed = person.post("/api/v1/runbooks/shed-load/plan", &inputs).await.to_string();
+    assert!(shed.contains("Direct logins fail for another reason"), "it has asked the other fleet: {shed}");
+    let run = served.begin(&person, "failover-cluster", &inputs).await;
+    let row = ended(&served.db, run).await;
+    assert_eq!(row.state, "succeeded", "{:?}", row.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_dies_while_the_cluster_fails_over_is_not_asked_for_the_new_writer() {
+    let slow = FaultKind::SlowFailovers { cluster: "shard-b".into(), duration_s: 360 };
+    let sim = exhausted(small_world(), Some(slow)).await;
+    let served = Served::on(&sim).await;
+    let mut called = sim.hold("FailoverDBCluster", Phase::AfterEffect);
+    let run =
+        served.begin(&served.person().await, "failover-cluster", &json!({ "cluster": "shard-b" })).await;
+    reached(&served, run, &mut called, "FailoverDBCluster", "after").await;
+    sim.edit(|world| world.terminate_instance(&world.host_ids()[0])).unwrap();
+    called.release();
+    let row = ended(&served.db, run).await;
+    assert_eq!(row.state, "succeeded", "{:?}", row.message);
 }

@@ -193,7 +193,7 @@ fn delta(duration: Duration) -> TimeDelta {
 /// What a run that has done all its steps says.
 fn success(runbook: &Runbook, sight: &Sight<'_>) -> String {
     match (&runbook.result, &runbook.verify) {
-        (Some(result), _) => text(result, sight.scope()),
+        (Some(result), _) => text(result, &sight.with_verify()),
         (None, None) => "All steps are done.".into(),
         (None, Some(_)) => "All steps are done, and the symptom is gone.".into(),
     }

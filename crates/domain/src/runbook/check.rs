@@ -42,11 +42,12 @@ pub(super) fn check(runbook: &Runbook, registry: &Registry, others: &Others) -> 
     runbook.impact.iter().chain(&runbook.locks).for_each(|t| checker.template(t, &names));
     runbook.limits.iter().for_each(|limit| checker.template(&limit.name, &names));
     checker.steps(&runbook.steps, &mut names, false);
-    runbook.result.iter().for_each(|t| checker.template(t, &names));
     if let Some(verify) = &runbook.verify {
-        checker.call(&verify.look, verify.pos, &names);
+        let seen = checker.call(&verify.look, verify.pos, &names);
         checker.template(&verify.message, &names);
+        names.done("verify", seen);
     }
+    runbook.result.iter().for_each(|t| checker.template(t, &names));
     checker.locks(runbook);
     checker.triggers(runbook);
     if let Some(pos) = checker.first_change.filter(|_| runbook.locks.is_empty()) {

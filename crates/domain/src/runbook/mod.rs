@@ -105,7 +105,7 @@ pub struct Runbook {
     pub triggers: Vec<Trigger>,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// `result:` — what a run says when all its steps are done; may name their outputs.
+    /// `result:` — what a run says when all its steps are done; may name their outputs, and by `steps.verify` what the final check saw.
     pub result: Option<Template>,
     /// How it is known that the trouble is over.
     pub verify: Option<Verify>,

@@ -49,7 +49,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "type": "array", "items": trigger(),
             },
             "steps": { "$ref": "#/definitions/steps" },
-            "result": { "description": "What a run says when all its steps are done; may name their outputs.", "type": "string" },
+            "result": { "description": "What a run says when all its steps are done; may name their outputs, and by `steps.verify` what the final check saw.", "type": "string" },
             "verify": verify(),
         },
         "definitions": {

@@ -191,7 +191,7 @@ impl Template {
     }
 
     /// Calls `f` with every expression in it, in order.
-    pub(super) fn each_expr<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
+    pub fn each_expr<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
         match &self.node {
             Node::Literal(_) => {}
             Node::Whole(expr) => f(expr),

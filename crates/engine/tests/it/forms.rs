@@ -208,6 +208,64 @@ async fn a_plan_tells_all_forms_changes_nothing_and_is_what_the_run_then_does() 
     assert_eq!(unforeseen.digest(), again.hash);
 }
 
+/// What a plan says of a step.
+fn told(plan: &domain::plan::Plan, step: &str) -> Value {
+    let step = plan.steps.iter().find(|s| s.path.to_string() == step).unwrap();
+    serde_json::to_value(&step.outcome).unwrap()
+}
+
+#[tokio::test]
+async fn a_guard_over_what_every_item_looked_at_is_asked_by_the_plan() {
+    let bench = Bench::new(
+        r#"
+steps:
+  - id: all
+    each: '["a", "b"]'
+    at_once: 100%
+    steps:
+      - id: look
+        use: world.look
+        with: { name: "${item}" }
+  - id: set
+    title: Those that are set
+    value: "${steps.all.filter(one, one.look.value != 0)}"
+  - id: none
+    assert: size(steps.set) == 0
+    message: ${steps.set.map(one, one.key).join(", ")} is set
+"#,
+    )
+    .await;
+    bench.world.put("b", 5);
+    let engine = bench.engine(Duration::from_secs(10)).await;
+    let plan = engine.plan("test", &Map::new()).await.unwrap();
+    let guard = told(&plan, "none");
+    assert_eq!((&guard["outcome"], &guard["message"]), (&json!("stops"), &json!("b is set")), "{guard}");
+}
+
+#[tokio::test]
+async fn what_rests_on_a_look_after_a_change_says_nothing_yet() {
+    let bench = Bench::new(
+        r#"
+steps:
+  - id: set
+    use: world.set
+    with: { name: a, value: 7 }
+  - id: after
+    use: world.look
+    with: { name: a }
+  - id: seven
+    value: "${steps.after.value == 7}"
+  - id: is_seven
+    assert: steps.seven
+    message: it is not seven
+"#,
+    )
+    .await;
+    let engine = bench.engine(Duration::from_secs(10)).await;
+    let plan = engine.plan("test", &Map::new()).await.unwrap();
+    assert_eq!(told(&plan, "is_seven")["outcome"], "known_after");
+}
+
 #[tokio::test]
 async fn what_differs_from_the_plan_is_named() {
     let bench = Bench::new(

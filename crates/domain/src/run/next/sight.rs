@@ -69,6 +69,14 @@ impl<'s> Sight<'s> {
         })
     }
 
+    /// The same with what the final check saw last, as `steps.verify`.
+    pub(super) fn with_verify(&self) -> Scope {
+        let mut scope = self.scope().clone();
+        let seen = self.state.node(&StepPath::verify()).map_or_else(Arc::default, |node| node.output.clone());
+        scope.steps.insert("verify".into(), Slot::Known(seen));
+        scope
+    }
+
     /// The value of a template; nothing is put together for one that is the same always.
     pub(super) fn value(&self, template: &Template) -> Result<Arc<Value>, EvalError> {
         match template.as_literal() {
