@@ -305,11 +305,12 @@ pub async fn firing_of(pool: &PgPool, source: &str) -> Result<Vec<String>, Store
     Ok(fingerprints.fetch_all(pool).await?)
 }
 
-/// The prober's signals of a fleet that no process has seen since a moment are over. Asked by whoever can see the fleet. What
-/// somebody writes just now is not waited for: it was seen, or is over anyway.
+/// The prober's signals of a fleet that no process has said since a moment are over; but not those that whoever asks could not look
+/// after (`unseen`, their fingerprints). What somebody writes just now is not waited for: it was seen, or is over anyway.
 pub async fn prober_is_calm(
     pool: &PgPool,
     fleet: &str,
+    unseen: &[String],
     since: Timestamp,
     at: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -318,11 +319,13 @@ pub async fn prober_is_calm(
                   look_at = CASE WHEN verdict IS NULL THEN $4::timestamptz END
             WHERE id IN (SELECT id FROM signal
                           WHERE source = $1 AND state = 'firing' AND labels->>'fleet' = $2 AND last_seen < $3
+                            AND fingerprint <> ALL ($5)
                             FOR UPDATE SKIP LOCKED)"#,
         PROBER,
         fleet,
         since,
         at,
+        unseen,
     )
     .execute(pool)
     .await?;

@@ -184,12 +184,18 @@ async fn two_processes_that_say_the_opposite_of_the_same_signals_both_come_throu
 #[tokio::test]
 async fn what_the_prober_has_not_seen_is_ended_and_what_somebody_writes_just_now_is_not_waited_for() {
     let db = TestDb::new().await.unwrap();
-    write(db.pool(), PROBER, &[("a", FIRING), ("b", FIRING)]).await;
+    write(db.pool(), PROBER, &[("a", FIRING), ("b", FIRING), ("c", FIRING)]).await;
     let mut held = holding(&db, "a").await;
     let later = at() + TimeDelta::minutes(1);
-    let calm = async || prober_is_calm(db.pool(), "lamps", later, later).await.unwrap();
-    assert_eq!(calm().await, 1);
+    let calm = async |unseen: &[&str]| {
+        let unseen: Vec<String> = unseen.iter().map(|one| (*one).to_owned()).collect();
+        prober_is_calm(db.pool(), "lamps", &unseen, later, later).await.unwrap()
+    };
+    assert_eq!(calm(&["c"]).await, 1);
     sqlx::raw_sql("COMMIT").execute(&mut held).await.unwrap();
-    assert_eq!(calm().await, 1, "it is ended the next time");
+    assert_eq!(calm(&["c"]).await, 1, "it is ended the next time");
+    assert_eq!(calm(&["c"]).await, 0, "nobody could look after it");
+    assert_eq!(states(db.pool()).await[2], ("c".to_owned(), "firing".to_owned()));
+    assert_eq!(calm(&[]).await, 1);
     assert!(states(db.pool()).await.iter().all(|(_, state)| state == "resolved"));
 }
