@@ -43,6 +43,10 @@ pub const ONCE: [&str; 2] = ["datadog", "opsgenie"];
 /// whatever order they come.
 pub const DATED: [&str; 2] = ["sns", "eventbridge"];
 
+/// Sources that say of whatever happens to a trouble when it began, and a later time only when it has begun anew: what bears no
+/// later time than what is over is a late word of that.
+pub const REOPENED: [&str; 1] = ["pagerduty"];
+
 /// Is the trouble there?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
