@@ -9,12 +9,16 @@
 //! | no free connection | fails | the writer's connection limit; when it is one cluster alone, `failover-cluster` is offered |
 //! | times out | fails | the cluster is overloaded or down; likewise |
 //! | not tried | fails | cannot be told |
+//! | any | there is no host in service | nobody gets through: look at the group ([`no_host`]) |
 //!
 //! Deliberately absent: starting anything. It advises; a person (or, one day, triage) decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::inventory::ProxyFleet;
 
 /// What the login prober saw, as `mysql.login_matrix` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -74,6 +78,15 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Matrix {
+    /// The clusters that it tells of, in its order.
+    pub fn clusters(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let all = self.direct.iter().chain(&self.via).map(|cell| cell.cluster.as_str());
+        all.filter(|cluster| seen.insert(*cluster)).collect()
+    }
+}
+
 impl Cell {
     /// Share of the tries that failed, 0 to 1; `None` when nothing was tried.
     pub fn failed_share(&self) -> Option<f64> {
@@ -122,11 +135,7 @@ enum Row {
 /// What is wrong with the logins through a fleet. Clusters with the same trouble are told together.
 pub fn logins(fleet: &str, matrix: &Matrix) -> Vec<Finding> {
     let mut rows: BTreeMap<Row, Vec<&str>> = BTreeMap::new();
-    let mut clusters: Vec<&str> =
-        matrix.direct.iter().chain(&matrix.via).map(|c| c.cluster.as_str()).collect();
-    let mut seen = std::collections::BTreeSet::new();
-    clusters.retain(|c| seen.insert(*c));
-    for cluster in &clusters {
+    for cluster in matrix.clusters() {
         if let Some(row) = diagnose(cluster, matrix) {
             rows.entry(row).or_default().push(cluster);
         }
@@ -209,6 +218,37 @@ fn finding(fleet: &str, row: Row, clusters: &[&str], matrix: &Matrix) -> Finding
     Finding { what, advice, runbook, clusters: clusters.iter().map(|c| (*c).to_owned()).collect() }
 }
 
+/// A fleet whose group has no host in service, by what `autoscaling.describe_group` tells of it. What does not tell is no such group.
+///
+/// No runbook is offered: each of those that mend a fleet refuses to go by an empty view, and none launches what its group cannot.
+pub fn no_host(fleet: &ProxyFleet, group: &Value) -> Option<Finding> {
+    let listed = |name: &str| group[name].as_array().map(Vec::as_slice);
+    let serving = listed("in_service")?;
+    if !serving.is_empty() {
+        return None;
+    }
+    let (starting, wanted) = (listed("pending").map_or(0, <[Value]>::len), group["desired"].as_i64());
+    let wanted = wanted.map_or_else(String::new, |wanted| format!(", {wanted} wanted"));
+    let suspended: Vec<&str> = listed("suspended").into_iter().flatten().filter_map(Value::as_str).collect();
+    let suspended = match suspended.as_slice() {
+        [] => String::new(),
+        names => format!(" Suspended in it: {}; resume what it needs, once you know why.", names.join(", ")),
+    };
+    Some(Finding {
+        what: format!(
+            "{} has no host in service ({starting} starting{wanted}): nobody gets to {} through it.",
+            fleet.id,
+            fleet.clusters.join(", ")
+        ),
+        advice: format!(
+            "Look at the activities of its group, which say why no host comes or stays: aws autoscaling describe-scaling-activities --region {} --auto-scaling-group-name {}.{suspended} No runbook helps here: each needs a host that serves.",
+            fleet.region, fleet.group
+        ),
+        runbook: None,
+        clusters: fleet.clusters.clone(),
+    })
+}
+
 /// `through 4 of 6 hosts of proxysql-us (31 % of tries)`.
 fn through(fleet: &str, cells: &[&Cell]) -> String {
     let mut hosts: BTreeMap<&str, bool> = BTreeMap::new();
@@ -260,6 +300,8 @@ pub fn percent(value: &f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn cell(host: &str, cluster: &str, failed: u32) -> Cell {
@@ -350,6 +392,28 @@ mod tests {
         // Beside hosts that fail otherwise they are one trouble of the hosts.
         let found = logins("f", &matrix(direct(), vec![kept("i-1", "read_only"), kept("i-2", "other")]));
         assert!(found.len() == 1 && found[0].advice.contains("sick"), "{found:?}");
+    }
+
+    #[test]
+    fn a_group_without_a_host_in_service_is_told_and_one_that_was_not_read_is_not() {
+        let fleet: ProxyFleet = serde_json::from_value(json!({
+            "id": "f", "region": "eu-west-1", "group": "g", "clusters": ["a", "b"],
+            "admin": { "user": "radmin", "password": { "file": "p" } },
+        }))
+        .unwrap();
+        let group = |serving: Value| json!({ "in_service": serving, "pending": ["i-1"], "desired": 2, "suspended": ["Launch"] });
+        let found = no_host(&fleet, &group(json!([]))).unwrap();
+        assert_eq!(
+            found.what,
+            "f has no host in service (1 starting, 2 wanted): nobody gets to a, b through it."
+        );
+        assert!(
+            found.advice.contains("--auto-scaling-group-name g")
+                && found.advice.contains("Suspended in it: Launch;")
+        );
+        assert!(found.runbook.is_none() && found.clusters == ["a", "b"]);
+        assert_eq!(no_host(&fleet, &group(json!([{ "id": "i-1" }]))), None);
+        assert_eq!(no_host(&fleet, &Value::Null), None);
     }
 
     #[test]

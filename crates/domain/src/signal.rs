@@ -4,7 +4,8 @@
 //! counts up instead of being a new signal. A signal says nothing about what is to be done: that is [`crate::triage`]'s to judge.
 //!
 //! - [`alarm`]: an alarm of CloudWatch as a signal;
-//! - [`of_logins`]: the login prober's own signals, from what it saw in the last minute.
+//! - [`of_logins`], [`of_group`]: the login prober's own signals, from what it saw in the last minute; [`unseen`]: of which of
+//!   them nothing can be said, because nothing was seen.
 
 pub mod alarm;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::Timestamp;
 use crate::advice::{self, Matrix};
+use crate::inventory::ProxyFleet;
 
 /// The login prober's name as a source.
 pub const PROBER: &str = "prober";
@@ -40,6 +42,10 @@ pub const ONCE: [&str; 2] = ["datadog", "opsgenie"];
 /// Sources whose messages bear the time of what they tell: of two about the same, the one with the later time is the newer, in
 /// whatever order they come.
 pub const DATED: [&str; 2] = ["sns", "eventbridge"];
+
+/// Sources that say of whatever happens to a trouble when it began, and a later time only when it has begun anew: what bears no
+/// later time than what is over is a late word of that.
+pub const REOPENED: [&str; 1] = ["pagerduty"];
 
 /// Is the trouble there?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,13 +159,39 @@ const ENOUGH: u32 = 3;
 /// Labels: `fleet`, `cluster`, `hosts` (through how many of them logins fail: `none`, `one`, `several`, `all`), and `direct`, what
 /// a login past the hosts meets: `ok`, `read_only`, `refused`, `no_connection`, `down`, or `not_tried`.
 pub fn of_logins(fleet: &str, matrix: &Matrix) -> Vec<Signal> {
-    let mut clusters: Vec<&str> = Vec::new();
-    for cell in matrix.direct.iter().chain(&matrix.via) {
-        if !clusters.contains(&cell.cluster.as_str()) {
-            clusters.push(&cell.cluster);
-        }
-    }
-    clusters.into_iter().filter_map(|cluster| of_cluster(fleet, cluster, matrix)).collect()
+    matrix.clusters().into_iter().filter_map(|cluster| of_cluster(fleet, cluster, matrix)).collect()
+}
+
+/// What it says of a fleet that has no host in service, by what `autoscaling.describe_group` tells. Its label: `fleet`.
+pub fn of_group(fleet: &ProxyFleet, group: &Value) -> Option<Signal> {
+    let found = advice::no_host(fleet, group)?;
+    Some(Signal {
+        source: PROBER.into(),
+        kind: "no_host_in_service".into(),
+        fingerprint: no_host(&fleet.id),
+        state: SignalState::Firing,
+        severity: None,
+        summary: found.what,
+        labels: BTreeMap::from([("fleet".to_owned(), fleet.id.clone())]),
+        started_at: None,
+    })
+}
+
+/// Fingerprints of what it cannot know of a fleet just now: of clusters that were not tried, and of a group that was not read.
+/// That it does not say them again does not mean that they are over.
+pub fn unseen(fleet: &ProxyFleet, group: Option<&Value>, matrix: &Matrix) -> Vec<String> {
+    let seen = matrix.clusters();
+    let untried = fleet.clusters.iter().filter(|cluster| !seen.contains(&cluster.as_str()));
+    let unread = group.is_none().then(|| no_host(&fleet.id));
+    untried.map(|cluster| logins_fail(&fleet.id, cluster)).chain(unread).collect()
+}
+
+fn logins_fail(fleet: &str, cluster: &str) -> String {
+    format!("logins_fail/{fleet}/{cluster}")
+}
+
+fn no_host(fleet: &str) -> String {
+    format!("no_host_in_service/{fleet}")
 }
 
 fn of_cluster(fleet: &str, cluster: &str, matrix: &Matrix) -> Option<Signal> {
@@ -195,7 +227,7 @@ fn of_cluster(fleet: &str, cluster: &str, matrix: &Matrix) -> Option<Signal> {
     Some(Signal {
         source: PROBER.into(),
         kind: "logins_fail".into(),
-        fingerprint: format!("logins_fail/{fleet}/{cluster}"),
+        fingerprint: logins_fail(fleet, cluster),
         state: SignalState::Firing,
         severity: None,
         summary: advice::logins(fleet, &about).into_iter().map(|found| found.what).collect(),
@@ -252,6 +284,26 @@ mod tests {
         assert_eq!(says(follower, vec![well]), said("none", "read_only"));
         let untried = Cell { tries: 0, ..cell("direct", 0, "") };
         assert_eq!(says(untried, vec![sick]), said("one", "not_tried"));
+    }
+
+    #[test]
+    fn of_what_was_not_seen_nothing_is_said_to_be_over() {
+        let fleet: ProxyFleet = serde_json::from_value(json!({
+            "id": "f", "region": "eu-west-1", "group": "g", "clusters": ["a", "b"],
+            "admin": { "user": "radmin", "password": { "file": "p" } },
+        }))
+        .unwrap();
+        let empty = json!({ "in_service": [], "pending": [], "desired": 2, "suspended": [] });
+        let signal = of_group(&fleet, &empty).unwrap();
+        assert_eq!(
+            (signal.kind.as_str(), signal.targets()),
+            ("no_host_in_service", vec!["fleet:f".to_owned()])
+        );
+        assert!(signal.summary.contains("no host in service"));
+        let seen = Matrix { direct: vec![cell("direct", 0, "")], ..Matrix::default() };
+        assert_eq!(unseen(&fleet, Some(&empty), &seen), ["logins_fail/f/a"]);
+        let nothing = unseen(&fleet, None, &Matrix::default());
+        assert_eq!(nothing, ["logins_fail/f/a", "logins_fail/f/b", signal.fingerprint.as_str()]);
     }
 
     #[test]

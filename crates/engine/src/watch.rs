@@ -19,6 +19,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::action::ActionError;
 use domain::advice::{FELT, Matrix};
+use domain::inventory::ProxyFleet;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
@@ -75,14 +76,14 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
         }
         // What is not answered by then is taken in by the next round.
         let rounds = fleets.iter_mut().map(|fleet| fleet.look(&core, settings.every / 4, &felt));
-        for view in join_all(rounds).await {
+        for (fleet, view) in core.inventory.fleets.iter().zip(join_all(rounds).await) {
             let samples =
                 view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
             if let Err(e) = store::fleets::put(&core.pool, &view).await {
                 tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
             }
             add(&core, "login_failures", &samples).await;
-            say(&core, &view).await;
+            say(&core, fleet, &view).await;
         }
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
         if let Err(e) = store::fleets::forget_before(&core.pool, core.clock.now() - keep).await {
@@ -94,19 +95,23 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
     }
 }
 
-/// Says which logins fail. What no process has seen for a minute is over; but whoever sees nothing says nothing.
-async fn say(core: &Core, view: &FleetView) {
-    let Some(matrix) = &view.matrix else { return };
-    let matrix: Matrix = match serde_json::from_value(matrix.clone()) {
+/// Says which logins fail, and that a fleet has no host. What no process has said for a minute is over; but of what cannot be seen just
+/// now, nothing is said at all.
+async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView) {
+    let matrix = view.matrix.clone().map_or_else(|| Ok(Matrix::default()), serde_json::from_value);
+    let matrix: Matrix = match matrix {
         Ok(matrix) => matrix,
         Err(e) => return tracing::warn!(fleet = view.fleet, "the login matrix cannot be read: {e}"),
     };
+    let group = view.group.as_ref();
+    let no_host = group.and_then(|group| domain::signal::of_group(fleet, group));
     let (mut said, at) = (Ok(()), core.clock.now());
-    for signal in domain::signal::of_logins(&view.fleet, &matrix) {
+    for signal in domain::signal::of_logins(&fleet.id, &matrix).into_iter().chain(no_host) {
         let received = Received { signal: &signal, delivery: None, body: None, at };
         said = said.and(store::signals::receive(&core.pool, received).await.map(drop));
     }
-    let calm = store::signals::prober_is_calm(&core.pool, &view.fleet, at - CALM, at).await;
+    let unseen = domain::signal::unseen(fleet, group, &matrix);
+    let calm = store::signals::prober_is_calm(&core.pool, &fleet.id, &unseen, at - CALM, at).await;
     if let Err(e) = said.and(calm.map(drop)) {
         tracing::warn!(fleet = view.fleet, "what the prober says was not kept: {e}");
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::drills::Drills;
 use crate::error::Problem;
-use crate::hooks::{Hooks, PLACES};
+use crate::hooks::{Hooks, PLACES, PLACES_OF_STRANGERS};
 use crate::limits::Limits;
 use crate::oidc::Oidc;
 use crate::plans::Plans;
@@ -82,6 +82,8 @@ struct Inner {
     plans: Plans,
     /// Room for deliveries of alert sources.
     intake: Semaphore,
+    /// And for what is read before it is known who sends it.
+    strangers: Semaphore,
     limits: Limits,
     watched: Watched,
 }
@@ -89,9 +91,9 @@ struct Inner {
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let limits = Limits::new(settings.requests_per_minute);
-        let intake = Semaphore::new(PLACES);
+        let (intake, strangers) = (Semaphore::new(PLACES), Semaphore::new(PLACES_OF_STRANGERS));
         let (plans, watched) = (Plans::default(), Watched::default());
-        Self(Arc::new(Inner { engine, settings, plans, intake, limits, watched }))
+        Self(Arc::new(Inner { engine, settings, plans, intake, strangers, limits, watched }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -108,6 +110,10 @@ impl App {
 
     pub(crate) fn intake(&self) -> &Semaphore {
         &self.0.intake
+    }
+
+    pub(crate) fn strangers(&self) -> &Semaphore {
+        &self.0.strangers
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -45,6 +45,10 @@ pub(crate) struct Situation {
     pub(crate) at: Timestamp,
     /// What is wrong, the worst first.
     pub(crate) findings: Vec<Found>,
+    /// What could not be seen, in sentences: as long as there is any, nobody can say that all is well.
+    pub(crate) unseen: Vec<String>,
+    /// Everything was seen just now, and nothing was found to be wrong. Every face asks this alone before it says so.
+    pub(crate) well: bool,
     pub(crate) fleets: Vec<Fleet>,
     pub(crate) clusters: Vec<Cluster>,
     /// Incidents that are open.
@@ -129,11 +133,6 @@ pub(crate) struct Cluster {
 }
 
 impl Situation {
-    /// Is something known too badly to say that all is well?
-    pub(crate) fn is_stale(&self) -> bool {
-        self.fleets.iter().any(|fleet| fleet.stale)
-    }
-
     /// Is everything stopped, not just one runbook?
     pub(crate) fn all_stopped(&self) -> bool {
         self.switches.iter().any(|s| s.scope == EVERYTHING)
@@ -167,7 +166,9 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         .map(|fleet| seen(fleet, views.iter().find(|v| v.fleet == fleet.id), now))
         .collect();
     let mut findings: Vec<Finding> = Vec::new();
-    for fleet in fleets.iter().filter(|f| !f.stale) {
+    for (fleet, known) in fleets.iter().zip(&inventory.fleets).filter(|(fleet, _)| !fleet.stale) {
+        let group = views.iter().find(|v| v.fleet == fleet.id).and_then(|v| v.group.as_ref());
+        findings.extend(group.and_then(|group| advice::no_host(known, group)));
         findings.extend(fleet.matrix.iter().flat_map(|matrix| advice::logins(&fleet.id, matrix)));
     }
     let newest = newest(&samples, now);
@@ -187,10 +188,13 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     // From the first number on: an hour of nothing before it tells nothing.
     let first = samples.iter().map(|s| s.at).min().unwrap_or(now);
     let chart = chart::draw(series, &samples, first.min(now - least_window()), now);
-    let findings = findings.into_iter().map(|finding| Found::of(finding, &locks)).collect();
+    let findings: Vec<Found> = findings.into_iter().map(|finding| Found::of(finding, &locks)).collect();
+    let unseen = unseen(&fleets);
     Ok(Situation {
         at: now,
+        well: findings.is_empty() && unseen.is_empty(),
         findings,
+        unseen,
         fleets,
         clusters,
         incidents,
@@ -203,6 +207,14 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         not_ready,
         chart,
     })
+}
+
+/// What could not be seen of fleets. A view that is new says nothing of what is not in it.
+fn unseen(fleets: &[Fleet]) -> Vec<String> {
+    if fleets.is_empty() {
+        return vec!["The inventory names no proxy fleet, so there is nothing to watch.".into()];
+    }
+    fleets.iter().filter_map(Fleet::unseen).collect()
 }
 
 /// The newest value of each subject that is not stale.
@@ -297,6 +309,32 @@ impl Fleet {
             None => "never seen".into(),
             Some(s) => format!("seen {} ago", words::span(TimeDelta::seconds(s))),
         }
+    }
+
+    /// What could not be seen of it, in a sentence.
+    fn unseen(&self) -> Option<String> {
+        let id = &self.id;
+        match (&self.error, self.age_s) {
+            (_, None) => return Some(format!("{id} was never seen: nothing is known of it.")),
+            (_, Some(_)) if self.stale => {
+                return Some(format!("What is known of {id} is too old to say how it is: {}.", self.age()));
+            }
+            (Some(error), _) => return Some(format!("Not all of {id} could be seen. {error}")),
+            (None, _) => {}
+        }
+        // Where there is no host, that is found to be wrong.
+        let hosts = self.hosts.iter().any(|host| host.state == "in service");
+        let lacks = |cells: Option<&Vec<Cell>>, cluster: &String| {
+            !cells.into_iter().flatten().any(|cell| cell.cluster == *cluster && cell.tries > 0)
+        };
+        let matrix = self.matrix.as_ref();
+        let untried = |cluster: &&String| {
+            lacks(matrix.map(|m| &m.direct), cluster) || (hosts && lacks(matrix.map(|m| &m.via), cluster))
+        };
+        let untried: Vec<&str> = self.clusters.iter().filter(untried).map(String::as_str).collect();
+        (!untried.is_empty()).then(|| {
+            format!("Not all logins of {id} were tried within the last minute: to {}.", untried.join(", "))
+        })
     }
 
     /// The direct logins, in the order of the columns.

@@ -5,13 +5,16 @@
 //!
 //! - its fingerprint is of one time of the trouble alone ([`ONCE`]): what was over stays over;
 //! - its messages bear the time of what they tell ([`DATED`]): an older one than what is known changes nothing;
+//! - it bears a later time only when the trouble begins anew ([`REOPENED`]): any other is late, however long it was on its way;
 //! - any other that says that it began at the same time: late, if it comes within two minutes of the end. Later it fires again: a
 //!   sender that was cut off has called it over too early, and goes on with the time at which it began.
+//!
+//! Which row that is, `told_by` says, a function in the database: to who writes it, and to who locks it before ([`take_turn`]).
 
 use std::collections::HashMap;
 
 use domain::Timestamp;
-use domain::signal::{DATED, EVENTS, ONCE, PROBER, Signal, SignalState};
+use domain::signal::{DATED, EVENTS, ONCE, PROBER, REOPENED, Signal, SignalState};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -110,17 +113,20 @@ async fn take_turn(connection: &mut PgConnection, waves: &[Vec<Said<'_>>]) -> Re
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", TURN).execute(&mut *connection).await?;
     sqlx::query!(
         r#"WITH known AS MATERIALIZED (
-               SELECT b.id FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS g (source, fingerprint, started_at)
-                CROSS JOIN LATERAL (SELECT s.id FROM signal s
-                                     WHERE s.source = g.source AND s.fingerprint = g.fingerprint
-                                       AND (s.state = 'firing' OR s.started_at IS NOT DISTINCT FROM g.started_at)
-                                     ORDER BY s.state = 'firing' DESC, s.first_seen DESC LIMIT 1) b
+               SELECT b.id FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[])
+                                     AS g (source, fingerprint, state, started_at, at)
+                CROSS JOIN LATERAL told_by(g.source, g.fingerprint, g.state, g.started_at, g.at, $6, $7, $8) b
            )
            SELECT s.id FROM signal s WHERE s.id IN (SELECT id FROM known)
             ORDER BY s.source COLLATE "C", s.fingerprint COLLATE "C", s.id FOR UPDATE"#,
         &said().map(|s| s.source.clone()).collect::<Vec<String>>(),
         &said().map(|s| s.fingerprint.clone()).collect::<Vec<String>>(),
+        &said().map(|s| s.state.word().to_owned()).collect::<Vec<String>>(),
         &said().map(|s| s.started_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+        &waves.iter().flatten().map(|said| said.last.at).collect::<Vec<_>>(),
+        &ONCE.map(str::to_owned)[..],
+        &DATED.map(str::to_owned)[..],
+        &REOPENED.map(str::to_owned)[..],
     )
     .fetch_all(connection)
     .await?;
@@ -196,13 +202,9 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
                 WHERE g.delivery IS NULL OR EXISTS (SELECT FROM delivered d WHERE d.source = g.source AND d.id = g.delivery)
            ), old AS MATERIALIZED (
                SELECT n.id AS given, n.times, b.id
-                 FROM new n CROSS JOIN LATERAL (SELECT b.id FROM signal b
-                                                 WHERE b.source = n.source AND b.fingerprint = n.fingerprint AND b.state = 'resolved'
-                                                   AND (n.source = ANY ($13) OR n.source = ANY ($14) AND n.started_at <= b.started_at
-                                                        OR n.started_at = b.started_at AND n.at < b.resolved_at + interval '2 minutes')
-                                                 ORDER BY b.first_seen DESC LIMIT 1) b
-                WHERE NOT EXISTS (SELECT FROM signal f
-                                   WHERE f.source = n.source AND f.fingerprint = n.fingerprint AND f.state = 'firing')
+                 FROM new n
+                CROSS JOIN LATERAL told_by(n.source, n.fingerprint, 'firing', n.started_at, n.at, $13, $14, $15) b
+                WHERE b.state <> 'firing'
            ), late AS (
                UPDATE signal s SET count = s.count + o.times FROM old o WHERE s.id = o.id RETURNING o.given, s.id
            ), put AS (
@@ -214,7 +216,8 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
                ON CONFLICT (source, fingerprint) WHERE state = 'firing' DO UPDATE
                   SET count = s.count + excluded.count, last_seen = greatest(s.last_seen, excluded.last_seen), body = excluded.body,
                       summary = excluded.summary, severity = excluded.severity, kind = excluded.kind, labels = excluded.labels,
-                      started_at = CASE WHEN s.source = ANY ($14) THEN greatest(s.started_at, excluded.started_at) ELSE s.started_at END,
+                      started_at = CASE WHEN s.source = ANY ($14 || $15) THEN greatest(s.started_at, excluded.started_at)
+                                    ELSE s.started_at END,
                       -- What rules ask for.
                       change = s.change + ((s.labels, s.kind, s.severity)
                                            IS DISTINCT FROM (excluded.labels, excluded.kind, excluded.severity))::int,
@@ -240,6 +243,7 @@ async fn fire(connection: &mut PgConnection, all: &[&Said<'_>]) -> Result<Vec<Op
         &times,
         &ONCE.map(str::to_owned)[..],
         &DATED.map(str::to_owned)[..],
+        &REOPENED.map(str::to_owned)[..],
     )
     .fetch_all(connection)
     .await?;
@@ -258,15 +262,13 @@ async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<
            ), new AS MATERIALIZED (
                SELECT $11::text IS NULL OR EXISTS (SELECT FROM delivered) AS new
            ), known AS MATERIALIZED (
-               SELECT s.id, s.state FROM signal s
-                WHERE s.source = $2 AND s.fingerprint = $4
-                  AND (s.state = 'firing' AND (s.source = ANY ($13) AND $8 < s.started_at) IS NOT TRUE
-                       OR s.state = $12 AND s.started_at IS NOT DISTINCT FROM $8)
-                ORDER BY s.state = 'firing' DESC, s.first_seen DESC LIMIT 1
+               SELECT b.id, b.state FROM told_by($2, $4, $12, $8, $9, $13, $14, $15) b
            ), told AS (
                UPDATE signal s SET count = s.count + 1, last_seen = greatest(s.last_seen, $9), body = $10,
                       state = $12, change = s.change + (k.state = 'firing')::int,
                       resolved_at = CASE WHEN k.state = 'firing' THEN $9 ELSE s.resolved_at END,
+                      -- What bears its time is compared with the newest that was said: the end.
+                      started_at = CASE WHEN s.source = ANY ($14) THEN greatest(s.started_at, $8) ELSE s.started_at END,
                       -- What was done about it stays said; without a verdict it gets its own.
                       look_at = CASE WHEN s.verdict IS NULL THEN $9 END
                  FROM new, known k WHERE new.new AND s.id = k.id AND ($12 = 'resolved' OR k.state = $12)
@@ -291,7 +293,9 @@ async fn other(connection: &mut PgConnection, received: Received<'_>) -> Result<
         body,
         delivery,
         signal.state.word(),
+        &ONCE.map(str::to_owned)[..],
         &DATED.map(str::to_owned)[..],
+        &REOPENED.map(str::to_owned)[..],
     )
     .fetch_optional(connection)
     .await?;
@@ -305,11 +309,12 @@ pub async fn firing_of(pool: &PgPool, source: &str) -> Result<Vec<String>, Store
     Ok(fingerprints.fetch_all(pool).await?)
 }
 
-/// The prober's signals of a fleet that no process has seen since a moment are over. Asked by whoever can see the fleet. What
-/// somebody writes just now is not waited for: it was seen, or is over anyway.
+/// The prober's signals of a fleet that no process has said since a moment are over; but not those that whoever asks could not look
+/// after (`unseen`, their fingerprints). What somebody writes just now is not waited for: it was seen, or is over anyway.
 pub async fn prober_is_calm(
     pool: &PgPool,
     fleet: &str,
+    unseen: &[String],
     since: Timestamp,
     at: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -318,11 +323,13 @@ pub async fn prober_is_calm(
                   look_at = CASE WHEN verdict IS NULL THEN $4::timestamptz END
             WHERE id IN (SELECT id FROM signal
                           WHERE source = $1 AND state = 'firing' AND labels->>'fleet' = $2 AND last_seen < $3
+                            AND fingerprint <> ALL ($5)
                             FOR UPDATE SKIP LOCKED)"#,
         PROBER,
         fleet,
         since,
         at,
+        unseen,
     )
     .execute(pool)
     .await?;

@@ -35,9 +35,10 @@ pub(crate) struct MatrixInput {
     /// Id of the fleet in the inventory.
     #[serde(deserialize_with = "input::name")]
     fleet: String,
-    /// The hosts to go through, as `autoscaling.describe_group` tells them.
+    /// The hosts to go through, as `autoscaling.describe_group` tells them. An empty list is refused; without any, the clusters are
+    /// tried directly alone.
     #[schemars(length(min = 1))]
-    #[serde(deserialize_with = "input::targets")]
+    #[serde(default, deserialize_with = "input::targets", skip_serializing_if = "Vec::is_empty")]
     hosts: Vec<HostRef>,
     /// Ids of the clusters; all of the fleet when absent.
     #[serde(default)]
@@ -51,6 +52,10 @@ pub(crate) struct MatrixInput {
     #[serde(default = "once")]
     #[schemars(range(min = 1, max = 100))]
     tries: u32,
+    /// When the time is over before all is through: tell what was tried until then, and leave out what was not. Without it such a look
+    /// fails as a whole, so that nobody takes what was not tried for well.
+    #[serde(default)]
+    partial: bool,
 }
 
 /// A host, by id and address. More fields are welcome and ignored, so that a whole host of
@@ -149,7 +154,7 @@ impl Observe for LoginMatrix {
     const BY_HAND: Option<&'static str> = Some(
         r#"
   local host address port cluster user try failed met error server query
-  jq -r --arg fleet "$fleet" --argjson hosts "$hosts" --argjson wanted "${clusters:-null}" --argjson direct "${direct:-true}" '
+  jq -r --arg fleet "$fleet" --argjson hosts "${hosts:-[]}" --argjson wanted "${clusters:-null}" --argjson direct "${direct:-true}" '
     (.fleets[] | select(.id == $fleet)) as $fleet |
     [.clusters[] | .id as $id | select(any($fleet.clusters[]; . == $id) and ($wanted == null or any($wanted[]; . == $id)))] as $clusters |
     ($clusters[] | select($direct) | ["direct", .endpoint, .port, .id, .user]),
@@ -199,21 +204,35 @@ impl Observe for LoginMatrix {
         let fleet = self.0.fleet(&input.fleet)?;
         let clusters = self.clusters(fleet, input)?;
         let pairs = pairs(fleet, &clusters, input);
-        let cells = pairs.iter().map(|pair| Box::pin(self.cell(ctx, pair, input.tries)));
+        if pairs.is_empty() {
+            return Err(ActionError::refused(
+                "bad_input",
+                "No host is named, and `direct` is false: nothing would be tried.",
+            ));
+        }
         let (at, started) = (ctx.clock.now(), Instant::now());
-        let mut tried = timeout(ctx.deadline, try_join_all(cells)).await.unwrap_or_else(|_| {
-            Err(ActionError::new(
-                ErrorClass::Transient,
-                "timeout",
-                format!(
-                    "{} pairs with {} tries each were not through within {:.1} s.",
-                    pairs.len(),
-                    input.tries,
-                    ctx.deadline.as_secs_f64()
-                ),
-            )
-            .remedy("lower `tries`, or name fewer hosts or clusters"))
-        })?;
+        let mut tried: Vec<Tried> = pairs.iter().map(|pair| Tried::not_yet(pair, at)).collect();
+        let cells = pairs.iter().zip(&mut tried);
+        let all = try_join_all(cells.map(|(pair, tried)| Box::pin(self.cell(ctx, pair, input.tries, tried))));
+        match timeout(time_for(ctx, input), all).await {
+            Ok(through) => through.map(drop)?,
+            Err(_) if input.partial && tried.iter().any(|one| one.cell.tries > 0) => {
+                tried.retain(|one| one.cell.tries > 0);
+            }
+            Err(_) => {
+                return Err(ActionError::new(
+                    ErrorClass::Transient,
+                    "timeout",
+                    format!(
+                        "{} pairs with {} tries each were not through within {:.1} s.",
+                        pairs.len(),
+                        input.tries,
+                        ctx.deadline.as_secs_f64()
+                    ),
+                )
+                .remedy("lower `tries`, or name fewer hosts or clusters"));
+            }
+        }
         judge_read_only(&mut tried);
         for one in &tried {
             one.record(ctx);
@@ -277,31 +296,28 @@ impl LoginMatrix {
         Ok(clusters)
     }
 
-    /// The tries of one pair, one after the other.
-    async fn cell(&self, ctx: &Ctx, pair: &Pair<'_>, tries: u32) -> Result<Tried, ActionError> {
-        let mut cell = Cell {
-            host: pair.host.to_owned(),
-            cluster: pair.cluster.id.clone(),
-            ok: true,
-            tries: 0,
-            failed: 0,
-            error: None,
-            server_id: None,
-            read_only: None,
-            ms: 0.0,
-        };
-        let at = ctx.clock.now();
-        let (mut timeouts, mut read_only, mut slowest) = (0, 0, Duration::ZERO);
-        while cell.tries < tries && timeouts < MOST_TIMEOUTS {
+    /// The tries of one pair, one after the other. What is known of it is known at each moment: the time may be over at any.
+    async fn cell(
+        &self,
+        ctx: &Ctx,
+        pair: &Pair<'_>,
+        tries: u32,
+        tried: &mut Tried,
+    ) -> Result<(), ActionError> {
+        tried.at = ctx.clock.now();
+        let mut timeouts = 0;
+        while tried.cell.tries < tries && timeouts < MOST_TIMEOUTS {
             let account = self.0.account(&pair.cluster.probe)?;
             let _turn = self.0.turn(pair.cluster).await;
             let started = Instant::now();
             let result = login(pair, account, &self.0.limits).await;
+            tried.slowest = tried.slowest.max(started.elapsed());
+            let cell = &mut tried.cell;
             cell.tries += 1;
-            slowest = slowest.max(started.elapsed());
+            cell.ms = coarse(tried.slowest);
             match result {
                 Ok(server) => {
-                    read_only += u32::from(server.1 == Some(true));
+                    tried.read_only += u32::from(server.1 == Some(true));
                     (cell.server_id, cell.read_only) = server;
                 }
                 Err(failure) => {
@@ -312,9 +328,13 @@ impl LoginMatrix {
                 }
             }
         }
-        cell.ms = coarse(slowest);
-        Ok(Tried { cell, read_only, at, slowest })
+        Ok(())
     }
+}
+
+/// How long the pairs are tried. Who wants what was tried until then must still get it told before the look's own deadline.
+fn time_for(ctx: &Ctx, input: &MatrixInput) -> Duration {
+    if input.partial { ctx.deadline - ctx.deadline / 10 } else { ctx.deadline }
 }
 
 /// Counts tries through hosts that met a read-only server as failed, where the cluster's endpoint leads to one that is writable.
@@ -340,6 +360,21 @@ fn judge_read_only(tried: &mut [Tried]) {
 }
 
 impl Tried {
+    fn not_yet(pair: &Pair<'_>, at: Timestamp) -> Self {
+        let cell = Cell {
+            host: pair.host.to_owned(),
+            cluster: pair.cluster.id.clone(),
+            ok: true,
+            tries: 0,
+            failed: 0,
+            error: None,
+            server_id: None,
+            read_only: None,
+            ms: 0.0,
+        };
+        Self { cell, read_only: 0, at, slowest: Duration::ZERO }
+    }
+
     /// Tells the journal of a pair that failed.
     fn record(&self, ctx: &Ctx) {
         let cell = &self.cell;
@@ -446,6 +481,7 @@ impl Matrix {
             .hosts
             .iter()
             .map(|host| host.id.clone())
+            .filter(|id| via.iter().any(|cell| cell.host == *id))
             .partition(|id| via.iter().any(|cell| cell.host == *id && !cell.ok));
         Self {
             direct_failures: direct.iter().map(|cell| cell.failed).sum(),

@@ -158,6 +158,40 @@ async fn the_deadline_of_the_whole_look_holds() {
 }
 
 #[tokio::test]
+async fn at_the_deadline_a_partial_look_tells_what_was_tried_and_leaves_out_what_was_not() {
+    let mut stage = Stage::calm().await;
+    stage.bench.ctx.deadline = std::time::Duration::from_secs(2);
+    let (silent, _listener) = free_address(stage.sim.world_info().fleets[0].mysql_port).await;
+    // Four at once, each for almost a second, each twice: the turn of the last comes after the end.
+    let hosts: Vec<_> = (0..40).map(|n| json!({ "id": format!("silent-{n}"), "ip": silent })).collect();
+    let input =
+        |partial: bool| json!({ "fleet": "us", "clusters": ["shard-b"], "hosts": hosts, "partial": partial });
+    let matrix = stage.look("mysql.login_matrix", input(true)).await.unwrap();
+    assert!(cell(&matrix, "direct", "direct", "shard-b")["ok"] == true, "{matrix:#}");
+    assert_eq!(cell(&matrix, "via", "silent-0", "shard-b")["error"]["kind"], "timeout_greeting");
+    let via = matrix["via"].as_array().unwrap();
+    assert!(via.len() < 40 && via.iter().all(|cell| cell["tries"] != 0), "{matrix:#}");
+    assert_eq!((&matrix["healthy_hosts"], &matrix["failing_clusters"]), (&json!([]), &json!(["shard-b"])));
+    // A runbook that would act by it is told that it does not know.
+    let error = stage.look("mysql.login_matrix", input(false)).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "timeout"));
+}
+
+#[tokio::test]
+async fn without_hosts_the_clusters_are_tried_directly() {
+    let stage = Stage::calm().await;
+    let matrix = stage.look("mysql.login_matrix", json!({ "fleet": "us" })).await.unwrap();
+    assert_eq!((matrix["direct"].as_array().unwrap().len(), &matrix["via"]), (13, &json!([])));
+    for (input, code) in [
+        (json!({ "fleet": "us", "direct": false }), "bad_input"),
+        (json!({ "fleet": "us", "hosts": [] }), "bad_input"),
+        (json!({ "fleet": "us", "hosts": null }), "bad_input"),
+    ] {
+        assert_eq!(stage.look("mysql.login_matrix", input.clone()).await.unwrap_err().code, code, "{input}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_names_are_refused_with_those_that_exist() {
     let stage = Stage::calm().await;
     let hosts = json!([{ "id": "i-1", "ip": "127.0.0.1" }]);

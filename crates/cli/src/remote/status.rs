@@ -66,14 +66,9 @@ fn findings(now: &Value) -> Vec<String> {
             }
         }
     }
-    let stale: Vec<&str> =
-        list(now, "fleets").filter(|f| f["stale"] == true).map(|fleet| word(fleet, "id")).collect();
-    if !stale.is_empty() {
-        let fleets = stale.join(", ");
-        lines.push(paint(Ink::Warn, &format!("? What is known of {fleets} is too old to say how it is.")));
-    } else if list(now, "fleets").next().is_none() {
-        lines.push("The inventory names no proxy fleet, so there is nothing to watch.".into());
-    } else if lines.is_empty() {
+    let unseen = list(now, "unseen").filter_map(Value::as_str);
+    lines.extend(unseen.map(|unseen| paint(Ink::Warn, &format!("? {unseen}"))));
+    if now["well"] == true {
         let well = "✔ Every login that was tried works, directly and through every host.";
         lines.push(paint(Ink::Good, well));
     }

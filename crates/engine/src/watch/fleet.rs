@@ -2,6 +2,8 @@
 //!
 //! Each cluster is tried by itself. One that is down makes every try wait for its timeout, and must not keep what is known of
 //! the others: a round takes in what has been answered within its patience, and the next one takes in the rest.
+//!
+//! Without hosts, because there is none in service or because the group cannot be read, the clusters are still tried directly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,23 +90,27 @@ impl Watched {
             Ok(group) => view.group = Some(group),
             Err(e) => view.error = Some(format!("The group could not be read: {e}")),
         }
-        let hosts = view.group.as_ref().and_then(|g| g.get("in_service")).cloned().unwrap_or_default();
-        if hosts.as_array().is_none_or(Vec::is_empty) {
+        let serving = view.group.as_ref().and_then(|group| group["in_service"].as_array());
+        let mut hosts = serving.cloned().unwrap_or_default();
+        if hosts.is_empty() {
             // What cannot be seen now is not filled in from before.
-            self.recent.clear();
-            return view;
+            self.recent.values_mut().for_each(Recent::forget_hosts);
         }
         self.begin(core, &hosts, felt);
         let fleet = self.fleet.id.clone();
         let counts = statistics(core, &fleet, &hosts, patience);
         let (error, counts) = tokio::join!(self.take_in(core, patience), counts);
-        view.error = error;
+        let errors: Vec<String> = view.error.take().into_iter().chain(error).collect();
+        view.error = (!errors.is_empty()).then(|| errors.join(" "));
         for told in counts {
             self.counted.add(core.clock.now(), &told);
         }
-        let mut hosts = hosts.as_array().cloned().unwrap_or_default();
-        let mut unheard = self.coming(core.clock.now(), &hosts);
-        unheard.extend(self.leaving(core, &hosts).await);
+        let mut unheard = Vec::new();
+        // Who does not know which hosts there are does not know which of them are new, either.
+        if view.group.is_some() {
+            unheard = self.coming(core.clock.now(), &hosts);
+            unheard.extend(self.leaving(core, &hosts).await);
+        }
         for host in unheard {
             self.recent.values_mut().for_each(|recent| recent.forget(&host));
             hosts.retain(|h| h["id"] != host);
@@ -171,7 +177,7 @@ impl Watched {
     }
 
     /// Tries every cluster that is not being tried already.
-    fn begin(&mut self, core: &Arc<Core>, hosts: &Value, felt: &BTreeSet<String>) {
+    fn begin(&mut self, core: &Arc<Core>, hosts: &[Value], felt: &BTreeSet<String>) {
         // Where some login fails already, that is what the counters count.
         let counted = self.counted.rise() && !self.recent.values().any(Recent::fails);
         for cluster in &self.fleet.clusters {
@@ -181,8 +187,11 @@ impl Watched {
             let unexplained =
                 (felt.contains(cluster) || counted) && !self.recent.get(cluster).is_some_and(Recent::fails);
             let tries = if unexplained { CLOSER } else { TRIES };
-            let input =
-                json!({ "fleet": self.fleet.id, "hosts": hosts, "clusters": [cluster], "tries": tries });
+            let mut input =
+                json!({ "fleet": self.fleet.id, "clusters": [cluster], "tries": tries, "partial": true });
+            if !hosts.is_empty() {
+                input["hosts"] = hosts.into();
+            }
             let (core, name) = (core.clone(), cluster.clone());
             let look = self.looks.spawn(async move {
                 let matrix = observe(&core, LOGINS, input).await;
@@ -220,8 +229,8 @@ impl Watched {
 }
 
 /// What each host counts, of those that answer within the patience.
-async fn statistics(core: &Core, fleet: &str, hosts: &Value, patience: Duration) -> Vec<Value> {
-    let asked = hosts.as_array().into_iter().flatten().map(async |host| {
+async fn statistics(core: &Core, fleet: &str, hosts: &[Value], patience: Duration) -> Vec<Value> {
+    let asked = hosts.iter().map(async |host| {
         let about = json!({ "fleet": fleet, "host": host });
         let patience = patience.max(LEAST_PATIENCE);
         tokio::time::timeout(patience, observe(core, STATISTICS, about)).await.ok()?.ok()

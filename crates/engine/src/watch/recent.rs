@@ -64,6 +64,13 @@ impl Recent {
         }
     }
 
+    /// What was seen through any host is not told any more.
+    pub(super) fn forget_hosts(&mut self) {
+        for (_, round) in &mut self.0 {
+            round["via"] = json!([]);
+        }
+    }
+
     fn via(&self, host: &Value) -> impl Iterator<Item = &Value> {
         let cells = self.0.iter().filter_map(|(_, round)| round["via"].as_array()).flatten();
         cells.filter(move |cell| cell["host"] == *host)

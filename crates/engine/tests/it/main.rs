@@ -18,5 +18,6 @@ mod telling;
 mod trusting;
 mod waited;
 mod waiting;
+mod watching;
 mod wire;
 mod world;

@@ -8,13 +8,15 @@
 //!         http_config: { authorization: { credentials_file: /etc/alertmanager/firebreak.token } }
 //! ```
 //!
-//! An alert's `alertname` is the signal's kind, its fingerprint is ours. `startsAt` tells a late delivery from a new one.
+//! An alert's `alertname` is the signal's kind, its fingerprint is ours. `startsAt` tells a late delivery from a new one. One that is
+//! not understood is a signal that says so, and the rest of its group fires all the same.
 
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use domain::signal::{Signal, SignalState};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Delivered, first, json, some, unclear};
@@ -24,7 +26,7 @@ pub(super) struct Group {
     version: String,
     #[serde(default, rename = "truncatedAlerts")]
     truncated: u64,
-    alerts: Vec<Alert>,
+    alerts: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -44,22 +46,24 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
     if group.version != "4" {
         return Err(format!("its version is `{}`, and 4 is understood", group.version));
     }
-    group.signals("alertmanager", body)
+    Ok(group.signals("alertmanager", body))
 }
 
 impl Group {
     /// Grafana sends the same, under another version.
-    pub(super) fn signals(self, source: &str, body: &[u8]) -> Result<Vec<Delivered>, String> {
-        let mut signals = self
-            .alerts
-            .into_iter()
-            .map(|alert| Ok(alert.signal(source)?.into()))
-            .collect::<Result<Vec<Delivered>, String>>()?;
+    pub(super) fn signals(self, source: &str, body: &[u8]) -> Vec<Delivered> {
+        let mut signals: Vec<Delivered> = Vec::new();
+        for alert in self.alerts {
+            let text = alert.to_string();
+            let read = serde_json::from_value(alert).map_err(|e| format!("an alert in it is none: {e}"));
+            let signal = read.and_then(|alert: Alert| alert.signal(source));
+            signals.push(signal.unwrap_or_else(|why| unclear(source, &why, text.as_bytes())).into());
+        }
         if self.truncated > 0 {
             let why = format!("its sender has cut {} alerts off (`max_alerts`)", self.truncated);
             signals.push(unclear(source, &why, body).into());
         }
-        Ok(signals)
+        signals
     }
 }
 

@@ -15,5 +15,5 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
         Some(other) => return Err(format!("its version is {other}, and \"1\" is understood")),
         None => return Err("it has no version".into()),
     }
-    json::<Group>(body)?.signals("grafana", body)
+    Ok(json::<Group>(body)?.signals("grafana", body))
 }

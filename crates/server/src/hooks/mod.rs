@@ -9,6 +9,7 @@
 //!   the alert, or turns its feed off (PagerDuty, after three).
 //! - Only what could not be stored is answered with 5xx, so that the sender tries again; the same said twice counts up.
 //! - Deliveries that come at the same time share commits. What is held at once is bounded: a storm waits on the wire, not in memory.
+//!   Whoever has proved nothing yet takes no room from those who have.
 //! - A delivery that is too large is on the log, and a signal: nobody must believe that nothing was said. Of strangers nothing is kept.
 //! - Nothing is decided here: see `engine::triage`.
 
@@ -30,14 +31,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Bytes, HttpBody as _};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Path, Request, State};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
+use futures::StreamExt as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -62,6 +65,10 @@ const LARGEST: usize = 4 * 1024 * 1024;
 const PLACE: usize = 256 * 1024;
 /// So many places there are: 128 MiB. Deliveries that find none free wait their turn.
 pub(crate) const PLACES: usize = 512;
+/// And so many more for what is read before anybody knows who sends it.
+pub(crate) const PLACES_OF_STRANGERS: usize = PLACES / 4;
+/// What is no larger takes no place of those: most signed deliveries. A connection costs about as much anyway.
+const SMALL: usize = 16 * 1024;
 
 /// How each source proves itself; what is not here is closed.
 #[derive(Debug, Clone, Default)]
@@ -116,17 +123,14 @@ impl Hooks {
         Self { sns: Some(Arc::new(sns)), ..self }
     }
 
-    /// Is its sender proven by the headers alone? A signature is of the body, so that nobody knows yet.
+    /// Is its sender proven by the headers alone? A signature is of the body, so that nobody knows yet; without one, nobody ever will.
     fn is_proven(&self, name: &str, headers: &HeaderMap) -> Result<bool, Problem> {
         if self.sns.is_some() && name == SNS {
             return Ok(false);
         }
-        match self.open(name)? {
-            (source, proof @ Proof::Token(_)) => {
-                proof.check(source, headers, &[]).map(|()| true).map_err(refused)
-            }
-            (_, Proof::Signed(_)) => Ok(false),
-        }
+        let (source, proof) = self.open(name)?;
+        proof.carried(source, headers).map_err(refused)?;
+        Ok(matches!(proof, Proof::Token(_)))
     }
 
     fn open(&self, name: &str) -> Result<(Source, &Proof), Problem> {
@@ -202,7 +206,7 @@ impl Source {
 pub(crate) async fn receive(
     State(app): State<App>,
     Path(name): Path<String>,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, Problem> {
     let hooks = &app.settings().hooks;
     let headers = request.headers().clone();
@@ -210,27 +214,31 @@ pub(crate) async fn receive(
         tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
     };
     let proven = hooks.is_proven(&name, &headers).inspect_err(told)?;
-    // What does not say how large it is may be as large as any. Strangers who send such are not to hold all places.
     let said = request.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());
-    let most = if said.is_some() || proven { LARGEST } else { PLACE };
-    let size = said.unwrap_or(most);
-    if size > most {
-        return Err(too_large(&app, &name, proven, most).await?);
+    if said.is_some_and(|size| size > LARGEST) {
+        return Err(too_large(&app, &name, proven).await?);
     }
-    // Before anything is read: however many post, only so much is held.
-    let places = u32::try_from(size.div_ceil(PLACE).max(1)).map_err(Problem::internal)?;
-    let _room = app.intake().acquire_many(places).await.map_err(Problem::internal)?;
-    DefaultBodyLimit::max(most).apply(&mut request);
-    let body = match timeout(LONGEST, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return Err(too_large(&app, &name, proven, most).await?);
+    // Before anything is read: however many post, only so much is held. Strangers take room as they go, of their own.
+    let mut room = None;
+    if proven {
+        room = Some(places(&app, said.unwrap_or(LARGEST)).await?);
+    }
+    let strangers = (!proven).then(|| app.strangers());
+    let (body, held) = match timeout(LONGEST, read(request.into_body(), strangers)).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(Unread::TooLarge)) => return Err(too_large(&app, &name, proven).await?),
+        Ok(Err(Unread::Broken(why))) => {
+            tracing::warn!(source = name, "a delivery was not read: {why}");
+            return Ok(StatusCode::BAD_REQUEST.into_response());
         }
-        Ok(Err(refused)) => return Ok(refused.into_response()),
         Err(_) => return Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
     };
     let Heard { mut delivered, confirm } =
         hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(told)?;
+    if room.is_none() {
+        room = Some(places(&app, body.len()).await?);
+        drop(held);
+    }
     if let Some(left_out) = delivered.len().checked_sub(MOST).filter(|&left_out| left_out > 0) {
         let why = format!(
             "of its {} signals the first {MOST} are taken, and {left_out} are left out",
@@ -253,18 +261,58 @@ pub(crate) async fn receive(
         let rows = app.engine().receive_all(together, text.take()).await?;
         stored += rows.iter().flatten().count();
     }
+    drop(room);
     if let (Some(address), Some(sns)) = (confirm, &hooks.sns) {
         sns.confirm(address).await?;
     }
     Ok((StatusCode::ACCEPTED, Json(json!({ "signals": said, "stored": stored }))).into_response())
 }
 
+/// Room for a delivery of somebody who is known.
+async fn places(app: &App, size: usize) -> Result<SemaphorePermit<'_>, Problem> {
+    app.intake().acquire_many(places_for(size)).await.map_err(Problem::internal)
+}
+
+fn places_for(size: usize) -> u32 {
+    u32::try_from(size.div_ceil(PLACE).max(1)).unwrap_or(u32::MAX)
+}
+
+/// Why a delivery was not read.
+enum Unread {
+    TooLarge,
+    Broken(String),
+}
+
+/// Reads a delivery. A stranger takes places only for what has come: saying that much will come, and sending little, holds nobody up.
+async fn read(
+    body: Body,
+    strangers: Option<&Semaphore>,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Unread> {
+    let (mut read, mut held) = (Vec::new(), None::<SemaphorePermit<'_>>);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| Unread::Broken(e.to_string()))?;
+        let size = read.len() + chunk.len();
+        if size > LARGEST {
+            return Err(Unread::TooLarge);
+        }
+        if let Some(strangers) = strangers.filter(|_| size > SMALL) {
+            let has = held.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let more = places_for(size).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
+            let more = strangers.acquire_many(more).await.map_err(|e| Unread::Broken(e.to_string()))?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok((read, held))
+}
+
 /// Tells of a delivery that is not read: on the log, and as a signal where it is known who sent it.
-async fn too_large(app: &App, name: &str, proven: bool, most: usize) -> Result<Problem, Problem> {
-    let why = match most {
-        LARGEST => format!("it is larger than {} MiB", LARGEST / 1024 / 1024),
-        _ => format!("it is larger than {} KiB, and does not say how large (Content-Length)", most / 1024),
-    };
+async fn too_large(app: &App, name: &str, proven: bool) -> Result<Problem, Problem> {
+    let why = format!("it is larger than {} MiB", LARGEST / 1024 / 1024);
     tracing::warn!(source = name, proven, "a delivery was not read: {why}");
     if proven {
         let fingerprint = "not_understood/too_large".into();
@@ -275,6 +323,11 @@ async fn too_large(app: &App, name: &str, proven: bool, most: usize) -> Result<P
     Ok(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail).remedy(
         "Let its sender put fewer alerts into one delivery: finer groups, or a limit such as `max_alerts`.",
     ))
+}
+
+/// The text of a delivery as it may be shown: what an earlier version has kept may still hold keys.
+pub(crate) fn shown(source: &str, text: String) -> String {
+    if source == SNS { sns::without_keys_if_any(text) } else { text }
 }
 
 /// The text of a delivery, as it is kept and shown.

@@ -57,6 +57,18 @@ impl Proof {
             },
         }
     }
+
+    /// Why what comes with it cannot prove it, whatever is in its body: known before that is read.
+    pub(super) fn carried(&self, source: Source, headers: &HeaderMap) -> Result<(), &'static str> {
+        match self {
+            Self::Token(secret) => token(secret, headers),
+            Self::Signed(_) => match source {
+                Source::PagerDuty => by_pagerduty(headers).map(drop),
+                Source::Grafana => by_grafana(headers).map(drop),
+                _ => by_generic(headers, SystemClock.now().timestamp()).map(drop),
+            },
+        }
+    }
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -78,6 +90,11 @@ pub(super) fn generic(
     body: &[u8],
     now: i64,
 ) -> Result<(), &'static str> {
+    let (sent, given) = by_generic(headers, now)?;
+    signed(secrets, &[sent.as_bytes(), b".", body], [given])
+}
+
+fn by_generic(headers: &HeaderMap, now: i64) -> Result<(&str, &str), &'static str> {
     let sent = header(headers, "x-firebreak-timestamp").ok_or("it has no X-Firebreak-Timestamp")?;
     let at: i64 = sent.parse().map_err(|_| "its X-Firebreak-Timestamp is no number of seconds")?;
     if now.abs_diff(at) > WINDOW_S.unsigned_abs() {
@@ -85,20 +102,26 @@ pub(super) fn generic(
     }
     let given = header(headers, "x-firebreak-signature").ok_or("it has no X-Firebreak-Signature")?;
     let given = given.strip_prefix("v1=").ok_or("its X-Firebreak-Signature does not begin with v1=")?;
-    signed(secrets, &[sent.as_bytes(), b".", body], [given])
+    Ok((sent, given))
 }
 
 /// `X-PagerDuty-Signature: v1=<hex>[,v1=<hex>…]` over the body; any of them will do.
 fn pagerduty(secrets: &[Secret], headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
-    let given = header(headers, "x-pagerduty-signature").ok_or("it has no X-PagerDuty-Signature")?;
+    let given = by_pagerduty(headers)?;
     signed(secrets, &[body], given.split(',').filter_map(|one| one.trim().strip_prefix("v1=")))
+}
+
+fn by_pagerduty(headers: &HeaderMap) -> Result<&str, &'static str> {
+    header(headers, "x-pagerduty-signature").ok_or("it has no X-PagerDuty-Signature")
 }
 
 /// `X-Grafana-Alerting-Signature: <hex>` over the body.
 fn grafana(secrets: &[Secret], headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
-    let name = "x-grafana-alerting-signature";
-    let given = header(headers, name).ok_or("it has no X-Grafana-Alerting-Signature")?;
-    signed(secrets, &[body], [given])
+    signed(secrets, &[body], [by_grafana(headers)?])
+}
+
+fn by_grafana(headers: &HeaderMap) -> Result<&str, &'static str> {
+    header(headers, "x-grafana-alerting-signature").ok_or("it has no X-Grafana-Alerting-Signature")
 }
 
 fn signed<'g>(

@@ -208,12 +208,11 @@ async fn status(app: &App) -> Result<String, Problem> {
     let now = situation::read(app).await?;
     let url = &app.settings().public_url;
     let mut text = String::new();
-    if now.findings.is_empty() {
-        text.push_str(if now.is_stale() {
-            ":grey_question: What is known is too old to say that all is well."
-        } else {
-            ":white_check_mark: Nothing is found to be wrong."
-        });
+    if now.well {
+        text.push_str(":white_check_mark: Nothing is found to be wrong.");
+    }
+    for unseen in now.unseen.iter().take(LISTED) {
+        _ = write!(text, "\n:grey_question: {}", escape(unseen));
     }
     for found in now.findings.iter().take(LISTED) {
         let finding = &found.finding;

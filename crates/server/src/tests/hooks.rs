@@ -1,17 +1,25 @@
 //! The alerts intake, with a recorded sample of each source; and what becomes of what came in, on the pages.
 
+use std::sync::Arc;
+
 use axum::body::Body;
+use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode};
 use domain::Clock as _;
 use domain::signal::SignalState;
 use engine::Topic;
 use engine::clock::SystemClock;
+use futures::{StreamExt as _, stream};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use store::signals::{SignalFilter, SignalRow};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::bench::{Answer, Bench, run_of};
+use crate::app::App;
+use crate::hooks::{PLACES, PLACES_OF_STRANGERS, receive};
 use crate::{Hooks, Proof, Secret, Source};
 
 const TOKEN: &str = "a token that is long enough";
@@ -305,6 +313,91 @@ async fn of_more_alerts_than_are_taken_the_first_are_and_a_signal_says_how_many_
     let sql = "SELECT count(*) FILTER (WHERE state = 'firing'), count(*) FILTER (WHERE state = 'unclear' AND summary LIKE '%100 are left out%') FROM signal";
     let counts: (i64, i64) = sqlx::query_as(sql).fetch_one(bench.engine.pool()).await.unwrap();
     assert_eq!(counts, (1000, 1));
+}
+
+/// A delivery of which so much comes, and then nothing any more. It says when it is at that point.
+fn unfinished(size: usize, waits: &Arc<Semaphore>) -> Request<Body> {
+    let begun = stream::once(async move { Ok::<_, std::io::Error>(vec![b'x'; size]) });
+    let waits = waits.clone();
+    let never = stream::once(async move {
+        waits.add_permits(1);
+        std::future::pending().await
+    });
+    let request = Request::post("/hooks/pagerduty").header("x-pagerduty-signature", "v1=00");
+    request.body(Body::from_stream(begun.chain(never))).unwrap()
+}
+
+#[tokio::test]
+async fn strangers_who_dribble_hold_nobody_up() {
+    let bench = Bench::new().await;
+    let app = App::new(bench.engine.clone(), bench.settings.clone());
+    let free = || (app.intake().available_permits(), app.strangers().available_permits());
+    let begin = async |how_many: u32, size: usize| {
+        let waits = Arc::new(Semaphore::new(0));
+        let mut strangers = JoinSet::new();
+        for _ in 0..how_many {
+            strangers.spawn(receive(
+                State(app.clone()),
+                Path("pagerduty".to_owned()),
+                unfinished(size, &waits),
+            ));
+        }
+        drop(waits.acquire_many(how_many).await.unwrap());
+        strangers
+    };
+    // More than there are places.
+    let small = begin(600, 1).await;
+    assert_eq!(free(), (PLACES, PLACES_OF_STRANGERS));
+    // What has really come takes room, of what is kept for it.
+    let large = begin(3, 300 * 1024).await;
+    assert_eq!(free(), (PLACES, PLACES_OF_STRANGERS - 6));
+    for (source, sample) in SAMPLES {
+        let mut request = Request::post("/");
+        for (name, value) in proven(source, sample) {
+            request = request.header(name, value);
+        }
+        let request = request.body(Body::from(sample)).unwrap();
+        let answer = receive(State(app.clone()), Path(source.name().to_owned()), request).await;
+        assert_eq!(answer.unwrap().status(), StatusCode::ACCEPTED, "{}", source.name());
+    }
+    drop((small, large));
+}
+
+#[tokio::test]
+async fn what_carries_no_signature_is_refused_before_it_is_read() {
+    let bench = Bench::new().await;
+    let app = App::new(bench.engine.clone(), bench.settings.clone());
+    for source in [Source::PagerDuty, Source::Grafana, Source::Generic] {
+        let body = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let request = Request::post("/").body(body).unwrap();
+        let refused = receive(State(app.clone()), Path(source.name().to_owned()), request).await;
+        assert_eq!(refused.unwrap_err().code, "not_proven", "{}", source.name());
+    }
+}
+
+#[tokio::test]
+async fn an_odd_alert_is_told_and_those_beside_it_fire() {
+    let bench = Bench::new().await;
+    let alert =
+        |status: &str, name: &str| json!({ "status": status, "labels": { name: "ProxySQLLoginErrors" } });
+    for (source, version) in [(Source::Alertmanager, "4"), (Source::Grafana, "1")] {
+        let alerts = [
+            alert("firing", "nameless"),
+            alert("snoozed", "alertname"),
+            json!({ "status": "firing", "labels": { "alertname": 7 } }),
+            json!("no alert"),
+            alert("firing", "alertname"),
+        ];
+        deliver(&bench, source, &json!({ "version": version, "alerts": alerts }).to_string()).await;
+        let all = signals(&bench).await;
+        let of = |state: &str| {
+            all.iter().filter(|s| s.source == source.name() && s.state == state).collect::<Vec<_>>()
+        };
+        let fires: Vec<_> = of("firing").iter().map(|signal| signal.kind.as_str()).collect();
+        assert_eq!(fires, ["ProxySQLLoginErrors"], "{}", source.name());
+        assert_eq!(of("unclear").len(), 4, "{all:#?}");
+        assert!(of("unclear").iter().any(|signal| signal.summary.contains("no label `alertname`")));
+    }
 }
 
 #[tokio::test]

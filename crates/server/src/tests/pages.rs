@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
 use tower::ServiceExt;
 
@@ -71,7 +71,7 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     let person = bench.sign_in("ada").await;
     let page = person.get("/").await;
     assert!(
-        page.text.contains("never seen") && page.text.contains("data-stale"),
+        page.text.contains("never seen") && page.text.contains("data-unseen"),
         "nothing seen is not all well"
     );
     assert!(!page.text.contains("data-all-well"));
@@ -113,6 +113,64 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     clock.sleep(std::time::Duration::from_secs(120)).await;
     let page = person.get("/").await;
     assert!(!page.text.contains("data-all-well") && page.text.contains("Stale"));
+}
+
+#[tokio::test]
+async fn what_could_not_be_seen_just_now_is_said_and_never_called_well() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let cell =
+        |host: &str, cluster: &str| json!({ "host": host, "cluster": cluster, "tries": 5, "failed": 0 });
+    let direct = [cell("direct", "shard-a"), cell("direct", "shard-b")];
+    let group = |hosts: &[Value]| json!({ "desired": 2, "in_service": hosts, "ids": [], "pending": ["i-2"], "leaving": [], "other": [], "suspended": ["Launch"] });
+    let serving = group(&[json!({ "id": "i-1" })]);
+    let whole = json!({ "direct": direct, "via": [cell("i-1", "shard-a"), cell("i-1", "shard-b")] });
+    let part = json!({ "direct": direct, "via": [cell("i-1", "shard-a")] });
+    let cases = [
+        (Some(&serving), Some(&whole), None, None),
+        (
+            None,
+            Some(&whole),
+            Some("The group could not be read: no."),
+            Some("The group could not be read: no."),
+        ),
+        (Some(&serving), None, None, Some("were tried within the last minute: to shard-a, shard-b.")),
+        (Some(&serving), Some(&part), None, Some("were tried within the last minute: to shard-b.")),
+        (None, None, None, Some("were tried within the last minute: to shard-a, shard-b.")),
+    ];
+    for (group, matrix, error, unseen) in cases {
+        let view = FleetView {
+            fleet: "lamps-eu".into(),
+            at: bench.engine.clock().now(),
+            group: group.cloned(),
+            matrix: matrix.cloned(),
+            error: error.map(str::to_owned),
+        };
+        store::fleets::put(bench.engine.pool(), &view).await.unwrap();
+        let page = person.get("/").await.text;
+        let now = person.get("/api/v1/situation").await.json();
+        assert_eq!(
+            (page.contains("data-all-well"), &now["well"]),
+            (unseen.is_none(), &json!(unseen.is_none()))
+        );
+        assert!(unseen.is_none_or(|unseen| page.contains(unseen) && page.contains("data-unseen")), "{page}");
+        assert_eq!(now["unseen"].as_array().unwrap().len(), usize::from(unseen.is_some()), "{now:#}");
+        assert_eq!(now["findings"], json!([]));
+    }
+    let none = FleetView {
+        fleet: "lamps-eu".into(),
+        at: bench.engine.clock().now(),
+        group: Some(group(&[])),
+        matrix: Some(json!({ "direct": direct, "via": [] })),
+        error: None,
+    };
+    store::fleets::put(bench.engine.pool(), &none).await.unwrap();
+    let now = person.get("/api/v1/situation").await.json();
+    assert_eq!((&now["well"], &now["unseen"]), (&json!(false), &json!([])));
+    let what = now["findings"][0]["what"].as_str().unwrap();
+    assert!(what.starts_with("lamps-eu has no host in service (1 starting, 2 wanted)"), "{what}");
+    let advice = now["findings"][0]["advice"].as_str().unwrap();
+    assert!(advice.contains("describe-scaling-activities") && advice.contains("Launch"), "{advice}");
 }
 
 #[tokio::test]

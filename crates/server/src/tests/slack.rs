@@ -388,6 +388,9 @@ async fn an_unlinked_member_gets_only_how_to_link_and_a_link_is_confirmed_once_a
     let (help, _) = office.types("U1", "help").await;
     assert!(help.contains("You are *vera*, a viewer") && help.contains("firebreak plan"), "{help}");
     assert!(!help.contains("firebreak run ") && !help.contains("firebreak approve"), "{help}");
+    let (status, _) = office.types("U1", "status").await;
+    assert!(status.contains(":grey_question: lamps-eu was never seen"), "{status}");
+    assert!(!status.contains("white_check_mark"), "{status}");
     let (refused, _) = office.types("U1", "run switch-lamp fleet=lamps-eu").await;
     assert!(refused.starts_with("To start a run takes a responder, and you are a viewer."), "{refused}");
 

@@ -109,6 +109,10 @@ async fn who_looks_at_a_message_finds_nothing_in_it_that_ends_or_confirms_the_su
         assert_eq!(post(&bench, message).await.status, StatusCode::ACCEPTED);
     }
     let person = bench.sign_in_as("vic", domain::Role::Viewer).await;
+    // And one that was kept whole by a version that did not know better.
+    let whole = "UPDATE signal SET body = $1 WHERE body LIKE '%StateChangeTime%'";
+    let kept = sqlx::query(whole).bind(&alarm).execute(bench.engine.pool()).await.unwrap();
+    assert_eq!(kept.rows_affected(), 1);
     for signal in signals(&bench).await {
         let page = person.get(&format!("/signals/{}", signal.id)).await.text;
         assert!(page.contains("SigningCertURL") && page.contains("MessageId"), "the rest is shown: {page}");

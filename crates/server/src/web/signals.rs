@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
+use crate::hooks;
 use crate::session::Visitor;
 use crate::web::runbooks::audit_refusal;
 use crate::words;
@@ -141,7 +142,7 @@ pub(crate) async fn page(
     let signal = find(&app, id).await?;
     let verdicts = store::triage::verdicts(app.pool(), id).await?;
     let plan = verdicts.iter().find_map(|verdict| serde_json::from_value(verdict.plan.clone()?).ok());
-    let body = store::signals::body(app.pool(), id).await?;
+    let body = store::signals::body(app.pool(), id).await?.map(|body| hooks::shown(&signal.source, body));
     let frame = Frame::new(&app, &visitor, "signals", "Signal").live("/events");
     let page = Page { frame, signal, verdicts, plan, body };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }

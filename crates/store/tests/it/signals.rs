@@ -103,11 +103,79 @@ async fn of_messages_that_bear_their_time_an_older_one_than_the_newest_changes_n
     assert_eq!(says(pool, 40, "sns", FIRING, 0).await, ["resolved"], "the first, again");
     assert_eq!(says(pool, 50, "sns", FIRING, 50).await, ["resolved", "firing"]);
     let kept = says(pool, 51, "sns", RESOLVED, 10).await;
-    assert_eq!(kept, ["resolved", "firing", "resolved"], "the one before, again: kept, and ends nothing");
+    assert_eq!(
+        kept,
+        ["resolved", "firing"],
+        "the one before, again: counted where it was said, and ends nothing"
+    );
     // It was over in between, and nobody heard of it until now.
-    assert_eq!(says(pool, 61, "sns", FIRING, 60).await, ["resolved", "firing", "resolved"]);
+    assert_eq!(says(pool, 61, "sns", FIRING, 60).await, ["resolved", "firing"]);
     assert_eq!(says(pool, 62, "sns", RESOLVED, 55).await.iter().filter(|s| *s == "firing").count(), 1);
     assert!(!says(pool, 70, "sns", RESOLVED, 70).await.contains(&"firing".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_said_before_an_end_that_bears_its_time_and_comes_after_it_fires_nothing() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    assert_eq!(says(pool, 0, "sns", FIRING, 0).await, ["firing"]);
+    assert_eq!(says(pool, 30, "sns", RESOLVED, 30).await, ["resolved"]);
+    assert_eq!(says(pool, 40, "sns", FIRING, 20).await, ["resolved"], "of before the end");
+    assert_eq!(says(pool, 50, "sns", FIRING, 45).await, ["resolved", "firing"]);
+}
+
+#[tokio::test]
+async fn a_word_of_what_is_over_fires_nothing_however_late_and_what_was_reopened_fires() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    assert_eq!(says(pool, 0, "pagerduty", FIRING, 0).await, ["firing"]);
+    assert_eq!(says(pool, 5, "pagerduty", RESOLVED, 0).await, ["resolved"]);
+    assert_eq!(says(pool, 600, "pagerduty", FIRING, 0).await, ["resolved"], "acknowledged before, told now");
+    assert_eq!(says(pool, 610, "pagerduty", FIRING, 605).await, ["resolved", "firing"], "reopened");
+    assert_eq!(says(pool, 620, "pagerduty", FIRING, 0).await, ["resolved", "firing"]);
+    assert_eq!(
+        says(pool, 630, "pagerduty", RESOLVED, 0).await,
+        ["resolved", "resolved"],
+        "it bears when it was made"
+    );
+    // Reopened once more, before anybody heard that it was over; and told again when it is.
+    assert_eq!(says(pool, 700, "pagerduty", FIRING, 695).await[2], "firing");
+    assert_eq!(says(pool, 710, "pagerduty", FIRING, 705).await[2], "firing");
+    assert_eq!(says(pool, 720, "pagerduty", RESOLVED, 0).await, ["resolved"; 3]);
+    assert_eq!(says(pool, 730, "pagerduty", FIRING, 705).await, ["resolved"; 3]);
+}
+
+#[tokio::test]
+async fn a_batch_locks_also_the_row_of_what_is_late_before_it_writes() {
+    let db = TestDb::new().await.unwrap();
+    write(db.pool(), "datadog", &[("a", FIRING), ("b", FIRING)]).await;
+    write(db.pool(), "datadog", &[("a", RESOLVED)]).await;
+    // What comes late has begun at another time than what is over, and bears the first place in the order.
+    let late = Signal { started_at: Some(at() - TimeDelta::minutes(1)), ..signal("datadog", "a", FIRING) };
+    let over = signal("datadog", "b", RESOLVED);
+    let mut held = PgConnection::connect_with(&db.pool().connect_options()).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT id FROM signal WHERE fingerprint = 'a' FOR UPDATE")
+        .execute(&mut held)
+        .await
+        .unwrap();
+    let pool = db.pool().clone();
+    let writing = tokio::spawn(async move {
+        let received = [&late, &over].map(|signal| Received { signal, delivery: None, body: None, at: at() });
+        receive_all(&pool, &received).await.unwrap();
+    });
+    somebody_waits(db.pool()).await;
+    // Locking, not writing: nothing was inserted or updated by who waits.
+    let sql =
+        "SELECT query LIKE '%known AS MATERIALIZED%' AND query LIKE '%FOR UPDATE%' FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let locks: bool = sqlx::query_scalar(sql).fetch_one(db.pool()).await.unwrap();
+    assert!(locks, "it waits for the row while it takes its turn");
+    sqlx::raw_sql("COMMIT").execute(&mut held).await.unwrap();
+    writing.await.unwrap();
+    assert_eq!(
+        states(db.pool()).await.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(),
+        ["resolved"; 2]
+    );
 }
 
 #[tokio::test]
@@ -184,12 +252,18 @@ async fn two_processes_that_say_the_opposite_of_the_same_signals_both_come_throu
 #[tokio::test]
 async fn what_the_prober_has_not_seen_is_ended_and_what_somebody_writes_just_now_is_not_waited_for() {
     let db = TestDb::new().await.unwrap();
-    write(db.pool(), PROBER, &[("a", FIRING), ("b", FIRING)]).await;
+    write(db.pool(), PROBER, &[("a", FIRING), ("b", FIRING), ("c", FIRING)]).await;
     let mut held = holding(&db, "a").await;
     let later = at() + TimeDelta::minutes(1);
-    let calm = async || prober_is_calm(db.pool(), "lamps", later, later).await.unwrap();
-    assert_eq!(calm().await, 1);
+    let calm = async |unseen: &[&str]| {
+        let unseen: Vec<String> = unseen.iter().map(|one| (*one).to_owned()).collect();
+        prober_is_calm(db.pool(), "lamps", &unseen, later, later).await.unwrap()
+    };
+    assert_eq!(calm(&["c"]).await, 1);
     sqlx::raw_sql("COMMIT").execute(&mut held).await.unwrap();
-    assert_eq!(calm().await, 1, "it is ended the next time");
+    assert_eq!(calm(&["c"]).await, 1, "it is ended the next time");
+    assert_eq!(calm(&["c"]).await, 0, "nobody could look after it");
+    assert_eq!(states(db.pool()).await[2], ("c".to_owned(), "firing".to_owned()));
+    assert_eq!(calm(&[]).await, 1);
     assert!(states(db.pool()).await.iter().all(|(_, state)| state == "resolved"));
 }

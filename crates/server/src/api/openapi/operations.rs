@@ -520,6 +520,8 @@ pub(super) fn all() -> Vec<Operation> {
 fn situation(generators: &mut Generators) -> Value {
     let lists = ["findings", "fleets", "clusters", "switches", "freezes", "locks", "reviews"];
     let mut members: Vec<(&str, Value)> = lists.map(|name| (name, list(some_object()))).into();
+    members.push(("unseen", list(text())));
+    members.push(("well", boolean()));
     members.push(("runs", list(generators.written::<RunRow>())));
     members.push(("signals", list(generators.written::<SignalRow>())));
     object(&members)

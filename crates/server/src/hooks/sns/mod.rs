@@ -54,6 +54,8 @@ pub type Get = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Vec<u8>, String>>
 const OLDEST: TimeDelta = TimeDelta::hours(1);
 /// Clocks differ.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
+/// What whoever reads it could end or confirm the subscription with.
+const KEYS: [&str; 3] = ["UnsubscribeURL", "SubscribeURL", "Token"];
 
 /// Topics that may say something, and what proves that they do.
 pub struct Sns {
@@ -197,8 +199,13 @@ pub(super) fn without_keys(body: &[u8]) -> String {
     let Ok(mut message) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body) else {
         return String::new();
     };
-    message.retain(|name, _| !["UnsubscribeURL", "SubscribeURL", "Token"].contains(&name.as_str()));
+    message.retain(|name, _| !KEYS.contains(&name.as_str()));
     serde_json::Value::Object(message).to_string()
+}
+
+/// The same of what was kept; as it is, where there is none.
+pub(super) fn without_keys_if_any(text: String) -> String {
+    if KEYS.iter().any(|key| text.contains(key)) { without_keys(text.as_bytes()) } else { text }
 }
 
 fn subscription(topic: &str, state: SignalState, said: &str) -> Signal {
