@@ -55,12 +55,15 @@ impl Job {
         let mut sight = self.core.observer.watch(&action, input, wish);
         let (mut held_since, mut shown) = (None, None);
         let mut last: Option<Arc<Value>> = None;
-        // Why the last look saw nothing.
-        let mut blind: Option<ActionError> = None;
+        // Why the last look saw nothing; and since when nothing was seen here, which begins anew with each process.
+        let (mut blind, mut blind_since) = (None::<ActionError>, Some(self.now()));
         loop {
             let Some(News { look, gap }) = self.next(&mut sight, watch.due(since, held_since)).await else {
                 // Time is up, and nothing can be seen.
-                match self.waited(watch.overdue(since, self.now(), blind.as_ref()), last.as_deref()) {
+                let now = self.now();
+                let blind_since = *blind_since.get_or_insert(now);
+                let verdict = watch.overdue(since, blind_since, now, blind.as_ref());
+                match self.waited(verdict, last.as_deref()) {
                     Some(entries) => return Ok(entries),
                     None => continue,
                 }
@@ -70,7 +73,7 @@ impl Job {
             }
             let verdict = match &look.result {
                 Ok(out) => {
-                    (last, blind) = (Some(out.clone()), None);
+                    (last, blind, blind_since) = (Some(out.clone()), None, None);
                     watch.judge(out, since, &mut held_since, look.at)
                 }
                 Err(e) if matches!(e.class, ErrorClass::Refused | ErrorClass::Gone) => {
@@ -79,7 +82,8 @@ impl Job {
                 // A look that may succeed the next time breaks a soak, and nothing else.
                 Err(e) => {
                     held_since = None;
-                    watch.overdue(since, look.at, Some(blind.insert(e.clone())))
+                    let blind_since = *blind_since.get_or_insert(look.at);
+                    watch.overdue(since, blind_since, look.at, Some(blind.insert(e.clone())))
                 }
             };
             sight.soaks(held_since.is_some());

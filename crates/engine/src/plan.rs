@@ -8,6 +8,7 @@ mod look;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use domain::Timestamp;
 use domain::action::{ActionError, Effect, ForeignWork, Planned};
 use domain::brake::{Brake, KillSwitch};
 use domain::plan::{Plan, PlannedLock, PlannedOutcome, PlannedStep, Verdict};
@@ -24,7 +25,7 @@ use store::StoreError;
 use crate::perform::foreign_work;
 use crate::start::{Prepared, nobody};
 use crate::{Core, Engine, StartError};
-use look::passes;
+use look::{PATIENCE, passes};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -48,15 +49,16 @@ impl Engine {
 impl Core {
     /// What a run that is prepared like this would do now.
     pub(crate) async fn plan(&self, prepared: Prepared) -> Result<Plan, PlanError> {
-        Ok(self.plan_seeing(prepared).await?.0)
+        Ok(self.plan_seeing(prepared, true).await?.0)
     }
 
-    /// The same, with the first look that failed in a way that passes by itself: a plan that was made half blind says what could be
-    /// seen, and not what is there.
+    /// The same, with the looks that failed in a way that passes by itself: a plan that was made half blind says what could be
+    /// seen, and not what is there. `waits`: also for what may come true by itself (see `look`).
     pub(crate) async fn plan_seeing(
         &self,
         prepared: Prepared,
-    ) -> Result<(Plan, Option<ActionError>), PlanError> {
+        waits: bool,
+    ) -> Result<(Plan, Vec<Unseen>), PlanError> {
         let Prepared { runbook, inputs, title, locks, limits, program } = prepared;
         let held: HashMap<_, _> =
             store::pages::locks(&self.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
@@ -67,8 +69,8 @@ impl Core {
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
         let forecast = self.forecast(&runbook, &program.children).await?;
-        let mut planner =
-            Planner { switches: store::brakes::switches(&self.pool).await?, ..Planner::new(self, &program) };
+        let switches = store::brakes::switches(&self.pool).await?;
+        let mut planner = Planner { switches, waits, ..Planner::new(self, &program) };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
         let Planner { steps, stops, foreign, blind, .. } = planner;
         let switched_off = brakes.iter().find(|b| matches!(b, Brake::KillSwitch(_)));
@@ -131,6 +133,9 @@ impl Core {
     }
 }
 
+/// A look that failed, and may not the next time: at which step, and why.
+pub(crate) type Unseen = (StepPath, ActionError);
+
 struct Planner<'a> {
     core: &'a Core,
     program: &'a Program,
@@ -144,8 +149,11 @@ struct Planner<'a> {
     /// Looks that come after it, and what rests on them: what they see now, the run will not see.
     looked_after: BTreeSet<String>,
     stops: Option<(StepPath, String)>,
-    /// The first look that failed, and may not the next time.
-    blind: Option<ActionError>,
+    blind: Vec<Unseen>,
+    /// Does it wait for what may come true by itself,
+    waits: bool,
+    /// and until when at the longest?
+    patience: Timestamp,
     /// A step around goes on when one inside fails that says nothing itself,
     caught: bool,
     /// and one did.
@@ -167,7 +175,9 @@ impl<'a> Planner<'a> {
             changed: None,
             looked_after: BTreeSet::new(),
             stops: None,
-            blind: None,
+            blind: Vec::new(),
+            waits: true,
+            patience: core.clock.now() + PATIENCE,
             caught: false,
             fell: false,
             unneeded: None,
@@ -398,17 +408,23 @@ impl Planner<'_> {
             return self.stop(step, path, message, Map::new());
         };
         let looks = action.spec().effect == Effect::Observe;
-        if let (Some(until), Some(_)) = (&call.until, &self.changed) {
-            let (until, timeout_s) = (until.condition.source().to_owned(), until.timeout.as_secs());
-            self.tell(step, path, PlannedOutcome::Waits { until, timeout_s });
-            return Slot::Later { after: step.id.clone() };
-        }
-        let facts = match self.look(&*action, &input).await {
+        let seen = match &call.until {
+            Some(until) => {
+                let Some(seen) = self.look_until(&*action, &input, until, scope).await.transpose() else {
+                    let (until, timeout_s) = (until.condition.source().to_owned(), until.timeout.as_secs());
+                    self.tell(step, path, PlannedOutcome::Waits { until, timeout_s });
+                    return Slot::Later { after: step.id.clone() };
+                };
+                seen
+            }
+            None => self.look(&*action, &input).await,
+        };
+        let facts = match seen {
             Ok(facts) => facts,
             Err(e) => {
                 let message = e.to_string();
                 if passes(&e) {
-                    self.blind.get_or_insert(e);
+                    self.blind.push((path.clone(), e));
                 }
                 return self.refused(step, path, message);
             }

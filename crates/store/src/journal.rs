@@ -103,7 +103,7 @@ impl Append {
         self.rows.last().map_or(0, |r| r.seq)
     }
 
-    fn at(&self) -> Timestamp {
+    pub(crate) fn at(&self) -> Timestamp {
         self.rows.last().map_or(Timestamp::MIN_UTC, |r| r.at)
     }
 

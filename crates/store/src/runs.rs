@@ -131,6 +131,8 @@ pub(crate) async fn create(
     }
     // In one order everywhere, so that two statements never wait for each other; so are the locks, below.
     runs.sort_unstable_by_key(|run| run.idem_key);
+    // The clock goes on between the request and the last entry of its beginning.
+    let moved: Vec<Timestamp> = births.iter().map(|(_, begin)| begin.at()).collect();
     let rows: Vec<AppendRow<'_>> = (0..).zip(births).flat_map(|(n, (_, begin))| begin.stored(n)).collect();
     let inserted = sqlx::query!(
         r#"WITH brakes AS MATERIALIZED (
@@ -142,7 +144,7 @@ pub(crate) async fn create(
                  FROM brakes, unnest($1::birth_run[]) AS w
            ), created AS (
                INSERT INTO run (id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, epoch, seq, created_at, updated_at)
-               SELECT id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, 1, seq, at, at
+               SELECT id, runbook, hash, title, inputs, plan, requested_by, idem_key, state, owner, 1, seq, at, ($4::timestamptz[])[n + 1]
                  FROM admitted WHERE refused IS NULL
                ON CONFLICT (idem_key) DO NOTHING RETURNING id
            ), locked AS (
@@ -160,6 +162,7 @@ pub(crate) async fn create(
         &runs as &[BirthRun<'_>],
         &rows as &[AppendRow<'_>],
         births.iter().map(|(run, _)| run.at).min().unwrap_or(Timestamp::MIN_UTC),
+        &moved,
     )
     .fetch_all(&mut *connection)
     .await;

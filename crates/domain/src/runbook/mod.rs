@@ -287,13 +287,13 @@ pub struct Use {
 pub struct Until {
     /// True when done; sees the observation as `out`.
     pub condition: Expr,
-    /// `for:` — must have held this long without a break (a soak).
+    /// `for:` — must have held this long without a break (a soak). While it holds, the timeout waits for the end of the soak.
     pub hold: Option<Duration>,
     /// Pause between looks.
     pub every: Duration,
     /// How long it usually takes, for the forecast.
     pub expect: Option<Duration>,
-    /// When to stop waiting.
+    /// When to stop waiting for it to come true.
     pub timeout: Duration,
     /// What then.
     pub on_timeout: OnTimeout,

@@ -138,10 +138,10 @@ fn looking() -> Map<String, Value> {
             "description": "Look again and again until this holds; sees the observation as `out`.",
             "$ref": "#/definitions/expression",
         },
-        "for": duration("It must have held this long without a break."),
+        "for": duration("It must have held this long without a break; once it holds, `timeout` does not cut it short."),
         "every": duration("Pause between looks; 5s when absent."),
         "expect": duration("How long it usually takes, for the forecast."),
-        "timeout": duration("When to stop waiting."),
+        "timeout": duration("When to stop waiting for it to come true."),
         "on_timeout": {
             "description": "fail: `on_failure` decides; continue: the last observation is the output. What nobody can see at the end fails in either case.",
             "enum": ["fail", "continue"],

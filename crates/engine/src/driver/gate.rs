@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::plan::{Plan, differences};
+use domain::plan::{Plan, PlannedOutcome, differences};
 use domain::run::{Despite, Doorstep, Entry, Gate, Program, Record, State, StepPath};
 use domain::runbook::{AtStart, Children, Runbook};
 use futures::FutureExt;
@@ -218,7 +218,10 @@ impl Brakes {
 }
 
 /// Makes the plan anew, and tells whether it is the one that people saw. Whatever keeps it from being made is a pause, never a
-/// pass; and what could not be seen is never told as another plan, which somebody might accept.
+/// pass; and what could not be seen is never told as another plan, which somebody might accept. What could not be seen when people
+/// saw the plan either (a host that hangs for hours) hides no other difference.
+///
+/// A run holds its locks while it compares: only where the plan looks like another one it waits for what may come true by itself.
 async fn compare(
     core: &Arc<Core>,
     run_id: Uuid,
@@ -236,18 +239,27 @@ async fn compare(
     };
     let (nil, by) = nobody();
     let mut pauses = PAUSES_S.into_iter().map(Duration::from_secs);
+    let mut waits = false;
     loop {
         let prepared = match core.prepare_text(runbook.clone(), children.clone(), &inputs, nil, &by) {
             Ok(prepared) => prepared,
             Err(e) => return paused(format!("the plan could not be made anew: {e}")),
         };
-        let blind = match core.plan_seeing(prepared).await {
+        let blind = match core.plan_seeing(prepared, waits).await {
             Ok((plan, _)) if plan.is_known_by(&seen.hash) => {
                 return Entry::PlanHolds { plan_hash: seen.hash };
             }
-            Ok((_, Some(blind))) => blind.to_string(),
-            Ok((plan, None)) => {
-                return Entry::Drifted { differences: differences(&seen, &plan), plan: Box::new(plan) };
+            Ok(_) if !waits => {
+                waits = true;
+                continue;
+            }
+            Ok((plan, unseen)) => {
+                let differences = differences(&seen, &plan);
+                let differs = |path: &StepPath| differences.iter().any(|difference| difference.path == *path);
+                match unseen.iter().find(|(path, _)| differs(path) && was_seen(&seen, path)) {
+                    Some((_, why)) => why.to_string(),
+                    None => return Entry::Drifted { differences, plan: Box::new(plan) },
+                }
             }
             Err(PlanError::Store(e)) => e.to_string(),
             Err(e) => return paused(format!("the plan could not be made anew: {e}")),
@@ -257,6 +269,16 @@ async fn compare(
             None => return paused(format!("whether the plan still holds could not be seen: {blind}")),
         }
     }
+}
+
+/// Did the plan rest on what was seen at this step?
+fn was_seen(plan: &Plan, path: &StepPath) -> bool {
+    plan.steps.iter().filter(|step| step.path == *path).any(|step| {
+        matches!(
+            step.outcome,
+            PlannedOutcome::Looked | PlannedOutcome::AlreadySo | PlannedOutcome::Changes { .. }
+        )
+    })
 }
 
 /// Seconds between two comparisons, as long as something cannot be seen (clock time): a throttle of five minutes passes by itself.

@@ -1,46 +1,82 @@
 //! The looks of a plan: not shared and kept by no run, but counted against the budget of their lane like all others.
+//!
+//! People and rules wait for a plan: a host that hangs costs it one look, and what may come true by itself is waited for only where
+//! the run goes on with whatever there is then. There the first look may mislead (a proxy follows a failover a little late), and a plan
+//! that rests on it would be offered, or started, for nothing.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use domain::action::{Action, ActionError, Ctx, ErrorClass};
+use domain::runbook::{OnTimeout, Scope, Until};
 use serde_json::Value;
 
 use super::Planner;
 
 impl Planner<'_> {
+    /// Looks as often as the run would, until what it waits for is there or its time is over. `None` where what the run will see
+    /// cannot be told: after a change, and when a plan has no patience to wait as long.
+    pub(super) async fn look_until(
+        &self,
+        action: &dyn Action,
+        input: &Value,
+        until: &Until,
+        scope: &Scope,
+    ) -> Result<Option<Value>, ActionError> {
+        if self.changed.is_some() {
+            return Ok(None);
+        }
+        let waits = self.waits && until.on_timeout == OnTimeout::Continue;
+        let since = self.core.clock.now();
+        loop {
+            let facts = self.look(action, input).await?;
+            let now = self.core.clock.now();
+            let over = (now - since).to_std().unwrap_or_default() >= until.timeout;
+            if !waits || over || until.condition.test(&scope.with_out(facts.clone())) != Ok(false) {
+                return Ok(Some(facts));
+            }
+            if now >= self.patience {
+                return Ok(None);
+            }
+            self.core.clock.sleep(until.every).await;
+        }
+    }
+
     /// Looks; a few times, where a failure is answered that may pass. In a run each look is given much longer.
     pub(super) async fn look(&self, action: &dyn Action, input: &Value) -> Result<Value, ActionError> {
-        let deadline = self.core.settings.look_deadline;
         let mut pauses = PAUSES.into_iter();
         loop {
-            let Some(seen) = self.look_once(action, input, deadline).await else {
-                let message = "it could not be looked at in time";
-                return Err(ActionError::new(ErrorClass::Transient, "timeout", message));
-            };
+            let (seen, hung) = self.look_once(action, input).await;
             match (seen, pauses.next()) {
-                (Err(e), Some(pause)) if passes(&e) => self.core.clock.sleep(pause).await,
+                (Err(e), Some(pause)) if passes(&e) && !hung => self.core.clock.sleep(pause).await,
                 (seen, _) => return seen,
             }
         }
     }
 
-    /// `None` when it took too long.
-    async fn look_once(
-        &self,
-        action: &dyn Action,
-        input: &Value,
-        deadline: Duration,
-    ) -> Option<Result<Value, ActionError>> {
+    /// What was seen; and whether it failed by a call that hung: the next one would, too.
+    async fn look_once(&self, action: &dyn Action, input: &Value) -> (Result<Value, ActionError>, bool) {
+        let deadline = self.core.settings.look_deadline;
         let ctx = Ctx::looking(self.core.clock.clone(), deadline);
         let seen = tokio::time::timeout(deadline, action.observe(&ctx, input)).await.ok();
+        let calls = ctx.calls.take();
         let busy = matches!(&seen, Some(Err(e)) if e.class == ErrorClass::Busy);
-        self.core.observer.spent(action, input, &ctx.calls.take(), busy);
-        seen
+        self.core.observer.spent(action, input, &calls, busy);
+        let hung = seen.is_none() || (!busy && calls.iter().any(|call| call.duration_ms >= HUNG_MS));
+        let in_time = seen.unwrap_or_else(|| {
+            let message = "it could not be looked at in time";
+            Err(ActionError::new(ErrorClass::Transient, "timeout", message))
+        });
+        (in_time, hung)
     }
 }
 
+/// How long a plan waits in all for what may come true by itself (clock time).
+pub(super) const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 /// Between the looks of a plan (clock time).
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// A call that took so long has hung: whoever is there answers sooner, and be it that they cannot.
+const HUNG_MS: u64 = 1000;
 
 /// May the same look be answered the next time?
 pub(super) fn passes(error: &ActionError) -> bool {

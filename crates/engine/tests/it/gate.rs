@@ -86,6 +86,8 @@ async fn a_severe_runbook_is_started_by_nobody_alone_and_runs_once_another_perso
     let state = bench.state(run).await;
     assert_eq!((state.word(), state.gate()), ("waiting_for_approval", Some(&Gate::Approval)));
     assert_eq!(store::pages::locks(bench.pool()).await.unwrap(), [], "it is in nobody's way");
+    // For as long as it waits: the clock went on between its request and its gate.
+    bench.is_whole(run).await;
 
     let own = asks(&there, run, &admin("ana"), approve(&hash)).await.unwrap_err();
     assert_eq!(says(own), "you asked for it, so somebody else must agree");

@@ -8,6 +8,7 @@ mod forms;
 mod gate;
 mod holding;
 mod judging;
+mod planning;
 mod postgres;
 mod recovering;
 mod reloading;

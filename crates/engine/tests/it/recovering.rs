@@ -128,6 +128,24 @@ async fn a_worker_that_drains_hands_its_run_to_the_next() {
     );
 }
 
+/// It came hours after the wait's time was over, and its first look is throttled.
+#[tokio::test]
+async fn one_look_that_fails_decides_nothing_for_a_process_that_takes_a_wait_over_when_its_time_is_over() {
+    let mut bench = Bench::new(LONG).await.calm();
+    let (first, run) = bench.start().await;
+    bench.until(run, "waiting", |s| s.node(&"wait".into()).is_some()).await;
+    first.shut_down().await;
+    bench = {
+        let later = bench.clock.now() + chrono::TimeDelta::hours(200);
+        bench.at(later).calm()
+    };
+    bench.world.put("go", 1);
+    bench.world.0.lock().unwrap().blinks = 1;
+    let _second = bench.engine(Duration::from_secs(10)).await;
+    let state = bench.until(run, "over", |s| s.paused().is_some() || s.outcome().is_some()).await;
+    assert_eq!(state.outcome().map(|(outcome, _)| outcome), Some(Outcome::Succeeded), "{:?}", state.paused());
+}
+
 /// A worker that is frozen past its lease (here: its lease is taken away behind its back) writes nothing any more.
 #[tokio::test]
 async fn a_worker_whose_lease_is_gone_is_fenced_and_the_run_goes_on_elsewhere() {

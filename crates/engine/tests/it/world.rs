@@ -1,6 +1,6 @@
 //! A world of named numbers: one action looks at them, two change them, and any call can be made to fail.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,13 @@ pub(crate) struct Inner {
     pub(crate) tokens: Vec<String>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
+    /// Of which class such a failure is, when it is not the usual one; and how long its call took.
+    pub(crate) fails_as: Option<ErrorClass>,
+    pub(crate) took_ms: u64,
+    /// These cannot be looked at.
+    pub(crate) hidden: BTreeSet<String>,
+    /// So many looks fail, and then no more.
+    pub(crate) blinks: u32,
     /// Changes cannot be looked up either.
     pub(crate) dark: bool,
     pub(crate) looks: u64,
@@ -102,6 +109,7 @@ impl Observe for Look {
     type Output = Number;
 
     async fn observe(&self, ctx: &Ctx, input: &Named) -> Result<Number, ActionError> {
+        let mut inner = self.0.0.lock().unwrap();
         ctx.calls.push(CallRecord {
             at: ctx.clock.now(),
             service: "world".into(),
@@ -109,13 +117,17 @@ impl Observe for Look {
             target: input.name.clone(),
             request_id: None,
             status: "ok".into(),
-            duration_ms: 0,
+            duration_ms: inner.took_ms,
             mutating: false,
         });
-        self.0.0.lock().unwrap().looks += 1;
-        if self.0.0.lock().unwrap().looks_fail {
-            return Err(ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen"));
+        inner.looks += 1;
+        let blinks = inner.blinks > 0;
+        inner.blinks = inner.blinks.saturating_sub(1);
+        if blinks || inner.looks_fail || inner.hidden.contains(&input.name) {
+            let class = inner.fails_as.unwrap_or(ErrorClass::Transient);
+            return Err(ActionError::new(class, "dark", "nothing can be seen"));
         }
+        drop(inner);
         Ok(Number { value: self.0.get(&input.name) })
     }
 
@@ -465,9 +477,14 @@ impl Bench {
     /// Waits until it has ended. By then its row and its journal say the same, whatever has happened to it.
     pub(crate) async fn ended(&self, run_id: Uuid) -> State {
         let state = self.until(run_id, "ended", |s| s.outcome().is_some()).await;
+        self.is_whole(run_id).await;
+        state
+    }
+
+    /// Its row and its journal say the same.
+    pub(crate) async fn is_whole(&self, run_id: Uuid) {
         let report = store::proof::of_run(self.pool(), run_id).await.unwrap();
         assert!(report.is_whole(), "{:#?}", report.breaks);
-        state
     }
 }
 

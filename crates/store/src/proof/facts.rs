@@ -16,10 +16,11 @@ pub(super) async fn check(connection: &mut PgConnection, from: Uuid, to: Uuid) -
     // something else than a request was written by no version, and by whom the links say.
     let mut rows = sqlx::query!(
         r#"SELECT r.id, r.runbook, r.hash, r.requested_by, r.inputs, r.plan, r.created_at, r.updated_at, r.state, r.outcome, r.message,
-                  r.ended_at, f.entry AS "request!", f.at AS "requested_at!", l.at AS "moved?", e.entry AS "end?", e.at AS "end_at?"
+                  r.ended_at, f.entry AS "request!", f.at AS "requested_at!", l.at AS "moved?",
+                  (l.write_id = f.write_id) IS TRUE AS "newborn!", e.entry AS "end?", e.at AS "end_at?"
              FROM run r
-             CROSS JOIN LATERAL (SELECT entry, at FROM journal_line j WHERE j.run_id = r.id AND j.seq = 1 AND j.kind = 'requested' LIMIT 1) AS f
-             LEFT JOIN LATERAL (SELECT at FROM journal_line j WHERE j.run_id = r.id AND j.seq = r.seq LIMIT 1) AS l ON true
+             CROSS JOIN LATERAL (SELECT entry, at, write_id FROM journal_line j WHERE j.run_id = r.id AND j.seq = 1 AND j.kind = 'requested' LIMIT 1) AS f
+             LEFT JOIN LATERAL (SELECT at, write_id FROM journal_line j WHERE j.run_id = r.id AND j.seq = r.seq LIMIT 1) AS l ON true
              LEFT JOIN LATERAL (SELECT entry, at FROM journal_line j WHERE j.run_id = r.id AND j.kind = 'ended'
                                  ORDER BY j.seq DESC LIMIT 1) AS e ON true
             WHERE r.id BETWEEN $1 AND $2"#,
@@ -44,7 +45,8 @@ pub(super) async fn check(connection: &mut PgConnection, from: Uuid, to: Uuid) -
             ended_at: row.ended_at,
         };
         let end = row.end.zip(row.end_at);
-        facts.check(&Told { request: (row.request, row.requested_at), moved: row.moved, end }, &mut report);
+        let (request, moved, newborn) = ((row.request, row.requested_at), row.moved, row.newborn);
+        facts.check(&Told { request, moved, newborn, end }, &mut report);
     }
     Ok(report)
 }

@@ -136,6 +136,26 @@ async fn a_run_that_goes_on_may_not_be_said_to_have_ended() {
     assert_eq!(report.breaks[0].why, "its row says that it ended (succeeded), its journal does not");
 }
 
+/// Earlier versions wrote the time of the request into the row of a run that was born with several entries.
+#[tokio::test]
+async fn a_row_may_have_the_time_of_the_request_until_something_is_written_after_the_birth() {
+    let db = history::db().await;
+    let run = ended(&db).await;
+    execute(db.pool(), &format!("UPDATE run SET updated_at = created_at WHERE id = '{run}'")).await;
+    let report = check(&db).await;
+    assert!(
+        report.breaks.iter().any(|b| b.why.starts_with("its row says that it moved last")),
+        "{report:#?}"
+    );
+    let birth = "(SELECT write_id FROM journal_line WHERE seq = 1)";
+    forge(&db, &format!("UPDATE journal_line SET write_id = {birth} WHERE seq = 3")).await;
+    let report = check(&db).await;
+    assert!(report.is_whole(), "{:#?}", report.breaks);
+    // But no other time.
+    execute(db.pool(), "UPDATE run SET updated_at = updated_at - interval '1 second'").await;
+    assert!(!check(&db).await.is_whole());
+}
+
 #[tokio::test]
 async fn a_run_whose_row_is_gone_is_found_also_before_any_block() {
     let db = history::db().await;

@@ -47,6 +47,9 @@ pub struct Told {
     pub request: (Value, Timestamp),
     /// When the entry was written that the row counts as the last; none when there is no such entry.
     pub moved: Option<Timestamp>,
+    /// Was that entry written together with the request? Rows of earlier versions say until the next write that the run moved last
+    /// when it was asked for, a moment before.
+    pub newborn: bool,
     /// The entry that ended it.
     pub end: Option<(Value, Timestamp)>,
 }
@@ -76,8 +79,9 @@ impl Facts {
             self.changed(report, why);
         }
         self.plan(&request["plan_hash"], report);
+        let newborn = told.newborn && self.updated_at == *requested_at;
         // That the entry is missing, the check of the journal says.
-        if let Some(moved) = told.moved.filter(|moved| *moved != self.updated_at) {
+        if let Some(moved) = told.moved.filter(|moved| *moved != self.updated_at && !newborn) {
             let why =
                 format!("its row says that it moved last {}, its last entry is of {moved}", self.updated_at);
             self.changed(report, why);

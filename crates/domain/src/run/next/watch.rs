@@ -1,7 +1,6 @@
 //! What a waiting step waits for, and what a look means to it.
 
-use std::time::Duration;
-
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::packed::Packed;
@@ -42,13 +41,13 @@ impl Watch {
         self.scope.pack();
     }
 
-    /// When this wait must be judged though nothing has changed: the end of its soak, or of its patience.
+    /// When this wait must be judged though nothing has changed: the end of its soak, or else of its patience.
     pub fn due(&self, since: Timestamp, held_since: Option<Timestamp>) -> Timestamp {
-        let after = |from: Timestamp, duration| {
-            from.checked_add_signed(delta(duration)).unwrap_or(Timestamp::MAX_UTC)
+        let (from, duration) = match held_since {
+            Some(held_since) => (held_since, self.until.hold.unwrap_or_default()),
+            None => (since, self.until.timeout),
         };
-        let end = after(since, self.until.timeout);
-        held_since.map_or(end, |from| end.min(after(from, self.until.hold.unwrap_or_default())))
+        from.checked_add_signed(delta(duration)).unwrap_or(Timestamp::MAX_UTC)
     }
 
     /// Judges a look. `held_since` carries a soak from one look to the next.
@@ -79,11 +78,25 @@ impl Watch {
                 Ok(false) => {}
             }
         }
+        // A soak that has begun may end: that what is waited for is not there, only a look that sees so may say.
+        if held_since.is_some() {
+            return Verdict::NotYet;
+        }
         self.timed_out(since, now, Ok(&scope))
     }
 
-    /// Judges a look that could not be had: `why`, if that is known.
-    pub fn overdue(&self, since: Timestamp, now: Timestamp, why: Option<&ActionError>) -> Verdict {
+    /// Judges a look that could not be had: `why`, if that is known. What cannot be seen when its time is over is looked at until
+    /// nothing has been seen for a minute: one throttled call decides nothing, and what was not seen all the while gets no more.
+    pub fn overdue(
+        &self,
+        since: Timestamp,
+        blind_since: Timestamp,
+        now: Timestamp,
+        why: Option<&ActionError>,
+    ) -> Verdict {
+        if now - blind_since < LONGER {
+            return Verdict::NotYet;
+        }
         self.timed_out(since, now, Err(why))
     }
 
@@ -95,8 +108,7 @@ impl Watch {
         now: Timestamp,
         seen: Result<&Scope, Option<&ActionError>>,
     ) -> Verdict {
-        let longer = if seen.is_err() { LONGER } else { Duration::ZERO };
-        if now - since < delta(self.until.timeout.saturating_add(longer)) {
+        if now - since < delta(self.until.timeout) {
             return Verdict::NotYet;
         }
         let (condition, waited) =
@@ -120,8 +132,8 @@ impl Watch {
     }
 }
 
-/// What cannot be seen when its time is over is looked at a little longer (clock time): one throttled call decides nothing.
-const LONGER: Duration = Duration::from_secs(60);
+/// Nothing must have been seen for so long (clock time) before a wait fails because of that.
+const LONGER: TimeDelta = TimeDelta::seconds(60);
 /// The code of a wait that saw until its end that what it waits for is not there.
 const TIMEOUT: &str = "timeout";
 /// The code of a wait that saw that waiting is pointless.
@@ -130,4 +142,79 @@ pub const GAVE_UP: &str = "gave_up";
 /// Was it seen that a condition did not come true? A wait may also fail because nobody could look.
 pub(super) fn is_seen(error: &ActionError) -> bool {
     [TIMEOUT, GAVE_UP].contains(&error.code.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::action::ErrorClass;
+    use crate::runbook::Expr;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    /// Waits 15 minutes from the beginning of time until it is 1.
+    fn watch(hold: u64, on_timeout: OnTimeout) -> Watch {
+        let until = Until {
+            condition: Expr::parse("out == 1").unwrap(),
+            hold: Some(Duration::from_secs(hold)),
+            every: Duration::from_secs(10),
+            expect: None,
+            timeout: Duration::from_secs(900),
+            on_timeout,
+            message: None,
+            give_up: None,
+        };
+        Watch::new(&until, &Scope::default())
+    }
+
+    fn code(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Failed(error) => error.code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_soak_that_has_begun_in_time_may_end_and_only_a_look_that_sees_otherwise_breaks_it() {
+        for on_timeout in [OnTimeout::Fail, OnTimeout::Continue] {
+            let (watch, mut held) = (watch(120, on_timeout), None);
+            let mut look = |seen: i64, seconds| watch.judge(&json!(seen), at(0), &mut held, at(seconds));
+            assert_eq!(look(0, 800), Verdict::NotYet);
+            assert_eq!(look(1, 810), Verdict::NotYet);
+            assert_eq!(look(1, 905), Verdict::NotYet);
+            assert_eq!(look(1, 930), Verdict::Holds);
+            assert_eq!(
+                watch.due(at(0), held),
+                at(930),
+                "there is nothing to judge at the end of its patience"
+            );
+            let mut held = Some(at(810));
+            let broken = watch.judge(&json!(0), at(0), &mut held, at(905));
+            assert_eq!((held, watch.due(at(0), held)), (None, at(900)));
+            match on_timeout {
+                OnTimeout::Fail => assert_eq!(code(broken), TIMEOUT),
+                OnTimeout::Continue => assert_eq!(broken, Verdict::Expired),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_fails_when_its_time_is_over_and_nothing_was_seen_for_a_minute() {
+        let throttled = ActionError::new(ErrorClass::Busy, "throttled", "too many calls");
+        for on_timeout in [OnTimeout::Fail, OnTimeout::Continue] {
+            let watch = watch(0, on_timeout);
+            let overdue = |blind_since, now| watch.overdue(at(0), at(blind_since), at(now), Some(&throttled));
+            // Since it began to wait, since shortly before its end, and since a process that came hours later began to look.
+            for (blind_since, not_yet, over) in [(0, 899, 900), (890, 949, 950), (9000, 9059, 9060)] {
+                assert_eq!(overdue(blind_since, not_yet), Verdict::NotYet);
+                assert_eq!(code(overdue(blind_since, over)), "not_seen");
+            }
+        }
+    }
 }

@@ -323,7 +323,7 @@ impl Decoder {
         if let (Some(Some(hold)), Some(timeout), Some(entry)) = (hold, timeout, fields.get("for"))
             && hold >= timeout
         {
-            let what = "it must hold for as long as the timeout, so it can never be done";
+            let what = "it must hold for as long as all of it may take";
             self.wrong(entry.value.pos, what, "make `timeout` longer than `for`");
         }
         Some(Until {

@@ -1,0 +1,138 @@
+//! What a plan sees: how often it looks at what does not answer, what it waits for, and what it makes of that when it is compared.
+
+use std::time::Duration;
+
+use domain::action::ErrorClass;
+use domain::plan::{Plan, PlannedOutcome, Verdict};
+use domain::run::{Ask, Entry, Gate, Outcome};
+use engine::{Engine, StartRequest};
+use serde_json::Map;
+
+use crate::world::{Bench, ask, request};
+
+const SEE: &str = "steps:\n  - id: see\n    use: world.look\n    with: { name: b }\n    on_failure: continue\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n";
+
+/// What is late tells itself from what is ill by healing within half a minute.
+const LATE: &str = r#"
+steps:
+  - id: see
+    use: world.look
+    with: { name: ill }
+    until: out.value == 0
+    every: 5s
+    timeout: 30s
+    on_timeout: continue
+  - id: is_ill
+    assert: steps.see.value > 0
+    message: It is well.
+  - id: set
+    use: world.set
+    with: { name: a, value: 5 }
+"#;
+
+const LONG: Duration = Duration::from_secs(10);
+
+async fn plan(engine: &Engine) -> Plan {
+    engine.plan("test", &Map::new()).await.unwrap()
+}
+
+async fn looked(bench: &Bench, times: u64) {
+    while bench.looks() < times {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_hangs_costs_a_plan_one_look_and_what_is_throttled_or_fails_at_once_is_looked_at_again() {
+    let bench = Bench::new(SEE).await;
+    let engine = bench.engine(LONG).await;
+    for (class, took_ms, looks) in
+        [(ErrorClass::Transient, 4000, 1), (ErrorClass::Transient, 1, 4), (ErrorClass::Busy, 4000, 4)]
+    {
+        {
+            let mut world = bench.world.0.lock().unwrap();
+            (world.looks_fail, world.fails_as, world.took_ms) = (true, Some(class), took_ms);
+        }
+        let before = bench.looks();
+        let plan = plan(&engine).await;
+        assert!(matches!(plan.steps[0].outcome, PlannedOutcome::Skipped { .. }), "{plan:#?}");
+        assert_eq!(bench.looks() - before, looks, "{class:?} after {took_ms} ms");
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_seen_when_the_plan_was_made_either_hides_no_drift() {
+    let bench = Bench::new(SEE).await;
+    let engine = bench.engine(LONG).await;
+    bench.world.0.lock().unwrap().hidden.insert("b".into());
+    let seen = plan(&engine).await;
+    assert_eq!(seen.verdict, Verdict::Ready);
+    bench.world.put("a", 2);
+    let run = engine.start(StartRequest { plan: Some(seen), ..request("key") }).await.unwrap().run_id;
+    let state = bench.until(run, "paused", |s| s.paused().is_some()).await;
+    let drift = state.drift().unwrap_or_else(|| panic!("{:?}", state.paused()));
+    assert_eq!(drift.differences.iter().map(|d| d.path.as_str()).collect::<Vec<_>>(), ["set"]);
+    ask(&engine, run, Ask::AcceptPlan { plan_hash: drift.plan.hash.clone() }).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
+}
+
+#[tokio::test]
+async fn what_was_seen_when_the_plan_was_made_and_cannot_be_seen_now_is_no_drift_though_there_is_one_beside_it()
+ {
+    let bench = Bench::new(SEE).await;
+    let engine = bench.engine(LONG).await;
+    let seen = plan(&engine).await;
+    bench.world.0.lock().unwrap().hidden.insert("b".into());
+    bench.world.put("a", 2);
+    let run = engine.start(StartRequest { plan: Some(seen), ..request("key") }).await.unwrap().run_id;
+    let state = bench.until(run, "paused", |s| s.paused().is_some()).await;
+    assert_eq!((state.gate(), state.drift().is_some()), (Some(&Gate::Plan), false));
+    bench.world.0.lock().unwrap().hidden.clear();
+    ask(&engine, run, Ask::Resume).await;
+    bench.until(run, "drifted", |s| s.drift().is_some()).await;
+}
+
+#[tokio::test]
+async fn a_plan_waits_for_what_heals_by_itself_as_its_run_would() {
+    let bench = Bench::new(LATE).await.calm();
+    let engine = bench.engine(LONG).await;
+    bench.world.put("ill", 1);
+    let heals = async {
+        looked(&bench, 1).await;
+        bench.world.put("ill", 0);
+    };
+    let (plan, ()) = tokio::join!(plan(&engine), heals);
+    let stops = Verdict::Stops { step: "is_ill".into(), message: "It is well.".into() };
+    assert_eq!(plan.verdict, stops);
+}
+
+#[tokio::test]
+async fn a_plan_takes_what_is_still_there_when_the_time_of_a_wait_is_over_and_waits_for_no_hours() {
+    for (timeout, known) in [("30s", true), ("5h", false)] {
+        let bench = Bench::new(LATE).await.with("timeout: 30s", &format!("timeout: {timeout}"));
+        let engine = bench.engine(LONG).await;
+        bench.world.put("ill", 1);
+        let plan = plan(&engine).await;
+        assert_eq!(matches!(plan.steps[0].outcome, PlannedOutcome::Looked), known, "{plan:#?}");
+        assert_eq!(matches!(plan.steps[1].outcome, PlannedOutcome::Holds { .. }), known, "{plan:#?}");
+        assert_eq!(plan.verdict, Verdict::Ready);
+        assert!(bench.looks() > 1);
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_waits_for_what_heals_by_itself_where_the_plan_looks_like_another_one() {
+    let bench = Bench::new(&LATE.replace("steps.see.value > 0", "steps.see.value == 0")).await.calm();
+    let engine = bench.engine(LONG).await;
+    let seen = plan(&engine).await;
+    assert_eq!(seen.verdict, Verdict::Ready);
+    bench.world.put("ill", 1);
+    let before = bench.looks();
+    let run = engine.start(StartRequest { plan: Some(seen), ..request("key") }).await.unwrap().run_id;
+    // The first comparison waits for nothing; the second one does.
+    looked(&bench, before + 2).await;
+    bench.world.put("ill", 0);
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert!(!bench.journal(run).await.iter().any(|r| matches!(r.entry, Entry::Drifted { .. })));
+}
