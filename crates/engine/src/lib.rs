@@ -13,7 +13,7 @@
 //! - `committer`: group commit: many runs' entries in one statement; `reader`: many runs' journals in one.
 //! - `perform`: the three kinds of work: look, change, recover; `calls` keeps what they asked of the outside.
 //! - `observer`: looks of all runs for the same thing are one look, within a budget; `look` is how a step asks it.
-//! - `library`: the runbooks on the shelf; `reload` replaces them while the process lives.
+//! - `library`: the runbooks on the shelf; `reload` replaces them while the process lives; `dangling`: what is configured and not there.
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `tail`: what a failover that lost entries leaves to be waited out and asked.
@@ -36,6 +36,7 @@ mod brakes;
 mod calls;
 pub mod clock;
 mod committer;
+mod dangling;
 mod driver;
 mod forecast;
 mod incidents;
@@ -84,6 +85,7 @@ use uuid::Uuid;
 
 pub use bell::Topic;
 pub use brakes::{BrakeError, Brakes, InForce};
+pub use dangling::Dangling;
 pub use incidents::IncidentError;
 pub use library::{Library, Refused, Reloaded, Shelf};
 pub use observer::{Budget, Counts};
