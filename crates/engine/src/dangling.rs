@@ -61,7 +61,10 @@ impl Library {
             .flat_map(|r| r.triggers.iter().map(|t| format!("{}/{}", r.name, t.name)).collect::<Vec<_>>())
             .collect();
         let near = suggest(rule, known.iter().map(String::as_str));
-        let near = near.unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+        let near = near.unwrap_or_else(|| match known.as_slice() {
+            [] => "no runbook has one".into(),
+            known => format!("there are: {}", known.join(", ")),
+        });
         Some(format!("there is no such trigger, so that no mode is set by this; {near}"))
     }
 }
