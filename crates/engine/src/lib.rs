@@ -84,7 +84,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use bell::Topic;
-pub use brakes::{BrakeError, Brakes, InForce};
+pub use brakes::{BrakeError, Brakes, InForce, Known};
 pub use dangling::Dangling;
 pub use incidents::IncidentError;
 pub use library::{Library, Refused, Reloaded, Shelf};
@@ -385,7 +385,9 @@ impl Engine {
 
     /// What holds everything back.
     pub fn brakes(&self) -> Brakes {
-        Brakes::new(self.core.pool.clone(), self.core.clock.clone())
+        let runbooks = self.library().iter().map(|(name, _)| name.to_owned()).collect();
+        let known = Known::of(Some(runbooks), &self.core.inventory);
+        Brakes::new(self.core.pool.clone(), self.core.clock.clone(), known)
     }
 
     /// The actions.
