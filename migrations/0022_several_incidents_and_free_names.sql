@@ -62,10 +62,11 @@ BEGIN
     RETURN 'stored';
 END $$;
 
--- Ends whatever speaks by a name: sessions, tokens, members of Slack. What that was.
+-- Ends whatever speaks by a name, or would: sessions, tokens, members of Slack, links that nobody has used. What that was, but for links.
 CREATE FUNCTION end_all_of(who text, actor text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 DECLARE sessions bigint; tokens text[]; members text[];
 BEGIN
+    DELETE FROM sign_in_link WHERE person = who AND used_at IS NULL;
     DELETE FROM session WHERE person = who;
     GET DIAGNOSTICS sessions = ROW_COUNT;
     WITH gone AS (
@@ -98,13 +99,18 @@ END $$;
 -- Opens a session, with its row of the person and of the audit; false, and nothing is done, when the name belongs to another account.
 -- Other sessions by the same account end where they would let somebody do what their groups no longer do, or go by an old name; and an
 -- old name is let go of. What was left of whoever had this name before, and let go of it, ends too.
+--
+-- What somebody may do whom a provider knows, it alone says, also when a link or a proxy signs them in: the session carries what that is
+-- good for, and their tokens and members of Slack get nothing back by it.
 CREATE OR REPLACE FUNCTION enter(new session, valid double precision, now timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE before person; old text; left_behind jsonb;
 BEGIN
     SELECT * INTO before FROM person WHERE name = new.person FOR UPDATE;
     INSERT INTO person AS p (name, role, via, groups, account) VALUES (new.person, new.role, new.via, new.groups, new.account)
-    ON CONFLICT (name) DO UPDATE SET role = EXCLUDED.role, via = EXCLUDED.via, groups = EXCLUDED.groups,
-           account = coalesce(EXCLUDED.account, p.account), seen_at = clock_timestamp()
+    ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp(), account = coalesce(EXCLUDED.account, p.account),
+           (role, via, groups) = (SELECT p.role, p.via, p.groups WHERE EXCLUDED.account IS NULL AND p.account IS NOT NULL
+                                  UNION ALL SELECT EXCLUDED.role, EXCLUDED.via, EXCLUDED.groups
+                                   WHERE EXCLUDED.account IS NOT NULL OR p.account IS NULL)
      WHERE EXCLUDED.account IS NULL OR p.account IS NULL OR p.account = EXCLUDED.account;
     IF NOT FOUND THEN
         RETURN false;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use domain::Clock;
 use domain::inventory::Inventory;
 use domain::notice::Channels;
@@ -20,18 +20,23 @@ pub(crate) struct Plan {
     pub(crate) inventory: Inventory,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actions: actions::Settings,
-    pub(crate) runbooks: Vec<(String, String)>,
     /// The shelf of the engine before, should there have been one: its last good versions stay.
     pub(crate) shelf: Library,
+    /// What is put on it; it stays as it was, when absent.
+    pub(crate) runbooks: Option<Vec<(String, String)>>,
     pub(crate) channels: Channels,
     pub(crate) engine: engine::Settings,
 }
 
-/// Launches an engine. Runbooks with mistakes are told on the log and cannot be run; the others can.
+/// Launches an engine. Runbooks with mistakes are told on the log and cannot be run; the others can. So are names in the
+/// configuration that are not there.
 pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
     let inventory = Arc::new(plan.inventory);
     let registry = actions::registry(inventory.clone(), plan.actions).await?;
-    let (library, _) = plan.shelf.reload(plan.runbooks, &registry);
+    let library = match plan.runbooks {
+        Some(runbooks) => plan.shelf.reload(runbooks, &registry).0,
+        None => plan.shelf,
+    };
     for (name, shelf) in library.iter() {
         if let Err(mistakes) = &shelf.runbook {
             let rendered = domain::runbook::render(&shelf.file, &shelf.text, mistakes, false);
@@ -47,21 +52,8 @@ pub(crate) async fn launch(plan: Plan) -> anyhow::Result<Engine> {
         channels: plan.channels,
         settings: plan.engine,
     };
-    let modes: Vec<String> = parts.settings.triage.modes.keys().cloned().collect();
-    let policies = parts.settings.policies.clone();
     let engine = Engine::launch(parts).await.context("the engine")?;
-    let rules: Vec<String> = engine.rules().iter().map(ToString::to_string).collect();
-    let known = |name: &&String| engine.library().get(name).is_some();
-    if let Some(unknown) = policies.0.keys().find(|name| !known(name)) {
-        engine.shut_down().await;
-        bail!(
-            "policies: there is no runbook `{unknown}`, so that nothing would be narrowed; correct its name"
-        );
-    }
-    if let Some(unknown) = modes.iter().find(|name| !rules.contains(name)) {
-        engine.shut_down().await;
-        bail!("triggers: there is no trigger `{unknown}`; there are: {}", rules.join(", "));
-    }
+    engine.dangling().iter().for_each(|name| tracing::error!("{name}"));
     Ok(engine)
 }
 

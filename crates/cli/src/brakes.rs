@@ -5,7 +5,7 @@
 //!  without ──────────────────────────────▶ a server's API, with a token (`remote::locks`)
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use domain::brake::EVERYTHING;
 use domain::{Actor, Clock, Timestamp};
-use engine::Brakes;
 use engine::clock::SystemClock;
+use engine::{Brakes, Known};
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::remote::{Remote, locks};
-use crate::simulated;
-use crate::terminal::say;
+use crate::terminal::{remark, say};
+use crate::{files, simulated};
 
 /// Who does it, and where.
 #[derive(clap::Args)]
@@ -216,7 +216,7 @@ impl Who {
         Actor::with_role(&self.by, domain::Role::Admin)
     }
 
-    /// The database, where there is a configuration.
+    /// The database, where there is a configuration; said aloud, because it need not be the one that the configuration means.
     async fn brakes(&self) -> anyhow::Result<Option<Brakes>> {
         let Some(config) = &self.config else { return Ok(None) };
         if self.by.trim().is_empty() {
@@ -224,11 +224,21 @@ impl Who {
         }
         let config = Config::read(config)?;
         let pool = store::connect(&config.database_url()?).await?;
+        let wins = if std::env::var_os("DATABASE_URL").is_some() {
+            ", as DATABASE_URL says, which comes before --config"
+        } else {
+            ""
+        };
+        remark(format!("the database is {}{wins}", store::place(&pool)));
         let clock: Arc<dyn Clock> = match &config.simulation {
             Some(simulation) => simulated::remote_clock(&simulation.control).await?,
             None => Arc::new(SystemClock),
         };
-        Ok(Some(Brakes::new(pool, clock)))
+        // Where the folder cannot be read, any name may be one.
+        let runbooks = files::runbooks(config.runbooks.as_deref()).ok();
+        let stem = |file: &String| Some(Path::new(file).file_stem()?.to_str()?.to_owned());
+        let names = runbooks.map(|files| files.iter().filter_map(|(file, _)| stem(file)).collect());
+        Ok(Some(Brakes::new(pool, clock, Known::of(names, &config.inventory))))
     }
 }
 
@@ -325,6 +335,7 @@ pub(crate) async fn lock(command: Lock) -> anyhow::Result<ExitCode> {
                 say(serde_json::to_string_pretty(&in_force)?);
                 return Ok(ExitCode::SUCCESS);
             }
+            locks::stopped(&serde_json::to_value(&in_force)?).for_each(say);
             for lock in &in_force.locks {
                 say(format!("{lock} (since {})", lock.since));
             }

@@ -222,6 +222,11 @@ impl Config {
         if !(1.0..=300.0).contains(&config.worker.lease_s) {
             mistakes.push(format!("worker.lease_s is {}; write 1 to 300 seconds", config.worker.lease_s));
         }
+        if let Some(url) = config.public_url.as_deref().filter(|url| !is_address(url)) {
+            mistakes.push(format!(
+                "public_url is `{url}`; write it as a browser does, such as https://firebreak.example.com"
+            ));
+        }
         if config.api.requests_per_minute == 0 {
             mistakes.push("api.requests_per_minute is 0; write at least 1".into());
         }
@@ -322,6 +327,13 @@ impl Config {
     }
 }
 
+/// Links are made by adding a path to it, and cookies are sent over TLS alone where it says so.
+fn is_address(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let sound = |c: char| !c.is_whitespace() && !matches!(c, '?' | '#' | '@');
+    host.is_some_and(|host| !host.starts_with('/') && !host.is_empty() && host.chars().all(sound))
+}
+
 fn listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
 }
@@ -341,6 +353,26 @@ mod tests {
     fn a_mistake_is_named_with_its_place() {
         let e = format!("{:#}", Config::parse("inventory: {}\nlisten_on: 1\n").unwrap_err());
         assert!(e.contains("listen_on") && e.contains("line 2"), "{e}");
+    }
+
+    #[test]
+    fn a_public_url_that_makes_no_links_is_a_mistake() {
+        let parse = |url: &str| Config::parse(&format!("inventory: {{}}\npublic_url: \"{url}\"\n"));
+        for sound in ["https://f.example.com", "http://127.0.0.1:8080/", "https://example.com/firebreak"] {
+            assert!(parse(sound).is_ok(), "{sound}");
+        }
+        for wrong in [
+            "f.example.com",
+            "f.example.com:443",
+            "HTTPS://f",
+            "https://",
+            "https:///x",
+            "https://f?a=b",
+            " https://f",
+        ] {
+            let e = format!("{:#}", parse(wrong).unwrap_err());
+            assert!(e.contains("public_url is"), "{wrong}: {e}");
+        }
     }
 
     #[test]

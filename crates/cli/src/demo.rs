@@ -67,8 +67,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         inventory: inventory(&sim.world_info(), &secrets)?,
         clock: Arc::new(SimClock(clock)),
         actions: simulated::actions(sim.endpoint(), &secrets)?,
-        runbooks: files::runbooks(None)?,
         shelf: Library::default(),
+        runbooks: Some(files::runbooks(None)?),
         engine: engine::Settings {
             rehearse_every: Some(Duration::from_secs(30 * 60)),
             triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },

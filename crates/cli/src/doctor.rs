@@ -11,8 +11,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Clock as _;
 use domain::inventory::Inventory;
-use domain::runbook::check_all;
 use engine::clock::SystemClock;
+use engine::{Dangling, Library};
 use serde_json::json;
 use store::{PgPool, schema};
 
@@ -142,7 +142,7 @@ async fn look(config: &Config, findings: &mut Findings) {
     match config.hooks.open() {
         Err(e) => findings.fail("webhooks", format!("{e:#}"), "give the secret, or close the source"),
         Ok(hooks) => {
-            let open: Vec<_> = hooks.sources().map(server::Source::name).collect();
+            let open: Vec<_> = hooks.names().collect();
             if open.is_empty() {
                 findings.warn(
                     "webhooks",
@@ -154,6 +154,14 @@ async fn look(config: &Config, findings: &mut Findings) {
             }
         }
     }
+    if let Err(e) = config.notify.open(config.environment.as_deref()) {
+        findings.fail(
+            "notify",
+            format!("{e:#}"),
+            "correct the channel, or leave it out: `firebreak serve` does not start",
+        );
+    }
+    alarms(config, findings);
     slack(config, findings).await;
     match config.auth.proxy() {
         Err(e) => findings.fail("sign-in", format!("{e:#}"), "correct `auth`, or leave it out"),
@@ -180,6 +188,22 @@ async fn look(config: &Config, findings: &mut Findings) {
             format!("{url} is not encrypted"),
             "put TLS in front, and say so in `public_url`: cookies are then sent over it alone",
         );
+    }
+}
+
+/// Alarms that would be read in vain, said once here instead of in the log every few minutes.
+fn alarms(config: &Config, findings: &mut Findings) {
+    let mistakes: Vec<_> =
+        config.alarms.of.iter().filter_map(|alarms| alarms.mistake(&config.inventory)).collect();
+    for mistake in &mistakes {
+        findings.warn(
+            "alarms",
+            mistake,
+            "correct `alarms.of`, unless it is meant: nobody hears of alarms that cannot be asked for",
+        );
+    }
+    if mistakes.is_empty() && !config.alarms.of.is_empty() {
+        findings.ok("alarms", format!("are read in {} places", config.alarms.of.len()));
     }
 }
 
@@ -300,8 +324,21 @@ async fn runbooks(config: &Config, findings: &mut Findings) {
         Err(e) => return findings.fail("actions", format!("{e:#}"), "correct the configuration of AWS"),
     };
     let all = texts.len();
-    let broken: Vec<_> =
-        check_all(texts, &registry).into_iter().filter(|c| c.runbook.is_err()).map(|c| c.file).collect();
+    let library = Library::open(texts, &registry);
+    for Dangling { key, name, why } in library.dangling(&config.triggers, &config.policies) {
+        let (says, remedy) =
+            (format!("`{name}`: {why}"), "correct the name in the configuration, or in the runbook");
+        match key {
+            // It starts nothing; what was to be narrowed and is not, lets people in.
+            "triggers" => findings.warn(key, says, remedy),
+            _ => findings.fail(key, says, remedy),
+        }
+    }
+    let broken: Vec<_> = library
+        .iter()
+        .filter(|(_, shelf)| shelf.runbook.is_err())
+        .map(|(_, shelf)| shelf.file.clone())
+        .collect();
     if broken.is_empty() {
         findings.ok("runbooks", format!("{all} are sound"));
     } else {

@@ -157,8 +157,8 @@ async fn play(drill: &Drill, world: World, who: Who, speed: f64, seed: u64) -> a
                 inventory: inventory.clone(),
                 clock: Arc::new(SimClock(clock.clone())),
                 actions: actions.clone(),
-                runbooks: runbooks.clone(),
                 shelf: Library::default(),
+                runbooks: Some(runbooks.clone()),
                 engine: settings.clone(),
             };
             let mut process = Process::start(&db.url(), plan).await?;

@@ -7,7 +7,7 @@ use include_dir::{Dir, include_dir};
 
 static RUNBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../runbooks");
 
-/// Runbook files (name and text) of a folder, or the embedded ones.
+/// Runbook files (name and text) of a folder, or the embedded ones. What begins with a dot is an editor's, or the file system's.
 pub(crate) fn runbooks(folder: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
     let Some(folder) = folder else {
         let embedded = RUNBOOKS.files().filter(|f| is_yaml(f.path()));
@@ -17,8 +17,9 @@ pub(crate) fn runbooks(folder: Option<&Path>) -> anyhow::Result<Vec<(String, Str
         std::fs::read_dir(folder).with_context(|| format!("the runbook folder {}", folder.display()))?;
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry?.path();
-        if is_yaml(&path) {
+        let entry = entry?;
+        let path = entry.path();
+        if is_yaml(&path) && !entry.file_name().as_encoded_bytes().starts_with(b".") {
             let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
             files.push((path.display().to_string(), text));
         }

@@ -29,6 +29,7 @@ pub(crate) async fn watch(engine: Engine, folder: Option<PathBuf>, hangup: &mut 
     };
     // What was tried last, and what was seen last.
     let (mut tried, mut seen) = (None, None);
+    let mut dangling = engine.dangling();
     loop {
         let asked = tokio::select! {
             asked = hangup.recv() => asked.is_some(),
@@ -58,6 +59,9 @@ pub(crate) async fn watch(engine: Engine, folder: Option<PathBuf>, hangup: &mut 
             Ok(changes) => {
                 tried = Some(files);
                 changes.iter().for_each(|(name, change)| say(&engine, name, change));
+                let before = std::mem::replace(&mut dangling, engine.dangling());
+                let new = dangling.iter().filter(|name| !before.contains(name));
+                new.for_each(|name| tracing::error!("{name}"));
             }
             Err(e) => tracing::error!("runbooks are not reloaded yet, as it cannot be audited: {e}"),
         }

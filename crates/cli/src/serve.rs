@@ -1,5 +1,6 @@
 //! `firebreak serve`: the control plane on a configuration file.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,10 +21,14 @@ pub(crate) struct Args {
     /// The configuration file; deploy/firebreak.yaml is a commented sample
     #[arg(long, env = "FIREBREAK_CONFIG")]
     config: PathBuf,
-    /// Print a sign-in link for this person at start, as an admin: whoever reads this terminal may do as much anyway
-    #[arg(long, default_value = "on-call")]
-    sign_in: String,
+    /// Print a sign-in link for this person at start, as an admin. Without it that happens only at a terminal, where nobody else says
+    /// who people are: elsewhere, what is printed is read by whoever reads logs
+    #[arg(long, value_name = "NAME")]
+    sign_in: Option<String>,
 }
+
+/// Who is signed in by the first link at a terminal.
+const FIRST: &str = "on-call";
 
 /// Runs until asked to end. A process that has lost its lease stops everything and starts anew under another id, as soon
 /// as the database is there again. One that cannot stop, or was frozen for long, is ended: the supervisor starts another.
@@ -49,19 +54,30 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut greeted = false;
     let mut shelf = Library::default();
     loop {
-        let plan = |shelf| -> anyhow::Result<Plan> {
-            Ok(Plan {
-                channels: channels.clone(),
-                pool: pool.clone(),
-                inventory: config.inventory.clone(),
-                clock: clock.clone(),
-                actions: config.actions(),
-                runbooks: files::runbooks(config.runbooks.as_deref())?,
-                shelf,
-                engine: config.engine(),
-            })
+        let runbooks = match files::runbooks(config.runbooks.as_deref()) {
+            Ok(runbooks) if greeted && runbooks.is_empty() => {
+                tracing::error!("there is no runbook any more: all stay as they are");
+                None
+            }
+            Ok(runbooks) => Some(runbooks),
+            // As at the launch below; what cannot be read now must not take away what could be.
+            Err(e) if !greeted => return Err(e),
+            Err(e) => {
+                tracing::error!("runbooks are not read again, and all stay as they are: {e:#}");
+                None
+            }
         };
-        let engine = match Box::pin(app::launch(plan(shelf.clone())?)).await {
+        let plan = Plan {
+            channels: channels.clone(),
+            pool: pool.clone(),
+            inventory: config.inventory.clone(),
+            clock: clock.clone(),
+            actions: config.actions(),
+            shelf: shelf.clone(),
+            runbooks,
+            engine: config.engine(),
+        };
+        let engine = match Box::pin(app::launch(plan)).await {
             Ok(engine) => engine,
             // At the first start somebody reads why it does not work; later it must come back by itself.
             Err(e) if !greeted => return Err(e),
@@ -79,8 +95,16 @@ pub(crate) async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         })?;
         let listener = app::listen(config.listen).await?;
         if !greeted {
-            let link = server::sign_in_link(&pool, &args.sign_in, Role::Admin, &public_url).await?;
-            say(format!("Firebreak listens on {public_url}\nSign in once, within 15 minutes: {link}"));
+            say(format!("Firebreak listens on {public_url}"));
+            let others = proxy.is_some() || oidc.is_some();
+            let first = || (!others && std::io::stdout().is_terminal()).then_some(FIRST);
+            if let Some(name) = args.sign_in.as_deref().or_else(first) {
+                let link = server::sign_in_link(&pool, name, Role::Admin, &public_url).await?;
+                say(format!("Sign in once, within 15 minutes: {link}"));
+            } else if !others {
+                let config = args.config.display();
+                say(format!("For a link, run `firebreak sign-in NAME --role admin --config {config}`"));
+            }
             greeted = true;
         }
         let web = Web {

@@ -203,7 +203,7 @@ pub trait Channel: Send + Sync + 'static {
     fn follows(&self) -> Option<&'static str> {
         None
     }
-    /// Sends it, once; where it was put, for a thread.
+    /// Sends it, once; where it was put, for a thread, or under `refused`, for whom it was not taken, and why.
     fn send<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Option<Value>, Undelivered>>;
     /// Was it sent before? Asked when nobody knows. `Err(Unclear)`: the channel cannot tell.
     fn find<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>>;

@@ -135,7 +135,7 @@ async fn edit(core: &Core, chat: &dyn Chat, behind: &Behind) -> Result<Edited, S
         Some(parent) => match (parent.receipt, parent.settled) {
             (Some(at), _) => at,
             (None, true) => return given_up("its message was not posted; the outbox says why".into()),
-            (None, false) => return later(None, TICK),
+            (None, false) => return later(None, until_posted(parent.attempts)),
         },
         None => return later(None, TICK),
     };
@@ -162,6 +162,11 @@ fn rows_of(rows: serde_json::Value) -> Vec<serde_json::Value> {
         serde_json::Value::Array(rows) => rows,
         _ => Vec::new(),
     }
+}
+
+/// How long a card waits for its message, which the outbox posts: what is not posted soon may not be for hours.
+fn until_posted(attempts: i32) -> Duration {
+    if attempts <= 1 { TICK } else { patience(attempts) }
 }
 
 fn patience(attempts: i32) -> Duration {

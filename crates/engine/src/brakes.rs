@@ -4,12 +4,17 @@
 //! person and a reason, and is audited in the statement that does it.
 //!
 //! Responders and above may do all of this, but releasing what somebody else holds, which is an admin's.
+//!
+//! What is held back must be there: whoever mistypes a name at night must not be told that it is stopped, or theirs. What was set once
+//! is released by its name, whatever is there by then.
 
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::brake::{EVERYTHING, Freeze, KillSwitch, calendar};
+use domain::inventory::Inventory;
 use domain::run::State;
+use domain::runbook::suggest;
 use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock, Role, Timestamp};
 use store::brakes::Imported;
@@ -28,6 +33,43 @@ const LISTED: i64 = 500;
 pub struct Brakes {
     pool: PgPool,
     clock: Arc<dyn Clock>,
+    known: Known,
+}
+
+/// The names of what can be held back.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Runbooks, beside those that have ever run; any, where nothing is said.
+    pub runbooks: Option<Vec<String>>,
+    /// The locks of the inventory, such as `cluster:shard-a`. Of other kinds there may be any.
+    pub targets: Vec<String>,
+}
+
+impl Known {
+    /// With the targets of an inventory.
+    pub fn of(runbooks: Option<Vec<String>>, inventory: &Inventory) -> Self {
+        let fleets = inventory.fleets.iter().map(|f| format!("fleet:{}", f.id));
+        let targets = fleets.chain(inventory.clusters.iter().map(|c| format!("cluster:{}", c.id))).collect();
+        Self { runbooks, targets }
+    }
+
+    /// Refuses a lock of a kind that the inventory has, by a name that it does not have.
+    pub fn has_target(&self, target: &str) -> Result<(), BrakeError> {
+        let kind = |name: &str| name.split_once(':').map(|(kind, _)| kind.to_owned());
+        let mut alike = self.targets.iter().filter(|known| kind(known) == kind(target)).peekable();
+        if alike.peek().is_none() || self.targets.iter().any(|known| known == target) {
+            return Ok(());
+        }
+        let names = alike.map(String::as_str);
+        Err(unknown("target", target, "in the inventory", names))
+    }
+}
+
+fn unknown<'a>(what: &str, name: &str, place: &str, known: impl Iterator<Item = &'a str>) -> BrakeError {
+    let known: Vec<&str> = known.collect();
+    let near = suggest(name, known.iter().copied());
+    let near = near.unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+    BrakeError::BadName(format!("there is no {what} `{name}` {place}, and nothing was done; {near}"))
 }
 
 /// Why a brake was not set or released.
@@ -85,8 +127,22 @@ pub struct InForce {
 
 impl Brakes {
     /// On a database.
-    pub fn new(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
-        Self { pool, clock }
+    pub fn new(pool: PgPool, clock: Arc<dyn Clock>, known: Known) -> Self {
+        Self { pool, clock, known }
+    }
+
+    /// Whose changes are to be held back. A runbook whose file is gone may have runs that go on.
+    async fn known_scope(&self, runbook: Option<&str>) -> Result<String, BrakeError> {
+        let scope = scope(runbook)?;
+        let Some(known) = &self.known.runbooks else { return Ok(scope) };
+        let there = scope == EVERYTHING
+            || known.contains(&scope)
+            || store::brakes::has_run(&self.pool, &scope).await?;
+        if there {
+            Ok(scope)
+        } else {
+            Err(unknown("runbook", &scope, "here", known.iter().map(String::as_str)))
+        }
     }
 
     /// Clock time.
@@ -108,7 +164,7 @@ impl Brakes {
     pub async fn stop(&self, runbook: Option<&str>, by: &Actor, reason: &str) -> Result<bool, BrakeError> {
         permit(by, Role::Responder)?;
         let switch = KillSwitch {
-            scope: scope(runbook)?,
+            scope: self.known_scope(runbook).await?,
             by: by.name().to_owned(),
             reason: said(reason, by)?,
             since: self.clock.now(),
@@ -142,7 +198,7 @@ impl Brakes {
         }
         let freeze = Freeze {
             id: Uuid::now_v7(),
-            scope: scope(runbook)?,
+            scope: self.known_scope(runbook).await?,
             starts,
             ends,
             reason: said(reason, by)?,
@@ -174,9 +230,8 @@ impl Brakes {
     ) -> Result<Imported, BrakeError> {
         permit(by, Role::Responder)?;
         let now = self.clock.now();
-        let events = calendar::read(text, zone, now)?;
-        let imported =
-            store::brakes::import_freezes(&self.pool, &events, &scope(runbook)?, by.name(), now).await?;
+        let (events, scope) = (calendar::read(text, zone, now)?, self.known_scope(runbook).await?);
+        let imported = store::brakes::import_freezes(&self.pool, &events, &scope, by.name(), now).await?;
         self.ring().await;
         Ok(imported)
     }
@@ -191,6 +246,7 @@ impl Brakes {
     ) -> Result<(), BrakeError> {
         permit(by, Role::Responder)?;
         let (target, now) = (lock_name(target)?, self.clock.now());
+        self.known.has_target(target)?;
         if until.is_some_and(|until| until <= now || until - now > TimeDelta::days(366)) {
             return Err(BrakeError::BadTime("a lock ends in the future, and within a year".into()));
         }
@@ -273,7 +329,6 @@ fn said(reason: &str, by: &Actor) -> Result<String, BrakeError> {
     }
 }
 
-/// A scope may name a runbook that is not on the shelf (yet): stopping it must not fail for that.
 fn scope(runbook: Option<&str>) -> Result<String, BrakeError> {
     match runbook.map(str::trim).filter(|name| !name.is_empty()) {
         None | Some(EVERYTHING) => Ok(EVERYTHING.to_owned()),

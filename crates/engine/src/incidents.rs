@@ -5,7 +5,7 @@ use domain::incident::{self, Ask, Incident, Refusal};
 use store::StoreError;
 use uuid::Uuid;
 
-use crate::{Engine, Topic};
+use crate::{Engine, Known, Topic};
 
 /// Why something was not done in an incident.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +30,7 @@ pub enum IncidentError {
 impl Engine {
     /// What may be struck: the names of locks that the inventory suggests.
     pub fn targets(&self) -> Vec<String> {
-        let inventory = &self.core.inventory;
-        let fleets = inventory.fleets.iter().map(|f| format!("fleet:{}", f.id));
-        fleets.chain(inventory.clusters.iter().map(|c| format!("cluster:{}", c.id))).collect()
+        Known::of(None, &self.core.inventory).targets
     }
 
     /// Opens an incident, or finds the one that is open at one of these targets: its id, and whether it is new.

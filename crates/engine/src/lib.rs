@@ -13,7 +13,7 @@
 //! - `committer`: group commit: many runs' entries in one statement; `reader`: many runs' journals in one.
 //! - `perform`: the three kinds of work: look, change, recover; `calls` keeps what they asked of the outside.
 //! - `observer`: looks of all runs for the same thing are one look, within a budget; `look` is how a step asks it.
-//! - `library`: the runbooks on the shelf; `reload` replaces them while the process lives.
+//! - `library`: the runbooks on the shelf; `reload` replaces them while the process lives; `dangling`: what is configured and not there.
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `tail`: what a failover that lost entries leaves to be waited out and asked.
@@ -36,6 +36,7 @@ mod brakes;
 mod calls;
 pub mod clock;
 mod committer;
+mod dangling;
 mod driver;
 mod forecast;
 mod incidents;
@@ -83,7 +84,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use bell::Topic;
-pub use brakes::{BrakeError, Brakes, InForce};
+pub use brakes::{BrakeError, Brakes, InForce, Known};
+pub use dangling::Dangling;
 pub use incidents::IncidentError;
 pub use library::{Library, Refused, Reloaded, Shelf};
 pub use observer::{Budget, Counts};
@@ -383,7 +385,9 @@ impl Engine {
 
     /// What holds everything back.
     pub fn brakes(&self) -> Brakes {
-        Brakes::new(self.core.pool.clone(), self.core.clock.clone())
+        let runbooks = self.library().iter().map(|(name, _)| name.to_owned()).collect();
+        let known = Known::of(Some(runbooks), &self.core.inventory);
+        Brakes::new(self.core.pool.clone(), self.core.clock.clone(), known)
     }
 
     /// The actions.

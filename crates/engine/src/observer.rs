@@ -10,7 +10,8 @@
 //!
 //! - A **subject** is an action with its input. However many runs watch it, it is looked at once, at the interval that the
 //!   most impatient of them needs (`interval`). It lives as long as somebody watches.
-//! - A **lane** is one account, region and service. All its subjects share one budget of requests (`lane`).
+//! - A **lane** is one account, region and service; of what is asked itself and is in no region, such as a host of a fleet, each
+//!   has its own. All its subjects share one budget of requests (`lane`).
 //! - **Never a stale answer.** Whoever asks is only ever given a look that *began* after they asked: a wait that starts
 //!   after a change cannot be satisfied by what was seen before it. A soak or a timeout that is due asks anew.
 //! - An **event** from outside ([`Observer::hint`]) brings the next look forward. It is never believed by itself.
@@ -122,6 +123,8 @@ struct Key {
 struct LaneName {
     account: String,
     region: String,
+    /// What is asked itself, where that is no service of a region: a host, the logins of a fleet, a cluster.
+    place: String,
     service: String,
 }
 
@@ -129,7 +132,11 @@ impl LaneName {
     fn of(action: &str, input: &Value) -> Self {
         let field = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let service = action.split('.').next().unwrap_or(action).to_owned();
-        Self { account: field("account"), region: field("region"), service }
+        let (account, region) = (field("account"), field("region"));
+        let host = || input.pointer("/host/id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut places = [host(), field("fleet"), field("cluster")].into_iter();
+        let place = if region.is_empty() { places.find(|place| !place.is_empty()) } else { None };
+        Self { account, region, place: place.unwrap_or_default(), service }
     }
 }
 

@@ -241,6 +241,15 @@ async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
         }
         _ => attempt(core, channel.as_ref(), sending, theirs.as_deref()).await,
     };
+    if let Sent::There { receipt: Some(receipt) } = &sent
+        && let Some(who) = receipt.get("refused")
+    {
+        tracing::warn!(
+            channel = sending.channel,
+            key = sending.notice.key,
+            "a message was not taken for {who}"
+        );
+    }
     if let Sent::Failed { error } | Sent::Unclear { error } = &sent {
         tracing::warn!(
             channel = sending.channel,

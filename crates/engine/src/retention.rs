@@ -1,7 +1,8 @@
-//! Removes what has served its time: ids of deliveries and messages that were sent (see `store::retention` for what stays).
+//! Removes what has served its time: ids of deliveries, messages that were sent, sessions and links that are over (see
+//! `store::retention` for what stays).
 //!
 //! Every process does it, an hour apart at most, a few rows at a time with a rest in between, so that it is never in anybody's way.
-//! Time is the clock's, as that of the rows is.
+//! Time is the clock's, as that of the rows is; people's sessions have the wall's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,10 @@ pub(crate) async fn keep_house(core: Arc<Core>) {
         let before = core.clock.now() - crate::triage::delta(core.settings.keep);
         match sweep(&core.pool, before).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!("removed {removed} deliveries and messages of before {before}"),
-            Err(e) => tracing::warn!("old deliveries and messages were not removed: {e}"),
+            Ok(removed) => {
+                tracing::info!("removed {removed} deliveries and messages of before {before}, and sessions")
+            }
+            Err(e) => tracing::warn!("old deliveries, messages and sessions were not removed: {e}"),
         }
         tokio::time::sleep(EVERY).await;
     }
@@ -37,8 +40,9 @@ async fn sweep(pool: &PgPool, before: Timestamp) -> Result<u64, StoreError> {
     loop {
         let deliveries = store::retention::deliveries(pool, before, AT_ONCE).await?;
         let messages = store::retention::messages(pool, before, AT_ONCE).await?;
-        removed += deliveries + messages;
-        if deliveries + messages == 0 {
+        let sign_ins = store::retention::sign_ins(pool, AT_ONCE).await?;
+        removed += deliveries + messages + sign_ins;
+        if deliveries + messages + sign_ins == 0 {
             return Ok(removed);
         }
         tokio::time::sleep(REST).await;

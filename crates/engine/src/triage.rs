@@ -156,11 +156,6 @@ impl Engine {
         self.core.bell.ring(Topic::Signals);
         Ok(started)
     }
-
-    /// The rules on the shelf.
-    pub fn rules(&self) -> Vec<Rule> {
-        self.core.rules().into_iter().map(|(rule, ..)| rule).collect()
-    }
 }
 
 /// Judges what is due, until the process ends.

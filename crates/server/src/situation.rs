@@ -23,6 +23,8 @@ use store::locks::Held;
 
 /// So many signals are shown; the ledger has them all.
 const SIGNALS: i64 = 50;
+/// What was not told is shown for so long: a message is tried for about a day.
+const UNTOLD: TimeDelta = TimeDelta::days(2);
 
 /// What is older than this (clock time) is stale.
 fn stale_after() -> TimeDelta {
@@ -66,6 +68,8 @@ pub(crate) struct Situation {
     pub(crate) reviews: Vec<store::reviews::Review>,
     /// What would stop if it were needed now.
     pub(crate) not_ready: Vec<engine::Readiness>,
+    /// What people elsewhere were not told of late.
+    pub(crate) untold: Vec<store::outbox::Untold>,
     #[serde(skip)]
     pub(crate) chart: Option<Chart>,
 }
@@ -156,6 +160,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let reviews = store::reviews::open(pool).await?;
     let mut not_ready = app.engine().readiness().await?;
     not_ready.retain(|row| row.shown.as_ref().is_some_and(|shown| shown.ready == Some(false)));
+    let untold = store::outbox::untold(pool, now - UNTOLD).await?;
     let firing = SignalFilter { firing: true, before: None };
     let signals = store::signals::list(pool, firing, SIGNALS).await?;
     let incidents = store::incidents::now_open(pool).await?;
@@ -205,6 +210,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         signals,
         reviews,
         not_ready,
+        untold,
         chart,
     })
 }

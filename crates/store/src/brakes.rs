@@ -71,6 +71,15 @@ pub async fn switches(pool: &PgPool) -> Result<Vec<KillSwitch>, StoreError> {
         .await?)
 }
 
+/// Has there ever been a run of this runbook, by itself or within another's?
+pub async fn has_run(pool: &PgPool, runbook: &str) -> Result<bool, StoreError> {
+    let seen = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM runbook_text WHERE name = $1) AS "seen!""#,
+        runbook
+    );
+    Ok(seen.fetch_one(pool).await?)
+}
+
 /// A connection that only looks at the switches: no crowd in the pool can make it late.
 #[derive(Debug)]
 pub struct SwitchReader(PgConnection);

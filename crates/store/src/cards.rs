@@ -42,7 +42,7 @@ pub struct Behind {
     pub run_id: Uuid,
     /// Where it is shown.
     pub place: String,
-    /// Tries since the last edit that was taken.
+    /// Tries since the last edit that was taken, or had nothing to be made in.
     pub attempts: i32,
     /// The right to edit it.
     pub claim: Uuid,
@@ -75,6 +75,8 @@ pub struct Parent {
     pub receipt: Option<Value>,
     /// Nothing more is tried.
     pub settled: bool,
+    /// How often it was tried.
+    pub attempts: i32,
 }
 
 /// The message that a run's card edits, once it was told.
@@ -82,7 +84,7 @@ pub async fn parent(pool: &PgPool, channel: &str, run: Uuid) -> Result<Option<Pa
     let key = format!("card:{run}");
     Ok(sqlx::query_as!(
         Parent,
-        r#"SELECT receipt, due IS NULL AS "settled!" FROM outbox WHERE channel = $1 AND key = $2"#,
+        r#"SELECT receipt, due IS NULL AS "settled!", attempts FROM outbox WHERE channel = $1 AND key = $2"#,
         channel,
         key,
     )
@@ -102,7 +104,7 @@ pub enum Edited {
     },
     /// Not yet.
     Later {
-        /// Why.
+        /// Why; nothing, where it was not tried.
         error: Option<String>,
         /// How long it rests.
         rest: Duration,
@@ -122,7 +124,8 @@ pub async fn settle(pool: &PgPool, behind: &Behind, edited: &Edited) -> Result<(
         Edited::GivenUp { error } => (None, Some(error.as_str()), None),
     };
     sqlx::query!(
-        "UPDATE run_card SET shown = coalesce($3, shown), attempts = CASE WHEN $3::bigint IS NULL THEN attempts ELSE 0 END, error = $4,
+        "UPDATE run_card SET shown = coalesce($3, shown), attempts = CASE WHEN $3::bigint IS NULL AND $4::text IS NOT NULL THEN attempts ELSE 0 END,
+                error = $4,
                 due = clock_timestamp() + make_interval(secs => $5), claim = NULL, claimed_by = NULL
           WHERE run_id = $1 AND claim = $2",
         behind.run_id,

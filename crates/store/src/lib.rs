@@ -92,6 +92,16 @@ pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
     Ok(pool)
 }
 
+/// Which database it is, for people: its name and where it is, and nothing that is secret.
+pub fn place(pool: &PgPool) -> String {
+    let options = pool.connect_options();
+    let name = options.get_database().unwrap_or_else(|| options.get_username());
+    match options.get_socket() {
+        Some(socket) => format!("{name} at {}", socket.display()),
+        None => format!("{name} at {}:{}", options.get_host(), options.get_port()),
+    }
+}
+
 /// Connects, whatever the schema is.
 pub async fn open(url: &str) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;

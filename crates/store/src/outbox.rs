@@ -108,7 +108,7 @@ pub async fn claim(
 pub enum Sent {
     /// It is there.
     There {
-        /// Where the channel has put it.
+        /// Where the channel has put it; under `refused`, for whom it was not taken.
         receipt: Option<Value>,
     },
     /// Not yet.
@@ -140,8 +140,14 @@ pub enum Sent {
 /// Writes down what became of a try, if the right to say so still holds.
 pub async fn settle(pool: &PgPool, sending: &Sending, sent: &Sent, at: Timestamp) -> Result<(), StoreError> {
     let doubtful = matches!(sent, Sent::Later { doubt: true, .. });
+    let missed = match sent {
+        Sent::There { receipt: Some(receipt) } => {
+            receipt.get("refused").map(|who| format!("not taken for {who}"))
+        }
+        _ => None,
+    };
     let (state, receipt, error, due) = match sent {
-        Sent::There { receipt } => ("sent", receipt.as_ref(), None, None),
+        Sent::There { receipt } => ("sent", receipt.as_ref(), missed.as_ref(), None),
         Sent::Later { error, due, .. } => ("waiting", None, Some(error), Some(*due)),
         Sent::LeftOut { why } => ("left_out", None, Some(why), None),
         Sent::Unclear { error } => ("unclear", None, Some(error), None),
@@ -213,6 +219,36 @@ pub async fn list(pool: &PgPool, limit: i64) -> Result<Vec<OutboxRow>, StoreErro
         OutboxRow,
         "SELECT id, channel, message, incident, at, state, attempts, error, due, settled_at FROM outbox ORDER BY at DESC, id DESC LIMIT $1",
         limit,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// What a channel was not told.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Untold {
+    /// The channel's name.
+    pub channel: String,
+    /// So many messages were given up, or may not have come.
+    pub lost: i64,
+    /// So many were refused more than once, and are tried again.
+    pub waiting: i64,
+    /// What was said of the newest.
+    pub error: Option<String>,
+    /// Since when it is so.
+    pub since: Timestamp,
+}
+
+/// What the channels were not told since a moment, by channel.
+pub async fn untold(pool: &PgPool, since: Timestamp) -> Result<Vec<Untold>, StoreError> {
+    Ok(sqlx::query_as!(
+        Untold,
+        r#"SELECT channel, count(*) FILTER (WHERE state <> 'waiting') AS "lost!", count(*) FILTER (WHERE state = 'waiting') AS "waiting!",
+                  (array_agg(error ORDER BY id DESC))[1] AS error, min(at) AS "since!"
+             FROM outbox
+            WHERE at > $1 AND (state IN ('failed', 'unclear') OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL)
+            GROUP BY channel ORDER BY channel"#,
+        since,
     )
     .fetch_all(pool)
     .await?)

@@ -1,6 +1,7 @@
-//! What is removed once nobody can ask for it any more: ids of deliveries, and messages that were sent. Never anything of history.
+//! What is removed once nobody can ask for it any more: ids of deliveries, messages that were sent, sessions and sign-in links that
+//! are over. Never anything of history.
 //!
-//! Both are kept so that nothing is said twice, so a row goes only where nobody can come to say the same again:
+//! Deliveries and messages are kept so that nothing is said twice, so a row goes only where nobody can come to say the same again:
 //!
 //! - a delivery: not while a signal of its source fires that began before it. Alarms that ring are read again and again, and
 //!   each time known by their delivery;
@@ -54,6 +55,26 @@ pub async fn messages(pool: &PgPool, before: Timestamp, limit: i64) -> Result<u6
     .execute(pool)
     .await?;
     Ok(removed.rows_affected())
+}
+
+/// Removes sessions, with the provider's tokens in them, and sign-in links, once they are over: at most so many of each; how
+/// many. Both end by the database's clock, and nobody is known by one that has: the audit tells who was here.
+pub async fn sign_ins(pool: &PgPool, limit: i64) -> Result<u64, StoreError> {
+    let removed = sqlx::query_scalar!(
+        r#"WITH sessions AS (
+               DELETE FROM session WHERE token_hash IN (
+                   SELECT token_hash FROM session WHERE expires_at < clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)
+               RETURNING 1),
+           links AS (
+               DELETE FROM sign_in_link WHERE token_hash IN (
+                   SELECT token_hash FROM sign_in_link WHERE expires_at < clock_timestamp() LIMIT $1 FOR UPDATE SKIP LOCKED)
+               RETURNING 1)
+           SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM links) AS "removed!""#,
+        limit,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(removed.unsigned_abs())
 }
 
 const UUID: &str = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";

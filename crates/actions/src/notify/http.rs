@@ -52,7 +52,8 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Undelivered>
 }
 
 impl Answer {
-    /// What an answer that is no success means, where the service does not say it in its body.
+    /// What an answer that is no success means, where the service does not say it in its body. Who is not let in, or finds nothing where
+    /// it was, has a wrong credential or address: that is the configuration's fault and not the message's, and somebody will see to it.
     pub(crate) fn refusal(&self) -> Undelivered {
         let words: String =
             String::from_utf8_lossy(&self.body).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -66,6 +67,9 @@ impl Answer {
             StatusCode::TOO_MANY_REQUESTS => Undelivered::Later { error, after: self.retry_after },
             // It has not begun, by its own words.
             StatusCode::SERVICE_UNAVAILABLE => Undelivered::Later { error, after: self.retry_after },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                Undelivered::Later { error, after: None }
+            }
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
                 Undelivered::Unclear(error)
             }

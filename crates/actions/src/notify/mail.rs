@@ -2,6 +2,9 @@
 //!
 //! Up to the end of the text a broken conversation means that nothing was taken. After it only the server's answer tells; without
 //! one nobody can look it up, so the message is said to be unclear and not sent again. Its `Message-ID` is made of its id.
+//!
+//! Whom the server does not know, or not now, does not keep it from the others: it goes to those who were accepted, and the
+//! receipt names those who were not.
 
 use std::time::Duration;
 
@@ -12,7 +15,7 @@ use mail_send::mail_builder::MessageBuilder;
 use mail_send::smtp::message::Parameters;
 use mail_send::{Credentials, Error, SmtpClient, SmtpClientBuilder};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Voice;
@@ -92,11 +95,27 @@ impl Mail {
         &self,
         mut smtp: SmtpClient<S>,
         message: &[u8],
-    ) -> Result<(), Undelivered> {
+    ) -> Result<Option<Value>, Undelivered> {
         let plain = Parameters::default();
         smtp.mail_from(&self.from, &plain).await.map_err(before)?;
+        let mut refused = Vec::new();
         for to in &self.to {
-            smtp.rcpt_to(to, &plain).await.map_err(before)?;
+            match smtp.rcpt_to(to, &plain).await {
+                Ok(()) => {}
+                Err(e @ Error::UnexpectedReply(_)) => refused.push((to, e)),
+                Err(e) => return Err(before(e)),
+            }
+        }
+        let told: Map<String, Value> =
+            refused.iter().map(|(to, e)| ((*to).clone(), e.to_string().into())).collect();
+        if refused.len() == self.to.len() {
+            // One who is refused for now is reason enough to try again.
+            let mut all = refused.into_iter().map(|(_, e)| before(e));
+            let error = format!("nobody is accepted: {}", Value::from(told));
+            return Err(match all.all(|e| matches!(e, Undelivered::Never(_))) {
+                true => Undelivered::Never(error),
+                false => Undelivered::Later { error, after: None },
+            });
         }
         let ready = smtp.cmd(b"DATA\r\n").await.map_err(before)?;
         if ready.code != 354 {
@@ -115,7 +134,7 @@ impl Mail {
         }
         // It is taken; how the conversation ends does not matter any more.
         let _ = smtp.quit().await;
-        Ok(())
+        Ok((!told.is_empty()).then(|| json!({ "refused": told })))
     }
 }
 
@@ -123,8 +142,10 @@ impl Mail {
 fn before(error: Error) -> Undelivered {
     let said = error.to_string();
     match error {
+        // A password that is wrong, or missing (530): somebody will see to it.
+        Error::AuthenticationFailed(_) => Undelivered::Later { error: said, after: None },
         // 4xx passes, 5xx does not: RFC 5321, 4.2.1.
-        Error::UnexpectedReply(reply) | Error::AuthenticationFailed(reply) if reply.code / 100 == 5 => {
+        Error::UnexpectedReply(reply) if reply.code / 100 == 5 && !matches!(reply.code, 530 | 534 | 535) => {
             Undelivered::Never(said)
         }
         Error::MissingStartTls
@@ -144,12 +165,11 @@ impl Channel for Mail {
         async move {
             let message = self.message(letter)?;
             match self.tls {
-                Tls::None => self.speak(self.server.connect_plain().await.map_err(before)?, &message).await?,
+                Tls::None => self.speak(self.server.connect_plain().await.map_err(before)?, &message).await,
                 Tls::Implicit | Tls::Starttls => {
-                    self.speak(self.server.connect().await.map_err(before)?, &message).await?
+                    self.speak(self.server.connect().await.map_err(before)?, &message).await
                 }
             }
-            Ok(None)
         }
         .boxed()
     }

@@ -1,7 +1,7 @@
 //! Slack, by its Web API: `chat.postMessage`.
 //!
 //! The API knows no idempotency key. So each message carries its id as metadata, and a lost answer is cleared up by reading the newest
-//! messages. All that is told of one incident goes into one thread.
+//! messages, or the thread. All that is told of one incident goes into one thread.
 
 use domain::notice::{Channel, Found, Letter, Undelivered, Urgency};
 use futures::FutureExt as _;
@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 use super::Voice;
 use crate::secrets::Secret;
 use crate::slack::{Api, Method, cut, escape};
-
-/// So many of the newest messages are read.
-const READ: &str = "100";
 
 pub(super) struct Slack {
     voice: Voice,
@@ -71,20 +68,7 @@ impl Channel for Slack {
     fn find<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
         async move {
             let thread = letter.thread.and_then(|thread| thread["ts"].as_str());
-            let method = if thread.is_some() { Method::Replies } else { Method::History };
-            let mut query =
-                vec![("channel", self.channel.as_str()), ("limit", READ), ("include_all_metadata", "true")];
-            query.extend(thread.map(|ts| ("ts", ts)));
-            // A token that may not read cannot tell; that is not the message's fault.
-            let answer = self.api.get(method, &query).await.map_err(|e| match e {
-                Undelivered::Never(why) => Undelivered::Unclear(why),
-                other => other,
-            })?;
-            let id = Value::from(letter.id.to_string());
-            Ok(match answer.messages.iter().find(|message| message.is(&id)) {
-                Some(found) => Found::There(Some(json!({ "channel": self.channel, "ts": found.ts }))),
-                None => Found::NotThere,
-            })
+            self.api.find(&self.channel, thread, letter).await
         }
         .boxed()
     }

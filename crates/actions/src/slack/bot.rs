@@ -7,15 +7,13 @@ use domain::chat::{Card, Chat};
 use domain::notice::{Channel, Found, Letter, Undelivered, Urgency};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Method, card};
+use super::{Answer, Api, Method, OF_PLACE, card, says};
 use crate::notify::{SLACK, http};
 use crate::secrets::Secret;
 
-/// So many of the newest messages are read.
-const READ: &str = "200";
 /// Where answers to people go, and nowhere else: whoever could name another place would have us call it.
 const ANSWERS: &str = "https://hooks.slack.com/";
 
@@ -86,22 +84,13 @@ impl Bot {
 
     async fn look_in(&self, place: &str, letter: &Letter<'_>) -> Result<Found, Undelivered> {
         let thread = letter.thread.and_then(|thread| thread["ts"].as_str());
-        let mut query = vec![("channel", place), ("limit", READ), ("include_all_metadata", "true")];
-        query.extend(thread.map(|ts| ("ts", ts)));
-        let method = if thread.is_some() { Method::Replies } else { Method::History };
-        let answer = self.api.get(method, &query).await?;
-        let id = Value::from(letter.id.to_string());
-        Ok(match answer.messages.iter().find(|message| message.is(&id)) {
-            Some(found) => Found::There(Some(json!({ "channel": place, "ts": found.ts }))),
-            None => Found::NotThere,
-        })
+        self.api.find(place, thread, letter).await
     }
 }
 
 /// A refusal of this place, not of the message.
 fn is_of_place(error: &Undelivered) -> bool {
-    let words = ["channel_not_found", "not_in_channel", "is_archived", "restricted_action"];
-    matches!(error, Undelivered::Never(why) if words.iter().any(|word| why.ends_with(word)))
+    says(error, &OF_PLACE)
 }
 
 impl Channel for Bot {
@@ -144,8 +133,6 @@ impl Channel for Bot {
                     Ok(Found::NotThere) => looked = true,
                     // Nothing was put where the bot is not let in.
                     Err(e) if is_of_place(&e) => {}
-                    // A token that may not read cannot tell; that is not the message's fault.
-                    Err(Undelivered::Never(why)) => return Err(Undelivered::Unclear(why)),
                     Err(e) => return Err(e),
                 }
             }
@@ -185,7 +172,14 @@ impl Chat for Bot {
                 return Err(never("the address for the answer is not Slack's".into()));
             }
             let answer = http::send(self.http.post(url).json(message)).await?;
-            if answer.status.is_success() { Ok(()) } else { Err(answer.refusal()) }
+            match answer.status {
+                status if status.is_success() => Ok(()),
+                // Used up, or too late: it knows no other secret than its address.
+                StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
+                    Err(never(format!("it answered {}", answer.status)))
+                }
+                _ => Err(answer.refusal()),
+            }
         }
         .boxed()
     }

@@ -8,10 +8,10 @@
 mod bot;
 mod card;
 
-use domain::notice::Undelivered;
+use domain::notice::{Found, Letter, Undelivered};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::notify::http;
 use crate::secrets::Secret;
@@ -72,6 +72,46 @@ impl Method {
     }
 }
 
+/// The token is none, or no longer.
+const OF_TOKEN: [&str; 8] = [
+    "not_authed",
+    "invalid_auth",
+    "account_inactive",
+    "token_revoked",
+    "token_expired",
+    "no_permission",
+    "access_denied",
+    "team_access_not_granted",
+];
+/// The bot may not write or read there, or there is no such place.
+const OF_PLACE: [&str; 4] = ["channel_not_found", "not_in_channel", "is_archived", "restricted_action"];
+/// The token is good, and not for this.
+const MAY_NOT: &str = "missing_scope";
+
+/// Does Slack give one of these for its refusal?
+fn says(error: &Undelivered, words: &[&str]) -> bool {
+    match error {
+        Undelivered::Later { error: said, .. } | Undelivered::Never(said) => {
+            words.iter().any(|word| said.ends_with(word))
+        }
+        Undelivered::Unclear(_) => false,
+    }
+}
+
+/// So many messages are read at a time: of a channel these, the newest.
+const READ: &str = "200";
+/// A thread begins with its oldest message. So it is read to its end, unless it has more than so many times as many.
+const MOST_PAGES: usize = 20;
+
+/// A look that failed. A token that may not read cannot tell; that is not the message's fault, and waiting would not help it.
+fn unseen(error: Undelivered) -> Undelivered {
+    match error {
+        Undelivered::Never(why) => Undelivered::Unclear(why),
+        Undelivered::Later { error: why, .. } if why.ends_with(MAY_NOT) => Undelivered::Unclear(why),
+        other => other,
+    }
+}
+
 /// The API, by one token.
 pub(crate) struct Api {
     http: Client,
@@ -90,7 +130,9 @@ pub(crate) struct Answer {
     #[serde(default)]
     pub(crate) ts: Option<String>,
     #[serde(default)]
-    pub(crate) messages: Vec<Message>,
+    messages: Vec<Message>,
+    #[serde(default)]
+    response_metadata: Option<More>,
     #[serde(default)]
     team: Option<String>,
     #[serde(default)]
@@ -99,9 +141,16 @@ pub(crate) struct Answer {
     user: Option<String>,
 }
 
+/// Where the rest of a list is.
 #[derive(Deserialize)]
-pub(crate) struct Message {
-    pub(crate) ts: String,
+struct More {
+    #[serde(default)]
+    next_cursor: String,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    ts: String,
     #[serde(default)]
     metadata: Option<Metadata>,
 }
@@ -114,7 +163,7 @@ struct Metadata {
 
 impl Message {
     /// Is it the one with this id?
-    pub(crate) fn is(&self, id: &Value) -> bool {
+    fn is(&self, id: &Value) -> bool {
         self.metadata.as_ref().is_some_and(|m| m.event_payload["id"] == *id)
     }
 }
@@ -132,8 +181,33 @@ impl Api {
         self.ask(self.http.post(self.method(method)?).json(body)).await
     }
 
-    pub(crate) async fn get(&self, method: Method, query: &[(&str, &str)]) -> Result<Answer, Undelivered> {
+    async fn get(&self, method: Method, query: &[(&str, &str)]) -> Result<Answer, Undelivered> {
         self.ask(self.http.get(self.method(method)?).query(query)).await
+    }
+
+    /// Looks for the message of a letter in a channel, or in a thread of it.
+    pub(crate) async fn find(
+        &self,
+        channel: &str,
+        thread: Option<&str>,
+        letter: &Letter<'_>,
+    ) -> Result<Found, Undelivered> {
+        let (id, mut cursor) = (Value::from(letter.id.to_string()), None::<String>);
+        for _ in 0..MOST_PAGES {
+            let mut query = vec![("channel", channel), ("limit", READ), ("include_all_metadata", "true")];
+            query.extend(thread.map(|ts| ("ts", ts)));
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let method = if thread.is_some() { Method::Replies } else { Method::History };
+            let answer = self.get(method, &query).await.map_err(unseen)?;
+            if let Some(found) = answer.messages.iter().find(|message| message.is(&id)) {
+                return Ok(Found::There(Some(json!({ "channel": channel, "ts": found.ts }))));
+            }
+            cursor = answer.response_metadata.map(|more| more.next_cursor).filter(|next| !next.is_empty());
+            if cursor.is_none() || thread.is_none() {
+                return Ok(Found::NotThere);
+            }
+        }
+        Err(Undelivered::Unclear("its thread is too long to be read to the end".into()))
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Answer, Undelivered> {
@@ -154,6 +228,10 @@ impl Api {
                 Err(Undelivered::Later { error: said, after: answer.retry_after })
             }
             "internal_error" | "fatal_error" | "request_timeout" => Err(Undelivered::Unclear(said)),
+            // A token or a channel that somebody will see to: nothing of the message's fault.
+            word if OF_TOKEN.contains(&word) || OF_PLACE.contains(&word) || word == MAY_NOT => {
+                Err(Undelivered::Later { error: said, after: None })
+            }
             _ => Err(Undelivered::Never(said)),
         }
     }

@@ -120,8 +120,8 @@ async fn slack_is_told_with_an_id_in_a_thread_and_its_answers_are_understood() {
         "{busy:?}"
     );
     assert!(matches!(slack.send(&letter(&notice, None)).await, Err(Undelivered::Unclear(_))));
-    let never = slack.send(&letter(&notice, None)).await.unwrap_err();
-    assert_eq!(never, Undelivered::Never("Slack says channel_not_found".into()));
+    let shut = slack.send(&letter(&notice, None)).await.unwrap_err();
+    assert!(matches!(shut, Undelivered::Later { .. }), "somebody will let it in: {shut:?}");
 
     let asked = service.asked();
     let (line, headers, first) = (&asked[0].0, &asked[0].1, json_of(&asked[0].2));
@@ -186,6 +186,8 @@ async fn a_note_at_pagerduty_ends_with_its_id_by_which_it_is_found() {
         (200, None, there),
         (200, None, json!({ "notes": [] })),
         (401, None, json!({ "error": { "message": "no" } })),
+        (403, None, Value::Null),
+        (404, None, Value::Null),
     ];
     let (service, url) = Service::answering(&answers).await;
     let kind =
@@ -195,7 +197,10 @@ async fn a_note_at_pagerduty_ends_with_its_id_by_which_it_is_found() {
     assert_eq!(pagerduty.send(&letter(&notice, None)).await.unwrap(), None);
     assert_eq!(pagerduty.find(&letter(&notice, None)).await.unwrap(), Found::There(None));
     assert_eq!(pagerduty.find(&letter(&notice, None)).await.unwrap(), Found::NotThere);
-    assert!(matches!(pagerduty.send(&letter(&notice, None)).await, Err(Undelivered::Never(_))));
+    for _ in 0..3 {
+        let shut = pagerduty.send(&letter(&notice, None)).await;
+        assert!(matches!(shut, Err(Undelivered::Later { .. })), "somebody will see to the key: {shut:?}");
+    }
     let (line, headers, body) = service.asked().remove(0);
     assert_eq!(line, "POST /incidents/PT4KHLK/notes");
     assert_eq!(
@@ -231,12 +236,27 @@ fn hmac_of(secret: &str, text: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
+/// What a mail server says to each recipient in turn.
+struct Rcpts(Vec<&'static str>);
+
+impl From<&'static str> for Rcpts {
+    fn from(all: &'static str) -> Self {
+        Self(vec![all])
+    }
+}
+
+impl From<[&'static str; 2]> for Rcpts {
+    fn from(each: [&'static str; 2]) -> Self {
+        Self(each.into())
+    }
+}
+
 /// A mail server that speaks what it must; `end` is what it says to the message, and nothing means that it hangs up.
-async fn mail_server(rcpt: &'static str, end: Option<&'static str>) -> (u16, Arc<Mutex<String>>) {
+async fn mail_server(rcpt: impl Into<Rcpts>, end: Option<&'static str>) -> (u16, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let heard = Arc::new(Mutex::new(String::new()));
-    let keeps = heard.clone();
+    let (keeps, mut rcpts) = (heard.clone(), rcpt.into().0.into_iter().cycle());
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let (read, mut write) = stream.into_split();
@@ -255,7 +275,7 @@ async fn mail_server(rcpt: &'static str, end: Option<&'static str>) -> (u16, Arc
                 }
                 (true, _) => continue,
                 (false, "EHLO") => "250 mail.test",
-                (false, "RCPT") => rcpt,
+                (false, "RCPT") => rcpts.next().unwrap(),
                 (false, "DATA") => {
                     text = true;
                     "354 go on"
@@ -298,7 +318,23 @@ async fn mail_is_taken_refused_put_off_or_unclear_as_the_server_says() {
     let (port, _) = mail_server("450 later, please", Some("250 queued")).await;
     assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
     let (port, _) = mail_server("550 no such user", Some("250 queued")).await;
-    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Never(_))));
+    let never = mail(port).send(&letter(&notice, None)).await.unwrap_err();
+    assert!(matches!(never, Undelivered::Never(_)) && never.to_string().contains("boss@"), "{never:?}");
+    let (port, _) = mail_server("530 authenticate first", Some("250 queued")).await;
+    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
+    // Somebody who has left, or whose box is full, does not keep it from the others.
+    for refusal in ["550 no such user", "452 mailbox full"] {
+        let (port, heard) = mail_server(["250 ok", refusal], Some("250 queued")).await;
+        let receipt = mail(port).send(&letter(&notice, None)).await.unwrap().unwrap();
+        let why = receipt["refused"]["boss@example.com"].as_str().unwrap();
+        assert!(
+            why.contains(refusal.split(' ').next().unwrap())
+                && receipt["refused"].as_object().unwrap().len() == 1
+        );
+        assert!(heard.lock().unwrap().contains("DATA"));
+    }
+    let (port, _) = mail_server(["550 no such user", "450 later, please"], Some("250 queued")).await;
+    assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
     let (port, _) = mail_server("250 ok", Some("451 disk full")).await;
     assert!(matches!(mail(port).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
     // The text was handed over, and then nothing: it may have been taken.

@@ -62,8 +62,68 @@ async fn where_the_bot_is_not_let_in_the_configured_channel_is_told_instead_and_
     );
     let orphan = bot.send(&letter(&step, None)).await.unwrap_err();
     assert!(matches!(orphan, Undelivered::Never(_)), "nothing of a thread stands alone: {orphan:?}");
-    let never = bot.send(&letter(&notice, None)).await.unwrap_err();
-    assert_eq!(never, Undelivered::Never("Slack says invalid_auth".into()));
+    let shut = bot.send(&letter(&notice, None)).await.unwrap_err();
+    assert_eq!(shut, later("Slack says invalid_auth"), "the token will be put right");
+}
+
+fn later(error: &str) -> Undelivered {
+    Undelivered::Later { error: error.into(), after: None }
+}
+
+#[tokio::test]
+async fn a_token_or_a_channel_that_is_wrong_is_waited_for_and_a_message_that_is_gone_is_not() {
+    let words = ["token_revoked", "account_inactive", "not_in_channel", "missing_scope", "is_archived"];
+    let mut answers: Vec<Answer> = words.map(refused).into();
+    answers.push(refused("message_not_found"));
+    answers.push(refused("invalid_auth"));
+    let (_, bot, _) = bot(&answers).await;
+    let (card, at) = (card(), json!({ "channel": "C0", "ts": "1.0" }));
+    for word in words {
+        let error = bot.edit(&at, &card, "l").await.unwrap_err();
+        assert_eq!(error, later(&format!("Slack says {word}")));
+    }
+    assert!(matches!(bot.edit(&at, &card, "l").await, Err(Undelivered::Never(_))));
+    // Nor is it guessed meanwhile whether a message is there.
+    let unseen = bot.find(&letter(&begun(), None)).await.unwrap_err();
+    assert_eq!(unseen, later("Slack says invalid_auth"));
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_looked_for_in_the_whole_thread() {
+    let step = Notice { kind: "step".into(), key: "step:1".into(), ..begun() };
+    let id = letter_id("slack: runs", "step:1").to_string();
+    let page = |messages: Value, next: &str| {
+        (200, None, json!({ "ok": true, "messages": messages, "response_metadata": { "next_cursor": next } }))
+    };
+    let ours = json!([{ "ts": "3.0", "metadata": { "event_payload": { "id": id } } }]);
+    let none = || json!([{ "ts": "2.0" }]);
+    let mut answers = vec![page(none(), "more=="), page(ours, ""), page(none(), "more=="), page(none(), "")];
+    answers.extend((0..20).map(|_| page(none(), "more==")));
+    let (service, bot, _) = bot(&answers).await;
+    let thread = json!({ "channel": "C0", "ts": "1.0" });
+    let letter = letter(&step, Some(&thread));
+    let found = bot.find(&letter).await.unwrap();
+    assert_eq!(found, Found::There(Some(json!({ "channel": "C0", "ts": "3.0" }))));
+    assert!(service.asked()[1].0.contains("cursor=more%3D%3D"), "{}", service.asked()[1].0);
+    assert_eq!(bot.find(&letter).await.unwrap(), Found::NotThere);
+    // What was not read to its end tells nothing.
+    assert!(matches!(bot.find(&letter).await, Err(Undelivered::Unclear(_))));
+}
+
+fn card() -> Card {
+    Card {
+        run: Default::default(),
+        title: "Replace hosts: us".into(),
+        state: "Running".into(),
+        urgency: Urgency::Info,
+        by: "ada".into(),
+        reason: None,
+        says: None,
+        done: 1,
+        of: 2,
+        now: Vec::new(),
+        approvals: Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -98,19 +158,7 @@ async fn edits_and_answers_say_what_became_of_them_and_answers_go_to_slack_alone
         (200, None, json!({ "ok": true, "team": "Acme", "team_id": "T1", "user": "firebreak" })),
     ];
     let (service, bot, url) = bot(&answers).await;
-    let card = Card {
-        run: Default::default(),
-        title: "Replace hosts: us".into(),
-        state: "Running".into(),
-        urgency: Urgency::Info,
-        by: "ada".into(),
-        reason: None,
-        says: None,
-        done: 1,
-        of: 2,
-        now: Vec::new(),
-        approvals: Vec::new(),
-    };
+    let card = card();
     let at = json!({ "channel": "C0", "ts": "1.0" });
     let busy = bot.edit(&at, &card, "https://f.example.com").await.unwrap_err();
     assert!(

@@ -1,13 +1,13 @@
 //! What machines may say, and how far rules may go by themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use domain::inventory::SecretRef;
-use domain::runbook::Mode;
+use domain::inventory::{Inventory, SecretRef};
+use domain::runbook::{Mode, suggest};
 use domain::triage::Budget;
 use engine::TriageSettings;
 use serde::Deserialize;
@@ -89,6 +89,33 @@ impl AlarmsOf {
     /// As `cloudwatch.describe_alarms` is asked.
     pub(crate) fn question(&self) -> serde_json::Value {
         serde_json::json!({ "region": self.region, "account": self.account, "prefix": self.prefix })
+    }
+
+    /// Why they cannot be read, or are none: the place is not one that the inventory knows.
+    pub(crate) fn mistake(&self, inventory: &Inventory) -> Option<String> {
+        let (region, accounts) = (&self.region, &inventory.accounts);
+        let clusters = inventory.clusters.iter().map(|c| (&c.region, &c.account));
+        let places: Vec<_> =
+            clusters.chain(inventory.fleets.iter().map(|f| (&f.region, &f.account))).collect();
+        let here: BTreeSet<_> =
+            places.iter().filter(|(r, _)| *r == region).map(|(_, account)| account).collect();
+        let near = |word, known: &mut dyn Iterator<Item = &str>| {
+            suggest(word, known).map(|near| format!("; {near}")).unwrap_or_default()
+        };
+        match &self.account {
+            Some(account) if inventory.account(account).is_none() => {
+                let near = near(account, &mut accounts.iter().map(|a| a.id.as_str()));
+                Some(format!("the inventory has no account `{account}`{near}"))
+            }
+            None if here.is_empty() => {
+                let near = near(region, &mut places.iter().map(|(region, _)| region.as_str()));
+                Some(format!("the inventory has nothing in `{region}`{near}"))
+            }
+            None if !accounts.is_empty() && here.len() > 1 => {
+                Some(format!("`{region}` is used in {} accounts; name one by `account`", here.len()))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -237,4 +264,49 @@ fn read(source: Source, secret: &SecretRef) -> anyhow::Result<Secret> {
     // An empty one would let everybody in, or nobody.
     anyhow::ensure!(text.len() >= 16, "{place}: the secret has fewer than 16 characters; make a longer one");
     Ok(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_of_a_place_that_the_inventory_does_not_know_are_told_apart() {
+        let role = |n| format!("{{ arn: \"arn:aws:iam::11112222333{n}:role/look\" }}");
+        let account = |id, n| format!("{{ id: {id}, observe: {0}, act: {0} }}", role(n));
+        let cluster = |id, region, account| {
+            format!(
+                "{{ id: {id}, region: {region}, account: {account}, endpoint: e, probe: {{ user: u, password: {{ env: P }} }} }}"
+            )
+        };
+        let inventory = |accounts: &[String], clusters: &[String]| -> Inventory {
+            let text = format!("accounts: [{}]\nclusters: [{}]\n", accounts.join(", "), clusters.join(", "));
+            serde_saphyr::from_str(&text).unwrap()
+        };
+        let known = inventory(
+            &[account("us", 3), account("eu", 4)],
+            &[
+                cluster("a", "us-east-1", "us"),
+                cluster("b", "eu-west-1", "us"),
+                cluster("c", "eu-west-1", "eu"),
+            ],
+        );
+        let mistake = |of: &str| serde_saphyr::from_str::<AlarmsOf>(of).unwrap().mistake(&known);
+        for sound in
+            ["region: us-east-1", "{ region: eu-west-1, account: eu }", "{ region: sa-east-1, account: us }"]
+        {
+            assert_eq!(mistake(sound), None, "{sound}");
+        }
+        for (wrong, why) in [
+            ("{ region: us-east-1, account: su }", "no account `su`; did you mean `us`?"),
+            ("region: us-esat-1", "nothing in `us-esat-1`; did you mean `us-east-1`?"),
+            ("region: eu-west-1", "used in 2 accounts"),
+        ] {
+            let told = mistake(wrong).unwrap_or_default();
+            assert!(told.contains(why), "{wrong}: {told}");
+        }
+        let alone = inventory(&[], &[]);
+        let of: AlarmsOf = serde_saphyr::from_str("region: us-east-1").unwrap();
+        assert!(of.mistake(&alone).is_some());
+    }
 }

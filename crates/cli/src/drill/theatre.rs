@@ -175,8 +175,8 @@ impl Theatre {
             inventory,
             clock: Arc::new(SimClock(clock.clone())),
             actions: simulated::actions(sim.endpoint(), &secrets)?,
-            runbooks: files::runbooks(None)?,
             shelf: Library::default(),
+            runbooks: Some(files::runbooks(None)?),
             engine: engine::Settings {
                 triage: match player {
                     Player::Firebreak => auto::triage(Mode::Auto),

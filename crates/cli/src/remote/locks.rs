@@ -15,15 +15,7 @@ use crate::brakes::{Freeze, Lock};
 pub(crate) async fn list(remote: Remote) -> anyhow::Result<ExitCode> {
     let brakes = Server::of(&remote)?.get("/api/v1/brakes").await?;
     tell(remote.json, &brakes, |brakes| {
-        let mut lines = Vec::new();
-        for switch in brakes["switches"].as_array().into_iter().flatten() {
-            let scope = Some(word(switch, "scope")).filter(|s| *s != "*").unwrap_or("everything");
-            lines.push(format!(
-                "CHANGES OF {scope} ARE STOPPED by {}: {}",
-                word(switch, "by"),
-                word(switch, "reason")
-            ));
-        }
+        let mut lines: Vec<String> = stopped(brakes).collect();
         let row = |lock: &Value| {
             let what = lock["title"].as_str().or(lock["reason"].as_str()).unwrap_or_default();
             let run = lock["run_id"].as_str().unwrap_or("by hand");
@@ -47,6 +39,14 @@ pub(crate) async fn list(remote: Remote) -> anyhow::Result<ExitCode> {
         lines.join("\n")
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// The kill switches that are on.
+pub(crate) fn stopped(brakes: &Value) -> impl Iterator<Item = String> {
+    brakes["switches"].as_array().into_iter().flatten().map(|switch| {
+        let scope = Some(word(switch, "scope")).filter(|s| *s != "*").unwrap_or("everything");
+        format!("CHANGES OF {scope} ARE STOPPED by {}: {}", word(switch, "by"), word(switch, "reason"))
+    })
 }
 
 /// `firebreak stop` (or, released, `firebreak allow-changes`).

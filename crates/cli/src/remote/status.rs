@@ -18,7 +18,8 @@ pub(crate) async fn status(remote: Remote) -> anyhow::Result<ExitCode> {
 fn told(now: &Value) -> String {
     let mut lines = brakes(now);
     lines.extend(findings(now));
-    let done: Vec<String> = incidents(now).chain(runs(now)).chain(locks(now)).chain(not_ready(now)).collect();
+    let rest = untold(now).chain(not_ready(now));
+    let done: Vec<String> = incidents(now).chain(runs(now)).chain(locks(now)).chain(rest).collect();
     if !done.is_empty() {
         lines.push(String::new());
         lines.extend(done);
@@ -111,6 +112,15 @@ fn held(lock: &Value) -> String {
         (None, Some(reason)) => format!("{holder}, by hand, since {since}: {reason}"),
         (None, None) => format!("{holder}, by hand, since {since}"),
     }
+}
+
+/// Channels that people elsewhere read, and that were not told everything.
+fn untold(now: &Value) -> impl Iterator<Item = String> {
+    list(now, "untold").map(|untold| {
+        let (channel, why) = (word(untold, "channel"), word(untold, "error"));
+        let counted = format!("{} given up, {} tried again", untold["lost"], untold["waiting"]);
+        paint(Ink::Warn, &format!("{channel} was not told everything: {counted} ({why})"))
+    })
 }
 
 fn not_ready(now: &Value) -> impl Iterator<Item = String> {

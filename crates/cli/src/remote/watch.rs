@@ -31,7 +31,7 @@ pub(super) async fn to_the_end(server: &Server, run: &str, json: bool) -> anyhow
     let told = tokio::select! {
         told = follow(server, run, json) => told?,
         _ = tokio::signal::ctrl_c() => {
-            remark(format!("the run goes on; `firebreak watch {run}` shows it, `firebreak abort {run}` ends it"));
+            remark(goes_on(run));
             return Ok(ExitCode::from(130));
         }
     };
@@ -43,6 +43,13 @@ pub(super) async fn to_the_end(server: &Server, run: &str, json: bool) -> anyhow
         remark(format!("a person must decide: see `firebreak show {run}`, or {}/runs/{run}", server.url));
     }
     Ok(exit.into())
+}
+
+/// What whoever stops watching is told.
+fn goes_on(run: &str) -> String {
+    format!(
+        "the run goes on; `firebreak watch {run}` shows it, `firebreak abort {run} --reason \"…\"` ends it"
+    )
 }
 
 async fn follow(server: &Server, run: &str, json: bool) -> Result<Value, Failure> {
@@ -177,7 +184,18 @@ fn named(step: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
     use serde_json::json;
+
+    #[test]
+    fn what_is_advised_can_be_typed() {
+        let said = super::goes_on("0190c0de-0000-7000-8000-000000000000");
+        let commands: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+        assert_eq!(commands.len(), 2);
+        for command in commands {
+            assert!(crate::Cli::try_parse_from(command.split(' ')).is_ok(), "{command}");
+        }
+    }
 
     #[test]
     fn each_line_says_for_which_item_it_is() {

@@ -29,6 +29,19 @@ async fn everything_is_held_back_from_a_terminal_and_the_page_says_so() {
     std::fs::write(&file, CALENDAR).unwrap();
     let said = served.command(&["stop", "--by", "ada", "--reason", "it acts on a wrong view"]);
     assert!(said.contains("are stopped"), "{said}");
+    let locks = served.command(&["locks", "--by", "ada"]);
+    assert!(locks.contains("CHANGES OF everything ARE STOPPED by ada"), "{locks}");
+    for (mistyped, meant) in [
+        (["stop", "--runbook", "replace-proxsql"], "replace-proxysql"),
+        (["lock", "take", "fleet:proxysql-su"], "fleet:proxysql-us"),
+    ] {
+        let refused = served.output(&[&mistyped[..], &["--by", "ada", "--reason", "x"]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(&format!("did you mean `{meant}`?")), "{said}");
+        // Which database that was, and why.
+        assert!(said.contains("note: the database is ") && said.contains("as DATABASE_URL says"), "{said}");
+        assert!(!said.contains("postgres://"), "{said}");
+    }
     let file = file.display().to_string();
     served.command(&["freeze", "import", &file, "--zone", "America/New_York", "--by", "ada"]);
     assert!(served.command(&["freeze", "list", "--by", "ada"]).contains("Elections"));

@@ -26,6 +26,8 @@ async fn alarms_and_events_of_the_simulated_aws_become_signals_whichever_way_the
         "eventbridge": { "token": { "file": token } },
     } });
     let served = Served::on_with(&sim, &hooks).await;
+    let doctor = served.told(&["doctor"]);
+    assert!(doctor.contains("webhooks: open for eventbridge, sns"), "{doctor}");
     sim.subscribe(Subscriber::Sns { endpoint: format!("{}/hooks/sns", served.url) });
     sim.subscribe(Subscriber::EventBridge {
         endpoint: format!("{}/hooks/eventbridge", served.url),

@@ -289,4 +289,13 @@ async fn a_shell_completes_verbs_runbooks_and_their_inputs_and_the_doctor_looks_
         sick.status.code() == Some(1) && said.contains("failed   configuration") && said.contains("→"),
         "{said}"
     );
+    // What keeps a server from starting, and alarms that nobody could read.
+    let mistaken = "inventory: {}\nnotify: { pager: { least: bad } }\nalarms: { of: [{ region: r, account: nowhere }] }\n";
+    std::fs::write(&broken, mistaken).unwrap();
+    let sick = ada.command(&["doctor", "--config", broken.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&sick.stdout).into_owned();
+    assert!(
+        said.contains("failed   notify: notify.pager") && said.contains("no account `nowhere`"),
+        "{said}"
+    );
 }

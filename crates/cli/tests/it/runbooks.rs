@@ -229,3 +229,57 @@ async fn a_folder_of_runbooks_is_read_again_when_it_is_asked_for_and_by_itself()
         assert!(audit.contains(action), "{action}: {audit}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_edit_of_a_runbook_keeps_a_server_from_starting_or_from_coming_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "runbook: tell\ntitle: Tell\nwhen: In a test.\nrisk: low\nsteps:\n  - { id: one, value: 1 }\n";
+    std::fs::write(folder.path().join("tell.yaml"), text).unwrap();
+    // As an editor marks what it has open.
+    std::os::unix::fs::symlink("nobody@nowhere", folder.path().join(".#tell.yaml")).unwrap();
+    let sim = Sim::start(small_world(), Options::default()).await.unwrap();
+    let more = json!({
+        "runbooks": folder.path(),
+        "triggers": { "tell/renamed": "ask" },
+        "policies": { "tall": { "start": { "people": ["ada"] } } },
+    });
+    let mut served = Served::on_with(&sim, &more).await;
+    let person = served.person().await;
+    for page in ["/runbooks", "/triggers"] {
+        let page = person.text(page).await;
+        assert!(page.contains("id=\"dangling\"") && page.contains("tell/renamed"), "{page}");
+        assert!(page.contains("did you mean") && page.contains("`tell`"), "{page}");
+    }
+    let doctor = served.told(&["doctor", "--json"]);
+    let doctor: Value = serde_json::from_str(&doctor).unwrap();
+    let told =
+        |what: &str| doctor["findings"].as_array().unwrap().iter().find(|f| f["what"] == what).unwrap();
+    assert_eq!(
+        (&told("triggers")["state"], &told("policies")["state"]),
+        (&json!("warning"), &json!("failed"))
+    );
+
+    // It starts itself anew while a file cannot be read: what is on its shelf stays.
+    let worker = async || -> i64 {
+        sqlx::query_scalar("SELECT max(id) FROM worker").fetch_one(served.db.pool()).await.unwrap()
+    };
+    let before = worker().await;
+    std::os::unix::fs::symlink("nowhere", folder.path().join("other.yaml")).unwrap();
+    sqlx::query("UPDATE worker SET lease_until = now() - interval '1 hour'")
+        .execute(served.db.pool())
+        .await
+        .unwrap();
+    let (end, client) = (Instant::now() + PATIENCE, crate::served::http());
+    let ready = format!("{}/readyz", served.url);
+    while worker().await == before || !client.get(&ready).send().await.is_ok_and(|a| a.status().is_success())
+    {
+        assert!(Instant::now() < end, "it does not come back");
+    }
+    assert_eq!(person.get("/api/v1/runbooks/tell").await["title"], "Tell");
+
+    // Nobody may sign in with what lands in a log.
+    std::fs::remove_file(folder.path().join("other.yaml")).unwrap();
+    served.kill();
+    let said = served.greeting(&[], "firebreak sign-in");
+    assert!(said.contains("--role admin --config ") && !said.contains("http"), "{said}");
+}

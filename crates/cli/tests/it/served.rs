@@ -71,9 +71,16 @@ impl Served {
 
     /// Starts the process, and waits until it says that it listens.
     pub(crate) fn start(&mut self) {
+        let said = self.greeting(&["--sign-in", "on-call"], "15 minutes: ");
+        self.link = said.split_once("15 minutes: ").unwrap().1.to_owned();
+    }
+
+    /// Starts the process, and waits for the line of its greeting that holds these words.
+    pub(crate) fn greeting(&mut self, args: &[&str], words: &str) -> String {
         let mut process = Command::new(env!("CARGO_BIN_EXE_firebreak"))
             .args(["serve", "--config"])
             .arg(self.folder.path().join("firebreak.yaml"))
+            .args(args)
             .env("DATABASE_URL", self.db.url())
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped())
@@ -81,18 +88,18 @@ impl Served {
             .unwrap();
         let (lines, said) = mpsc::channel();
         let stdout = BufReader::new(process.stdout.take().unwrap());
+        self.process = Some(process);
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
         });
         let end = Instant::now() + PATIENCE;
-        self.link = loop {
+        loop {
             let line =
                 said.recv_timeout(end - Instant::now()).expect("the server never said that it listens");
-            if let Some((_, link)) = line.split_once("15 minutes: ") {
-                break link.to_owned();
+            if line.contains(words) {
+                return line;
             }
-        };
-        self.process = Some(process);
+        }
     }
 
     /// Runs another command of the binary, on the same configuration and database; what it printed.
@@ -108,7 +115,8 @@ impl Served {
         String::from_utf8_lossy(&self.output(args).stdout).into_owned()
     }
 
-    fn output(&self, args: &[&str]) -> Output {
+    /// The same with all that came of it.
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_firebreak"))
             .args(args)
             .env("FIREBREAK_CONFIG", self.folder.path().join("firebreak.yaml"))

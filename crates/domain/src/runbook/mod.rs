@@ -77,6 +77,7 @@ pub use expr::{EvalError, Expr};
 pub use inputs::{InputMistake, child_inputs, input_values, inventory_value, resolve_inputs};
 pub use scope::{Scope, Slot};
 pub use shelf::{Checked, check_all};
+pub use suggest::suggest;
 pub use template::Template;
 pub use trigger::{Mode, Trigger};
 

@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest known word to a misspelt one.
 
 /// `did you mean ``x``?`, when one is near enough to be meant.
-pub(crate) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     nearest(word, known).map(|near| format!("did you mean `{near}`?"))
 }
 

@@ -268,6 +268,25 @@ async fn all_that_is_watched_in_a_lane_shares_its_budget_evenly() {
 }
 
 #[tokio::test]
+async fn what_is_asked_itself_has_a_budget_of_its_own() {
+    let bench = Bench::new(Budget { per_second: 1.0, burst: 1.0 });
+    let places =
+        (0..50).map(|n| json!({ "name": format!("{n}"), "fleet": "us", "host": { "id": format!("i-{n}") } }));
+    let others = ["us", "eu"].map(|fleet| json!({ "name": format!("logins of {fleet}"), "fleet": fleet }));
+    let wish = Wish { every: Duration::from_secs(5), since: bench.clock.now(), expect: None };
+    let _all: Vec<_> =
+        places.chain(others).map(|input| bench.observer.watch(&bench.action, &input, wish)).collect();
+    bench.settle().await;
+    assert_eq!(bench.looks(), 52, "nobody waits for the others");
+    // In a region it is the region's service that is asked, whatever about.
+    let lane = |input: Value| super::LaneName::of("rds.describe_cluster", &input);
+    assert_eq!(
+        lane(json!({ "region": "r", "cluster": "a" })),
+        lane(json!({ "region": "r", "cluster": "b" }))
+    );
+}
+
+#[tokio::test]
 async fn a_look_is_charged_for_the_requests_that_it_really_took() {
     let bench = Bench::new(Budget { per_second: 5.0, burst: 20.0 });
     bench.inner(|inner| inner.calls_per_look = 4);

@@ -6,7 +6,7 @@ use domain::Actor;
 use domain::brake::{BadOverride, Brake, Overrides};
 use domain::plan::Verdict;
 use domain::run::{Ask, Entry, Outcome, State, Status, Takeback};
-use engine::{BrakeError, Engine, StartError, StartRequest};
+use engine::{BrakeError, Brakes, Engine, Known, StartError, StartRequest};
 use serde_json::Map;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -146,7 +146,8 @@ async fn a_switch_stops_undoing_as_well() {
 
 #[tokio::test]
 async fn nothing_starts_while_the_switch_is_on_and_the_plan_says_so() {
-    let bench = Bench::new(ONE).await;
+    let mut bench = Bench::new(ONE).await;
+    bench.shelve("another", ONE);
     let engine = bench.engine(lease()).await;
     engine.brakes().stop(Some("another"), &person("bob"), "not this one").await.unwrap();
     let run = engine.start(request("first")).await.unwrap().run_id;
@@ -179,7 +180,8 @@ async fn nothing_starts_while_the_switch_is_on_and_the_plan_says_so() {
 
 #[tokio::test]
 async fn a_freeze_stops_triggers_and_makes_people_confirm() {
-    let bench = Bench::new(ONE).await;
+    let mut bench = Bench::new(ONE).await;
+    bench.shelve("another", ONE);
     let engine = bench.engine(lease()).await;
     let now = bench.clock.now();
     let days = chrono::TimeDelta::days;
@@ -264,7 +266,8 @@ async fn a_calendar_is_imported_again_and_again_and_stays_one() {
 
 #[tokio::test]
 async fn a_calendar_that_is_imported_for_one_runbook_lifts_no_freeze_of_another() {
-    let bench = Bench::new(ONE).await;
+    let mut bench = Bench::new(ONE).await;
+    bench.shelve("other", ONE);
     let engine = bench.engine(lease()).await;
     let text = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:xmas\r\nDTSTART:20241220T000000Z\r\nDTEND:20250103T000000Z\r\nSUMMARY:Holidays\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
     for scope in [None, Some("test"), Some("other"), Some("test")] {
@@ -405,4 +408,46 @@ async fn a_run_whose_first_change_is_a_stopped_childs_is_planned_to_stop_and_sto
     while resumed(&bench, &engine, run).await.outcome().is_none() {}
     assert_eq!(bench.state(run).await.outcome().unwrap().0, Outcome::Succeeded);
     assert_eq!(bench.world.made().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_said_to_be_stopped_and_what_has_run_can_be() {
+    let bench = Bench::new(ONE).await;
+    let engine = bench.engine(lease()).await;
+    let (bob, now) = (person("bob"), bench.clock.now());
+    let brakes = engine.brakes();
+    let mistyped = |refused: BrakeError| {
+        let said = refused.to_string();
+        assert!(matches!(refused, BrakeError::BadName(_)) && said.contains("did you mean `test`?"), "{said}");
+    };
+    mistyped(brakes.stop(Some("tset"), &bob, "x").await.unwrap_err());
+    let hour = (now, now + chrono::TimeDelta::hours(1));
+    mistyped(brakes.freeze(Some("tests"), hour, &bob, "x").await.unwrap_err());
+    mistyped(brakes.import(Some("tes"), "BEGIN:VCALENDAR\nEND:VCALENDAR\n", None, &bob).await.unwrap_err());
+    let on = brakes.in_force().await.unwrap();
+    assert!(on.switches.is_empty() && on.freezes.is_empty());
+
+    // Its file is gone, and what was begun by it goes on.
+    let run = engine.start(request("key")).await.unwrap().run_id;
+    bench.ended(run).await;
+    engine.reload(Vec::new()).await.unwrap();
+    engine.brakes().stop(Some("test"), &bob, "x").await.unwrap();
+    // And where nobody knows what there is, everything may be.
+    let blind = Brakes::new(bench.pool().clone(), engine.clock().clone(), Known::default());
+    blind.stop(Some("any"), &bob, "x").await.unwrap();
+    engine.brakes().allow(Some("any"), &bob, "whatever is there by now").await.unwrap();
+}
+
+#[test]
+fn a_target_of_a_kind_that_the_inventory_has_must_be_one_of_its() {
+    // Looked at without a database: the names alone.
+    let targets: Vec<String> = ["cluster:shard-a", "cluster:shard-b"].map(str::to_owned).into();
+    let known = Known { runbooks: None, targets };
+    for fine in ["cluster:shard-b", "fleet:any", "deploy:web"] {
+        assert!(known.has_target(fine).is_ok(), "{fine}");
+    }
+    let said = known.has_target("cluster:shrad-b").unwrap_err().to_string();
+    assert!(said.contains("nothing was done; did you mean `cluster:shard-b`?"), "{said}");
+    let said = known.has_target("cluster:x").unwrap_err().to_string();
+    assert!(said.contains("there are: cluster:shard-a, cluster:shard-b"), "{said}");
 }

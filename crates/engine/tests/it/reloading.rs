@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::policy::{Policies, Policy};
 use domain::run::Outcome;
-use engine::{Engine, Reloaded};
+use domain::runbook::Mode;
+use engine::{Engine, Reloaded, TriageSettings};
 use store::search::Search;
 
 use crate::judging::{code, signal, until};
@@ -112,4 +114,32 @@ async fn a_rule_that_comes_later_takes_what_fires_already() {
     reload(&engine, &[file("test", "Test", &format!("{rule}\n{STEPS}"))]).await;
     until(&bench, &engine, "taken by the new rule", |signals| code(signals, "ask")).await;
     engine.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_name_in_the_configuration_that_a_reload_takes_away_is_told_with_what_was_meant() {
+    let modes = ["test/bad", "broken/any", "tset/bad"].map(|rule| (rule.to_owned(), Mode::Ask));
+    let bench =
+        Bench::new(STEPS).await.judging(TriageSettings { modes: modes.into(), ..TriageSettings::default() });
+    let engine = bench.engine(std::time::Duration::from_secs(10)).await;
+    let with = |trigger: &str| {
+        let rule = format!("triggers: [{{ name: {trigger}, where: signal.kind == \"bad\" }}]");
+        [file("test", "Test", &format!("{rule}\n{STEPS}")), file("broken", "Broken", "steps: []\n")]
+    };
+    let told = || -> Vec<_> { engine.dangling().into_iter().map(|d| (d.name, d.why)).collect() };
+    reload(&engine, &with("bad")).await;
+    let [broken, misspelt] = told().try_into().unwrap();
+    assert!(broken.0 == "broken/any" && broken.1.contains("has mistakes"), "{broken:?}");
+    assert!(misspelt.0 == "tset/bad" && misspelt.1.contains("did you mean `test/bad`?"), "{misspelt:?}");
+    reload(&engine, &with("bed")).await;
+    let [_, renamed, _] = told().try_into().unwrap();
+    assert!(renamed.0 == "test/bad" && renamed.1.contains("did you mean `test/bed`?"), "{renamed:?}");
+
+    let policies =
+        Policies([("test".to_owned(), Policy::default()), ("tset".to_owned(), Policy::default())].into());
+    let [policy] = engine.library().dangling(&BTreeMap::new(), &policies).try_into().unwrap();
+    assert_eq!(
+        policy.to_string(),
+        "policies: `tset`: there is no such runbook, so that nothing is narrowed; did you mean `test`?"
+    );
 }

@@ -28,6 +28,8 @@ enum Mood {
     Busy,
     /// Refuses it.
     Refuses,
+    /// Takes it for some.
+    MissesSome,
     /// Never answers.
     Hangs,
     /// Never answers, and nothing has come.
@@ -83,6 +85,10 @@ impl Channel for Room {
             Some(Mood::LosesLetter) => lost(),
             Some(Mood::Busy) => {
                 Err(Undelivered::Later { error: "busy".into(), after: Some(Duration::from_secs(30)) })
+            }
+            Some(Mood::MissesSome) => {
+                take();
+                Ok(Some(json!({ "refused": { "boss@example.com": "no such user" } })))
             }
             Some(Mood::Refuses) => Err(Undelivered::Never("no such channel".into())),
             Some(mood @ (Mood::Hangs | Mood::Vanishes | Mood::ComesLate)) => {
@@ -203,7 +209,7 @@ async fn a_lost_answer_is_looked_up_and_a_busy_channel_is_given_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_looked_up_is_said_to_be_unclear_and_what_is_refused_is_not_tried_again() {
-    let room = Room::in_mood(&[Mood::LosesAnswer, Mood::Refuses], false);
+    let room = Room::in_mood(&[Mood::LosesAnswer, Mood::Refuses, Mood::MissesSome], false);
     let bench = Bench::new(ONE).await.saying(AUTO).telling("mail", room.clone());
     said(&bench, &signal("one", "disk")).await;
     let engine = bench.engine(lease()).await;
@@ -212,6 +218,8 @@ async fn what_cannot_be_looked_up_is_said_to_be_unclear_and_what_is_refused_is_n
     assert_eq!(states(&found), ["unclear", "failed", "sent"]);
     assert!(found.iter().all(|m| m.attempts == 1));
     assert_eq!(found[1].error.as_deref(), Some("no such channel"));
+    let missed = found[0].error.as_deref().unwrap_or_default();
+    assert!(missed.contains("not taken for") && missed.contains("boss@example.com"), "{missed}");
     engine.shut_down().await;
 }
 

@@ -158,9 +158,9 @@ impl Hooks {
         Ok(Heard { delivered, confirm: None })
     }
 
-    /// Those that are open, by their tokens and signatures.
-    pub fn sources(&self) -> impl Iterator<Item = Source> {
-        self.proofs.keys().copied()
+    /// The names of those that are open.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.proofs.keys().map(|source| source.name()).chain(self.sns.as_ref().map(|_| SNS))
     }
 }
 

@@ -44,6 +44,23 @@ async fn the_kill_switch_is_one_click_and_a_reason_and_stands_big_on_the_situati
 }
 
 #[tokio::test]
+async fn a_mistyped_name_is_refused_with_what_was_meant_on_the_page_and_over_the_api() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let switch = json!({ "runbook": "swich-lamp", "reason": "x" });
+    let refused = ada.post("/api/v1/brakes/stop", "", &switch).await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("bad_name"))
+    );
+    assert!(refused.text.contains("did you mean `switch-lamp`?"), "{}", refused.text);
+    let lock = ada.form("/brakes/locks", &[("target", "fleet:lamps-ue"), ("reason", "I am on it")]).await;
+    assert_eq!(lock.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(lock.text.contains("did you mean `fleet:lamps-eu`?"), "{}", lock.text);
+    assert!(ada.get("/brakes").await.text.contains("Nothing is locked"));
+}
+
+#[tokio::test]
 async fn a_freeze_asks_for_a_confirmation_on_the_page_and_over_the_api() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

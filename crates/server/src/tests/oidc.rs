@@ -337,6 +337,10 @@ async fn a_role_that_is_lost_ends_its_sessions_and_its_tokens_at_the_next_word_o
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     assert!(refused.text.contains("may do nothing here any more"), "{}", refused.text);
     assert_eq!(bench.audited("role changed").await[1].1["to"], Value::Null);
+    // Nor does it come back when they break in by a link, which is good for its session alone.
+    let by_link = bench.sign_in_as("ana", Role::Viewer).await;
+    assert_eq!(by_link.get("/api/v1/session").await.json()["role"], "viewer");
+    assert_eq!(program.get("/api/v1/session").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

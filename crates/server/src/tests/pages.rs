@@ -174,6 +174,47 @@ async fn what_could_not_be_seen_just_now_is_said_and_never_called_well() {
 }
 
 #[tokio::test]
+async fn the_first_page_says_who_was_not_told_and_why() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let told = async |key: &str, channel: &str, state: &str, attempts: i32, error: Option<&str>| {
+        sqlx::query(
+            "INSERT INTO outbox (channel, key, message, at, state, attempts, error, due)
+             VALUES ($1, $2, '{}', $3, $4, $5, $6, CASE WHEN $4 = 'waiting' THEN $3 END)",
+        )
+        .bind(channel)
+        .bind(key)
+        .bind(bench.engine.clock().now())
+        .bind(state)
+        .bind(attempts)
+        .bind(error)
+        .execute(bench.engine.pool())
+        .await
+        .unwrap();
+    };
+    told("a", "mail", "sent", 1, None).await;
+    told("b", "mail", "waiting", 1, Some("busy")).await;
+    assert!(!person.get("/").await.text.contains("data-untold"), "once is nothing");
+    told("c", "mail", "waiting", 2, Some("535 who are you?")).await;
+    told("d", "pager", "failed", 300, Some("given up <after> all")).await;
+    told("e", "pager", "unclear", 1, Some("lost")).await;
+    let page = person.get("/").await.text;
+    for shown in [
+        "data-untold=\"mail\"",
+        "1 tried again (535 who are you?)",
+        "data-untold=\"pager\"",
+        "2 given up (lost)",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let untold = person.get("/api/v1/situation").await.json()["untold"].clone();
+    assert_eq!(
+        (&untold[0]["channel"], &untold[0]["waiting"], &untold[1]["lost"]),
+        (&"mail".into(), &1.into(), &2.into())
+    );
+}
+
+#[tokio::test]
 async fn pages_are_small_and_carry_no_style_or_script_of_their_own() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

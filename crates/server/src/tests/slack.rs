@@ -577,6 +577,11 @@ async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
         no_reason.starts_with("This needs a reason: it is read by whoever meets it later."),
         "{no_reason}"
     );
+    let mistyped = say("lock fleet:lamps-ue I am on it").await;
+    assert!(
+        mistyped.contains("did you mean `fleet:lamps-eu`?") && !mistyped.contains("is yours"),
+        "{mistyped}"
+    );
     assert!(say("lock fleet:lamps-eu for=2h I am on it").await.contains("is yours"));
     assert!(say("freeze 2h holidays").await.contains("Frozen until"));
     let opened = say("incident open fleet:lamps-eu : It is dark").await;

@@ -50,15 +50,13 @@ pub(crate) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let in_force = app.engine().brakes().in_force().await?;
-    let inventory = app.engine().inventory();
-    let fleets = inventory.fleets.iter().map(|f| format!("fleet:{}", f.id));
     let page = Page {
         frame: Frame::new(&app, &visitor, "brakes", "Brakes").live("/events"),
         now: app.now(),
         in_force,
         person: visitor.person.clone(),
         runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
-        targets: fleets.chain(inventory.clusters.iter().map(|c| format!("cluster:{}", c.id))).collect(),
+        targets: app.engine().targets(),
     };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }

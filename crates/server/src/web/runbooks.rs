@@ -12,7 +12,7 @@ use domain::brake::{Acknowledged, Overrides};
 use domain::plan::{Plan, PlannedOutcome, Verdict};
 use domain::policy::Policy;
 use domain::runbook::{InputMistake, Risk, Runbook, render};
-use engine::{PlanError, Shelf, StartError, StartRequest, Started};
+use engine::{Dangling, PlanError, Shelf, StartError, StartRequest, Started};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ const ACKNOWLEDGE: &str = "acknowledge.";
 struct List {
     frame: Frame,
     shelves: Vec<Row>,
+    /// What is configured and not there.
+    dangling: Vec<Dangling>,
     /// So many rehearsals say that it would work, and so many that it would not.
     ready: usize,
     not_ready: usize,
@@ -75,7 +77,8 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor) -> Result<Res
         rehearsed.iter().filter(|row| row.shown.as_ref().and_then(|s| s.ready) == Some(ready)).count()
     };
     let (ready, not_ready) = (shown(true), shown(false));
-    html(&List { frame: Frame::new(&app, &visitor, "runbooks", "Runbooks"), shelves, ready, not_ready })
+    let (frame, dangling) = (Frame::new(&app, &visitor, "runbooks", "Runbooks"), app.engine().dangling());
+    html(&List { frame, shelves, dangling, ready, not_ready })
 }
 
 #[derive(Template)]

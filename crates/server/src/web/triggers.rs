@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 use domain::runbook::Mode;
 use domain::trust::score::{Compared, Occasion};
-use engine::TriggerView;
+use engine::{Dangling, TriggerView};
 use store::outbox::OutboxRow;
 
 use super::form::field;
@@ -28,6 +28,8 @@ const MESSAGES: i64 = 100;
 struct Page {
     frame: Frame,
     triggers: Vec<TriggerView>,
+    /// What is configured and not there.
+    dangling: Vec<Dangling>,
     occasions: Vec<Occasion>,
 }
 
@@ -64,7 +66,7 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Res
     let (triggers, mut occasions) = app.engine().triggers().await?;
     occasions.truncate(SHOWN);
     let frame = Frame::new(&app, &visitor, "signals", "Triggers");
-    html(&Page { frame, triggers, occasions })
+    html(&Page { frame, triggers, dangling: app.engine().dangling(), occasions })
 }
 
 /// `POST /triggers/mode`

@@ -104,6 +104,46 @@ async fn a_name_that_an_admin_lets_go_of_brings_nothing_back_of_whoever_had_it()
 }
 
 #[tokio::test]
+async fn a_link_that_nobody_used_does_not_outlive_the_name_that_it_was_for() {
+    let db = TestDb::new().await.unwrap();
+    let (pool, at, admin) = (db.pool(), chrono::DateTime::UNIX_EPOCH, Actor::with_role("root", Role::Admin));
+    assert!(open(pool, b"1", "ada", Role::Responder, Some("id 1")).await);
+    for (hash, name) in [(b"ada", "ada"), (b"bob", "bob")] {
+        people::add_link(pool, hash, name, Role::Admin, HOUR).await.unwrap();
+    }
+    assert!(known::unbind(pool, "ada", &admin, at).await.unwrap());
+    assert_eq!(people::use_link(pool, b"ada").await.unwrap(), None);
+    assert!(people::use_link(pool, b"bob").await.unwrap().is_some(), "somebody else's works");
+}
+
+#[tokio::test]
+async fn what_a_provider_says_of_somebody_no_link_changes() {
+    let db = TestDb::new().await.unwrap();
+    let (pool, at) = (db.pool(), chrono::DateTime::UNIX_EPOCH);
+    let known = async || {
+        let ada = known::list(pool, Some("ada"), 4 * HOUR).await.unwrap().remove(0);
+        (ada.by, ada.role)
+    };
+    let standing = async || tokens::find(pool, b"t").await.unwrap().unwrap().1;
+    assert!(open(pool, b"1", "ada", Role::Responder, Some("id 1")).await);
+    speaking(pool, "ada", "t").await;
+    assert!(open(pool, b"2", "ada", Role::Admin, None).await);
+    assert_eq!(people::session(pool, b"2", 4 * HOUR).await.unwrap().unwrap().role, Role::Admin);
+    assert_eq!(known().await, (Some(By::Provider), Some(Role::Responder)));
+    assert_eq!(standing().await.unwrap().groups, ["responders"]);
+    people::lose(pool, "id 1", "no group", at).await.unwrap();
+    assert!(open(pool, b"3", "ada", Role::Viewer, None).await);
+    assert_eq!(known().await, (Some(By::Provider), None), "what is lost stays lost");
+    // Its own word counts, and of whom it does not know, the link's.
+    assert!(open(pool, b"4", "ada", Role::Approver, Some("id 1")).await);
+    assert!(
+        open(pool, b"5", "bob", Role::Viewer, None).await && open(pool, b"6", "bob", Role::Admin, None).await
+    );
+    assert_eq!(known().await, (Some(By::Provider), Some(Role::Approver)));
+    assert_eq!(known::list(pool, Some("bob"), 4 * HOUR).await.unwrap()[0].role, Some(Role::Admin));
+}
+
+#[tokio::test]
 async fn who_is_renamed_at_the_provider_speaks_by_the_new_name_alone() {
     let db = TestDb::new().await.unwrap();
     let pool = db.pool();

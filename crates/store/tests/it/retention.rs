@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use domain::Timestamp;
 use sqlx::PgPool;
 use store::private::TestDb;
-use store::retention::{deliveries, messages};
+use store::retention::{deliveries, messages, sign_ins};
 use uuid::Uuid;
 
 use crate::history::execute;
@@ -197,4 +197,28 @@ async fn the_application_may_remove_them_and_nothing_of_history() {
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&application).await;
         assert!(refused.is_err(), "{table}");
     }
+}
+
+#[tokio::test]
+async fn sessions_and_links_go_when_they_are_over_and_no_sooner() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(
+        pool,
+        "INSERT INTO session (token_hash, person, csrf, created_at, expires_at)
+         SELECT n::text::bytea, 'ada', 'c', now() - interval '1 day', now() + CASE n WHEN 4 THEN 1 ELSE -1 END * interval '1 hour'
+           FROM generate_series(1, 4) n",
+    )
+    .await;
+    execute(
+        pool,
+        "INSERT INTO sign_in_link (token_hash, person, expires_at)
+         VALUES ('1', 'ada', now() - interval '1 minute'), ('2', 'ada', now() + interval '1 minute')",
+    )
+    .await;
+    for removed in [3, 1, 0] {
+        assert_eq!(sign_ins(pool, 2).await.unwrap(), removed);
+    }
+    assert_eq!(left(pool, "SELECT token_hash::text FROM session").await, ["\\x34"]);
+    assert_eq!(left(pool, "SELECT token_hash::text FROM sign_in_link").await, ["\\x32"]);
 }

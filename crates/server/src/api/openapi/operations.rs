@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::brakes::Imported;
 use store::drills::Drill;
 use store::known::Known;
-use store::outbox::OutboxRow;
+use store::outbox::{OutboxRow, Untold};
 use store::pages::RunRow;
 use store::reviews::Review;
 use store::search::Found;
@@ -524,6 +524,7 @@ fn situation(generators: &mut Generators) -> Value {
     members.push(("well", boolean()));
     members.push(("runs", list(generators.written::<RunRow>())));
     members.push(("signals", list(generators.written::<SignalRow>())));
+    members.push(("untold", list(generators.written::<Untold>())));
     object(&members)
 }
 
