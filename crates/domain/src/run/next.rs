@@ -49,6 +49,8 @@ pub struct Program {
     pub places: Arc<Inventory>,
     /// `run`: id and requester.
     pub run: Arc<Value>,
+    /// For how long after its deadline a call whose answer was lost may still take effect.
+    pub window: Duration,
 }
 
 /// What follows.
