@@ -228,7 +228,7 @@ impl Who {
             Some(simulation) => simulated::remote_clock(&simulation.control).await?,
             None => Arc::new(SystemClock),
         };
-        Ok(Some(Brakes::new(pool, clock)))
+        Ok(Some(Brakes::new(pool, clock, config.engine().signature_window)))
     }
 }
 

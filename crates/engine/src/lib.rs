@@ -383,7 +383,7 @@ impl Engine {
 
     /// What holds everything back.
     pub fn brakes(&self) -> Brakes {
-        Brakes::new(self.core.pool.clone(), self.core.clock.clone())
+        Brakes::new(self.core.pool.clone(), self.core.clock.clone(), self.core.settings.signature_window)
     }
 
     /// The actions.
