@@ -316,6 +316,7 @@ impl Tree<'_> {
             changes: intent.map(|i| self.changes(i)).unwrap_or_default(),
             how: node.and_then(|n| n.how.as_ref()).map(how),
             skipped: node.and_then(|n| n.skipped.clone()),
+            ends_run: false,
             command,
             action,
             input,
