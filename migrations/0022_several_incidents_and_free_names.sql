@@ -1,5 +1,6 @@
 -- A verdict belongs to an incident that is open, also where a second one is open at another of its targets: until now none was stored
--- for as long as both were. And a name that is free again brings nothing back of whoever had it.
+-- for as long as both were; and whatever it says: until now only an offer was kept out of one that had been closed meanwhile. And a name
+-- that is free again brings nothing back of whoever had it.
 --
 -- Expand only: functions that the version before calls answer as before. A process of that version still leaves tokens and members of Slack
 -- when an admin lets go of an account: they end when somebody signs in by that name.
@@ -15,6 +16,7 @@ DECLARE
     now_in_force verdict;
     due timestamptz := (v->>'look_at')::timestamptz;
     target_names text[] := ARRAY(SELECT jsonb_array_elements_text(v->'targets'));
+    belongs uuid;
     given bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(triage_key());
@@ -25,12 +27,16 @@ BEGIN
         UPDATE signal SET claim = NULL, claimed_by = NULL WHERE id = s.id;
         RETURN 'lost';
     END IF;
-    IF v->>'verdict' IN ('suggested', 'asked', 'started') THEN
+    IF EXISTS (SELECT FROM incident i WHERE i.id = (v->>'incident')::uuid AND i.closed_at IS NOT NULL) THEN
+        RETURN 'stale';
+    END IF;
+    -- What has a title opens its incident, if that is new: an offer, a start, what is held back.
+    IF v->>'title' IS NOT NULL THEN
         IF EXISTS (SELECT FROM verdict o WHERE o.verdict = 'started' AND o.id > (v->>'seen')::bigint)
-            -- It is not open (any more), and either it was, or another one is where it would be. Beside one that is open there may be others:
-            -- one at the fleet, say, and one at the cluster.
-            OR NOT EXISTS (SELECT FROM incident i WHERE i.closed_at IS NULL AND i.id = (v->>'incident')::uuid)
-                AND EXISTS (SELECT FROM incident i WHERE i.id = (v->>'incident')::uuid OR i.closed_at IS NULL AND i.targets && target_names)
+            -- It is new, and another one is where it would be. Beside one that is open there may be others: one at the fleet, say, and one
+            -- at the cluster.
+            OR NOT EXISTS (SELECT FROM incident i WHERE i.id = (v->>'incident')::uuid)
+                AND EXISTS (SELECT FROM incident i WHERE i.closed_at IS NULL AND i.targets && target_names)
             -- The version before does not say which modes it has seen.
             OR v ? 'modes_seen' AND EXISTS (SELECT FROM trigger_mode m WHERE m.id > (v->>'modes_seen')::bigint)
         THEN
@@ -40,6 +46,9 @@ BEGIN
         VALUES ((v->>'incident')::uuid, v->>'title', target_names, (v->>'at')::timestamptz)
         ON CONFLICT (id) DO NOTHING;
     END IF;
+    -- What was dismissed does not keep its incident open; judged anew, it stays in none that is over while it fires.
+    belongs := coalesce((v->>'incident')::uuid,
+                        (SELECT i.id FROM incident i WHERE i.id = s.incident AND (i.closed_at IS NULL OR s.state <> 'firing')));
     SELECT * INTO now_in_force FROM verdict WHERE id = s.verdict;
     IF now_in_force.id IS NOT NULL
         AND (now_in_force.verdict, now_in_force.code) = (v->>'verdict', v->>'code')
@@ -48,7 +57,7 @@ BEGIN
         AND now_in_force.start_key IS NOT DISTINCT FROM v->>'start_key'
         AND now_in_force.plan->>'hash' IS NOT DISTINCT FROM v->'plan'->>'hash'
     THEN
-        UPDATE signal SET look_at = due, claim = NULL, claimed_by = NULL WHERE id = s.id;
+        UPDATE signal SET incident = belongs, look_at = due, claim = NULL, claimed_by = NULL WHERE id = s.id;
         RETURN 'same';
     END IF;
     INSERT INTO verdict (signal, at, verdict, code, because, rule, considered, incident, start_key, run_id, runbook, inputs, targets, plan)
@@ -57,9 +66,23 @@ BEGIN
             nullif(v->'plan', 'null'))
     RETURNING id INTO given;
     PERFORM tell(coalesce(v->'notices', '[]'), (v->>'at')::timestamptz);
-    UPDATE signal SET verdict = given, incident = coalesce((v->>'incident')::uuid, incident), look_at = due, claim = NULL, claimed_by = NULL
-     WHERE id = s.id;
+    UPDATE signal SET verdict = given, incident = belongs, look_at = due, claim = NULL, claimed_by = NULL WHERE id = s.id;
     RETURN 'stored';
+END $$;
+
+-- Closes an incident, if nothing fires in it but what a person has dismissed, and (where it says since when) nothing has of late. Was it?
+--
+-- In turn with verdicts: one that has found it open and is not stored yet is seen by the statement after the lock alone. Without it, a
+-- signal that fires would be left in a closed one. The lock is had and given back in one call: a caller that stands still keeps no
+-- verdict waiting.
+CREATE FUNCTION close_incident(which uuid, quiet_since timestamptz, person text, now timestamptz) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(triage_key());
+    UPDATE incident SET closed_at = now, closed_by = person
+     WHERE id = which AND closed_at IS NULL
+       AND NOT EXISTS (SELECT FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
+                        WHERE s.incident = which AND (s.state = 'firing' AND v.code IS DISTINCT FROM 'dismissed' OR s.resolved_at > quiet_since));
+    RETURN FOUND;
 END $$;
 
 -- Ends whatever speaks by a name, or would: sessions, tokens, members of Slack, links that nobody has used. What that was, but for links.

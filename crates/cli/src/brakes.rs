@@ -238,7 +238,12 @@ impl Who {
         let runbooks = files::runbooks(config.runbooks.as_deref()).ok();
         let stem = |file: &String| Some(Path::new(file).file_stem()?.to_str()?.to_owned());
         let names = runbooks.map(|files| files.iter().filter_map(|(file, _)| stem(file)).collect());
-        Ok(Some(Brakes::new(pool, clock, Known::of(names, &config.inventory))))
+        Ok(Some(Brakes::new(
+            pool,
+            clock,
+            Known::of(names, &config.inventory),
+            config.engine().signature_window,
+        )))
     }
 }
 

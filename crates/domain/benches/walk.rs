@@ -135,6 +135,7 @@ fn program(text: &str) -> Program {
         inventory: json!({}).into(),
         places: Arc::new(Inventory::default()),
         run: json!({ "id": "x" }).into(),
+        window: Duration::ZERO,
     }
 }
 

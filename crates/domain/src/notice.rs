@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::triage::Verdict;
+use crate::triage::{Decision, Verdict};
 
 /// How urgent it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub enum Urgency {
 pub struct Notice {
     /// What it tells: the same is told once.
     pub key: String,
-    /// In a word, for programs: `asked`, `started`, `needs_a_person`, `ended`, `incident_closed`, `demoted`.
+    /// In a word, for programs: `asked`, `started`, `acted`, `held_back`, `needs_a_person`, `ended`, `incident_closed`, `demoted`.
     pub kind: String,
     /// How urgent.
     pub urgency: Urgency,
@@ -62,28 +62,29 @@ pub struct Notice {
 
 /// What is told of a verdict; nothing, where nothing comes of it that people must know. `key` is the start's key.
 pub fn of_verdict(
-    verdict: Verdict,
-    code: &str,
-    because: &str,
+    decision: &Decision,
     (signal, incident): (Uuid, Option<Uuid>),
     (key, title): (&str, &str),
 ) -> Option<Notice> {
-    let (kind, urgency, line) = match (verdict, code) {
+    let (kind, urgency, line) = match (decision.verdict, decision.code) {
         // In a minute it is warm, and starts it or asks for another reason.
         (Verdict::Asked, "warming_up") => return None,
         (Verdict::Asked, "storm") => ("asked", Urgency::Bad, format!("A storm: decide about “{title}”")),
         (Verdict::Asked, _) => ("asked", Urgency::Attention, format!("Decide: {title}")),
         (Verdict::Started, _) => ("started", Urgency::Info, format!("Started by itself: {title}")),
         (Verdict::Suppressed, "acted") => ("acted", Urgency::Bad, "It was done once and did not help".into()),
+        _ if decision.held_back => {
+            ("held_back", Urgency::Attention, format!("Nothing is done by itself: {title}"))
+        }
         _ => return None,
     };
-    // That a mode is `ask`, or that a budget is used up, is the same question to a person.
+    // That a mode is `ask`, or that a budget is used up, is the same question to a person; and so is what holds it, a freeze or a switch.
     Some(Notice {
         key: format!("{kind}:{key}"),
         kind: kind.into(),
         urgency,
         title: line,
-        text: because.to_owned(),
+        text: decision.because.clone(),
         path: format!("/signals/{signal}"),
         incident,
         thread: None,
@@ -214,8 +215,10 @@ pub trait Channel: Send + Sync + 'static {
 pub enum Found {
     /// It is there.
     There(Option<Value>),
-    /// It is not there, or sending it again is the same as sending it once.
+    /// It is not there, or not yet: it may be on its way.
     NotThere,
+    /// Who knows; to send it again is the same as to send it once.
+    Harmless,
 }
 
 /// All channels, by their names in the configuration.
@@ -225,8 +228,14 @@ pub type Channels = BTreeMap<String, Arc<dyn Channel>>;
 mod tests {
     use super::*;
 
-    fn told(verdict: Verdict, code: &str) -> Option<Notice> {
-        of_verdict(verdict, code, "Its guards hold.", (Uuid::nil(), None), ("signal:1", "Replace hosts: us"))
+    fn told(verdict: Verdict, code: &'static str) -> Option<Notice> {
+        of(verdict, code, false)
+    }
+
+    fn of(verdict: Verdict, code: &'static str, held_back: bool) -> Option<Notice> {
+        let because = "Its guards hold.".into();
+        let decision = Decision { verdict, code, because, of: None, run: None, again: None, held_back };
+        of_verdict(&decision, (Uuid::nil(), None), ("signal:1", "Replace hosts: us"))
     }
 
     #[test]
@@ -241,9 +250,17 @@ mod tests {
             (Verdict::Joined, "joined"),
             (Verdict::Ignored, "no_rule"),
             (Verdict::Asked, "warming_up"),
+            (Verdict::Suppressed, "freeze"),
         ] {
             assert_eq!(told(verdict, code), None);
         }
+    }
+
+    #[test]
+    fn what_is_held_back_is_told_once_whatever_holds_it() {
+        let told = |code| of(Verdict::Suppressed, code, true).unwrap();
+        assert_eq!((told("freeze").kind.as_str(), told("freeze").urgency), ("held_back", Urgency::Attention));
+        assert_eq!(told("freeze").key, told("blind").key);
     }
 
     #[test]

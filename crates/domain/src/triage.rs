@@ -18,6 +18,9 @@
 //! says no. So what speaks for or against a runbook is written once, in its guards, and holds for people and machines alike; and
 //! of two runbooks that could be the answer, that one is chosen whose guards hold.
 //!
+//! **Never in silence.** Where a rule would ask or act, and a brake holds it or nothing can be seen, a person is told what is in the
+//! way: the trouble is there, and nobody else will do anything about it.
+//!
 //! **Once.** The same runbook on the same targets is done at most once for an incident: a second time would be a guess. What it
 //! did not heal is people's. (A run that a guard refused, or that nobody approved in time, has done nothing, and counts as none but
 //! against the budget.)
@@ -189,11 +192,13 @@ pub struct Decision {
     pub run: Option<Uuid>,
     /// When to look again, while the trouble is there.
     pub again: Option<TimeDelta>,
+    /// Its rule would ask or act, and is kept from it: nothing comes of the trouble unless a person does something.
+    pub held_back: bool,
 }
 
 impl Decision {
     fn new(verdict: Verdict, code: &'static str, because: impl Into<String>) -> Self {
-        Self { verdict, code, because: because.into(), of: None, run: None, again: None }
+        Self { verdict, code, because: because.into(), of: None, run: None, again: None, held_back: false }
     }
 
     fn of(self, candidate: usize) -> Self {
@@ -218,24 +223,31 @@ pub fn decide(case: &Case<'_>) -> Decision {
         }
         SignalState::Firing => {}
     }
-    let found = |wanted: fn(&Standing) -> bool| case.candidates.iter().position(|c| wanted(&c.standing));
+    let found = |wanted: fn(&Candidate) -> bool| case.candidates.iter().position(wanted);
     // What is under way comes first: nobody starts a second thing beside it.
-    if let Some(at) = found(|s| matches!(s, Standing::Running(_))) {
+    if let Some(at) = found(|c| matches!(c.standing, Standing::Running(_))) {
         return undecided(case, at);
     }
     let fitting: Vec<usize> = (0..case.candidates.len())
         .filter(|&at| matches!(case.candidates[at].standing, Standing::Fits { .. }))
         .collect();
     if let Some(&first) = fitting.first() {
-        return fits(case, &fitting, first);
+        // A person is told of what is held back, and of what is in shadow nobody.
+        return match found(Candidate::is_held_back) {
+            Some(held) if fitting.iter().all(|&at| case.candidates[at].mode == Mode::Shadow) => {
+                undecided(case, held)
+            }
+            _ => fits(case, &fitting, first),
+        };
     }
-    let orders: [fn(&Standing) -> bool; 6] = [
-        |s| matches!(s, Standing::Acted(..)),
-        |s| matches!(s, Standing::Held(_)),
-        |s| matches!(s, Standing::Resting(..)),
-        |s| matches!(s, Standing::Blind(_)),
-        |s| matches!(s, Standing::Refuted { .. }),
-        |s| matches!(s, Standing::Unfit(_)),
+    let orders: [fn(&Candidate) -> bool; 7] = [
+        |c| matches!(c.standing, Standing::Acted(..)),
+        Candidate::is_held_back,
+        |c| matches!(c.standing, Standing::Held(_)),
+        |c| matches!(c.standing, Standing::Resting(..)),
+        |c| matches!(c.standing, Standing::Blind(_)),
+        |c| matches!(c.standing, Standing::Refuted { .. }),
+        |c| matches!(c.standing, Standing::Unfit(_)),
     ];
     match orders.into_iter().find_map(found) {
         Some(at) => undecided(case, at),
@@ -263,7 +275,7 @@ fn undecided(case: &Case<'_>, at: usize) -> Decision {
             )
         },
         Standing::Held(brake) => {
-            let why = format!("{rule} fits, and is held back: {brake}.");
+            let why = format!("{rule} fits, and is held back: {brake}. {}", brake.remedy());
             Decision::new(Verdict::Suppressed, brake.code(), why)
         }
         Standing::Resting(run, until) => Decision {
@@ -274,9 +286,11 @@ fn undecided(case: &Case<'_>, at: usize) -> Decision {
                 format!("{run} has just ended; {rule} rests until {}.", until.format("%H:%M:%S UTC")),
             )
         },
-        Standing::Blind(why) => {
-            Decision::new(Verdict::Suppressed, "blind", format!("{rule}: it could not be looked at: {why}"))
-        }
+        Standing::Blind(why) => Decision::new(
+            Verdict::Suppressed,
+            "blind",
+            format!("{rule}: it could not be looked at: {why}{} A person must look.", stop(why)),
+        ),
         Standing::Refuted { .. } => {
             let told: Vec<String> = case.candidates.iter().filter_map(|c| c.refuted()).collect();
             Decision::new(Verdict::Suppressed, "refuted", told.join(" "))
@@ -284,15 +298,24 @@ fn undecided(case: &Case<'_>, at: usize) -> Decision {
         Standing::Unfit(why) => Decision::new(Verdict::Ignored, "unfit", format!("{rule}: {why}")),
         Standing::Fits { .. } => Decision::new(Verdict::Asked, "ask", "It fits."),
     };
-    decision.of(at).again(30)
+    Decision { held_back: case.candidates[at].is_held_back(), ..decision.of(at).again(30) }
+}
+
+/// What ends a sentence that says this.
+fn stop(said: &str) -> &'static str {
+    if said.ends_with(['.', '!', '?']) { "" } else { "." }
 }
 
 impl Candidate {
+    /// It would ask or act, and is kept from it. (What rests, or does not fit, needs nobody.)
+    fn is_held_back(&self) -> bool {
+        self.mode != Mode::Shadow && matches!(self.standing, Standing::Held(_) | Standing::Blind(_))
+    }
+
     fn refuted(&self) -> Option<String> {
         match &self.standing {
             Standing::Refuted { step, message } => {
-                let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
-                Some(format!("{} does not fit, by its guard `{step}`: {message}{stop}", self.rule))
+                Some(format!("{} does not fit, by its guard `{step}`: {message}{}", self.rule, stop(message)))
             }
             _ => None,
         }

@@ -7,7 +7,7 @@ mod runbooks_support;
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod runs_support;
 
-use domain::run::{Ask, Outcome, State, Status, StepPath, Takeback, next};
+use domain::run::{Ask, Outcome, State, Status, StepPath, Takeback, acceptable, next};
 use runs_support::Run;
 
 const SHEDS: &str = r#"steps:
@@ -85,6 +85,30 @@ fn an_approval_that_expires_while_the_run_is_paused_ends_it_only_once_it_is_resu
     run.ask(Ask::Resume);
     run.go();
     assert_eq!((outcome(&run), status(&run, "undo:shed")), (Some(Outcome::Failed), Some(Status::Done)));
+}
+
+#[test]
+fn where_nobody_can_tell_whether_others_must_agree_they_are_asked_and_the_step_is_not_skipped() {
+    let agree = "  - id: agree\n    if: size(steps.served.active) > 3\n    approve: { by: approver, within: 1m }\n    message: M\n";
+    let mut run = run(&format!("{SHEDS}  - id: served\n{WAIT}{agree}"));
+    run.settle();
+    run.well("shed");
+    run.settle();
+    run.times_out("served");
+    // Without an output there is nothing to count.
+    let output = Default::default();
+    run.ask(Ask::MarkDone { step: "served".into(), reason: "by hand".into(), output });
+    let moves = next(&run.program, &run.state, run.now);
+    for entry in moves.record {
+        run.write(entry);
+    }
+    assert!(run.state.ballot(Some(&"agree".into())).is_some());
+    // Nobody comes. What has failed so is not skipped either.
+    run.settle();
+    let skip = Ask::Skip { step: "agree".into(), reason: "quick".into() };
+    assert_eq!(status(&run, "agree"), Some(Status::Failed));
+    assert!(acceptable(&run.state, &skip, run.now).is_err());
+    assert_eq!(State::replay(&run.journal).unwrap(), run.state);
 }
 
 #[test]
@@ -179,6 +203,18 @@ fn who_aborts_a_run_that_asks_leaves_the_call_as_it_is_and_the_end_says_so() {
     assert_eq!(State::replay(&run.journal).unwrap(), run.state);
 }
 
+/// Nothing is made anew and nothing freed before no copy of the step's call can take effect any more.
+fn ends_when_safe(run: &mut Run, step: &str) {
+    let intent = run.state.node(&step.into()).unwrap().intent.clone().unwrap();
+    let safe = intent.lands_before(run.program.window);
+    let moves = next(&run.program, &run.state, run.now);
+    assert!(run.now < safe && moves.record.is_empty() && moves.perform.is_empty(), "{moves:?}");
+    assert_eq!(moves.wake_at, Some(safe));
+    run.go();
+    assert!(run.now >= safe);
+    assert_eq!((outcome(run), status(run, step)), (Some(Outcome::Undone), Some(Status::Skipped)));
+}
+
 #[test]
 fn a_branch_that_ends_the_run_does_not_silence_the_question_of_another_one() {
     let branches = format!(
@@ -189,17 +225,33 @@ fn a_branch_that_ends_the_run_does_not_silence_the_question_of_another_one() {
             .replace("    with", "          with"),
         WAIT.replace("    ", "          ")
     );
-    let mut run = run(&branches);
+    let asks = || {
+        let mut run = run(&branches);
+        run.settle();
+        run.loses_sight("both[left].ring");
+        run.settle();
+        assert_eq!(run.state.word(), "outcome_unknown");
+        run.times_out("both[right].served");
+        assert_eq!((outcome(&run), run.state.word()), (None, "outcome_unknown"));
+        run
+    };
+    let (mut happened, output) = (asks(), Default::default());
+    happened.ask(Ask::MarkDone { step: "both[left].ring".into(), reason: "seen".into(), output });
+    happened.go();
+    assert_eq!(outcome(&happened), Some(Outcome::Undone));
+    let mut did_not = asks();
+    did_not.ask(Ask::DidNotHappen { step: "both[left].ring".into(), reason: "I looked".into() });
+    ends_when_safe(&mut did_not, "both[left].ring");
+}
+
+#[test]
+fn a_run_that_is_ending_waits_until_the_call_that_somebody_says_did_not_happen_can_happen_no_more() {
+    let mut run = unclear();
+    run.advance("ring", &mut runs_support::Choices::new(vec![2]));
     run.settle();
-    run.loses_sight("both[left].ring");
-    run.settle();
-    assert_eq!(run.state.word(), "outcome_unknown");
-    run.times_out("both[right].served");
-    assert_eq!((outcome(&run), run.state.word()), (None, "outcome_unknown"));
-    let output = Default::default();
-    run.ask(Ask::MarkDone { step: "both[left].ring".into(), reason: "seen".into(), output });
-    run.go();
-    assert_eq!(outcome(&run), Some(Outcome::Undone));
+    run.ask(Ask::DidNotHappen { step: "ring".into(), reason: "I looked".into() });
+    abort(&mut run, Takeback::All);
+    ends_when_safe(&mut run, "ring");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod runbooks_support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use domain::brake::{Brake, Freeze};
@@ -129,6 +130,7 @@ impl Run {
             inventory: json!({}).into(),
             places: Default::default(),
             run: json!({ "id": "x" }).into(),
+            window: Duration::ZERO,
         };
         let state = State::first(&first).unwrap();
         let mut run = Self { program, state, journal: vec![first], now, epoch: 1, inbox: 0 };

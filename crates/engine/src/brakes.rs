@@ -9,6 +9,7 @@
 //! is released by its name, whatever is there by then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::brake::{EVERYTHING, Freeze, KillSwitch, calendar};
@@ -34,6 +35,8 @@ pub struct Brakes {
     pool: PgPool,
     clock: Arc<dyn Clock>,
     known: Known,
+    /// For how long after its deadline a call may still take effect.
+    window: Duration,
 }
 
 /// The names of what can be held back.
@@ -106,7 +109,7 @@ pub enum BrakeError {
     Held(Box<Held>),
     /// A run that moves keeps its locks.
     #[error(
-        "run {0} is not waiting for a person, or a change of it is under way, so its locks are not released; pause it, and let the change end"
+        "run {0} is not waiting for a person, or a change of it is under way, so its locks are not released; pause it, and let the change end (one that nobody drives any more may take effect for some minutes)"
     )]
     Moving(Uuid),
     /// The database.
@@ -127,8 +130,8 @@ pub struct InForce {
 
 impl Brakes {
     /// On a database.
-    pub fn new(pool: PgPool, clock: Arc<dyn Clock>, known: Known) -> Self {
-        Self { pool, clock, known }
+    pub fn new(pool: PgPool, clock: Arc<dyn Clock>, known: Known, window: Duration) -> Self {
+        Self { pool, clock, known, window }
     }
 
     /// Whose changes are to be held back. A runbook whose file is gone may have runs that go on.
@@ -288,12 +291,16 @@ impl Brakes {
     ) -> Result<(), BrakeError> {
         permit(by, Role::Admin)?;
         let target = lock_name(target)?;
-        // One step waits for a person, and another may be making its change: to let others at the target is to let them meet.
-        let journal = store::runs::journal(&self.pool, run_id).await?;
-        if State::replay(&journal).is_ok_and(|state| state.in_flight().next().is_some()) {
-            return Err(BrakeError::Moving(run_id));
-        }
         let now = self.clock.now();
+        // One step waits for a person, and another may be making its change: to let others at the target is to let them meet. A call
+        // that nobody drives any more is over when it can take effect no more.
+        let journal = store::runs::journal(&self.pool, run_id).await?;
+        if let Ok(state) = State::replay(&journal) {
+            let mut intents = state.in_flight().filter_map(|(_, node)| node.intent.as_ref());
+            if intents.any(|intent| now < intent.lands_before(self.window)) {
+                return Err(BrakeError::Moving(run_id));
+            }
+        }
         let forced =
             store::locks::release_by_force(&self.pool, target, run_id, by.name(), &said(reason, by)?, now)
                 .await?;

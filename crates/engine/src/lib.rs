@@ -387,7 +387,12 @@ impl Engine {
     pub fn brakes(&self) -> Brakes {
         let runbooks = self.library().iter().map(|(name, _)| name.to_owned()).collect();
         let known = Known::of(Some(runbooks), &self.core.inventory);
-        Brakes::new(self.core.pool.clone(), self.core.clock.clone(), known)
+        Brakes::new(
+            self.core.pool.clone(),
+            self.core.clock.clone(),
+            known,
+            self.core.settings.signature_window,
+        )
     }
 
     /// The actions.

@@ -11,7 +11,8 @@
 //! and again; the outbox keeps each key once, so that it does not matter how often, or by how many processes.
 //!
 //! A claim ends with its worker's lease. Whoever claims a message that somebody else had claimed does not know what became of it,
-//! and asks the channel before sending; where it is not seen yet it may still be on its way, and is looked for once more. So a
+//! and asks the channel before sending; where it is not seen yet it may still be on its way, and is looked for once more (unless the
+//! channel takes a message that it knows only once). So a
 //! process that is told to stop takes nothing more, and lets what is on its way arrive.
 
 use std::collections::{BTreeSet, HashSet};
@@ -277,7 +278,7 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
                 let error = "whoever had it before may have sent it, and it is not seen yet".to_owned();
                 return later(core, sending, error, Some(ARRIVES), doubt);
             }
-            Ok(Found::NotThere) => doubt = false,
+            Ok(Found::NotThere | Found::Harmless) => doubt = false,
             // The next look is one after that time, too.
             Err(Undelivered::Later { error, after }) if sending.taken_over => {
                 return later(core, sending, error, Some(after.unwrap_or_default().max(ARRIVES)), doubt);
@@ -295,6 +296,7 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
         Err(Undelivered::Unclear(error)) => match within(DEADLINE, channel.find(&letter)).await {
             Ok(Found::There(receipt)) => Sent::There { receipt },
             Ok(Found::NotThere) => later(core, sending, error, Some(ARRIVES), true),
+            Ok(Found::Harmless) => later(core, sending, error, None, true),
             Err(Undelivered::Unclear(_)) => Sent::Unclear { error },
             Err(e) => settled(core, sending, e, true),
         },

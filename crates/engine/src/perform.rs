@@ -7,7 +7,9 @@ use domain::Timestamp;
 use domain::action::{
     Action, ActionError, CallLog, CallRecord, Ctx, Effect, ErrorClass, ForeignWork, Gate, GateClosed,
 };
-use domain::run::{Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, recover};
+use domain::run::{
+    Attempt, Entry, FOREIGN_WORK, How, Intent, Perform, Recovery, StepPath, Undo, is_unanswered, recover,
+};
 use serde_json::Value;
 use store::calls::Kept;
 use tokio::sync::{oneshot, watch};
@@ -229,9 +231,9 @@ impl Job {
     }
 
     /// A call that its receiver knows by its token, and whose answer was lost: it was allowed when it was made first, and what
-    /// forbids it now may be its own effect.
+    /// forbids it now may be its own effect. Once it was answered, what forbids it is something else.
     fn sends_again(&self, action: &dyn Action) -> bool {
-        action.spec().effect == Effect::Token && self.attempts.iter().any(Attempt::lost_its_answer)
+        action.spec().effect == Effect::Token && is_unanswered(&self.attempts)
     }
 
     /// A person has said that a change did not happen, and it is to be made anew. Not before no copy of it can land any more, or

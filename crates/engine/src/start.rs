@@ -296,6 +296,7 @@ impl Core {
             inventory: self.inventory_value.clone(),
             places: self.inventory.clone(),
             run: Arc::new(json!({ "id": run_id, "requested_by": by.name() })),
+            window: self.settings.signature_window,
         }
     }
 

@@ -33,7 +33,7 @@ use domain::trust::{ModeSet, in_force};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
-use store::triage::{Due, Given, NewVerdict, Offer};
+use store::triage::{Belongs, Due, Given, NewVerdict, Offer};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -273,7 +273,7 @@ async fn dismiss(core: &Core, dues: &[Due]) -> Result<(), StoreError> {
             considered: json!([]),
             offer: None,
             run_id: None,
-            incident: incident(due),
+            incident: incident(due).map(Belongs::To),
             notices: json!([]),
             seen: 0,
             modes_seen: 0,
@@ -319,19 +319,17 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
     let rule = chosen.as_ref().map(|(candidate, _)| candidate.rule.clone());
     let evidence = chosen.and_then(|(_, evidence)| evidence);
     let offers = matches!(decision.verdict, Verdict::Suggested | Verdict::Asked | Verdict::Started);
-    let belongs_to = evidence.as_ref().filter(|_| offers).map(|e| e.incident).or(incident);
-    // What is offered has its own key; what was done and did not help is told once for its run.
+    // What is offered or held back is an incident, and has its own key; what was done and did not help is told once for its run.
+    let belongs_to = match &evidence {
+        Some(evidence) if offers || decision.held_back => Some(evidence.opening(&due.signal.title())),
+        _ => incident.map(Belongs::To),
+    };
     let told = match (&evidence, decision.run) {
-        (Some(evidence), _) => (evidence.key.clone(), evidence.plan.title.clone()),
+        (Some(evidence), _) => (evidence.key.clone(), evidence.title()),
         (None, run) => (run.map(|id| id.to_string()).unwrap_or_default(), String::new()),
     };
-    let notice = notice::of_verdict(
-        decision.verdict,
-        decision.code,
-        &decision.because,
-        (due.id, belongs_to),
-        (&told.0, &told.1),
-    );
+    let notice =
+        notice::of_verdict(&decision, (due.id, belongs_to.as_ref().map(Belongs::id)), (&told.0, &told.1));
     let verdict = NewVerdict {
         due,
         at: now,
@@ -343,7 +341,7 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
             .iter()
             .map(|c| json!({ "rule": c.rule.to_string(), "mode": c.mode, "standing": c.standing.word(), "says": c.standing.says() }))
             .collect(),
-        offer: evidence.as_ref().filter(|_| offers).map(|e| e.offer(&due.signal.title())).transpose()?,
+        offer: evidence.as_ref().filter(|_| offers).map(Evidence::offer).transpose()?.flatten(),
         run_id: decision.run,
         incident: belongs_to,
         notices: notice.map_or(json!([]), |notice| core.rows(&notice)),
@@ -376,7 +374,7 @@ async fn start(core: &Arc<Core>, due: &Due, rule: &Rule, evidence: Evidence) -> 
         by: principal(rule),
         reason: Some(due.signal.summary.clone()).filter(|said| !said.is_empty()),
         idem_key: evidence.key,
-        plan: Some(evidence.plan),
+        plan: evidence.plan,
         overrides: Overrides::default(),
         confirm: None,
         wait: false,
@@ -398,25 +396,29 @@ pub(crate) fn delta(duration: Duration) -> TimeDelta {
 }
 
 impl Evidence {
+    /// What it would do to what; where nobody could look, by which runbook.
+    fn title(&self) -> String {
+        self.plan.as_ref().map_or_else(|| self.runbook.clone(), |plan| plan.title.clone())
+    }
+
     /// An incident is called what the first signal of it says, not what would be done about it.
-    fn offer(&self, said: &str) -> Result<Offer, StoreError> {
+    fn opening(&self, said: &str) -> Belongs {
+        let title = if said.is_empty() { self.title() } else { said.chars().take(LONGEST_TITLE).collect() };
+        Belongs::Opening { id: self.incident, title, targets: self.targets.clone() }
+    }
+
+    fn offer(&self) -> Result<Option<Offer>, StoreError> {
+        let Some(plan) = &self.plan else { return Ok(None) };
         let unreadable = |e: serde_json::Error| StoreError::Corrupt {
             what: "plan",
             key: self.key.clone(),
             why: e.to_string(),
         };
-        Ok(Offer {
-            runbook: self.plan.runbook.clone(),
+        Ok(Some(Offer {
+            runbook: plan.runbook.clone(),
             inputs: Value::Object(Map::clone(&self.given)),
-            title: if said.is_empty() {
-                self.plan.title.clone()
-            } else {
-                said.chars().take(LONGEST_TITLE).collect()
-            },
-            targets: self.targets.clone(),
-            incident: self.incident,
             start_key: self.key.clone(),
-            plan: serde_json::to_value(&self.plan).map_err(unreadable)?,
-        })
+            plan: serde_json::to_value(plan).map_err(unreadable)?,
+        }))
     }
 }

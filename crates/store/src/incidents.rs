@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::StoreError;
 use crate::pages::RunRow;
-use crate::triage::in_turn_with_verdicts;
 
 struct Row {
     id: Uuid,
@@ -91,36 +90,28 @@ pub async fn act(
     at: Timestamp,
 ) -> Result<bool, StoreError> {
     let (action, details) = told(seen, ask);
-    let (mut title, mut severity, mut driver, mut close) = (None, None, None, false);
+    let (mut title, mut severity, mut driver) = (None, None, None);
     match ask {
         Ask::Note { .. } => {}
         Ask::Severity { severity: to } => severity = Some(to.word()),
         Ask::Title { title: to } => title = Some(to.trim()),
         Ask::Take => driver = Some(by.name()),
         Ask::HandOver { to, .. } => driver = Some(to.trim()),
-        Ask::Close { .. } => close = true,
-    }
-    let mut acting = pool.begin().await?;
-    if close {
-        in_turn_with_verdicts(&mut acting).await?;
+        Ask::Close { .. } => return close(pool, seen.id, by, action, &details, at).await,
     }
     let done = sqlx::query!(
         r#"WITH changed AS (
                UPDATE incident SET title = coalesce($2, title), severity = coalesce($3, severity), driver = coalesce($4, driver),
-                      driver_since = CASE WHEN $4::text IS NULL THEN driver_since ELSE $6 END,
-                      closed_at = CASE WHEN $5 THEN $6 ELSE closed_at END, closed_by = CASE WHEN $5 THEN $7 ELSE closed_by END
-                WHERE id = $1 AND ($4::text IS NULL OR driver IS NOT DISTINCT FROM $10)
-                  AND (closed_at IS NULL) = $11
-                  AND NOT ($5 AND EXISTS (SELECT FROM signal s WHERE s.incident = $1 AND s.state = 'firing'
-                                             AND NOT EXISTS (SELECT FROM verdict v WHERE v.id = s.verdict AND v.code = 'dismissed')))
+                      driver_since = CASE WHEN $4::text IS NULL THEN driver_since ELSE $5 END
+                WHERE id = $1 AND ($4::text IS NULL OR driver IS NOT DISTINCT FROM $9)
+                  AND (closed_at IS NULL) = $10
                RETURNING id
            )
-           INSERT INTO audit (at, actor, action, target, details) SELECT $6, $7, $8, 'incident:' || id, $9 FROM changed"#,
+           INSERT INTO audit (at, actor, action, target, details) SELECT $5, $6, $7, 'incident:' || id, $8 FROM changed"#,
         seen.id,
         title,
         severity,
         driver,
-        close,
         at,
         by.name(),
         action,
@@ -128,9 +119,30 @@ pub async fn act(
         seen.driver,
         seen.closed_at.is_none(),
     )
-    .execute(&mut *acting)
+    .execute(pool)
     .await?;
-    acting.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn close(
+    pool: &PgPool,
+    id: Uuid,
+    by: &Actor,
+    action: &str,
+    details: &Value,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "INSERT INTO audit (at, actor, action, target, details)
+         SELECT $5, $2, $3, 'incident:' || $1::uuid, $4 FROM close_incident($1, NULL, $2, $5) AS closed WHERE closed",
+        id,
+        by.name(),
+        action,
+        details,
+        at,
+    )
+    .execute(pool)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

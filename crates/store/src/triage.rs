@@ -8,7 +8,7 @@ use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
 use domain::triage::{Run, Start, Verdict};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -204,8 +204,8 @@ pub struct NewVerdict<'a> {
     pub offer: Option<Offer>,
     /// The run that it names.
     pub run_id: Option<Uuid>,
-    /// The incident that the signal belongs to, where nothing is offered.
-    pub incident: Option<Uuid>,
+    /// The incident that the signal belongs to.
+    pub incident: Option<Belongs>,
     /// What people elsewhere are told of it, in the form of [`crate::outbox::rows`].
     pub notices: Value,
     /// See [`Lately::seen`].
@@ -223,16 +223,26 @@ pub struct Offer {
     pub runbook: String,
     /// Its inputs, as given.
     pub inputs: Value,
-    /// What it does to what.
-    pub title: String,
-    /// Its locks.
-    pub targets: Vec<String>,
-    /// The incident; opened, if it is new.
-    pub incident: Uuid,
     /// The run's key.
     pub start_key: String,
     /// The evidence.
     pub plan: Value,
+}
+
+/// The incident that a signal belongs to.
+#[derive(Debug, Clone)]
+pub enum Belongs {
+    /// This one, which is open.
+    To(Uuid),
+    /// This one; opened, if it is new.
+    Opening {
+        /// Its id.
+        id: Uuid,
+        /// What it is called.
+        title: String,
+        /// The locks of what is offered, started or held back.
+        targets: Vec<String>,
+    },
 }
 
 /// What became of a verdict.
@@ -270,15 +280,26 @@ pub async fn give_all(pool: &PgPool, new: &[NewVerdict<'_>]) -> Result<Vec<Given
     words.iter().zip(order).map(|(word, new)| given(word, new.due.id)).collect()
 }
 
+impl Belongs {
+    /// Its id.
+    pub fn id(&self) -> Uuid {
+        let (Self::To(id) | Self::Opening { id, .. }) = self;
+        *id
+    }
+}
+
 fn written(new: &NewVerdict<'_>) -> Value {
     let offer = new.offer.as_ref();
-    let targets = offer.map_or(&[][..], |o| &o.targets);
+    let (incident, title, targets) = match &new.incident {
+        None => (None, None, &[][..]),
+        Some(Belongs::To(id)) => (Some(id), None, &[][..]),
+        Some(Belongs::Opening { id, title, targets }) => (Some(id), Some(title), &targets[..]),
+    };
     json!({
         "signal": new.due.id, "claim": new.due.claim, "change": new.due.change, "at": new.at, "verdict": new.verdict.word(),
         "code": new.code, "because": new.because, "rule": new.rule, "considered": new.considered, "run_id": new.run_id,
-        "seen": new.seen, "look_at": new.look_at, "targets": targets, "title": offer.map(|o| &o.title),
-        "incident": offer.map_or(new.incident, |o| Some(o.incident)), "modes_seen": new.modes_seen, "notices": new.notices, "start_key": offer.map(|o| &o.start_key), "runbook": offer.map(|o| &o.runbook),
-        "inputs": offer.map(|o| &o.inputs), "plan": offer.map(|o| &o.plan),
+        "seen": new.seen, "look_at": new.look_at, "targets": targets, "title": title, "incident": incident,
+        "modes_seen": new.modes_seen, "notices": new.notices, "start_key": offer.map(|o| &o.start_key), "runbook": offer.map(|o| &o.runbook), "inputs": offer.map(|o| &o.inputs), "plan": offer.map(|o| &o.plan),
     })
 }
 
@@ -311,15 +332,6 @@ pub async fn quiet_incidents(
     Ok(rows.into_iter().map(|row| (row.id, row.number, row.title)).collect())
 }
 
-/// Waits until every verdict that is being given is stored, and keeps the next ones waiting until this transaction ends.
-///
-/// Whoever is about to close an incident calls this first, as a statement of its own: a verdict that has found the incident open and
-/// is not stored yet is seen by the statement after this one alone. Without it, a signal that fires would be left in a closed one.
-pub(crate) async fn in_turn_with_verdicts(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(triage_key())").execute(connection).await?;
-    Ok(())
-}
-
 /// Closes one of them, if it still is over, and tells of it.
 pub async fn close_quiet(
     pool: &PgPool,
@@ -328,26 +340,16 @@ pub async fn close_quiet(
     at: Timestamp,
     notices: &Value,
 ) -> Result<bool, StoreError> {
-    let mut closing = pool.begin().await?;
-    in_turn_with_verdicts(&mut closing).await?;
-    let closed = sqlx::query_scalar!(
-        r#"WITH closed AS (
-               UPDATE incident i SET closed_at = $3
-                WHERE i.id = $1 AND i.closed_at IS NULL
-                  AND NOT EXISTS (SELECT FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
-                                   WHERE s.incident = i.id AND (s.state = 'firing' AND v.code IS DISTINCT FROM 'dismissed' OR s.resolved_at > $2))
-               RETURNING i.id
-           )
-           SELECT count(tell($4, $3)) AS "closed!" FROM closed"#,
+    let told = sqlx::query_scalar!(
+        r#"SELECT count(tell($4, $3)) AS "told!" FROM close_incident($1, $2, NULL, $3) AS closed WHERE closed"#,
         id,
         quiet_since,
         at,
         notices,
     )
-    .fetch_one(&mut *closing)
+    .fetch_one(pool)
     .await?;
-    closing.commit().await?;
-    Ok(closed > 0)
+    Ok(told > 0)
 }
 
 /// What an offer holds, for the one who takes it.

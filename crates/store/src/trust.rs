@@ -22,10 +22,14 @@ pub struct Modes {
     pub seen: i64,
 }
 
-/// What is set.
+/// What is set. A failure after a person has said `shadow` is no way up from there.
 pub async fn modes(pool: &PgPool) -> Result<Modes, StoreError> {
     let rows = sqlx::query!(
-        "SELECT DISTINCT ON (rule) id, rule, mode, by, reason, at, run_id FROM trigger_mode ORDER BY rule, id DESC"
+        "SELECT DISTINCT ON (rule) id, rule, by, reason, at, run_id,
+                CASE WHEN run_id IS NOT NULL AND 'shadow' = (SELECT p.mode FROM trigger_mode p WHERE p.rule = m.rule AND p.run_id IS NULL
+                                                              ORDER BY p.id DESC LIMIT 1)
+                     THEN 'shadow' ELSE mode END AS mode
+           FROM trigger_mode m ORDER BY rule, id DESC"
     )
     .fetch_all(pool)
     .await?;
@@ -85,7 +89,7 @@ pub struct Demoted {
 }
 
 /// Moves down the triggers whose own runs have ended badly since `since`, each run once, and writes that down. What a person has set
-/// after such an end holds.
+/// after such an end holds, and so does `shadow`, whenever they have set it: there is nothing below.
 pub async fn demote(
     pool: &PgPool,
     by: &Actor,
@@ -101,6 +105,7 @@ pub async fn demote(
                 WHERE v.verdict = 'started' AND v.at > $1 AND r.outcome = ANY ($2) AND r.requested_by = 'trigger ' || v.rule
                   AND NOT EXISTS (SELECT FROM trigger_mode m WHERE m.run_id = r.id)
                   AND NOT EXISTS (SELECT FROM trigger_mode m WHERE m.rule = v.rule AND m.at >= r.ended_at)
+                  AND (SELECT m.mode FROM trigger_mode m WHERE m.rule = v.rule ORDER BY m.id DESC LIMIT 1) IS DISTINCT FROM 'shadow'
            ), put AS (
                INSERT INTO trigger_mode (rule, mode, by, reason, at, run_id)
                SELECT rule, 'ask', $3, format('“%s” ended as %s', title, replace(outcome, '_', ' ')), $4, run_id FROM bad

@@ -65,6 +65,6 @@ impl Channel for Webhook {
     }
 
     fn find<'a>(&'a self, _: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
-        std::future::ready(Ok(Found::NotThere)).boxed()
+        std::future::ready(Ok(Found::Harmless)).boxed()
     }
 }

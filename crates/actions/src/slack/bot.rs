@@ -130,7 +130,7 @@ impl Channel for Bot {
             for place in self.places(letter) {
                 match self.look_in(place, letter).await {
                     Ok(found @ Found::There(_)) => return Ok(found),
-                    Ok(Found::NotThere) => looked = true,
+                    Ok(Found::NotThere | Found::Harmless) => looked = true,
                     // Nothing was put where the bot is not let in.
                     Err(e) if is_of_place(&e) => {}
                     Err(e) => return Err(e),

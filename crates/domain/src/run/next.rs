@@ -26,7 +26,7 @@ use crate::runbook::{AtStart, Children, EvalError, Retry, Runbook, Scope, Templa
 use sight::Sight;
 
 pub use each::expand;
-pub use retry::ANSWER_LOST;
+pub use retry::{ANSWER_LOST, is_unanswered};
 pub use walk::FOREIGN_WORK;
 pub use watch::{GAVE_UP, Verdict, Watch};
 
@@ -49,6 +49,8 @@ pub struct Program {
     pub places: Arc<Inventory>,
     /// `run`: id and requester.
     pub run: Arc<Value>,
+    /// For how long after its deadline a call whose answer was lost may still take effect.
+    pub window: Duration,
 }
 
 /// What follows.

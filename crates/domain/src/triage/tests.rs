@@ -98,9 +98,15 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
             "cooldown",
             "rests until 15:12:00 UTC",
         ),
-        (Mode::Auto, Standing::Blind("AWS is dark".into()), Suppressed, "blind", "AWS is dark"),
+        (
+            Mode::Auto,
+            Standing::Blind("AWS is dark".into()),
+            Suppressed,
+            "blind",
+            "AWS is dark. A person must look.",
+        ),
         (Mode::Auto, refuted(), Suppressed, "refuted", "by its guard `sick`: Every login works."),
-        (Mode::Auto, frozen(), Suppressed, "freeze", "launch"),
+        (Mode::Auto, frozen(), Suppressed, "freeze", "launch (entered by bob). If it cannot wait, confirm"),
         (Mode::Auto, Standing::Held(Brake::KillSwitch(switch)), Suppressed, "kill_switch", "wrong view"),
         (Mode::Shadow, fits(), Suggested, "shadow", "mode shadow"),
         (Mode::Ask, fits(), Asked, "ask", "a person starts it"),
@@ -116,6 +122,40 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
     let decision = alone(Mode::Auto, fits());
     assert_eq!((decision.verdict, decision.of), (Started, Some(0)));
     assert_eq!(judged(&[], &Surroundings::default()).code, "no_rule");
+}
+
+fn blind() -> Standing {
+    Standing::Blind("AWS is dark".into())
+}
+
+#[test]
+fn what_keeps_a_rule_from_asking_or_acting_is_told_and_in_shadow_there_is_nothing_to_tell() {
+    for standing in [frozen(), blind()] {
+        for (mode, told) in [(Mode::Auto, true), (Mode::Ask, true), (Mode::Shadow, false)] {
+            assert_eq!(alone(mode, standing.clone()).held_back, told, "{mode:?} {standing:?}");
+        }
+    }
+    for standing in [refuted(), fits(), Standing::Running(run()), Standing::Resting(run(), at("15:12:00"))] {
+        assert!(!alone(Mode::Auto, standing.clone()).held_back, "{standing:?}");
+    }
+}
+
+#[test]
+fn what_a_rule_in_shadow_says_hides_nothing_that_another_is_kept_from() {
+    for hides in [fits(), frozen(), Standing::Resting(run(), at("15:12:00"))] {
+        for held in [frozen(), blind()] {
+            let candidates = [
+                candidate("failover", Mode::Shadow, hides.clone()),
+                candidate("replace", Mode::Ask, held.clone()),
+            ];
+            let decision = judged(&candidates, &Surroundings::default());
+            assert_eq!((decision.of, decision.held_back), (Some(1), true), "{hides:?} {held:?}");
+        }
+    }
+    // What can be done is told instead.
+    let candidates = [candidate("failover", Mode::Ask, fits()), candidate("replace", Mode::Auto, frozen())];
+    let decision = judged(&candidates, &Surroundings::default());
+    assert_eq!((decision.verdict, decision.of), (Verdict::Asked, Some(0)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use domain::action::{ActionError, Effect, ErrorClass, UndoCall};
@@ -75,6 +76,7 @@ impl Run {
             inventory: json!({}).into(),
             places: Arc::new(Inventory::default()),
             run: json!({ "id": "x" }).into(),
+            window: Duration::from_secs(300),
         };
         let entry = Entry::Requested {
             runbook: books[0].0.into(),

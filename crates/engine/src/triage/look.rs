@@ -28,7 +28,7 @@ const STORM_SPAN: TimeDelta = TimeDelta::minutes(5);
 /// What was found.
 pub(super) struct Looked {
     pub(super) candidates: Vec<Candidate>,
-    /// Of each candidate, where a plan could be made.
+    /// Of each candidate that got so far as to be looked at.
     pub(super) evidence: Vec<Option<Evidence>>,
     pub(super) around: Surroundings,
     /// The open incident that the signal belongs to, if there is one.
@@ -41,7 +41,9 @@ pub(super) struct Looked {
 
 /// What would be started, and why.
 pub(super) struct Evidence {
-    pub(super) plan: Plan,
+    /// None where it could not be looked at.
+    pub(super) plan: Option<Plan>,
+    pub(super) runbook: String,
     /// Inputs as the trigger gives them.
     pub(super) given: Map<String, Value>,
     pub(super) targets: Vec<String>,
@@ -179,13 +181,14 @@ async fn stands(
         Some(plan) => Ok(plan),
         None => core.plan(prepared).await.inspect(|plan| core.plans.keep(asked, core.clock.now(), plan)),
     };
-    let plan = match plan {
-        Ok(plan) => plan,
+    let (standing, plan) = match plan {
+        Ok(plan) => (read(&plan, runbook, &targets), Some(plan)),
         Err(PlanError::Store(e)) => return Err(e),
-        Err(PlanError::Start(e)) => return stands(Standing::Blind(e.to_string())),
+        Err(PlanError::Start(e)) => (Standing::Blind(e.to_string()), None),
     };
-    let standing = read(&plan, runbook, &targets);
-    Ok(Stand { standing, evidence: Some(Evidence { plan, given, targets, incident, key }), incident: open })
+    let runbook = rule.runbook.clone();
+    let evidence = Evidence { plan, runbook, given, targets, incident, key };
+    Ok(Stand { standing, evidence: Some(evidence), incident: open })
 }
 
 /// A plan that is so old (clock time) is made anew. What was decided on it is compared with the world before the first step anyway.

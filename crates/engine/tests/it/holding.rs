@@ -292,5 +292,19 @@ steps:
     bench.until(run, "paused", |s| s.word() == "paused").await;
     let forced = engine.brakes().force("cluster:a", run, &admin("eve"), "it hangs").await;
     assert!(matches!(forced, Err(BrakeError::Moving(_))), "{forced:?}");
+    // Whoever makes it is no more, and nobody drives the run on: it keeps its target until the call can take effect no more.
     told.notify_one();
+    let stuck = "SELECT count(*) FROM run WHERE state = 'stuck'";
+    while sqlx::query_scalar::<_, i64>(stuck).fetch_one(bench.pool()).await.unwrap() < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let state = bench.state(run).await;
+    let intent = state.node(&"both[left].set".into()).unwrap().intent.clone().unwrap();
+    let window = engine::Settings::default().signature_window;
+    let safe = intent.lands_before(window);
+    for (now, freed) in [(safe - chrono::TimeDelta::seconds(60), false), (safe, true)] {
+        let clock = std::sync::Arc::new(engine::clock::ScaledClock::set(now, 1.0));
+        let brakes = engine::Brakes::new(bench.pool().clone(), clock, window);
+        assert_eq!(brakes.force("cluster:a", run, &admin("eve"), "it hangs").await.is_ok(), freed);
+    }
 }

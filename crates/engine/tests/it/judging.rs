@@ -10,7 +10,7 @@ use engine::{Engine, Topic, TriageSettings};
 use serde_json::{Value, json};
 use store::pages::{RunFilter, RunRow};
 use store::signals::{Received, SignalFilter, SignalRow};
-use store::triage::{Given, NewVerdict, Offer};
+use store::triage::{Belongs, Given, NewVerdict, Offer};
 use uuid::Uuid;
 
 use crate::world::{Bench, request};
@@ -124,7 +124,11 @@ async fn decided_by_the_dead(bench: &Bench) -> String {
     let (incident, at) = (Uuid::now_v7(), bench.clock.now());
     let start_key = format!("signal:{incident}:test:thing");
     let verdict = NewVerdict {
-        incident: None,
+        incident: Some(Belongs::Opening {
+            id: incident,
+            title: "Test".into(),
+            targets: vec!["thing".into()],
+        }),
         notices: serde_json::json!([]),
         modes_seen: 0,
         due: &due,
@@ -137,9 +141,6 @@ async fn decided_by_the_dead(bench: &Bench) -> String {
         offer: Some(Offer {
             runbook: "test".into(),
             inputs: json!({}),
-            title: "Test".into(),
-            targets: vec!["thing".into()],
-            incident,
             start_key: start_key.clone(),
             plan: serde_json::to_value(plan).unwrap(),
         }),

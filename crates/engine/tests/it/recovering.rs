@@ -72,6 +72,23 @@ async fn a_call_whose_answer_was_lost_is_made_again_under_its_token_though_it_wo
     assert_eq!(state.node(&"add".into()).unwrap().error.as_ref().unwrap().code, "full");
 }
 
+/// It was answered since: what forbids it hours later is something else.
+#[tokio::test]
+async fn a_call_that_was_refused_after_an_answer_was_lost_is_not_sent_again_where_it_is_forbidden() {
+    let bench = Bench::new(ADD).await;
+    bench.world.trouble(Trouble::LosesAnswer);
+    bench.world.trouble(Trouble::Fails(ErrorClass::Refused));
+    let (engine, run) = bench.start().await;
+    bench.until(run, "refused", |s| s.paused().is_some()).await;
+    let sent = bench.world.0.lock().unwrap().tokens.len();
+    assert_eq!(sent, 2);
+    ask(&engine, run, Ask::Retry { step: "add".into() }).await;
+    let forbidden =
+        |s: &State| s.node(&"add".into()).is_some_and(|n| n.error.as_ref().is_some_and(|e| e.code == "full"));
+    bench.until(run, "forbidden", forbidden).await;
+    assert_eq!(bench.world.0.lock().unwrap().tokens.len(), sent);
+}
+
 #[tokio::test]
 async fn a_receiver_that_never_answers_is_left_to_a_person() {
     let bench = Bench::new(ADD).await;

@@ -11,10 +11,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use store::outbox::OutboxRow;
+use store::signals::SignalRow;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::judging::{AUTO, ONE, said, signal};
+use crate::judging::{self, AUTO, ONE, said, signal};
 use crate::world::{Bench, Trouble, ask};
 
 /// What the channel does with the next letters; afterwards it takes all.
@@ -47,6 +48,8 @@ struct Room {
     heard: Mutex<Vec<(Uuid, String, Option<Value>)>>,
     /// It can say what it has heard.
     tells: bool,
+    /// It knows a letter again, and takes it once.
+    knows: bool,
     asked: Mutex<usize>,
     /// On its way still.
     late: Mutex<Option<(Uuid, String, Option<Value>)>>,
@@ -72,6 +75,7 @@ impl Channel for Room {
         let mood = self.moods.lock().unwrap().pop();
         let take = || {
             let mut heard = self.heard.lock().unwrap();
+            heard.retain(|(id, ..)| !self.knows || *id != letter.id);
             heard.push((letter.id, letter.notice.title.clone(), letter.thread.cloned()));
             json!({ "ts": heard.len() })
         };
@@ -123,6 +127,7 @@ impl Channel for Room {
         let heard = self.heard.lock().unwrap().iter().position(|(id, ..)| *id == letter.id);
         self.heard.lock().unwrap().extend(self.late.lock().unwrap().take());
         std::future::ready(match (self.tells, heard) {
+            _ if self.knows => Ok(Found::Harmless),
             (false, _) => Err(Undelivered::Unclear("it does not say".into())),
             (true, Some(at)) => Ok(Found::There(Some(json!({ "ts": at + 1 })))),
             (true, None) => Ok(Found::NotThere),
@@ -193,6 +198,51 @@ async fn a_start_and_its_end_are_told_once_in_one_thread_by_however_many_process
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_brake_holds_back_is_an_incident_and_told_once_with_what_a_person_can_do() {
+    let room = Room::in_mood(&[], true);
+    let bench = Bench::new(ONE).await.saying(AUTO).telling("ops", room.clone());
+    let engine = bench.engine(lease()).await;
+    let (brakes, ana) = (engine.brakes(), Actor::person("ana"));
+    brakes.stop(None, &ana, "a wrong view").await.unwrap();
+    for source in ["one", "other"] {
+        engine.receive(&signal(source, "disk"), None, None).await.unwrap();
+    }
+    let held = |s: &[SignalRow]| s.len() == 2 && s.iter().all(|s| s.code.as_deref() == Some("kill_switch"));
+    let signals = judging::until(&bench, &engine, "held", held).await;
+    let incident = signals[0].incident.unwrap();
+    assert_eq!(signals[1].incident, Some(incident));
+    let found = until(&bench, "told that it is held", |f| f.iter().any(|m| m.state == "sent")).await;
+    assert_eq!((found.len(), found[0].incident), (1, Some(incident)), "{found:#?}");
+    let text = found[0].message["text"].as_str().unwrap();
+    assert!(text.contains("a wrong view") && text.contains("released on the page of brakes"), "{text}");
+    brakes.allow(None, &ana, "understood").await.unwrap();
+    until(&bench, "told of the run", |f| f.iter().filter(|m| m.state == "sent").count() >= 3).await;
+    let titles = room.titles();
+    assert_eq!(titles[..2], ["Nothing is done by itself: Test", "Started by itself: Test"], "{titles:?}");
+    let of_it = messages(&bench).await.iter().all(|m| m.incident == Some(incident));
+    assert!(of_it, "one thread");
+    engine.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_can_see_nothing_says_so_unless_it_is_in_shadow() {
+    for mode in ["ask", "shadow"] {
+        let room = Room::in_mood(&[], true);
+        let bench = Bench::new(ONE).await.saying(&AUTO.replace("auto", mode)).telling("ops", room.clone());
+        bench.world.0.lock().unwrap().looks_fail = true;
+        said(&bench, &signal("one", "disk")).await;
+        let engine = bench.engine(lease()).await;
+        let signals = judging::until(&bench, &engine, "blind", |s| judging::code(s, "blind")).await;
+        let told: Vec<_> =
+            messages(&bench).await.into_iter().map(|m| (m.message["kind"].clone(), m.incident)).collect();
+        let expected = signals[0].incident.map(|incident| (json!("held_back"), Some(incident)));
+        assert_eq!(expected.is_some(), mode == "ask");
+        assert_eq!(told, Vec::from_iter(expected));
+        engine.shut_down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_looked_up_and_a_busy_channel_is_given_time() {
     let room = Room::in_mood(&[Mood::LosesAnswer, Mood::LosesLetter, Mood::Busy], true);
     let bench = Bench::new(ONE).await.saying(AUTO).telling("ops", room.clone());
@@ -254,6 +304,22 @@ async fn what_a_dead_process_was_sending_may_come_late_and_is_looked_for_once_mo
         assert_eq!((found.len(), found[0].attempts, *room.asked.lock().unwrap()), (1, tries, 2), "{mood:?}");
         second.shut_down().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_knows_a_letter_again_is_sent_it_at_once_by_whoever_takes_over() {
+    let room = Room::in_mood(&[Mood::Hangs], true);
+    let room = Arc::new(Room { knows: true, ..Arc::try_unwrap(room).unwrap_or_default() });
+    let bench = Bench::new(ONE).await.saying(&AUTO.replace("auto", "ask")).telling("hook", room.clone());
+    said(&bench, &signal("one", "disk")).await;
+    let first = bench.engine(lease()).await;
+    room.hung.notified().await;
+    dies(&bench, &first).await;
+    let second = bench.engine(lease()).await;
+    let found = until(&bench, "told", |f| f.iter().any(|m| m.state == "sent")).await;
+    // The try that hung, and one more.
+    assert_eq!((room.titles(), found[0].attempts), (vec!["Decide: Test".to_owned()], 2));
+    second.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -73,6 +73,36 @@ async fn a_mode_that_is_set_holds_at_once_and_to_let_it_act_takes_an_approver_an
     engine.shut_down().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_ends_badly_moves_a_trigger_no_way_up_from_where_a_person_has_put_it() {
+    let waits = ONE.replace(
+        "  - id: set",
+        "  - id: wait\n    use: world.look\n    with: { name: go }\n    until: out.value == 1\n    every: 1s\n    timeout: 100h\n  - id: set",
+    );
+    let bench = Bench::new(&waits)
+        .await
+        .saying(AUTO)
+        .judging(TriageSettings { warm_up: Duration::ZERO, ..TriageSettings::default() });
+    let engine = bench.engine(lease()).await;
+    engine.receive(&signal("one", "disk"), None, None).await.unwrap();
+    until(&bench, &engine, "joined", |s| s.first().is_some_and(|s| s.run_id.is_some())).await;
+    let run = runs(&bench).await[0].id;
+    engine.set_mode(RULE, Some(Mode::Shadow), &Actor::person("ana"), "it does harm").await.unwrap();
+    let aborts = domain::run::Ask::Abort { takeback: domain::run::Takeback::Finally, reason: "harm".into() };
+    crate::world::ask(&engine, run, aborts).await;
+    bench.ended(run).await;
+    let mode = async || {
+        let (triggers, _) = engine.triggers().await.unwrap();
+        (triggers[0].mode, triggers[0].set.as_ref().unwrap().by.clone())
+    };
+    assert_eq!(mode().await, (Mode::Shadow, "ana".to_owned()), "it was moved nowhere");
+    // Nor where the failure was written down by somebody who had not seen yet what the person said.
+    let late = "INSERT INTO trigger_mode (rule, mode, by, reason, at, run_id) VALUES ($1, 'ask', 'triage', 'x', now(), $2)";
+    sqlx::query(late).bind(RULE).bind(run).execute(bench.pool()).await.unwrap();
+    assert_eq!(mode().await, (Mode::Shadow, "triage".to_owned()));
+    engine.shut_down().await;
+}
+
 async fn last(bench: &Bench, engine: &engine::Engine) -> SignalRow {
     until(bench, engine, "a signal", |s| !s.is_empty()).await.remove(0)
 }

@@ -278,6 +278,7 @@ impl Change for Add {
         }
         inner.tokens.push(ctx.token.clone());
         match inner.trouble.pop_front() {
+            Some(Trouble::Fails(class)) => Err(ActionError::new(class, "trouble", "it did not work")),
             Some(_) => Err(ActionError::new(ErrorClass::Unknown, "lost", "the answer was lost")),
             None => Ok(Number { value: inner.numbers[&input.name] }),
         }

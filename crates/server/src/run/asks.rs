@@ -154,10 +154,11 @@ pub(crate) struct Decision {
     pub(crate) choices: Vec<Choice>,
 }
 
-/// All steps that wait for a person, with what can be decided; and those whose effect is looked for, which a person may cut short.
+/// All steps that wait for a person (of a run that is `ending`, or goes on), with what can be decided; and those whose effect is looked for, which a person may cut short.
 pub(super) fn decisions(
     state: &State,
     by: &Asker<'_>,
+    ending: bool,
     title: impl Fn(&str) -> Option<String>,
 ) -> Vec<Decision> {
     let unknown = |node: &Node| node.status == Status::OutcomeUnknown;
@@ -203,7 +204,7 @@ pub(super) fn decisions(
                 facts: node.facts.as_ref().map(words::facts).unwrap_or_default(),
                 choices: match node.status {
                     _ if looking => vec![cut_short(state, by, path)],
-                    _ if unknown => of_unknown(state, by, path, node),
+                    _ if unknown => of_unknown(state, by, path, node, ending),
                     _ => of_step(state, by, path),
                 },
             }
@@ -242,9 +243,10 @@ fn cut_short(state: &State, by: &Asker<'_>, path: &StepPath) -> Choice {
 }
 
 /// What may be said of a change of unknown outcome: that it happened, that it did not, or that nobody goes on from here.
-fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Vec<Choice> {
+fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node, ending: bool) -> Vec<Choice> {
     let (step, reason) = (|| path.clone(), String::new);
-    let ending = path.is_undo() || state.aborting().is_some();
+    // What takes back is made anew all the same.
+    let (ending, given_up) = (ending || path.is_undo(), ending && !path.is_undo());
     let happened = Ask::MarkDone { step: step(), reason: reason(), output: serde_json::Value::Null };
     let mut abandon = Choice::new(
         state,
@@ -271,7 +273,9 @@ fn of_unknown(state: &State, by: &Asker<'_>, path: &StepPath, node: &Node) -> Ve
             &Ask::DidNotHappen { step: step(), reason: reason() },
             "It did not happen",
             match node.on_its_way() {
-                _ if ending => "The step counts as not done, and the run ends.",
+                _ if given_up => {
+                    "The step counts as not done, and the run ends, once no copy of the lost call can take effect any more."
+                }
                 Some(_) => {
                     "The call is made anew, once no copy of the lost one can take effect any more: within minutes."
                 }

@@ -183,7 +183,8 @@ impl RunView {
 
     /// The steps that wait for a person, and those at which a person may cut a wait short.
     pub(crate) fn decisions(&self, by: &Asker<'_>) -> Vec<Decision> {
-        asks::decisions(&self.state, by, |path| self.steps.iter().find_map(|step| step.titled(path)))
+        let ending = self.state.aborting().is_some() || self.steps.iter().any(StepView::ends_run);
+        asks::decisions(&self.state, by, ending, |path| self.steps.iter().find_map(|step| step.titled(path)))
     }
 
     /// What stands between it and its next step: approvals, a line, a drift, what holds it back.

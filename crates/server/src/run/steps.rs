@@ -7,7 +7,7 @@ use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
 use domain::forecast::{Forecast, Took};
 use domain::run::{How, Intent, Node, State, Status, StepPath};
-use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, Runbook, Step, Until, Use};
+use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Until, Use};
 use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
@@ -59,6 +59,9 @@ pub(crate) struct StepView {
     /// How it came to be done.
     pub(crate) how: Option<String>,
     pub(crate) skipped: Option<String>,
+    /// It has failed, and the runbook says that the run ends then.
+    #[serde(skip)]
+    ends_run: bool,
     /// The same by hand.
     pub(crate) command: Option<String>,
     pub(crate) input: Option<Value>,
@@ -116,6 +119,11 @@ impl StepView {
         self.steps.iter().for_each(|step| step.at_work(into));
     }
 
+    /// Does the run end because of this step, or of one inside it?
+    pub(super) fn ends_run(&self) -> bool {
+        self.ends_run || self.steps.iter().any(Self::ends_run)
+    }
+
     /// Failed, or of unknown outcome.
     fn troubled(&self) -> bool {
         matches!(self.badge.tone, Tone::Bad | Tone::Warn)
@@ -171,6 +179,8 @@ impl Tree<'_> {
         };
         view.why.clone_from(&step.why);
         view.one_way = step.one_way;
+        view.ends_run = view.status == Status::Failed.word()
+            && matches!(step.on_failure, Some(OnFailure::Fail | OnFailure::Undo));
         view
     }
 
@@ -314,6 +324,7 @@ impl Tree<'_> {
             changes: intent.map(|i| self.changes(i)).unwrap_or_default(),
             how: node.and_then(|n| n.how.as_ref()).map(how),
             skipped: node.and_then(|n| n.skipped.clone()),
+            ends_run: false,
             command,
             action,
             input,

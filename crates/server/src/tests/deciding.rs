@@ -76,6 +76,47 @@ async fn of_an_unknown_outcome_intent_and_facts_are_side_by_side_with_three_answ
 }
 
 #[tokio::test]
+async fn of_a_run_that_a_failed_branch_ends_the_answers_say_that_it_ends() {
+    let (head, _) = SIGNAL.split_once("steps:").unwrap();
+    let text = format!(
+        r#"{head}steps:
+  - id: both
+    together:
+      left:
+        - id: signal
+          use: lamp.signal
+          with: {{ lamp: "${{inputs.fleet.id}}", on: true }}
+      right:
+        - id: guard
+          assert: 1 > 2
+          message: It is not.
+          on_failure: undo
+"#
+    );
+    let bench = Bench::with(&[("signal", text.as_str())]).await;
+    let person = bench.sign_in("ada").await;
+    bench.lamp().silent = 1;
+    let fields = person.planned("signal").await;
+    let run = run_of(&person.start("signal", &fields).await);
+    bench.until(run, "outcome_unknown").await;
+    let told = person.get(&format!("/api/v1/runs/{run}")).await.json();
+    let choices = told["decisions"][0]["choices"].as_array().unwrap().clone();
+    let says: Vec<_> =
+        choices.iter().map(|c| (c["ask"].as_str().unwrap(), c["says"].as_str().unwrap())).collect();
+    assert_eq!(
+        says.iter().map(|(ask, _)| *ask).collect::<Vec<_>>(),
+        ["mark_done", "did_not_happen", "abort", "skip"]
+    );
+    for (ask, says) in &says[..2] {
+        assert!(says.contains("the run ends"), "{ask}: {says}");
+    }
+    let denied = json!({ "ask": "did_not_happen", "step": "both[left].signal", "reason": "it is dark" });
+    person.post(&format!("/api/v1/runs/{run}/ask"), &Uuid::now_v7().to_string(), &denied).await;
+    bench.until(run, "undone").await;
+    assert_eq!(bench.lamp().switched, 0, "nothing was made anew");
+}
+
+#[tokio::test]
 async fn while_it_is_looked_for_a_lost_call_one_click_has_the_question_asked_now() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

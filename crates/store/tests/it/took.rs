@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::history::{db, execute};
 
-/// A run that ended so, with these entries: the minute, the kind, and the step.
+/// A run that ended so, with these entries: the minute, the kind (and what is asked, and `refused`), and the step.
 async fn run(pool: &PgPool, outcome: &str, entries: &[(i64, &str, &str)]) {
     let id = Uuid::now_v7();
     let at = |minute: i64| Timestamp::from_timestamp(1_715_090_400 + minute * 60, 0).unwrap().to_rfc3339();
@@ -19,9 +19,12 @@ async fn run(pool: &PgPool, outcome: &str, entries: &[(i64, &str, &str)]) {
     );
     execute(pool, &begin).await;
     for (seq, (minute, kind, step)) in (1..).zip(entries) {
+        let mut words = kind.split(' ');
+        let (kind, ask, refused) = (words.next().unwrap(), words.next(), words.next());
+        let entry = serde_json::json!({ "ask": { "ask": ask }, "refused": refused });
         let append = format!(
             "INSERT INTO journal_line (run_id, seq, epoch, at, kind, step, entry, write_id)
-             VALUES ('{id}', {seq}, 1, '{}', '{kind}', nullif('{step}', ''), '{{}}', gen_random_uuid())",
+             VALUES ('{id}', {seq}, 1, '{}', '{kind}', nullif('{step}', ''), '{entry}', gen_random_uuid())",
             at(*minute)
         );
         execute(pool, &append).await;
@@ -46,19 +49,62 @@ async fn what_people_took_before_and_between_steps_is_not_counted() {
         (61, "intent", "a"),
         (63, "done", "a"),
         (63, "awaits_approval", "yes"),
-        (93, "asked", "yes"),
+        (70, "asked pause", ""),
+        (71, "asked approve refused", "yes"),
+        (90, "asked resume", ""),
+        (93, "asked approve", "yes"),
         (93, "done", "yes"),
     ];
     let rest = [
         (93, "intent", "b"),
         (94, "paused", "b"),
-        (194, "asked", "b"),
+        (95, "asked resume refused", ""),
+        (194, "asked retry", "b"),
         (194, "intent", "b"),
         (197, "done", "b"),
         (197, "ended", ""),
     ];
     run(db.pool(), "succeeded", &[&gate[..], &steps[..], &rest[..]].concat()).await;
     assert_eq!(known(db.pool()).await, [is("a", 1, 2.0), is("all", 1, 6.0)]);
+}
+
+#[tokio::test]
+async fn a_pause_by_hand_is_no_time_of_the_run_whatever_ends_or_is_said_meanwhile() {
+    let db = db().await;
+    let entries = [
+        (0, "requested", ""),
+        (1, "expanded", "all"),
+        (1, "intent", "all[x].do"),
+        (2, "asked pause", ""),
+        (5, "asked pause refused", ""),
+        (6, "done", "all[x].do"),
+        (40, "asked retry refused", "all[x].do"),
+        (61, "asked resume", ""),
+        (61, "intent", "all[y].do"),
+        (64, "done", "all[y].do"),
+        (64, "done", "all"),
+        (64, "ended", ""),
+    ];
+    run(db.pool(), "succeeded", &entries).await;
+    // Of the steps, what was under way goes on; but who can tell how long it would have been without.
+    assert_eq!(known(db.pool()).await, [is("all[].do", 1, 3.0), is("all", 1, 4.0)]);
+}
+
+#[tokio::test]
+async fn whoever_comes_while_another_branch_goes_on_has_taken_what_was_left_of_the_time() {
+    let db = db().await;
+    let entries = [
+        (0, "requested", ""),
+        (0, "intent", "a"),
+        (0, "intent", "b"),
+        (3, "outcome_unknown", "a"),
+        (4, "asked stop_looking", "b"),
+        (5, "done", "b"),
+        (95, "asked mark_done", "a"),
+        (95, "ended", ""),
+    ];
+    run(db.pool(), "succeeded", &entries).await;
+    assert_eq!(known(db.pool()).await, [is("b", 1, 5.0), is("all", 1, 3.0)]);
 }
 
 #[tokio::test]

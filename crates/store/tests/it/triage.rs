@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use store::incidents;
 use store::private::TestDb;
 use store::signals::{Received, receive};
-use store::triage::{Due, Given, NewVerdict, Offer, claim, close_quiet, give, incident, lately};
+use store::triage::{Belongs, Due, Given, NewVerdict, Offer, claim, close_quiet, give, incident, lately};
 use uuid::Uuid;
 
 fn signal(about: &str) -> Signal {
@@ -40,7 +40,11 @@ async fn due(db: &TestDb, about: &str, at: Timestamp) -> Due {
 fn start<'a>(due: &'a Due, at: Timestamp, seen: i64, incident: Uuid, targets: &[&str]) -> NewVerdict<'a> {
     let about = &due.signal.fingerprint;
     NewVerdict {
-        incident: None,
+        incident: Some(Belongs::Opening {
+            id: incident,
+            title: format!("Light {about}"),
+            targets: targets.iter().map(|&target| target.to_owned()).collect(),
+        }),
         notices: json!([]),
         modes_seen: 0,
         due,
@@ -53,9 +57,6 @@ fn start<'a>(due: &'a Due, at: Timestamp, seen: i64, incident: Uuid, targets: &[
         offer: Some(Offer {
             runbook: "light".into(),
             inputs: json!({}),
-            title: format!("Light {about}"),
-            targets: targets.iter().map(|&target| target.to_owned()).collect(),
-            incident,
             start_key: about.clone(),
             plan: json!({ "hash": about }),
         }),
@@ -140,6 +141,74 @@ async fn no_verdict_is_stored_in_an_incident_that_was_closed_also_where_none_is_
     );
 }
 
+#[tokio::test]
+async fn what_is_said_without_an_offer_is_not_stored_in_an_incident_that_was_closed_meanwhile_either() {
+    let db = TestDb::new().await.unwrap();
+    let seen = opened(&db, "fleet:x", now()).await;
+    let due = due(&db, "a", now()).await;
+    let said = |verdict, incident: Option<Uuid>| NewVerdict {
+        verdict,
+        offer: None,
+        incident: incident.map(Belongs::To),
+        ..start(&due, now(), 0, Uuid::nil(), &[])
+    };
+    assert!(close(db.pool(), seen).await);
+    for verdict in [Verdict::Suppressed, Verdict::Joined, Verdict::Ignored] {
+        assert_eq!(give(db.pool(), &said(verdict, Some(seen))).await.unwrap(), Given::Stale, "{verdict:?}");
+    }
+    assert_eq!(incidents::firing(db.pool(), seen).await.unwrap(), 0);
+    assert_eq!(give(db.pool(), &said(Verdict::Suppressed, None)).await.unwrap(), Given::Stored);
+}
+
+#[tokio::test]
+async fn what_is_judged_anew_leaves_the_incident_that_is_over_and_joins_the_next_one_though_it_says_the_same()
+{
+    let db = TestDb::new().await.unwrap();
+    let ada = Actor::with_role("ada", Role::Responder);
+    let mut due = due(&db, "a", now()).await;
+    let id = due.id;
+    let said = async |due: &Due, incident: Option<Uuid>| {
+        let verdict = NewVerdict {
+            verdict: Verdict::Suppressed,
+            offer: None,
+            incident: incident.map(Belongs::To),
+            look_at: Some(now()),
+            ..start(due, now(), 0, Uuid::nil(), &[])
+        };
+        give(db.pool(), &verdict).await.unwrap()
+    };
+    let at = async || store::signals::one(db.pool(), id).await.unwrap().unwrap().incident;
+    let anew = async || claim(db.pool(), 1, &[], now(), 1).await.unwrap().remove(0);
+
+    let first = opened(&db, "fleet:x", now()).await;
+    assert_eq!(said(&due, Some(first)).await, Given::Stored);
+    assert!(store::trust::dismiss(db.pool(), id, &ada, "a test", now()).await.unwrap());
+    assert!(close(db.pool(), first).await);
+    assert!(store::trust::judge_anew(db.pool(), id, &ada, "it was none", now()).await.unwrap());
+    due = anew().await;
+    assert_eq!((said(&due, None).await, at().await), (Given::Stored, None));
+    let second = opened(&db, "fleet:x", now()).await;
+    due = anew().await;
+    assert_eq!((said(&due, Some(second)).await, at().await), (Given::Same, Some(second)));
+}
+
+#[tokio::test]
+async fn what_is_held_back_opens_its_incident_and_offers_nothing() {
+    let db = TestDb::new().await.unwrap();
+    let id = Uuid::now_v7();
+    let due = due(&db, "a", now()).await;
+    let held = NewVerdict {
+        verdict: Verdict::Suppressed,
+        code: "freeze",
+        offer: None,
+        ..start(&due, now(), 0, id, &["fleet:x"])
+    };
+    assert_eq!(give(db.pool(), &held).await.unwrap(), Given::Stored);
+    assert_eq!(incident(db.pool(), &["fleet:x".to_owned()]).await.unwrap(), Some(id));
+    assert_eq!(incidents::firing(db.pool(), id).await.unwrap(), 1);
+    assert!(store::triage::offered(db.pool(), due.id).await.unwrap().is_none());
+}
+
 /// Puts a signal that fires into an incident while somebody closes it: the verdict has found it open and is not stored yet when the
 /// other one looks. Was it closed?
 async fn closed_meanwhile<F>(db: &TestDb, id: Uuid, closing: impl FnOnce(PgPool) -> F) -> bool
@@ -186,4 +255,42 @@ async fn no_incident_ends_by_itself_while_a_signal_is_just_joining_it() {
         move |pool: PgPool| async move { close_quiet(&pool, id, now(), now(), &json!([])).await.unwrap() };
     assert!(!closed_meanwhile(&db, id, quiet).await);
     assert!(incidents::one(db.pool(), id).await.unwrap().unwrap().closed_at.is_none());
+}
+
+/// Nobody waits for one who holds something and does nothing.
+async fn nobody_stands_in_the_way(pool: &PgPool) {
+    let waits = "SELECT count(*) FROM pg_stat_activity w, pg_stat_activity b
+                  WHERE b.pid = ANY (pg_blocking_pids(w.pid)) AND b.state LIKE 'idle in transaction%'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(waits).fetch_one(pool).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn whoever_freezes_while_closing_an_incident_keeps_no_verdict_waiting() {
+    let db = TestDb::new().await.unwrap();
+    let (by_hand, quiet) = (opened(&db, "fleet:x", now()).await, opened(&db, "fleet:y", now()).await);
+    let due = due(&db, "a", now()).await;
+    // Both wait for their turn, and then their processes stand still.
+    let mut held = PgConnection::connect_with(&db.pool().connect_options()).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT pg_advisory_xact_lock(triage_key())").execute(&mut held).await.unwrap();
+    let pool = db.pool();
+    let notices = json!([]);
+    let mut closing = std::pin::pin!(async {
+        tokio::join!(close(pool, by_hand), async { close_quiet(pool, quiet, now(), now(), &notices).await })
+    });
+    while waiting(pool).await < 2 {
+        let _ = tokio::time::timeout(Duration::from_millis(5), &mut closing).await;
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut held).await.unwrap();
+    let verdict = start(&due, now(), 0, Uuid::now_v7(), &["lamp:a"]);
+    let mut giving = std::pin::pin!(give(pool, &verdict));
+    let given = loop {
+        if let Ok(given) = tokio::time::timeout(Duration::from_millis(5), &mut giving).await {
+            break given.unwrap();
+        }
+        nobody_stands_in_the_way(pool).await;
+    };
+    assert_eq!(given, Given::Stored);
+    for id in [by_hand, quiet] {
+        assert!(incidents::one(pool, id).await.unwrap().unwrap().closed_at.is_some());
+    }
 }

@@ -71,6 +71,16 @@ impl Attempt {
     }
 }
 
+/// Did the last call of a step that its receiver took, or may have taken, lose its answer? What was not sent or not taken since then
+/// says nothing of it; an answer does.
+pub fn is_unanswered(attempts: &[Attempt]) -> bool {
+    let untaken = |error: &ActionError| {
+        error.code != ANSWER_LOST && matches!(error.class, ErrorClass::Busy | ErrorClass::Transient)
+    };
+    let mut taken = attempts.iter().rev().filter(|a| !a.error.as_ref().is_some_and(untaken));
+    taken.next().is_some_and(Attempt::lost_its_answer)
+}
+
 /// How often "busy" is forgiven: with the capped pauses about a quarter of an hour, longer than any throttle seen.
 const BUSY_LIMIT: usize = 30;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -102,6 +112,28 @@ mod tests {
             input: Arc::default(),
             undo: None,
             retry: Retry::default(),
+        }
+    }
+
+    #[test]
+    fn a_call_is_unanswered_until_a_later_one_is_answered() {
+        let lost = || ActionError::new(ErrorClass::Transient, ANSWER_LOST, "x");
+        let other = |class| ActionError::new(class, "x", "x");
+        let (busy, refused) = (|| other(ErrorClass::Busy), || other(ErrorClass::Refused));
+        for (errors, unanswered) in [
+            (vec![], false),
+            (vec![Some(lost())], true),
+            (vec![Some(lost()), Some(busy()), Some(other(ErrorClass::Transient))], true),
+            (vec![Some(lost()), Some(refused())], false),
+            (vec![Some(lost()), Some(refused()), Some(busy())], false),
+            (vec![Some(lost()), None], false),
+            (vec![Some(refused()), Some(lost())], true),
+        ] {
+            let at = Timestamp::UNIX_EPOCH;
+            let attempt =
+                |error: &Option<ActionError>| Attempt { number: 1, at, ended_at: None, error: error.clone() };
+            let attempts: Vec<_> = errors.iter().map(attempt).collect();
+            assert_eq!(is_unanswered(&attempts), unanswered, "{errors:?}");
         }
     }
 

@@ -99,7 +99,8 @@ impl<'a> Walker<'a> {
     }
 
     /// Goes over to closing, as soon as no change is in flight any more, and nobody must be asked what became of one: a run that
-    /// has ended frees its targets and asks nothing, while the call may still land. Who aborts a run that asks has answered.
+    /// has ended frees its targets and asks nothing, while the call may still land. Who aborts a run that asks has answered. Where
+    /// somebody says that it did not happen, it is not made anew, and still waited for until it cannot happen any more.
     fn close(&mut self, takeback: Takeback, then: After) {
         let mut open = false;
         for (step, node) in self.state.in_flight() {
@@ -109,6 +110,16 @@ impl<'a> Walker<'a> {
         for (step, _) in self.unknown().filter(|(_, node)| !node.abandoned) {
             open = true;
             self.ask_a_person(step);
+        }
+        let (now, window) = (self.now, self.program.window);
+        let denied = self
+            .state
+            .nodes()
+            .filter(|(_, node)| matches!(node.status, Status::RetryLater(_)) && node.may_land);
+        let safe = denied.filter_map(|(_, node)| Some(node.intent.as_ref()?.lands_before(window))).max();
+        if let Some(safe) = safe.filter(|safe| now < *safe) {
+            open = true;
+            self.wake(safe);
         }
         if open || !self.moves.record.is_empty() {
             return;
@@ -253,6 +264,9 @@ impl<'a> Walker<'a> {
                 return Walk::Blocked;
             }
             match step.condition.as_ref().map(|c| (c, c.test(sight.scope()))) {
+                // Where nobody can tell whether others must agree, they must: a step that fails before they are asked could be skipped
+                // by whoever it is there to stop.
+                Some((_, Err(_))) if matches!(step.body, Body::Approve(_)) => {}
                 Some((_, Err(e))) => return self.fail(path, expression(&e), Value::Null),
                 Some((condition, Ok(false))) => {
                     let why = format!("`if: {}` is false", condition.source());

@@ -1,6 +1,7 @@
 //! One step of a run: its status, its attempts, what it announced and what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -75,6 +76,14 @@ pub struct Intent {
     pub deadline: Timestamp,
     /// How it will be taken back.
     pub undo: Option<Undo>,
+}
+
+impl Intent {
+    /// From then on no copy of its call can take effect any more: it was signed before the deadline, and services take signatures of
+    /// this age.
+    pub fn lands_before(&self, window: Duration) -> Timestamp {
+        self.deadline + window
+    }
 }
 
 /// A step of this run.
