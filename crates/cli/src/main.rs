@@ -26,6 +26,7 @@ mod drill;
 mod files;
 mod inventory;
 mod migrate;
+mod moment;
 mod reload;
 mod remote;
 mod runbook;
