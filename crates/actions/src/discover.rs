@@ -34,6 +34,16 @@ pub enum DiscoverError {
     },
 }
 
+impl DiscoverError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Setup(_) => None,
+            Self::Look { error, .. } => error.remedy.as_deref(),
+        }
+    }
+}
+
 /// Looks through these places, with the roles that look.
 pub async fn discover(
     inventory: Arc<Inventory>,

@@ -13,6 +13,7 @@ use store::proof;
 use uuid::Uuid;
 
 use crate::database::Database;
+use crate::moment::moment;
 use crate::remote::audit::{Search, search};
 use crate::terminal::say;
 
@@ -55,7 +56,7 @@ pub(crate) struct Export {
     #[arg(long, conflicts_with = "since")]
     run: Option<Uuid>,
     /// Only the runs that have moved since, and what else was done from then on (2024-05-07T14:42:00Z)
-    #[arg(long)]
+    #[arg(long, value_parser = moment)]
     since: Option<Timestamp>,
 }
 

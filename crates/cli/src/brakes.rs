@@ -18,6 +18,7 @@ use engine::{Brakes, Known};
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::moment::moment;
 use crate::remote::{Remote, locks};
 use crate::terminal::{remark, say};
 use crate::{files, simulated};
@@ -61,10 +62,10 @@ pub(crate) enum Freeze {
         #[arg(long)]
         runbook: Option<String>,
         /// When it begins, such as 2024-12-20T17:00:00Z; now when left out
-        #[arg(long)]
+        #[arg(long, value_parser = moment)]
         from: Option<Timestamp>,
         /// When it ends
-        #[arg(long)]
+        #[arg(long, value_parser = moment)]
         until: Timestamp,
         /// Why
         #[arg(long)]
@@ -109,7 +110,7 @@ pub(crate) struct LockArgs {
     #[arg(long)]
     reason: Option<String>,
     /// Until when, such as 2024-12-20T17:00:00Z; for good when left out
-    #[arg(long)]
+    #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
 }
 
@@ -161,7 +162,7 @@ pub(crate) enum Lock {
         #[arg(long)]
         reason: String,
         /// Until when, such as 2024-12-20T17:00:00Z; for good when left out
-        #[arg(long)]
+        #[arg(long, value_parser = moment)]
         until: Option<Timestamp>,
     },
     /// Give a target back that was taken by hand; somebody else's needs a reason

@@ -272,11 +272,11 @@ impl Config {
             return Ok(url);
         }
         match &self.database {
-            Some(SecretRef::Env(name)) => {
-                std::env::var(name).with_context(|| format!("database: the environment has no {name}"))
-            }
+            Some(SecretRef::Env(name)) => std::env::var(name)
+                .ok()
+                .with_context(|| format!("the environment has no {name}, which `database` names")),
             Some(SecretRef::File(path)) => Ok(std::fs::read_to_string(path)
-                .with_context(|| format!("database: {path}"))?
+                .with_context(|| format!("{path}, which `database` names"))?
                 .trim_end_matches(['\n', '\r'])
                 .to_owned()),
             None => {

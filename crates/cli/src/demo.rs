@@ -1,7 +1,9 @@
 //! `firebreak demo`: everything on embedded defaults. A private Postgres, a simulated AWS in which the incident of
 //! 7 May 2024 happens, and the control plane in front of it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Simulated seconds per second
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, value_parser = simulated::speed)]
     speed: f64,
     /// How you are called on the pages
     #[arg(long, default_value = "on-call")]
@@ -89,7 +91,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     say(format!(
         "\nThe incident of 7 May 2024 begins now, {} times as fast as it was.\n\n    {link}\n\n\
          Open the link. Within a minute logins to shard-b begin to fail; {}\n\
-         From another terminal, `firebreak runs` and its like work with\n\n    \
+         From another terminal, `{} runs` and its like work with\n\n    \
          export FIREBREAK_URL={public_url} FIREBREAK_TOKEN={token}\n\n\
          Ctrl-C ends everything.\n",
         args.speed,
@@ -97,7 +99,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
             "Firebreak sees it, decides and recovers it by itself."
         } else {
             "Firebreak sees it, and asks you with one click to replace the ProxySQL hosts."
-        }
+        },
+        called(std::env::var_os("PATH"), std::env::current_exe().ok())
     ));
     let (stage, end) = (server::Stage::default(), app::End::listen()?);
     let theatre = Theatre::new(House {
@@ -133,4 +136,27 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     pool.close().await;
     drop(database);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to type to call this program: its name where a shell finds it, else where it is.
+fn called(path: Option<OsString>, here: Option<PathBuf>) -> String {
+    let name = "firebreak";
+    let found = path.is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(name).is_file()));
+    here.filter(|_| !found).map_or_else(|| name.to_owned(), |here| here.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_no_shell_finds_is_called_by_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = || Some(folder.path().into());
+        let here = || Some(PathBuf::from("/src/target/debug/firebreak"));
+        assert_eq!(called(path(), here()), "/src/target/debug/firebreak");
+        std::fs::write(folder.path().join("firebreak"), "").unwrap();
+        assert_eq!(called(path(), here()), "firebreak");
+        assert_eq!(called(None, None), "firebreak");
+    }
 }

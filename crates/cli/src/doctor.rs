@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Clock as _;
-use domain::inventory::Inventory;
+use domain::inventory::{Inventory, SecretRef};
+use domain::runbook::check_all;
 use engine::clock::SystemClock;
 use engine::{Dangling, Library};
 use serde_json::json;
@@ -117,11 +118,14 @@ pub(crate) async fn doctor(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn look(config: &Config, findings: &mut Findings) {
     match config.database_url() {
-        Err(e) => findings.fail(
-            "database",
-            format!("{e:#}"),
-            "set DATABASE_URL, or `database` in the configuration",
-        ),
+        Err(e) => {
+            let remedy = match &config.database {
+                Some(SecretRef::Env(name)) => format!("set {name} to its URL, or DATABASE_URL"),
+                Some(SecretRef::File(path)) => format!("write its URL into {path}, or set DATABASE_URL"),
+                None => "set DATABASE_URL, or `database` in the configuration".into(),
+            };
+            findings.fail("database", format!("{e:#}"), &remedy);
+        }
         Ok(url) => match store::open(&url).await {
             Err(e) => findings.fail("database", e.to_string(), "start Postgres, or correct its URL"),
             Ok(pool) => {

@@ -52,7 +52,11 @@ pub(crate) async fn inventory(command: Command) -> anyhow::Result<ExitCode> {
     places.dedup();
     anyhow::ensure!(!places.is_empty(), "the inventory is empty, so it names no region: give --region");
     let own = Arc::new(config.inventory.clone());
-    let found = actions::discover(own, &config.actions(), &places, Arc::new(SystemClock)).await?;
+    let found = actions::discover(own, &config.actions(), &places, Arc::new(SystemClock)).await;
+    let found = found.map_err(|e| match e.remedy() {
+        Some(remedy) => anyhow::anyhow!("{e}\n  {remedy}"),
+        None => e.into(),
+    })?;
     let compared = compare(&config.inventory, &found);
     if args.json {
         say(serde_json::to_string_pretty(&compared)?);

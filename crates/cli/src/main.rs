@@ -4,7 +4,7 @@
 //! - `demo` runs it on embedded defaults, against a simulated AWS in which the incident of 7 May 2024 happens;
 //! - `drill` plays an incident head-less and scores it;
 //! - `stop`, `allow-changes`, `freeze`, `lock` hold it back, also while no server answers;
-//! - `login`, `plan`, `run`, `watch`, `runs`, `show`, `approve`, `signals`, `incident`, `drills` and their like speak to a server's API (`remote`);
+//! - `login`, `plan`, `run`, `watch`, `runs`, `show`, `approve`, `retry`, `signals`, `incident`, `drills` and their like speak to a server's API (`remote`);
 //! - `doctor` says what is missing; `completion` teaches a shell;
 //! - `sign-in` prints a link that signs a person in;
 //! - `token` makes, lists and revokes tokens of programs;
@@ -26,6 +26,7 @@ mod drill;
 mod files;
 mod inventory;
 mod migrate;
+mod moment;
 mod reload;
 mod remote;
 mod runbook;
@@ -40,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use remote::exit::{Exit, Failure};
-use remote::{ask, complete, drills, incidents, login, plan, readiness, run, runs, signals, status};
+use remote::{ask, complete, decide, drills, incidents, login, plan, readiness, run, runs, signals, status};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -104,6 +105,18 @@ enum Command {
     Approve(ask::Approve),
     /// Do not agree
     Reject(ask::Reject),
+    /// Go on alone where others should agree; everybody is told, and somebody else reviews it afterwards
+    BreakGlass(ask::BreakGlass),
+    /// Take the new plan in the place of the one that was seen before
+    AcceptPlan(ask::AcceptPlan),
+    /// Try a failed step again
+    Retry(decide::Retry),
+    /// Leave a failed step out
+    Skip(decide::Why),
+    /// Count a step as done: it was done by hand, or a call that got no answer did happen
+    MarkDone(decide::MarkDone),
+    /// Say that a call that got no answer did not happen: it is made anew
+    DidNotHappen(decide::Why),
     /// End a run
     Abort(ask::Abort),
     /// Let a run begin nothing new
@@ -182,6 +195,12 @@ fn main() -> ExitCode {
                         Command::Show(args) => runs::show(args).await,
                         Command::Approve(args) => ask::approve(args).await,
                         Command::Reject(args) => ask::reject(args).await,
+                        Command::BreakGlass(args) => ask::break_glass(args).await,
+                        Command::AcceptPlan(args) => ask::accept_plan(args).await,
+                        Command::Retry(args) => decide::retry(args).await,
+                        Command::Skip(args) => decide::skip(args).await,
+                        Command::MarkDone(args) => decide::mark_done(args).await,
+                        Command::DidNotHappen(args) => decide::did_not_happen(args).await,
                         Command::Abort(args) => ask::abort(args).await,
                         Command::Pause(args) => ask::pause(args).await,
                         Command::Resume(args) => ask::resume(args).await,

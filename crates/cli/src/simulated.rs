@@ -30,6 +30,12 @@ pub(crate) struct Args {
     seed: u64,
 }
 
+/// A speed at which a drill can be watched, and ends.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed| (0.1..=1000.0).contains(speed));
+    speed.ok_or_else(|| "write 0.1 to 1000 simulated seconds per second".to_owned())
+}
+
 /// Runs the world of the incident until interrupted.
 pub(crate) async fn sim(args: Args) -> anyhow::Result<ExitCode> {
     let options = sim::Options { speed: args.speed, seed: args.seed, http_port: args.port };
@@ -147,4 +153,15 @@ pub(crate) fn inventory(world: &WorldInfo, secrets: &Path) -> anyhow::Result<Inv
         clusters: clusters.collect::<anyhow::Result<_>>()?,
         fleets: fleets.collect::<anyhow::Result<_>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_world_that_stands_still_or_cannot_be_watched_is_refused() {
+        assert_eq!(super::speed("20"), Ok(20.0));
+        for wrong in ["0", "-1", "inf", "NaN", "1e9", "fast"] {
+            assert!(super::speed(wrong).unwrap_err().contains("0.1 to 1000"), "{wrong}");
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// Logs go to stderr, at `info` unless `RUST_LOG` says otherwise.
+/// Logs go to stderr, at `info` unless `RUST_LOG` says otherwise. What the SDK warns of while it looks for credentials is the error
+/// of the call that needs them, and is told there.
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,firebreak=info,engine=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error,firebreak=info,engine=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 

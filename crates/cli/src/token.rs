@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use domain::token::{DAYS, Scope, Wish};
 use domain::{Actor, Clock, Role};
 use engine::clock::SystemClock;
@@ -23,7 +23,7 @@ pub(crate) struct Who {
     #[arg(long, env = "FIREBREAK_CONFIG")]
     config: PathBuf,
     /// Your name, as the audit shall have it
-    #[arg(long, env = "USER")]
+    #[arg(long, env = "USER", default_value = "", hide_default_value = true)]
     by: String,
 }
 
@@ -70,9 +70,16 @@ pub(crate) enum Command {
 }
 
 impl Who {
+    /// As a flag or the environment says it: a service and a container often have no USER.
+    fn name(&self) -> anyhow::Result<String> {
+        let known = [Some(self.by.clone()), std::env::var("LOGNAME").ok()];
+        let named = known.into_iter().flatten().find(|name| !name.trim().is_empty());
+        named.context("say who you are, as the audit shall have it, such as --by ana: USER is not set here")
+    }
+
     /// Whoever has the database may do as much anyway.
-    fn actor(&self) -> Actor {
-        Actor::with_role(&self.by, Role::Admin)
+    fn actor(&self) -> anyhow::Result<Actor> {
+        Ok(Actor::with_role(self.name()?, Role::Admin))
     }
 
     async fn open(&self) -> anyhow::Result<(PgPool, Arc<dyn Clock>)> {
@@ -90,11 +97,11 @@ impl Who {
 pub(crate) async fn token(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Create { who, name, person, role, read_only, runbooks, days } => {
-            let (pool, clock) = who.open().await?;
+            let (by, (pool, clock)) = (who.actor()?, who.open().await?);
             let runbooks = Some(runbooks).filter(|names| !names.is_empty());
             let wish = Wish { name, role, scope: Scope { read_only, runbooks }, days };
-            let person = person.as_deref().unwrap_or(&who.by);
-            let (secret, token) = server::make_token(&pool, person, &wish, &who.actor(), clock.now()).await?;
+            let person = person.as_deref().unwrap_or(by.name());
+            let (secret, token) = server::make_token(&pool, person, &wish, &by, clock.now()).await?;
             remark(format!("{}; keep it: it is shown this once", told(&token)));
             say(secret);
         }
@@ -109,8 +116,8 @@ pub(crate) async fn token(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Revoke { who, id } => {
-            let (pool, clock) = who.open().await?;
-            if !store::tokens::revoke(&pool, id, None, &who.actor(), clock.now()).await? {
+            let (by, (pool, clock)) = (who.actor()?, who.open().await?);
+            if !store::tokens::revoke(&pool, id, None, &by, clock.now()).await? {
                 bail!("there is no token {id} that could be revoked; see `firebreak token list`");
             }
             say("Revoked.");

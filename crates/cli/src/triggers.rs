@@ -18,6 +18,7 @@ use futures::TryStreamExt as _;
 
 use crate::config::Config;
 use crate::database::Database;
+use crate::moment::moment;
 use crate::runbook::Shelf;
 use crate::terminal::say;
 
@@ -62,9 +63,7 @@ fn since(text: &str) -> Result<Since, String> {
             .map(Since::Ago)
             .ok_or_else(|| format!("`{text}` is too long"));
     }
-    let at =
-        text.parse().map_err(|_| format!("`{text}` is no time; write 30d, 12h or 2024-05-07T14:42:00Z"))?;
-    Ok(Since::At(at))
+    moment(text).map(Since::At).map_err(|e| format!("{e}; or so long ago: 30d, 12h"))
 }
 
 fn mode(text: &str) -> Result<(String, Mode), String> {

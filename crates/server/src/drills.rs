@@ -22,7 +22,7 @@ use store::StoreError;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::error::{Problem, out_of_scope, sentence};
+use crate::error::{Problem, Thing, out_of_scope, sentence};
 
 /// A drill that could be played.
 #[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
@@ -119,7 +119,7 @@ impl From<DrillError> for Problem {
         let problem = match error {
             DrillError::On(_) => Problem::new(StatusCode::CONFLICT, "drill_is_on", detail)
                 .remedy("One is played at a time: end it and leave it first."),
-            DrillError::Unknown(_) => Self::not_found("such drill"),
+            DrillError::Unknown(_) => Self::no_such(Thing::Drill),
             DrillError::NotHere(_) => Problem::new(StatusCode::CONFLICT, "drill_not_here", detail),
             DrillError::NotOn => Problem::new(StatusCode::CONFLICT, "drill_not_on", detail)
                 .remedy("Its score, if it came to its end, is in the list."),

@@ -45,6 +45,15 @@ pub(crate) struct Problem {
     pub(crate) more: Box<Map<String, Value>>,
 }
 
+/// What is looked for by an id or a name that somebody typed or copied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Thing {
+    Run,
+    Signal,
+    Incident,
+    Drill,
+}
+
 /// A way out.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
@@ -68,6 +77,19 @@ impl Problem {
     /// What was given makes no sense; says why.
     pub(crate) fn unfit(why: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit", sentence(&why.into()))
+    }
+
+    /// There is none of that id or name: says what lists those that there are, on the pages and in a terminal.
+    pub(crate) fn no_such(thing: Thing) -> Self {
+        let (one, page, address, verb) = match thing {
+            Thing::Run => ("run", "Runs", "/runs", "firebreak runs"),
+            Thing::Signal => ("signal", "Signals", "/signals", "firebreak signals --all"),
+            Thing::Incident => ("incident", "Incidents", "/incidents", "firebreak incident list"),
+            Thing::Drill => ("drill", "Drills", "/drills", "firebreak drills list"),
+        };
+        Self::not_found(&format!("such {one}"))
+            .remedy(format!("The page {page}, or `{verb}`, lists those that there are."))
+            .link(page, address)
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -251,7 +273,7 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         let detail = error.to_string();
         match error {
-            AskError::NoSuchRun(_) => Self::not_found("such run"),
+            AskError::NoSuchRun(_) => Self::no_such(Thing::Run),
             AskError::NotAllowed(_) => not_allowed(sentence(&detail)),
             AskError::OutOfScope(_) => out_of_scope(sentence(&detail)),
             AskError::Narrowed(_) => narrowed(sentence(&detail)),
@@ -305,7 +327,7 @@ impl From<IncidentError> for Problem {
     fn from(error: IncidentError) -> Self {
         let detail = sentence(&error.to_string());
         match error {
-            IncidentError::NotThere(_) => Self::not_found("such incident"),
+            IncidentError::NotThere(_) => Self::no_such(Thing::Incident),
             IncidentError::NoSuchTarget(_) => Self::unfit(detail),
             IncidentError::Refused(Refusal::NotAllowed(_)) => not_allowed(detail),
             IncidentError::Refused(Refusal::OutOfScope(_)) => out_of_scope(detail),

@@ -14,7 +14,7 @@ use futures::stream;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 use crate::watched::Subject;
 
 type Events = Sse<
@@ -30,7 +30,7 @@ pub(crate) async fn situation(State(app): State<App>) -> Events {
 
 /// `GET /runs/{id}/events`: one run.
 pub(crate) async fn run(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Events, Problem> {
-    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::no_such(Thing::Run))?;
     Ok(told(&app, Subject::Run(id)))
 }
 

@@ -1,31 +1,21 @@
-//! `firebreak approve`, `reject`, `abort`, `pause`, `resume`, `stop-looking`: what a person asks of a run.
+//! `firebreak approve`, `reject`, `break-glass`, `accept-plan`, `abort`, `pause`, `resume`, `stop-looking`: what a person asks of a
+//! run. What they say of a step that waits for them: `decide`.
 //!
 //! The worker that drives the run answers; the verb says what became of the run right after, and `watch` what becomes of it later.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap_complete::engine::ArgValueCompleter;
 use domain::plan::Plan;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::complete::runs;
 use super::exit::{Exit, Failure};
 use super::server::Server;
+use super::which::Of;
 use super::words::word;
 use super::{Remote, plan, tell};
 use crate::terminal::{ask, say};
-
-/// Of which run.
-#[derive(clap::Args)]
-pub(crate) struct Of {
-    /// The run's id
-    #[arg(add = ArgValueCompleter::new(runs))]
-    run: Uuid,
-    #[command(flatten)]
-    remote: Remote,
-}
 
 /// `firebreak approve`
 #[derive(clap::Args)]
@@ -55,6 +45,33 @@ pub(crate) struct Reject {
     /// Why, for whoever asked for it
     #[arg(long)]
     reason: String,
+}
+
+/// `firebreak break-glass`
+#[derive(clap::Args)]
+pub(crate) struct BreakGlass {
+    #[command(flatten)]
+    of: Of,
+    /// The step that waits; the start when left out
+    #[arg(long)]
+    step: Option<String>,
+    /// Why nobody else could be asked, for whoever reviews it
+    #[arg(long)]
+    reason: String,
+}
+
+/// `firebreak accept-plan`
+#[derive(clap::Args)]
+#[command(after_help = super::exit::CODES)]
+pub(crate) struct AcceptPlan {
+    #[command(flatten)]
+    of: Of,
+    /// Accept this plan, which was looked at before; without, it is shown what became different
+    #[arg(long, value_name = "HASH")]
+    plan_hash: Option<String>,
+    /// Accept it without being asked
+    #[arg(long)]
+    yes: bool,
 }
 
 /// `firebreak abort`
@@ -102,8 +119,8 @@ pub(crate) struct StopLooking {
 
 /// Agrees to a start, or to a step: to one plan, which is shown before.
 pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
-    let server = Server::of(&args.of.remote)?;
-    let told = server.get(&format!("/api/v1/runs/{}", args.of.run)).await?;
+    let (server, run) = args.of.find().await?;
+    let told = server.get(&format!("/api/v1/runs/{run}")).await?;
     let open = told["gate"]["approvals"]
         .as_array()
         .into_iter()
@@ -118,44 +135,95 @@ pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
         };
         return Err(Failure::new(Exit::Refused, says).into());
     };
+    possible(&approval["choices"], "approve")?;
     let hash = approval["plan_hash"].as_str().map(str::to_owned);
     if args.plan_hash.is_none() {
         let about = match serde_json::from_value::<Plan>(told["run"]["plan"].clone()) {
             Ok(seen) if args.step.is_none() => plan::told(&seen),
             _ => word(approval, "message").to_owned(),
         };
-        if !args.of.remote.json {
-            say(about);
-        }
-        let sure = args.yes
-            || std::io::stdin().is_terminal()
-                && matches!(ask("Agree? [y/N] ").unwrap_or_default().trim(), "y" | "Y" | "yes");
-        if !sure {
-            let says = "nothing was agreed to: say yes, or give --yes or --plan-hash";
-            return Err(Failure::new(Exit::Refused, says).into());
-        }
+        agree(&args.of.remote, &about, "Agree?", args.yes)?;
     }
     let wish = json!({ "ask": "approve", "step": args.step, "plan_hash": args.plan_hash.or(hash) });
-    put(&server, &args.of, &wish).await
+    put(&server, &args.of.remote, run, &wish).await
+}
+
+/// Takes the new plan in the place of the one that was seen before, once what became different is shown.
+pub(crate) async fn accept_plan(args: AcceptPlan) -> anyhow::Result<ExitCode> {
+    let (server, run) = args.of.find().await?;
+    let told = server.get(&format!("/api/v1/runs/{run}")).await?;
+    let drift = &told["gate"]["drift"];
+    if drift.is_null() {
+        let says = "nothing became different: this run goes by the plan that was seen before";
+        return Err(Failure::new(Exit::Refused, says).into());
+    }
+    possible(&drift["choices"], "accept_plan")?;
+    if args.plan_hash.is_none() {
+        agree(&args.of.remote, &differences(drift), "Accept the new plan?", args.yes)?;
+    }
+    let hash = args.plan_hash.unwrap_or_else(|| word(drift, "plan_hash").to_owned());
+    put(&server, &args.of.remote, run, &json!({ "ask": "accept_plan", "plan_hash": hash })).await
+}
+
+/// What it was, and what it is now, for each step.
+fn differences(drift: &Value) -> String {
+    let side = |side: &Value| {
+        let lines = side.as_array().into_iter().flatten().filter_map(Value::as_str);
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    let mut lines = vec!["The world became different since the plan was made:".to_owned()];
+    for difference in drift["differences"].as_array().into_iter().flatten() {
+        lines.push(format!("  {} ({})", word(difference, "title"), word(difference, "step")));
+        lines.push(format!("    was  {}", side(&difference["was"])));
+        lines.push(format!("    now  {}", side(&difference["now"])));
+    }
+    lines.push(format!("Plan      {}", word(drift, "plan_hash")));
+    lines.join("\n")
+}
+
+/// Whoever may not is told so before anything is shown to agree to.
+fn possible(choices: &Value, ask: &str) -> Result<(), Failure> {
+    let choice = choices.as_array().into_iter().flatten().find(|choice| choice["ask"] == ask);
+    match choice.and_then(|choice| choice["why_not"].as_str()) {
+        Some(why) => Err(Failure::new(Exit::Refused, why)),
+        None => Ok(()),
+    }
+}
+
+/// Shows what it is about, and has a person say yes to it.
+fn agree(remote: &Remote, about: &str, question: &str, yes: bool) -> Result<(), Failure> {
+    if !remote.json {
+        say(about);
+    }
+    let sure = yes
+        || std::io::stdin().is_terminal()
+            && matches!(ask(&format!("{question} [y/N] ")).unwrap_or_default().trim(), "y" | "Y" | "yes");
+    let says = "nothing was agreed to: say yes, or give --yes or --plan-hash";
+    if sure { Ok(()) } else { Err(Failure::new(Exit::Refused, says)) }
 }
 
 /// Does not agree.
 pub(crate) async fn reject(args: Reject) -> anyhow::Result<ExitCode> {
     let wish = json!({ "ask": "reject", "step": args.step, "reason": args.reason });
-    put(&Server::of(&args.of.remote)?, &args.of, &wish).await
+    asked(&args.of, &wish).await
+}
+
+/// Goes on alone where others should agree.
+pub(crate) async fn break_glass(args: BreakGlass) -> anyhow::Result<ExitCode> {
+    let wish = json!({ "ask": "break_glass", "step": args.step, "reason": args.reason });
+    asked(&args.of, &wish).await
 }
 
 /// Ends a run.
 pub(crate) async fn abort(args: Abort) -> anyhow::Result<ExitCode> {
     let takeback = if args.undo { "all" } else { "finally" };
     let wish = json!({ "ask": "abort", "takeback": takeback, "reason": args.reason });
-    put(&Server::of(&args.of.remote)?, &args.of, &wish).await
+    asked(&args.of, &wish).await
 }
 
 /// Starts nothing new.
 pub(crate) async fn pause(args: Pause) -> anyhow::Result<ExitCode> {
-    let wish = json!({ "ask": "pause", "reason": args.reason });
-    put(&Server::of(&args.of.remote)?, &args.of, &wish).await
+    asked(&args.of, &json!({ "ask": "pause", "reason": args.reason })).await
 }
 
 /// Goes on.
@@ -164,13 +232,13 @@ pub(crate) async fn resume(args: Resume) -> anyhow::Result<ExitCode> {
         Some(reason) => json!({ "ask": "begin_despite", "reason": reason }),
         None => json!({ "ask": "resume" }),
     };
-    put(&Server::of(&args.of.remote)?, &args.of, &wish).await
+    asked(&args.of, &wish).await
 }
 
 /// Wants to be asked now what became of a call, instead of having it looked for.
 pub(crate) async fn stop_looking(args: StopLooking) -> anyhow::Result<ExitCode> {
-    let server = Server::of(&args.of.remote)?;
-    let told = server.get(&format!("/api/v1/runs/{}", args.of.run)).await?;
+    let (server, run) = args.of.find().await?;
+    let told = server.get(&format!("/api/v1/runs/{run}")).await?;
     let decisions = told["decisions"].as_array().into_iter().flatten();
     let looking: Vec<_> =
         decisions.filter(|d| d["looking"] == true).filter_map(|d| d["path"].as_str()).collect();
@@ -188,16 +256,26 @@ pub(crate) async fn stop_looking(args: StopLooking) -> anyhow::Result<ExitCode> 
             return Err(Failure::new(Exit::Refused, says).into());
         }
     };
-    put(&server, &args.of, &json!({ "ask": "stop_looking", "step": step })).await
+    put(&server, &args.of.remote, run, &json!({ "ask": "stop_looking", "step": step })).await
 }
 
-async fn put(server: &Server, of: &Of, wish: &Value) -> anyhow::Result<ExitCode> {
-    let path = format!("/api/v1/runs/{}", of.run);
+async fn asked(of: &Of, wish: &Value) -> anyhow::Result<ExitCode> {
+    let (server, run) = of.find().await?;
+    put(&server, &of.remote, run, wish).await
+}
+
+pub(super) async fn put(
+    server: &Server,
+    remote: &Remote,
+    run: Uuid,
+    wish: &Value,
+) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/v1/runs/{run}");
     server.post(&format!("{path}/ask"), wish).await?;
-    let run = server.get(&path).await?["run"].clone();
-    tell(of.remote.json, &run, |run| {
-        let [state, asked] = [word(run, "state"), word(wish, "ask")].map(|w| w.replace('_', " "));
-        format!("Asked to {asked}; the run is {state}. `firebreak watch {}` shows what follows.", of.run)
+    let row = server.get(&path).await?["run"].clone();
+    tell(remote.json, &row, |row| {
+        let [state, asked] = [word(row, "state"), word(wish, "ask")].map(|w| w.replace('_', " "));
+        format!("Asked to {asked}; the run is {state}. `firebreak watch {run}` shows what follows.")
     });
     Ok(ExitCode::SUCCESS)
 }

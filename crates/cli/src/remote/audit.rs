@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::complete::targets;
 use super::lists::List;
 use super::server::Server;
+use super::which::RUN;
 use super::words::{brief, day, shorten, table, word};
 use super::{Remote, tell};
 use crate::terminal::remark;
@@ -31,9 +31,9 @@ pub(crate) struct Search {
     /// To what: a lock, a runbook, or what else the audit names
     #[arg(long, add = ArgValueCompleter::new(targets))]
     target: Option<String>,
-    /// In which run
+    /// In which run: its id, or the beginning or the end of it
     #[arg(long)]
-    run: Option<Uuid>,
+    run: Option<String>,
     /// At which step of a run
     #[arg(long)]
     step: Option<String>,
@@ -57,11 +57,15 @@ pub(crate) struct Search {
 pub(crate) async fn search(args: Search) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
     let text = Some(args.words.join(" ")).filter(|text| !text.trim().is_empty());
+    let run = match &args.run {
+        Some(typed) => Some(RUN.find(&server, typed).await?.to_string()),
+        None => None,
+    };
     let given = [
         ("actor", args.actor),
         ("action", args.action),
         ("target", args.target),
-        ("run", args.run.map(|run| run.to_string())),
+        ("run", run),
         ("step", args.step),
         ("text", text),
         ("since", args.since),

@@ -1,7 +1,7 @@
 //! The verbs that speak to a server's API: the same names and the same refusals as on the pages.
 //!
 //! ```text
-//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · status · readiness · run · watch · runs · show · ask · locks · signals · incidents · audit · drills
+//!  login ─▶ a file with address and token ─▶ server (asks, reads problems) ─▶ plan · status · readiness · run · watch · runs · show · ask · decide · locks · signals · incidents · audit · drills
 //!                                                    └─▶ exit (what a script is told)
 //! ```
 //!
@@ -11,12 +11,14 @@
 pub(crate) mod ask;
 pub(crate) mod audit;
 pub(crate) mod complete;
+pub(crate) mod decide;
 pub(crate) mod drills;
 pub(crate) mod exit;
 pub(crate) mod incidents;
 mod lists;
 pub(crate) mod locks;
 pub(crate) mod login;
+mod may;
 pub(crate) mod plan;
 pub(crate) mod readiness;
 pub(crate) mod run;
@@ -26,6 +28,7 @@ pub(crate) mod signals;
 pub(crate) mod status;
 mod steps;
 pub(crate) mod watch;
+pub(crate) mod which;
 pub(crate) mod words;
 
 use serde_json::Value;

@@ -103,12 +103,21 @@ pub(super) fn told(plan: &Plan) -> String {
     }
     line(duration(plan));
     line(String::new());
+    let mut above: Vec<&str> = Vec::new();
     for step in &plan.steps {
+        // What is done for several items is told for each: under its name, and that of the step which goes through them.
+        for around in step.path.around() {
+            let told = above.contains(&around) || plan.steps.iter().any(|s| s.path.as_str() == around);
+            if !told {
+                above.push(around);
+                line(format!("  {}{}", "  ".repeat(deep(around)), paint(Ink::Bold, last(around))));
+            }
+        }
         let (mark, ink, says) = outcome(&step.outcome);
-        let deep = step.path.as_str().matches(['.', '[']).count().min(6);
+        let indent = "  ".repeat(deep(step.path.as_str()));
         let one_way = if step.one_way { paint(Ink::Warn, "  no way back") } else { String::new() };
         let says = if says.is_empty() { says } else { format!("  {}", paint(Ink::Dim, &says)) };
-        line(format!("  {}{} {}{says}{one_way}", "  ".repeat(deep), paint(ink, mark), step.title));
+        line(format!("  {indent}{} {}{says}{one_way}", paint(ink, mark), step.title));
         if let PlannedOutcome::Changes { changes } = &step.outcome {
             for c in changes {
                 let change = format!(
@@ -118,7 +127,7 @@ pub(super) fn told(plan: &Plan) -> String {
                     brief(&c.before),
                     paint(Ink::Bold, &brief(&c.after))
                 );
-                line(format!("      {}{change}", "  ".repeat(deep)));
+                line(format!("      {indent}{change}"));
             }
         }
     }
@@ -144,6 +153,16 @@ pub(super) fn told(plan: &Plan) -> String {
     }
     text.push_str(&format!("Plan      {}", plan.hash));
     text
+}
+
+/// So far in a step stands.
+fn deep(path: &str) -> usize {
+    path.matches(['.', '[']).count().min(6)
+}
+
+/// The last word of a path: a step, a branch, or an item.
+fn last(path: &str) -> &str {
+    path.rsplit(['.', '[']).next().unwrap_or(path).trim_end_matches(']')
 }
 
 fn risk(plan: &Plan) -> String {
@@ -196,5 +215,40 @@ fn outcome(outcome: &PlannedOutcome) -> (&'static str, Ink, String) {
         PlannedOutcome::LetsPass { seconds } => {
             ("◷", Ink::Dim, format!("lets {} pass", span(i64::try_from(*seconds).unwrap_or(i64::MAX))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn what_is_done_for_several_hosts_stands_under_the_name_of_each() {
+        let step = |path: &str, title: &str| json!({ "path": path, "title": title, "action": null, "one_way": false, "outcome": { "outcome": "looked" } });
+        let plan = json!({
+            "runbook": "replace-proxysql", "title": "Replace hosts", "runbook_hash": "0", "inputs": {}, "impact": null,
+            "risk": "medium", "at": "2024-05-07T14:42:00Z", "locks": [], "customers_percent": 0.0,
+            "steps": [
+                step("group", "Look at the group"),
+                step("remove[i-1].drain", "Let clients finish"),
+                step("remove[i-1].end", "Terminate the host"),
+                step("remove[i-2].drain", "Let clients finish"),
+            ],
+            "verdict": { "verdict": "ready" }, "hash": "0",
+        });
+        let told = super::told(&serde_json::from_value(plan).unwrap());
+        let lines: Vec<&str> = told.lines().skip_while(|line| !line.contains("Look at")).take(7).collect();
+        assert_eq!(
+            lines,
+            [
+                "  ✔ Look at the group  looked just now",
+                "  remove",
+                "    i-1",
+                "      ✔ Let clients finish  looked just now",
+                "      ✔ Terminate the host  looked just now",
+                "    i-2",
+                "      ✔ Let clients finish  looked just now",
+            ]
+        );
     }
 }

@@ -3,15 +3,14 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap_complete::engine::ArgValueCompleter;
 use domain::plan::{Plan, Verdict, to_type};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::complete::runs;
 use super::exit::{Exit, Failure};
 use super::plan::{What, told};
 use super::server::Server;
+use super::which::Of;
 use super::words::word;
 use super::{Remote, watch};
 use crate::terminal::{ask, remark, say};
@@ -130,17 +129,14 @@ fn agree(plan: &Plan, args: &Args) -> Result<Option<String>, Failure> {
 #[derive(clap::Args)]
 #[command(after_help = super::exit::CODES)]
 pub(crate) struct Watch {
-    /// The run's id
-    #[arg(add = ArgValueCompleter::new(runs))]
-    run: Uuid,
     #[command(flatten)]
-    remote: Remote,
+    of: Of,
 }
 
 /// Watches a run.
 pub(crate) async fn watch(args: Watch) -> anyhow::Result<ExitCode> {
-    let server = Server::of(&args.remote)?;
-    watch::to_the_end(&server, &args.run.to_string(), args.remote.json).await
+    let (server, run) = args.of.find().await?;
+    watch::to_the_end(&server, &run.to_string(), args.of.remote.json).await
 }
 
 /// The error of a run that is told as JSON.

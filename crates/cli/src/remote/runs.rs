@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::complete::{runbooks, runs as known};
+use super::complete::runbooks;
 use super::lists::List;
 use super::server::Server;
 use super::steps::{header, lines};
-use super::words::{between, day, mark, paint, span, table, word};
-use super::{Remote, tell};
+use super::which::Of;
+use super::words::{Ink, between, day, mark, paint, span, table, word};
+use super::{Remote, may, tell};
 use crate::terminal::say;
 
 /// `firebreak runs`
@@ -65,18 +65,15 @@ pub(crate) async fn runs(args: Runs) -> anyhow::Result<ExitCode> {
 /// `firebreak show`
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// The run's id
-    #[arg(add = ArgValueCompleter::new(known))]
-    run: Uuid,
     #[command(flatten)]
-    remote: Remote,
+    of: Of,
 }
 
-/// Shows one run: its steps, and what can be asked of it now.
+/// Shows one run: its steps, what a person must know to decide, and what they may ask of it now.
 pub(crate) async fn show(args: Show) -> anyhow::Result<ExitCode> {
-    let server = Server::of(&args.remote)?;
-    let told = server.get(&format!("/api/v1/runs/{}", args.run)).await?;
-    if args.remote.json {
+    let (server, run) = args.of.find().await?;
+    let told = server.get(&format!("/api/v1/runs/{run}")).await?;
+    if args.of.remote.json {
         say(format!("{told:#}"));
         return Ok(ExitCode::SUCCESS);
     }
@@ -84,22 +81,41 @@ pub(crate) async fn show(args: Show) -> anyhow::Result<ExitCode> {
     let incidents = told["incidents"].as_array().into_iter().flatten();
     all.extend(incidents.map(|one| format!("  of INC-{}: {}", one["number"], word(one, "title"))));
     all.extend(lines(&told));
-    for decision in told["decisions"].as_array().into_iter().flatten() {
-        let title = word(decision, "title");
-        let says = match decision["looking"] == true {
-            true => {
-                format!("  no answer, and looking what became of it: {title} (or `firebreak stop-looking`)")
-            }
-            false => format!("  a person must decide: {title}"),
-        };
-        all.push(paint(super::words::Ink::Warn, &says));
-    }
-    let possible = told["asks"].as_array().into_iter().flatten().filter(|ask| ask["possible"] == true);
-    let mut verbs: Vec<_> = possible.map(|ask| word(ask, "ask")).collect();
-    verbs.dedup();
-    if !verbs.is_empty() {
-        all.push(format!("  you may: {}", verbs.join(", ")));
+    told["decisions"].as_array().into_iter().flatten().for_each(|one| all.extend(decision(one)));
+    let commands: Vec<_> = may::commands(&told)
+        .into_iter()
+        .map(|row| vec![format!("    {}", row[0]), paint(Ink::Dim, &row[1])])
+        .collect();
+    if !commands.is_empty() {
+        all.push("  you may:".into());
+        all.push(table(&commands));
     }
     say(all.join("\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A step that waits for a person: why, what to do about it, and, where nobody else can tell what became of a call, what was
+/// announced, what was seen right before it, and what is seen now.
+fn decision(told: &Value) -> Vec<String> {
+    let title = format!("{} ({})", word(told, "title"), word(told, "path"));
+    if told["looking"] == true {
+        let says = format!("  no answer, and looking what became of it: {title}");
+        return vec![paint(Ink::Warn, &says)];
+    }
+    let mut lines = vec![paint(Ink::Warn, &format!("  a person must decide: {title}"))];
+    lines.push(format!("    {}", word(told, "why")));
+    if told["unknown"] == true {
+        let facts = |name: &str| {
+            let pairs = told[name].as_array().into_iter().flatten();
+            let said: Vec<_> = pairs
+                .filter_map(|pair| Some(format!("{} {}", pair[0].as_str()?, pair[1].as_str()?)))
+                .collect();
+            if said.is_empty() { "nothing".to_owned() } else { said.join(", ") }
+        };
+        lines.push(format!("    announced: {}, with {}", word(told, "action"), facts("input")));
+        lines.push(format!("    seen right before the call: {}", facts("before")));
+        lines.push(format!("    seen now: {}", facts("facts")));
+    }
+    lines.extend(told["remedy"].as_str().map(|remedy| format!("    → {remedy}")));
+    lines
 }

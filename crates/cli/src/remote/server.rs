@@ -134,7 +134,7 @@ async fn problem(answer: Response) -> Failure {
         StatusCode::UNAUTHORIZED => Exit::SignedOut,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Exit::Unreachable,
         status if status.is_server_error() => Exit::Unreachable,
-        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Exit::Usage,
+        StatusCode::BAD_REQUEST => Exit::Usage,
         _ if problem["code"] == "bad_inputs" || problem["code"] == "bad_request" => Exit::Usage,
         _ => Exit::Refused,
     };

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::lists::List;
 use super::server::Server;
+use super::which::SIGNAL;
 use super::words::{day, table, word};
 use super::{Remote, tell, watch};
 use crate::terminal::remark;
@@ -28,8 +28,8 @@ pub(crate) struct Signals {
 #[derive(clap::Args)]
 #[command(after_help = super::exit::CODES)]
 pub(crate) struct Signal {
-    /// Its id, from `firebreak signals`
-    id: Uuid,
+    /// Its id, from `firebreak signals`, or the beginning or the end of it
+    id: String,
     /// Start what a rule has prepared for it, and watch
     #[arg(long)]
     start: bool,
@@ -68,7 +68,7 @@ pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
 /// Shows a signal with its verdicts, or starts what a rule has prepared.
 pub(crate) async fn signal(args: Signal) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
-    let path = format!("/api/v1/signals/{}", args.id);
+    let path = format!("/api/v1/signals/{}", SIGNAL.find(&server, &args.id).await?);
     if args.start {
         let started = server.post(&format!("{path}/start"), &json!({ "confirm": args.confirm })).await?;
         let run = word(&started, "run_id").to_owned();

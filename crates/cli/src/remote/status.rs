@@ -84,7 +84,9 @@ fn incidents(now: &Value) -> impl Iterator<Item = String> {
             Some(driver) => format!("{driver} has it"),
             None => format!("nobody has it: firebreak incident take {name}"),
         };
-        format!("{name} {}, open for {}, {who}", word(incident, "title"), span(open))
+        // A title may be a sentence.
+        let title = word(incident, "title").trim_end_matches('.');
+        format!("{name} {title}, open for {}, {who}", span(open))
     })
 }
 
@@ -132,4 +134,21 @@ fn not_ready(now: &Value) -> impl Iterator<Item = String> {
             paint(Ink::Warn, &format!("If it were needed now, {what} stop: firebreak readiness"))
         })
         .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn an_incident_is_told_in_one_sentence() {
+        let at = "2024-05-07T14:44:00Z";
+        let of = |title: &str| {
+            let one =
+                json!({ "number": 7, "title": title, "opened_at": "2024-05-07T14:42:00Z", "driver": "ana" });
+            super::incidents(&json!({ "at": at, "incidents": [one] })).collect::<Vec<_>>()
+        };
+        let told = "INC-7 No login works, open for 2 m 00 s, ana has it";
+        assert_eq!([of("No login works."), of("No login works")].concat(), [told; 2]);
+    }
 }

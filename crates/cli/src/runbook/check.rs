@@ -1,9 +1,10 @@
-//! `firebreak runbook check`: every mistake, with its place and what to write instead.
+//! `firebreak runbook check`: mistakes, each with its place and what to write instead.
+//!
+//! What steps name is looked at once they, and the inputs, can be read: what names a part that cannot would look mistaken itself.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use domain::runbook::{check_all, render};
 
 use crate::files;
@@ -18,20 +19,27 @@ pub(crate) struct Args {
 
 /// Checks them; the exit code says whether all are sound.
 pub(crate) async fn check(args: Args) -> anyhow::Result<ExitCode> {
-    let paths = args.files;
-    let named = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-        Ok((path.display().to_string(), text))
-    };
-    let mut texts = match paths.as_slice() {
-        [] => files::runbooks(None)?,
-        paths => paths.iter().map(named).collect::<anyhow::Result<_>>()?,
-    };
+    let (mut texts, mut there, mut failed) = (Vec::new(), Vec::new(), false);
+    if args.files.is_empty() {
+        texts = files::runbooks(None)?;
+    }
+    // One that is not there keeps nobody from hearing about the others.
+    for path in args.files {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                texts.push((path.display().to_string(), text));
+                there.push(path);
+            }
+            Err(e) => {
+                failed = true;
+                say(format!("{}: cannot be read: {e}", path.display()));
+            }
+        }
+    }
     let asked = texts.len();
     // A runbook may run one that lies beside it: it is looked at, and not told about.
-    texts.extend(files::beside(&paths)?);
+    texts.extend(files::beside(&there)?);
     let registry = super::described(None).await?;
-    let mut failed = false;
     for checked in check_all(texts, &registry).into_iter().take(asked) {
         let (file, text) = (checked.file, checked.text);
         let mistakes = checked.runbook.err().unwrap_or_default();

@@ -23,7 +23,7 @@ use crate::terminal;
 /// What can be done.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Find every mistake, with its place and what to write instead
+    /// Find mistakes, each with its place and what to write instead
     Check(check::Args),
     /// Compare two versions by meaning: inputs, steps by id, guards
     Diff(diff::Args),

@@ -16,6 +16,20 @@ fn compare(config: &Value, args: &[&str]) -> Output {
     command.args(["inventory", "compare", "--config"]).arg(file).args(args).output().unwrap()
 }
 
+#[test]
+fn without_credentials_it_says_so_once_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("firebreak.yaml");
+    std::fs::write(&file, json!({ "inventory": {} }).to_string()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firebreak"));
+    command.args(["inventory", "compare", "--region", "us-east-1", "--config"]).arg(file);
+    let output = command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("no AWS credentials") && told.contains("AWS_PROFILE"), "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

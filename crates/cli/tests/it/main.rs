@@ -9,6 +9,7 @@
 )]
 
 mod aborts;
+mod answers;
 mod audit;
 mod backtest;
 mod brakes;

@@ -118,16 +118,23 @@ async fn a_script_plans_starts_that_very_plan_and_learns_how_it_ended() {
     let (_, runs) = ada.json(&["runs", "--json"]);
     assert_eq!(runs["runs"][0]["requested_by"], "ada");
     let id = runs["runs"][0]["id"].as_str().unwrap();
-    assert_eq!(ada.said(&["watch", id]).0, 0);
-    let (code, shown, _) = ada.said(&["show", id]);
+    assert_eq!(ada.said(&["watch", &id[..8]]).0, 0);
+    let (code, shown, _) = ada.said(&["show", &id[id.len() - 8..]]);
     assert!(code == 0 && shown.contains("succeeded") && shown.contains("by ada"), "{shown}");
+    let nobody = ["abcd-abcd", "00000000-0000-7000-8000-000000000000"].map(|id| ada.said(&["show", id]));
+    for (code, _, why) in nobody {
+        assert!(code == 3 && why.contains("`firebreak runs`"), "{code}: {why}");
+    }
+    assert_eq!(ada.said(&["show", &id[..3]]).0, 2, "that is nobody in particular");
+    let found = ada.json(&["audit", "search", "--run", &id[id.len() - 8..], "--json"]).1;
+    assert!(found["entries"].as_array().is_some_and(|all| !all.is_empty()), "{found}");
     let (_, me) = ada.json(&["whoami", "--json"]);
     assert_eq!((me["person"].as_str(), me["token"]["name"].as_str()), (Some("ada"), Some("t")));
     let (code, signals, _) = ada.said(&["signals", "--all"]);
     assert!(code == 0 && signals.contains("Logins through"), "{signals}");
     let (_, signals) = ada.json(&["signals", "--all", "--json"]);
     let signal = signals["signals"][0]["id"].as_str().unwrap();
-    let (code, told, _) = ada.said(&["signal", signal]);
+    let (code, told, _) = ada.said(&["signal", &signal[signal.len() - 12..]]);
     assert!(code == 0 && told.contains("first seen"), "{told}");
 }
 
@@ -164,6 +171,8 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     assert!(code == 0 && why.contains("cluster:shard-a") && why.contains("I am on it (token t)"), "{why}");
     assert_eq!(bob.said(&["lock", "cluster:shard-a", "--reason", "me too"]).0, 3);
     assert_eq!(ada.said(&["unlock", "cluster:shard-a"]).0, 0);
+    let (code, _, why) = ada.said(&["freeze", "add", "--until", "yesterday", "--reason", "x"]);
+    assert!(code == 2 && why.contains("`yesterday` is not a time, such as 2024-05-07"), "{code}: {why}");
     assert_eq!(ada.said(&["stop", "--reason", "it acts strange"]).0, 0);
     let (code, problem) = ada.json(&["run", "replace-proxysql", INPUTS[0], "--plan-hash", "x", "--json"]);
     assert_eq!(code, 3, "{problem}");
@@ -185,8 +194,13 @@ async fn what_is_severe_is_agreed_to_by_somebody_else_from_their_terminal() {
     let (code, started) = start();
     assert_eq!(code, 0, "{started}");
     let id = started["run_id"].as_str().unwrap();
-    let (code, _, why) = ada.said(&["approve", id, "--yes"]);
-    assert_eq!(code, 3, "nobody agrees to what they asked for: {why}");
+    let (code, said, why) = ada.said(&["approve", id]);
+    assert!(code == 3 && said.is_empty(), "nobody agrees to what they asked for: {said}{why}");
+    let (_, shown, _) = ada.said(&["show", id]);
+    assert!(shown.contains(&format!("firebreak break-glass {id} --reason \"…\"")), "{shown}");
+    assert!(!shown.contains("firebreak approve"), "{shown}");
+    let (code, _, why) = bob.said(&["accept-plan", id]);
+    assert!(code == 3 && why.contains("nothing became different"), "{code}: {why}");
     assert_eq!(bob.said(&["reject", id, "--reason", "not now"]).0, 0);
     let (code, said, why) = ada.said(&["watch", id]);
     assert!(code == 3 && said.contains("not now"), "{code}: {said}{why}");
@@ -194,7 +208,10 @@ async fn what_is_severe_is_agreed_to_by_somebody_else_from_their_terminal() {
     assert!(code == 3 && why.contains("nothing waits"), "{code}: {why}");
 
     let (_, started) = start();
+    let first = id.to_owned();
     let id = started["run_id"].as_str().unwrap();
+    let (code, _, why) = bob.said(&["show", &id[..4]]);
+    assert!(code == 3 && why.contains(id) && why.contains(&first), "{code}: {why}");
     let (code, said, why) = bob.said(&["approve", id]);
     assert!(
         code == 3 && said.contains("Verdict   ready") && why.contains("nothing was agreed"),
@@ -298,4 +315,22 @@ async fn a_shell_completes_verbs_runbooks_and_their_inputs_and_the_doctor_looks_
         said.contains("failed   notify: notify.pager") && said.contains("no account `nowhere`"),
         "{said}"
     );
+    std::fs::write(&broken, "inventory: {}\ndatabase: { env: FIREBREAK_DATABASE_URL }\n").unwrap();
+    let away = ada.command(&["doctor", "--config", broken.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&away.stdout).into_owned();
+    for told in [
+        "database: the environment has no FIREBREAK_DATABASE_URL, which `database` names\n",
+        "→ set FIREBREAK_DATABASE_URL to its URL, or DATABASE_URL",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    // A container and a service have no USER.
+    let token = ["token", "create", "laptop", "--person", "ana", "--config", broken.to_str().unwrap()];
+    let unnamed = |name: Option<&str>| {
+        let mut command = ada.command(&token);
+        command.env_remove("USER").envs(name.map(|name| ("LOGNAME", name)));
+        String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
+    };
+    assert!(unnamed(None).contains("such as --by ana"), "{}", unnamed(None));
+    assert!(unnamed(Some("ana")).contains("no FIREBREAK_DATABASE_URL"), "{}", unnamed(Some("ana")));
 }

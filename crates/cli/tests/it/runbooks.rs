@@ -89,6 +89,22 @@ fn a_runbook_with_mistakes_is_refused_with_every_place_reason_and_remedy() {
         assert!(checked.contains(place) && checked.contains(reason), "{place} {reason}:\n{checked}");
     }
     assert!(checked.matches("help:").count() >= 4, "{checked}");
+    // A slip in its head hides nothing of what its steps name.
+    let both = check(&sound.replace("risk: medium", "risk: mediun"));
+    for (place, reason) in [("broken.yaml:4:", "mediun"), ("broken.yaml:18:", "lok")] {
+        assert!(both.contains(place) && both.contains(reason), "{place} {reason}:\n{both}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_keeps_nobody_from_hearing_about_the_others() {
+    let sound = root().join("diagnose-logins.yaml");
+    let (code, said) = firebreak(&["runbook", "check", "nowhere/nothing.yaml", sound.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("nowhere/nothing.yaml: cannot be read") && said.contains("logins.yaml: ok"),
+        "{said}"
+    );
 }
 
 fn firebreak(args: &[&str]) -> (Option<i32>, String) {

@@ -74,7 +74,8 @@ async fn an_incident_is_opened_driven_and_closed_from_terminals() {
     assert!(code == 3 && why.contains("is closed"), "{code}: {why}");
     for wrong in ["INC-999", "nonsense"] {
         let (code, _, why) = bob.said(&["incident", "show", wrong]);
-        assert!(code == 2 && why.contains("There is no such incident"), "{wrong}: {code}: {why}");
+        assert!(code == 3 && why.contains("There is no such incident"), "{wrong}: {code}: {why}");
+        assert!(why.contains("`firebreak incident list`"), "{why}");
     }
 
     let second = ["incident", "open", "--target", "cluster:shard-b", "It is back", "--json"];

@@ -24,20 +24,31 @@ use super::{Risk, Runbook, Template, Verify};
 /// More mistakes than a person reads.
 const MAX_MISTAKES: usize = 100;
 
-/// Reads a runbook. On failure, every mistake, in the order of the file.
+/// Reads a runbook. On failure, every mistake of form, in the order of the file.
 pub fn parse(file_name: &str, text: &str) -> Result<Runbook, Vec<Diagnostic>> {
+    match read(file_name, text) {
+        (Some(runbook), mistakes) if mistakes.is_empty() => Ok(runbook),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// Reads a runbook as far as it can be read: also one with mistakes in its head, with something else in their place, so that what
+/// its steps name can be checked all the same. One with mistakes further down is none: what names the mistaken part would look
+/// mistaken itself.
+pub(super) fn read(file_name: &str, text: &str) -> (Option<Runbook>, Vec<Diagnostic>) {
     let (root, mistakes) = yaml::load(text);
     let mut decoder = Decoder { mistakes };
-    let runbook = root.and_then(|root| decoder.runbook(file_name, text, &root));
+    let sound = decoder.mistakes.is_empty();
+    let runbook = root.and_then(|root| decoder.runbook(file_name, text, &root)).filter(|_| sound);
     let mut mistakes = decoder.mistakes;
-    match runbook {
-        Some(runbook) if mistakes.is_empty() => Ok(runbook),
-        _ => {
-            mistakes.sort_by_key(|m| m.pos);
-            mistakes.truncate(MAX_MISTAKES);
-            Err(mistakes)
-        }
-    }
+    sort(&mut mistakes);
+    (runbook, mistakes)
+}
+
+/// In the order of the file, and no more than a person reads.
+pub(super) fn sort(mistakes: &mut Vec<Diagnostic>) {
+    mistakes.sort_by_key(|m| m.pos);
+    mistakes.truncate(MAX_MISTAKES);
 }
 
 const KEYS: &[&str] = &[
@@ -84,6 +95,11 @@ fn if_given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     read.map_or(Some(None), |read| read.map(Some))
 }
 
+/// The name that a runbook in this file must have.
+fn stem(file_name: &str) -> &str {
+    Path::new(file_name).file_stem().and_then(|s| s.to_str()).unwrap_or_default()
+}
+
 impl Decoder {
     fn wrong(&mut self, pos: Pos, what: impl Into<String>, remedy: impl Into<String>) {
         self.mistakes.push(Diagnostic::new(pos, what, remedy));
@@ -111,6 +127,7 @@ impl Decoder {
                     ],
                 )
             });
+        let head = self.mistakes.len();
         let impact = fields.get("impact").and_then(|e| self.template(&e.value));
         let approval = fields.get("approval").map(|e| self.approval(&e.value));
         let inputs = fields.get("inputs").map_or_else(Vec::new, |e| self.inputs(&e.value));
@@ -124,11 +141,14 @@ impl Decoder {
             });
         let result = fields.get("result").and_then(|e| self.template(&e.value));
         let verify = fields.get("verify").map(|e| self.verify(&e.value));
+        if self.mistakes.len() > head {
+            return None;
+        }
         Some(Runbook {
-            name: name?,
-            title: title?,
-            when: when?,
-            risk: risk?,
+            name: name.unwrap_or_else(|| stem(file_name).to_owned()),
+            title: title.unwrap_or_default(),
+            when: when.unwrap_or_default(),
+            risk: risk.unwrap_or(Risk::Low),
             impact,
             approval: if_given(approval)?,
             inputs,
@@ -144,7 +164,7 @@ impl Decoder {
     }
 
     fn name(&mut self, fields: &Fields<'_>, file_name: &str) -> Option<String> {
-        let stem = Path::new(file_name).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        let stem = stem(file_name);
         let entry = self.required(fields, "runbook", &format!("`runbook: {stem}`"))?;
         let name = self.text(&entry.value)?;
         let sound = name.starts_with(|c: char| c.is_ascii_lowercase())

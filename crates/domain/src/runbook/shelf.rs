@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::check::{Other, Others, check};
 use super::children::{descend, runs};
-use super::{Approval, Diagnostic, Runbook, parse};
+use super::decode::{read, sort};
+use super::{Approval, Diagnostic, Runbook};
 use crate::action::Registry;
 
 /// A file, read and checked.
@@ -24,23 +25,27 @@ pub struct Checked {
 /// itself; a sound one is as dangerous as the most dangerous runbook in it, and needs whatever agreement any of them needs: what
 /// nobody may do alone is not done alone by way of another runbook.
 pub fn check_all(files: impl IntoIterator<Item = (String, String)>, registry: &Registry) -> Vec<Checked> {
-    let mut all: Vec<Checked> = files
+    // Each as far as it can be read, beside what is sound.
+    let (parts, mut all): (Vec<Option<Arc<Runbook>>>, Vec<Checked>) = files
         .into_iter()
         .map(|(file, text)| {
-            let runbook = parse(&file, &text).map(Arc::new);
+            let (part, mistakes) = read(&file, &text);
+            let part = part.map(Arc::new);
             let stem = file.rsplit('/').next().and_then(|f| f.split('.').next()).unwrap_or(&file).to_owned();
-            let name = runbook.as_ref().map_or(stem, |r| r.name.clone());
-            Checked { file, text, name, runbook }
+            let name = part.as_ref().map_or(stem, |r| r.name.clone());
+            let runbook = part.clone().filter(|_| mistakes.is_empty()).ok_or(mistakes);
+            (part, Checked { file, text, name, runbook })
         })
-        .collect();
+        .unzip();
     let other =
         |c: &Checked| Other { runbook: c.runbook.as_ref().ok().cloned(), mistaken: c.runbook.is_err() };
     let mut others: Others = all.iter().map(|c| (c.name.clone(), other(c))).collect();
     // A mistake in one makes those mistaken that run it, and so on up: until a round finds no other mistaken runbook.
     loop {
-        let mistakes =
-            |c: &Checked| c.runbook.as_ref().map_or_else(|_| Vec::new(), |r| check(r, registry, &others));
-        let found: Vec<Vec<Diagnostic>> = all.iter().map(mistakes).collect();
+        let mistakes = |part: &Option<Arc<Runbook>>| {
+            part.as_ref().map_or_else(Vec::new, |runbook| check(runbook, registry, &others))
+        };
+        let found: Vec<Vec<Diagnostic>> = parts.iter().map(mistakes).collect();
         let mut new = false;
         for (checked, _) in all.iter().zip(&found).filter(|(_, found)| !found.is_empty()) {
             if let Some(other) = others.get_mut(&checked.name) {
@@ -48,7 +53,9 @@ pub fn check_all(files: impl IntoIterator<Item = (String, String)>, registry: &R
             }
         }
         if !new {
-            for (checked, found) in all.iter_mut().zip(found).filter(|(_, found)| !found.is_empty()) {
+            for (checked, mut found) in all.iter_mut().zip(found).filter(|(_, found)| !found.is_empty()) {
+                found.extend(checked.runbook.as_mut().err().map(std::mem::take).into_iter().flatten());
+                sort(&mut found);
                 checked.runbook = Err(found);
             }
             break;

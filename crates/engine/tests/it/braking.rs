@@ -433,7 +433,8 @@ async fn what_is_not_there_is_not_said_to_be_stopped_and_what_has_run_can_be() {
     engine.reload(Vec::new()).await.unwrap();
     engine.brakes().stop(Some("test"), &bob, "x").await.unwrap();
     // And where nobody knows what there is, everything may be.
-    let blind = Brakes::new(bench.pool().clone(), engine.clock().clone(), Known::default());
+    let (clock, window) = (engine.clock().clone(), Duration::from_secs(300));
+    let blind = Brakes::new(bench.pool().clone(), clock, Known::default(), window);
     blind.stop(Some("any"), &bob, "x").await.unwrap();
     engine.brakes().allow(Some("any"), &bob, "whatever is there by now").await.unwrap();
 }

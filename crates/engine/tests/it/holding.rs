@@ -304,7 +304,7 @@ steps:
     let safe = intent.lands_before(window);
     for (now, freed) in [(safe - chrono::TimeDelta::seconds(60), false), (safe, true)] {
         let clock = std::sync::Arc::new(engine::clock::ScaledClock::set(now, 1.0));
-        let brakes = engine::Brakes::new(bench.pool().clone(), clock, window);
+        let brakes = engine::Brakes::new(bench.pool().clone(), clock, engine::Known::default(), window);
         assert_eq!(brakes.force("cluster:a", run, &admin("eve"), "it hangs").await.is_ok(), freed);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 use crate::web::search::{Filter, some};
 
 /// `GET /api/v1/audit?actor=…&action=…&target=…&step=…&run=…&text=…&since=…&until=…&after=…`
@@ -20,7 +20,7 @@ pub(crate) async fn search(
 
 /// `GET /api/v1/runs/{id}/proof`: whether its journal is as it was written, and how far blocks cover it.
 pub(crate) async fn proof(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Value>, Problem> {
-    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::no_such(Thing::Run))?;
     let report = store::proof::of_run(app.pool(), id).await?;
     let sealed = store::seals::of_run(app.pool(), id).await?;
     Ok(Json(json!({ "whole": report.is_whole(), "sealed": sealed, "report": report })))

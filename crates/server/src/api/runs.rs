@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::key;
 use crate::app::App;
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 use crate::plans::{self, Agreed};
 use crate::run;
 use crate::session::Visitor;
@@ -58,7 +58,7 @@ pub(crate) async fn journal(
     State(app): State<App>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Vec<Record>>, Problem> {
-    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    store::pages::run(app.pool(), id).await?.ok_or_else(|| Problem::no_such(Thing::Run))?;
     Ok(Json(store::runs::journal(app.pool(), id).await?))
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn start(
         }
     };
     let row =
-        store::pages::run(app.pool(), started.run_id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+        store::pages::run(app.pool(), started.run_id).await?.ok_or_else(|| Problem::no_such(Thing::Run))?;
     if !started.new && row.runbook != runbook {
         let detail = "This Idempotency-Key was used for another runbook; nothing was started.";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::chart::{self, Chart};
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 
 pub(crate) use timeline::Line;
 
@@ -49,7 +49,7 @@ pub(crate) async fn find(app: &App, word: &str) -> Result<Uuid, Problem> {
         Some(number) => store::incidents::numbered(app.pool(), number).await?,
         None => None,
     };
-    found.ok_or_else(|| Problem::not_found("such incident"))
+    found.ok_or_else(|| Problem::no_such(Thing::Incident))
 }
 
 /// Reads one.

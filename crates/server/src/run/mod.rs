@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::chart::{self, Chart};
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 
 pub(crate) use asks::{Asker, Choice, Decision, choices};
 pub(crate) use gate::GateView;
@@ -101,7 +101,7 @@ pub(crate) async fn see(app: &App, id: Uuid, looks: Looks) -> Result<Seen, Probl
 /// Reads a run.
 pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, Problem> {
     let pool = app.pool();
-    let row = store::pages::run(pool, id).await?.ok_or_else(|| Problem::not_found("such run"))?;
+    let row = store::pages::run(pool, id).await?.ok_or_else(|| Problem::no_such(Thing::Run))?;
     let journal = store::runs::journal(pool, id).await?;
     let state = State::replay(&journal).map_err(Problem::internal)?;
     let calls = store::calls::of_run(pool, id, looks.limit()).await?;

@@ -28,7 +28,7 @@ use crate::run::{self, Looks};
 use crate::session::Visitor;
 use crate::web::incidents::act;
 use crate::web::runbooks::{audit_refusal, idem_key};
-use crate::web::runs::put;
+use crate::web::runs::{part_of_id, put};
 use crate::{incident, situation, words};
 
 /// So many of each list are told.
@@ -311,8 +311,8 @@ async fn find_run(app: &App, word: &str) -> Result<Uuid, Problem> {
     if let Ok(id) = word.parse() {
         return Ok(id);
     }
-    let filter = RunFilter { open: true, ..RunFilter::default() };
-    let open = store::pages::runs(app.pool(), &filter, 1000).await?;
+    let filter = RunFilter { open: true, part_of_id: part_of_id(Some(word)), ..RunFilter::default() };
+    let open = store::pages::runs(app.pool(), &filter, 2).await?;
     one_of(open.iter().map(|row| row.id), word).ok_or_else(|| {
         Problem::not_found("one open run that begins or ends like this").remedy("`status` tells their ids.")
     })

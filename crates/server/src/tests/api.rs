@@ -15,6 +15,15 @@ async fn failures_are_problems_that_a_program_can_read() {
     let person = bench.sign_in("ada").await;
     let nowhere = person.get("/api/v1/nowhere").await;
     insta::assert_json_snapshot!("not_found", nowhere.json());
+    for (what, lists) in [
+        ("runs", "firebreak runs"),
+        ("signals", "firebreak signals"),
+        ("incidents", "firebreak incident list"),
+    ] {
+        let none = person.get(&format!("/api/v1/{what}/{}", uuid::Uuid::nil())).await;
+        assert_eq!(none.status, StatusCode::NOT_FOUND);
+        assert!(none.json()["remedy"].as_str().unwrap().contains(lists), "{}", none.text);
+    }
     let unknown = person.post("/api/v1/runbooks/nothing/plan", "", &json!({})).await;
     insta::assert_json_snapshot!("unknown_runbook", unknown.json());
     let inputs = person

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::form::field;
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 use crate::session::Visitor;
 use crate::words;
 
@@ -218,7 +218,7 @@ pub(crate) async fn force(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let run_id = field(&form, "run_id").parse().map_err(|_| Problem::not_found("such run"))?;
+    let run_id = field(&form, "run_id").parse().map_err(|_| Problem::no_such(Thing::Run))?;
     act(&app, &visitor, &form, |brakes, by, told| async move {
         brakes.force(&told.target, run_id, &by, &told.reason).await
     })

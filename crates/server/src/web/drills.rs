@@ -16,7 +16,7 @@ use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::chart::{self, Chart, HEIGHT, WIDTH};
 use crate::drills::{DrillError, Offer, Playing};
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 use crate::session::Visitor;
 use crate::words;
 
@@ -145,7 +145,7 @@ fn draw(curves: &[(&str, &'static str, &Curve)]) -> Option<Chart> {
 /// One of them, and how it stands while it is on.
 pub(crate) async fn find(app: &App, id: Uuid) -> Result<(Drill, Option<Playing>), Problem> {
     let drill = store::drills::one(app.people(), id).await?;
-    let drill = drill.ok_or_else(|| Problem::not_found("such drill").link("Drills", "/drills"))?;
+    let drill = drill.ok_or_else(|| Problem::no_such(Thing::Drill))?;
     let playing = app.settings().drills.as_ref().and_then(|drills| drills.playing());
     Ok((drill, playing.filter(|on| on.id == id)))
 }

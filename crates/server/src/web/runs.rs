@@ -35,6 +35,8 @@ pub(crate) struct Filter {
     open: Option<String>,
     /// Only those of this runbook.
     runbook: Option<String>,
+    /// Only those whose id begins or ends like this.
+    id: Option<String>,
     /// A cursor, from the page before.
     before: Option<String>,
 }
@@ -42,7 +44,8 @@ pub(crate) struct Filter {
 impl Filter {
     pub(crate) fn read(&self) -> Result<RunFilter, Problem> {
         let before = self.before.as_deref().filter(|c| !c.is_empty()).map(read_cursor).transpose()?;
-        Ok(RunFilter { open: self.is_open(), runbook: self.runbook().map(str::to_owned), before })
+        let (runbook, part_of_id) = (self.runbook().map(str::to_owned), part_of_id(self.id.as_deref()));
+        Ok(RunFilter { open: self.is_open(), runbook, part_of_id, before })
     }
 
     fn is_open(&self) -> bool {
@@ -52,6 +55,11 @@ impl Filter {
     fn runbook(&self) -> Option<&str> {
         self.runbook.as_deref().filter(|name| !name.is_empty())
     }
+}
+
+/// A part of an id, as ids are written.
+pub(crate) fn part_of_id(given: Option<&str>) -> Option<String> {
+    given.map(|part| part.trim().to_lowercase()).filter(|part| !part.is_empty())
 }
 
 /// Where the next page begins.
@@ -105,6 +113,9 @@ impl List {
         }
         if let Some(name) = self.filter.runbook() {
             query.append_pair("runbook", name);
+        }
+        if let Some(part) = &self.filter.id {
+            query.append_pair("id", part);
         }
         Some(format!("/runs?{}", query.finish()))
     }

@@ -18,10 +18,11 @@ use uuid::Uuid;
 
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
 use crate::hooks;
 use crate::session::Visitor;
 use crate::web::runbooks::audit_refusal;
+use crate::web::runs::part_of_id;
 use crate::words;
 
 /// On one page.
@@ -32,6 +33,8 @@ const PAGE: usize = 50;
 #[serde(default)]
 pub(crate) struct Filter {
     firing: Option<String>,
+    /// Only those whose id begins or ends like this.
+    id: Option<String>,
     /// A cursor, from the page before.
     before: Option<String>,
 }
@@ -45,7 +48,8 @@ impl Filter {
 /// One page of them, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, Option<String>), Problem> {
     let before = filter.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
-    let wanted = SignalFilter { firing: filter.is_firing(), before };
+    let part = part_of_id(filter.id.as_deref());
+    let wanted = SignalFilter { firing: filter.is_firing(), part_of_id: part.as_deref(), before };
     let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let mut signals = store::signals::list(app.pool(), wanted, limit).await?;
     let more = signals.len() > PAGE;
@@ -149,7 +153,7 @@ pub(crate) async fn page(
 }
 
 pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
-    store::signals::one(app.pool(), id).await?.ok_or_else(|| Problem::not_found("such signal"))
+    store::signals::one(app.pool(), id).await?.ok_or_else(|| Problem::no_such(Thing::Signal))
 }
 
 /// What a form says.
