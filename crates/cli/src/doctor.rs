@@ -11,7 +11,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Clock as _;
 use domain::inventory::{Inventory, SecretRef};
-use domain::runbook::check_all;
 use engine::clock::SystemClock;
 use engine::{Dangling, Library};
 use serde_json::json;
