@@ -161,6 +161,8 @@ pub(crate) fn no_credentials(what: &str, error: &CredentialsError) -> ActionErro
         CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => ErrorClass::Transient,
         _ => ErrorClass::Refused,
     };
+    // Where none was found, the SDK goes on to say in many lines how each place to look has none.
+    let why = why.split_once(" Attempted:").map_or(why.as_str(), |(why, _)| why);
     ActionError::new(
         class,
         "no_credentials",

@@ -196,9 +196,10 @@ async fn what_is_severe_is_agreed_to_by_somebody_else_from_their_terminal() {
     let id = started["run_id"].as_str().unwrap();
     let (code, said, why) = ada.said(&["approve", id]);
     assert!(code == 3 && said.is_empty(), "nobody agrees to what they asked for: {said}{why}");
-    let (_, shown, _) = ada.said(&["show", id]);
-    assert!(shown.contains(&format!("firebreak break-glass {id} --reason \"…\"")), "{shown}");
-    assert!(!shown.contains("firebreak approve"), "{shown}");
+    let [own, other] = [&ada, &bob].map(|person| person.said(&["show", id]).1);
+    let agree = format!("firebreak approve {id}");
+    assert!(!own.contains(&agree) && other.contains(&agree), "{own}{other}");
+    assert!(other.contains(&format!("firebreak reject {id} --reason \"…\"")), "{other}");
     let (code, _, why) = bob.said(&["accept-plan", id]);
     assert!(code == 3 && why.contains("nothing became different"), "{code}: {why}");
     assert_eq!(bob.said(&["reject", id, "--reason", "not now"]).0, 0);
