@@ -33,6 +33,7 @@ mod error;
 mod events;
 mod hooks;
 mod idempotency;
+mod ids;
 mod incident;
 mod limits;
 mod obstacles;

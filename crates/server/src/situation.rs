@@ -161,7 +161,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let mut not_ready = app.engine().readiness().await?;
     not_ready.retain(|row| row.shown.as_ref().is_some_and(|shown| shown.ready == Some(false)));
     let untold = store::outbox::untold(pool, now - UNTOLD).await?;
-    let firing = SignalFilter { firing: true, ..SignalFilter::default() };
+    let firing = SignalFilter { firing: true, before: None };
     let signals = store::signals::list(pool, firing, SIGNALS).await?;
     let incidents = store::incidents::now_open(pool).await?;
 

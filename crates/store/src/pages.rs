@@ -47,8 +47,6 @@ pub struct RunFilter {
     pub open: bool,
     /// Only those of this runbook.
     pub runbook: Option<String>,
-    /// Only those whose id begins or ends like this.
-    pub part_of_id: Option<String>,
     /// Only those older than this one (a cursor).
     pub before: Option<(Timestamp, Uuid)>,
 }
@@ -81,11 +79,6 @@ fn put_runs(query: &mut QueryBuilder<Postgres>, filter: &RunFilter, limit: i64) 
     });
     if let Some(runbook) = &filter.runbook {
         query.push(" AND l.runbook = ").push_bind(runbook.clone());
-    }
-    if let Some(part) = &filter.part_of_id {
-        query.push(" AND (starts_with(l.id::text, ").push_bind(part.clone());
-        query.push(") OR right(l.id::text, length(").push_bind(part.clone()).push(")) = ");
-        query.push_bind(part.clone()).push(")");
     }
     if let Some((at, id)) = filter.before {
         query.push(" AND l.created_at <= ").push_bind(at).push(" AND (l.created_at < ").push_bind(at);

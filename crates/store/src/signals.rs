@@ -409,17 +409,15 @@ pub struct SignalRow {
 
 /// Which signals a list shows.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SignalFilter<'a> {
+pub struct SignalFilter {
     /// Only those that fire.
     pub firing: bool,
-    /// Only those whose id begins or ends like this.
-    pub part_of_id: Option<&'a str>,
     /// Only those first said before this one (a cursor).
     pub before: Option<(Timestamp, Uuid)>,
 }
 
 /// Signals, the newest first.
-pub async fn list(pool: &PgPool, filter: SignalFilter<'_>, limit: i64) -> Result<Vec<SignalRow>, StoreError> {
+pub async fn list(pool: &PgPool, filter: SignalFilter, limit: i64) -> Result<Vec<SignalRow>, StoreError> {
     let (before, id) = filter.before.unzip();
     Ok(sqlx::query_as!(
         SignalRow,
@@ -430,13 +428,11 @@ pub async fn list(pool: &PgPool, filter: SignalFilter<'_>, limit: i64) -> Result
              FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
              LEFT JOIN run r ON r.id = coalesce(v.run_id, (SELECT k.id FROM run k WHERE k.idem_key = v.start_key))
             WHERE (NOT $1 OR s.state = 'firing') AND ($2::timestamptz IS NULL OR (s.first_seen, s.id) < ($2, $3))
-              AND ($5::text IS NULL OR starts_with(s.id::text, $5) OR right(s.id::text, length($5)) = $5)
             ORDER BY s.first_seen DESC, s.id DESC LIMIT $4"#,
         filter.firing,
         before,
         id,
         limit,
-        filter.part_of_id,
     )
     .fetch_all(pool)
     .await?)

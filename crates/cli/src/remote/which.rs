@@ -83,7 +83,7 @@ impl Kind {
                 Ok(id) => return Ok(id),
                 Err(_) => format!("`{id}` is no id; is the server newer?"),
             },
-            [] => format!("no {one} begins or ends with `{typed}`; `{verb}` lists them"),
+            [] => format!("no {one} of the newest begins or ends with `{typed}`; `{verb}` lists them"),
             several => {
                 let rows: Vec<_> = several
                     .iter()
@@ -108,7 +108,10 @@ mod tests {
         let found = ids.map(|id| (id, "Switch a lamp"));
         assert_eq!(RUN.only("aaaa", &found[..1]).unwrap().to_string(), ids[0]);
         let says = |typed: &str, found: &[(&str, &str)]| RUN.only(typed, found).unwrap_err().says;
-        assert_eq!(says("cccc", &[]), "no run begins or ends with `cccc`; `firebreak runs` lists them");
+        assert_eq!(
+            says("cccc", &[]),
+            "no run of the newest begins or ends with `cccc`; `firebreak runs` lists them"
+        );
         let several = says("018f", &found);
         assert!(several.starts_with("several begin or end with `018f`:") && several.contains(ids[1]));
     }

@@ -1,10 +1,11 @@
 //! A run that waits for a person is answered from a terminal, by the commands that are shown there.
 
-use serde_json::Value;
-use sim::EVERYBODY;
+use serde_json::{Value, json};
+use sim::{EVERYBODY, Options, Sim};
 
 use crate::kills::small_world;
-use crate::remote::{Terminal, world_of};
+use crate::remote::Terminal;
+use crate::served::Served;
 
 /// A policy without some of its actions.
 fn without(policy: &Value, actions: &[&str]) -> Value {
@@ -15,13 +16,17 @@ fn without(policy: &Value, actions: &[&str]) -> Value {
             .unwrap()
             .retain(|action| !actions.contains(&action.as_str().unwrap()));
     }
-    left["Statement"].as_array_mut().unwrap().retain(|one| one["Action"] != serde_json::json!([]));
+    left["Statement"].as_array_mut().unwrap().retain(|one| one["Action"] != json!([]));
     left
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_step_is_answered_by_the_commands_that_are_shown() {
-    let (sim, served) = world_of(small_world(), 100.0).await;
+    let sim = Sim::start(small_world(), Options { speed: 100.0, ..Options::default() }).await.unwrap();
+    // The hosts fall sick within the first minute.
+    sim.clock().sleep(std::time::Duration::from_secs(120)).await;
+    // Nothing is killed here, and a worker that starts anew answers nobody meanwhile.
+    let served = Served::on_with(&sim, &json!({ "worker": { "lease_s": 30.0 } })).await;
     let ada = Terminal::of(&served, "ada", &[]);
     let policy = served.command(&["runbook", "permissions", "replace-proxysql"]);
     let policy: Value = serde_json::from_str(&policy).unwrap();
@@ -35,8 +40,8 @@ async fn a_failed_step_is_answered_by_the_commands_that_are_shown() {
     let end = &id[id.len() - 8..];
 
     assert_eq!(ada.said(&["watch", end]).0, 4);
-    let (code, shown, _) = ada.said(&["show", end]);
-    assert_eq!(code, 0, "{shown}");
+    let (code, shown, why) = ada.said(&["show", end]);
+    assert_eq!(code, 0, "{shown}{why}");
     let retry = format!("firebreak retry {id} --step launch");
     for told in [
         "a person must decide: Launch as many new hosts as are to be removed (launch)",

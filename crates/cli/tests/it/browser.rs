@@ -132,7 +132,7 @@ async fn a_drill_is_played_from_a_terminal_and_who_listens_to_it_hears_the_end_o
     let (code, _, why) = demo.says(&["drills", "show"]);
     assert!(code == 3 && why.contains("no drill is being played"), "{code}: {why}");
     let (code, _, why) = demo.says(&["drills", "start", "no-such-drill"]);
-    assert!(code == 2 && why.contains("There is no such drill"), "{code}: {why}");
+    assert!(code == 3 && why.contains("There is no such drill"), "{code}: {why}");
 
     let (code, said, why) = demo.says(&["drills", "start", "2024-05-07"]);
     // How far it is by then is the machine's affair.

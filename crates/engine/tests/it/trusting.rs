@@ -29,11 +29,11 @@ async fn in_mode_shadow_nothing_is_touched_and_what_was_not_done_is_on_the_score
     until(&bench, &engine, "suggested", |s| code(s, "shadow")).await;
     assert!(runs(&bench).await.is_empty() && bench.world.made().is_empty());
     let (triggers, _) = engine.triggers().await.unwrap();
-    assert_eq!((triggers[0].score.occasions, triggers[0].score.nothing), (1, 1));
+    assert_eq!((triggers[0].score.occasions, triggers[0].score.open), (1, 1));
     // A person does the same by hand: the trigger would have been earlier.
     engine.start(crate::world::request("by hand")).await.unwrap();
     let (triggers, _) = engine.triggers().await.unwrap();
-    assert_eq!((triggers[0].score.same, triggers[0].score.nothing), (1, 0));
+    assert_eq!((triggers[0].score.same, triggers[0].score.open), (1, 0));
     assert!(triggers[0].score.median_lead_s.unwrap() >= 0);
     engine.shut_down().await;
 }

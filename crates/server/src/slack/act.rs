@@ -22,13 +22,14 @@ use super::confirm::Asked;
 use super::{COMMAND, link};
 use crate::app::{App, to_the_end};
 use crate::error::{Problem, sentence};
+use crate::ids::{AMONG, one_of};
 use crate::obstacles::Obstacles;
 use crate::plans::{self, Confirmation};
 use crate::run::{self, Looks};
 use crate::session::Visitor;
 use crate::web::incidents::act;
 use crate::web::runbooks::{audit_refusal, idem_key};
-use crate::web::runs::{part_of_id, put};
+use crate::web::runs::put;
 use crate::{incident, situation, words};
 
 /// So many of each list are told.
@@ -311,8 +312,8 @@ async fn find_run(app: &App, word: &str) -> Result<Uuid, Problem> {
     if let Ok(id) = word.parse() {
         return Ok(id);
     }
-    let filter = RunFilter { open: true, part_of_id: part_of_id(Some(word)), ..RunFilter::default() };
-    let open = store::pages::runs(app.pool(), &filter, 2).await?;
+    let filter = RunFilter { open: true, ..RunFilter::default() };
+    let open = store::pages::runs(app.pool(), &filter, AMONG).await?;
     one_of(open.iter().map(|row| row.id), word).ok_or_else(|| {
         Problem::not_found("one open run that begins or ends like this").remedy("`status` tells their ids.")
     })
@@ -328,18 +329,6 @@ async fn find_freeze(app: &App, word: Option<&str>) -> Result<Uuid, Problem> {
         None => freezes.first().map(|freeze| freeze.id),
     };
     found.ok_or_else(|| BrakeError::NotThere("there is no such freeze (any more)".into()).into())
-}
-
-/// The only one that begins or ends like this.
-fn one_of(ids: impl Iterator<Item = Uuid>, word: &str) -> Option<Uuid> {
-    let word = word.to_lowercase();
-    let like = |id: &Uuid| {
-        let id = id.to_string();
-        word.len() >= 4 && (id.starts_with(&word) || id.ends_with(&word))
-    };
-    let mut found = ids.filter(like);
-    let first = found.next()?;
-    found.next().is_none().then_some(first)
 }
 
 /// The end of an id: what differs soonest between two that are of the same day.
@@ -362,12 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_known_by_either_end_when_only_one_has_it() {
-        let ids = ["018f0000-0000-7000-8000-00000000aaaa", "018f0000-0000-7000-8000-00000000bbbb"];
-        let ids = ids.map(|id| id.parse::<Uuid>().unwrap());
-        assert_eq!(one_of(ids.into_iter(), "0000AAAA"), Some(ids[0]));
-        assert_eq!(one_of(ids.into_iter(), "018f0000"), None, "both begin like this");
-        assert_eq!(one_of(ids.into_iter(), "aaa"), None, "too short to mean one");
-        assert_eq!(short(ids[1]), "0000bbbb");
+    fn of_an_id_the_end_is_told() {
+        assert_eq!(short("018f0000-0000-7000-8000-00000000bbbb".parse().unwrap()), "0000bbbb");
     }
 }

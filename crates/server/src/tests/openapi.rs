@@ -49,7 +49,7 @@ fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
     assert_eq!(start["required"], serde_json::json!(["runbook"]), "{start:#}");
     let filter = &document["paths"]["/api/v1/runs"]["get"]["parameters"];
     let names: Vec<&str> = filter.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["open", "runbook", "before"], "{filter:#}");
+    assert_eq!(names, ["open", "runbook", "id", "before"], "{filter:#}");
 }
 
 #[tokio::test]

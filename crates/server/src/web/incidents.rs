@@ -133,7 +133,7 @@ pub(crate) async fn page(
 
 /// What triage has prepared for an incident, and nobody has started or dismissed. Of many that fire, the newest are enough.
 async fn offers(app: &App, incident: Uuid) -> Result<Vec<SignalRow>, Problem> {
-    let firing = SignalFilter { firing: true, ..SignalFilter::default() };
+    let firing = SignalFilter { firing: true, before: None };
     let mut signals = store::signals::list(app.pool(), firing, 200).await?;
     signals.retain(|signal| {
         signal.incident == Some(incident)

@@ -17,6 +17,7 @@ use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::chart::{Chart, HEIGHT, WIDTH};
 use crate::error::Problem;
+use crate::ids::{AMONG, is_like};
 use crate::run::gantt::{self, Gantt};
 use crate::run::{self, Asker, Choice, Decision, GateView, RunView, Told, choices};
 use crate::session::Visitor;
@@ -35,7 +36,7 @@ pub(crate) struct Filter {
     open: Option<String>,
     /// Only those of this runbook.
     runbook: Option<String>,
-    /// Only those whose id begins or ends like this.
+    /// Only those of the newest thousand whose id begins or ends like this.
     id: Option<String>,
     /// A cursor, from the page before.
     before: Option<String>,
@@ -44,8 +45,11 @@ pub(crate) struct Filter {
 impl Filter {
     pub(crate) fn read(&self) -> Result<RunFilter, Problem> {
         let before = self.before.as_deref().filter(|c| !c.is_empty()).map(read_cursor).transpose()?;
-        let (runbook, part_of_id) = (self.runbook().map(str::to_owned), part_of_id(self.id.as_deref()));
-        Ok(RunFilter { open: self.is_open(), runbook, part_of_id, before })
+        Ok(RunFilter { open: self.is_open(), runbook: self.runbook().map(str::to_owned), before })
+    }
+
+    fn part_of_id(&self) -> Option<&str> {
+        self.id.as_deref().filter(|part| !part.is_empty())
     }
 
     fn is_open(&self) -> bool {
@@ -55,11 +59,6 @@ impl Filter {
     fn runbook(&self) -> Option<&str> {
         self.runbook.as_deref().filter(|name| !name.is_empty())
     }
-}
-
-/// A part of an id, as ids are written.
-pub(crate) fn part_of_id(given: Option<&str>) -> Option<String> {
-    given.map(|part| part.trim().to_lowercase()).filter(|part| !part.is_empty())
 }
 
 /// Where the next page begins.
@@ -80,8 +79,10 @@ fn read_cursor(text: &str) -> Result<(domain::Timestamp, Uuid), Problem> {
 
 /// One page, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<RunRow>, Option<String>), Problem> {
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let page = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let limit = filter.part_of_id().map_or(page, |_| AMONG);
     let mut runs = store::pages::runs(app.pool(), &filter.read()?, limit).await?;
+    runs.retain(|run| filter.part_of_id().is_none_or(|part| is_like(run.id, part)));
     let more = runs.len() > PAGE;
     runs.truncate(PAGE);
     let next = runs.last().filter(|_| more).map(cursor);
@@ -114,7 +115,7 @@ impl List {
         if let Some(name) = self.filter.runbook() {
             query.append_pair("runbook", name);
         }
-        if let Some(part) = &self.filter.id {
+        if let Some(part) = self.filter.part_of_id() {
             query.append_pair("id", part);
         }
         Some(format!("/runs?{}", query.finish()))

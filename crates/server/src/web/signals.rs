@@ -20,9 +20,9 @@ use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::error::{Problem, Thing};
 use crate::hooks;
+use crate::ids::{AMONG, is_like};
 use crate::session::Visitor;
 use crate::web::runbooks::audit_refusal;
-use crate::web::runs::part_of_id;
 use crate::words;
 
 /// On one page.
@@ -33,7 +33,7 @@ const PAGE: usize = 50;
 #[serde(default)]
 pub(crate) struct Filter {
     firing: Option<String>,
-    /// Only those whose id begins or ends like this.
+    /// Only those of the newest thousand whose id begins or ends like this.
     id: Option<String>,
     /// A cursor, from the page before.
     before: Option<String>,
@@ -48,10 +48,11 @@ impl Filter {
 /// One page of them, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, Option<String>), Problem> {
     let before = filter.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
-    let part = part_of_id(filter.id.as_deref());
-    let wanted = SignalFilter { firing: filter.is_firing(), part_of_id: part.as_deref(), before };
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
-    let mut signals = store::signals::list(app.pool(), wanted, limit).await?;
+    let wanted = SignalFilter { firing: filter.is_firing(), before };
+    let page = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let part = filter.id.as_deref().filter(|part| !part.is_empty());
+    let mut signals = store::signals::list(app.pool(), wanted, part.map_or(page, |_| AMONG)).await?;
+    signals.retain(|signal| part.is_none_or(|part| is_like(signal.id, part)));
     let more = signals.len() > PAGE;
     signals.truncate(PAGE);
     let last = signals.last().filter(|_| more);
