@@ -407,6 +407,13 @@ pub struct SignalRow {
     pub run_state: Option<String>,
 }
 
+impl SignalRow {
+    /// Is a run prepared for it that nobody has started?
+    pub fn asks(&self) -> bool {
+        self.state == "firing" && self.verdict.as_deref() == Some("asked") && self.run_id.is_none()
+    }
+}
+
 /// Which signals a list shows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SignalFilter {

@@ -135,11 +135,7 @@ pub(crate) async fn page(
 async fn offers(app: &App, incident: Uuid) -> Result<Vec<SignalRow>, Problem> {
     let firing = SignalFilter { firing: true, before: None };
     let mut signals = store::signals::list(app.pool(), firing, 200).await?;
-    signals.retain(|signal| {
-        signal.incident == Some(incident)
-            && signal.verdict.as_deref() == Some("asked")
-            && signal.run_id.is_none()
-    });
+    signals.retain(|signal| signal.incident == Some(incident) && signal.asks());
     Ok(signals)
 }
 

@@ -55,10 +55,7 @@ fn is_prepared(signal: &SignalRow, advised: &Recommended) -> bool {
     let same = |(name, value): &(&str, String)| {
         signal.inputs.as_ref().and_then(|inputs| inputs[*name].as_str()) == Some(value.as_str())
     };
-    signal.verdict.as_deref() == Some("asked")
-        && signal.run_id.is_none()
-        && signal.runbook.as_deref() == Some(advised.name)
-        && advised.inputs.iter().all(same)
+    signal.asks() && signal.runbook.as_deref() == Some(advised.name) && advised.inputs.iter().all(same)
 }
 
 /// `GET /`
