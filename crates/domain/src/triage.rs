@@ -76,8 +76,6 @@ pub enum Standing {
     Running(Run),
     /// It was done for this incident already, by a run that has ended.
     Acted(Run, String),
-    /// A run of this runbook on the same targets has ended just now.
-    Resting(Run, Timestamp),
     /// It could not be looked at, so nothing is known.
     Blind(String),
     /// A guard says that it is not the answer.
@@ -89,6 +87,8 @@ pub enum Standing {
     },
     /// Its guards hold, and a brake is on.
     Held(Brake),
+    /// Its guards hold, and a run of this runbook on the same targets has ended just now: what it healed is back.
+    Resting(Run, Timestamp),
     /// Its guards hold.
     Fits {
         /// What it would do to what.
@@ -283,7 +283,10 @@ fn undecided(case: &Case<'_>, at: usize) -> Decision {
             ..Decision::new(
                 Verdict::Suppressed,
                 "cooldown",
-                format!("{run} has just ended; {rule} rests until {}.", until.format("%H:%M:%S UTC")),
+                format!(
+                    "{run} has just ended, and the guards of {rule} hold again. It rests until {}; until then a person must look.",
+                    until.format("%H:%M:%S UTC")
+                ),
             )
         },
         Standing::Blind(why) => Decision::new(
@@ -307,9 +310,10 @@ fn stop(said: &str) -> &'static str {
 }
 
 impl Candidate {
-    /// It would ask or act, and is kept from it. (What rests, or does not fit, needs nobody.)
+    /// It would ask or act, and is kept from it. (What does not fit needs nobody.)
     fn is_held_back(&self) -> bool {
-        self.mode != Mode::Shadow && matches!(self.standing, Standing::Held(_) | Standing::Blind(_))
+        let kept = matches!(self.standing, Standing::Held(_) | Standing::Blind(_) | Standing::Resting(..));
+        self.mode != Mode::Shadow && kept
     }
 
     fn refuted(&self) -> Option<String> {
@@ -407,7 +411,10 @@ impl Standing {
             Self::Running(run) => format!("{run} is at work on it."),
             Self::Acted(run, outcome) => format!("{run} was done already and ended as {outcome}."),
             Self::Resting(run, until) => {
-                format!("{run} has just ended; rests until {}.", until.format("%H:%M:%S UTC"))
+                format!(
+                    "Its guards hold again; {run} has just ended, and it rests until {}.",
+                    until.format("%H:%M:%S UTC")
+                )
             }
             Self::Refuted { step, message } => format!("{step}: {message}"),
             Self::Held(brake) => format!("Its guards hold; {brake}."),

@@ -7,6 +7,7 @@ mod runbooks_support;
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod runs_support;
 
+use domain::Timestamp;
 use domain::run::{Ask, Outcome, State, Status, StepPath, Takeback, acceptable, next};
 use runs_support::Run;
 
@@ -193,9 +194,12 @@ fn who_aborts_a_run_that_asks_leaves_the_call_as_it_is_and_the_end_says_so() {
     run.settle();
     assert_eq!(run.state.word(), "outcome_unknown");
     abort(&mut run, Takeback::Finally);
-    run.settle();
     // It moves: nobody is asked any more, and nobody may force its locks away.
+    assert_eq!(run.state.word(), "running");
+    let safe = waits_until_safe(&run, "ring");
+    run.settle();
     assert_eq!((run.under_way(), run.state.word()), (vec!["undo:shed".to_owned()], "closing"));
+    assert!(run.now >= safe);
     run.go();
     let (ended, message) = run.state.outcome().unwrap();
     assert_eq!(ended, Outcome::Aborted);
@@ -203,13 +207,18 @@ fn who_aborts_a_run_that_asks_leaves_the_call_as_it_is_and_the_end_says_so() {
     assert_eq!(State::replay(&run.journal).unwrap(), run.state);
 }
 
-/// Nothing is made anew and nothing freed before no copy of the step's call can take effect any more.
-fn ends_when_safe(run: &mut Run, step: &str) {
+/// Nothing is made anew and nothing freed before no copy of the step's call can take effect any more; from when on that is.
+fn waits_until_safe(run: &Run, step: &str) -> Timestamp {
     let intent = run.state.node(&step.into()).unwrap().intent.clone().unwrap();
     let safe = intent.lands_before(run.program.window);
     let moves = next(&run.program, &run.state, run.now);
     assert!(run.now < safe && moves.record.is_empty() && moves.perform.is_empty(), "{moves:?}");
     assert_eq!(moves.wake_at, Some(safe));
+    safe
+}
+
+fn ends_when_safe(run: &mut Run, step: &str) {
+    let safe = waits_until_safe(run, step);
     run.go();
     assert!(run.now >= safe);
     assert_eq!((outcome(run), status(run, step)), (Some(Outcome::Undone), Some(Status::Skipped)));
@@ -252,6 +261,33 @@ fn a_run_that_is_ending_waits_until_the_call_that_somebody_says_did_not_happen_c
     run.ask(Ask::DidNotHappen { step: "ring".into(), reason: "I looked".into() });
     abort(&mut run, Takeback::All);
     ends_when_safe(&mut run, "ring");
+}
+
+#[test]
+fn whoever_has_left_a_call_as_it_is_may_still_say_what_they_found_and_need_not_wait() {
+    let mut run = unclear();
+    run.advance("ring", &mut runs_support::Choices::new(vec![2]));
+    run.settle();
+    abort(&mut run, Takeback::All);
+    waits_until_safe(&run, "ring");
+    run.ask(Ask::MarkDone { step: "ring".into(), reason: "seen".into(), output: Default::default() });
+    run.settle();
+    assert_eq!(run.state.word(), "undoing");
+    run.go();
+    let (ended, message) = run.state.outcome().unwrap();
+    assert!(ended == Outcome::Undone && !message.contains("not known"), "{message}");
+}
+
+#[test]
+fn a_run_does_not_end_while_a_call_that_was_skipped_may_still_land() {
+    let mut run = unclear();
+    run.advance("ring", &mut runs_support::Choices::new(vec![2]));
+    run.settle();
+    run.ask(Ask::Skip { step: "ring".into(), reason: "leave it".into() });
+    let safe = waits_until_safe(&run, "ring");
+    run.go();
+    assert!(run.now >= safe);
+    assert_eq!(outcome(&run), Some(Outcome::Succeeded));
 }
 
 #[test]

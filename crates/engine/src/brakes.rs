@@ -292,11 +292,12 @@ impl Brakes {
         permit(by, Role::Admin)?;
         let target = lock_name(target)?;
         let now = self.clock.now();
-        // One step waits for a person, and another may be making its change: to let others at the target is to let them meet. A call
-        // that nobody drives any more is over when it can take effect no more.
+        // One step waits for a person, and another may be making its change, or its own call is still on its way: to let others at
+        // the target is to let them meet. A call that nobody drives any more is over when it can take effect no more.
         let journal = store::runs::journal(&self.pool, run_id).await?;
         if let Ok(state) = State::replay(&journal) {
-            let mut intents = state.in_flight().filter_map(|(_, node)| node.intent.as_ref());
+            let open = state.nodes().filter(|(_, node)| node.has_open_intent());
+            let mut intents = open.filter_map(|(_, node)| node.intent.as_ref());
             if intents.any(|intent| now < intent.lands_before(self.window)) {
                 return Err(BrakeError::Moving(run_id));
             }

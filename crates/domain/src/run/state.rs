@@ -6,6 +6,7 @@ mod nodes;
 mod pass;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -302,6 +303,21 @@ impl State {
             .filter(|(_, n)| n.intent.is_some() && matches!(n.status, Status::Running | Status::Unclear))
     }
 
+    /// From when on nothing can take effect any more of the calls that nobody waits for: those of which somebody has said that they
+    /// did not happen, and those that whoever skips them or aborts has left as they are. None, where there is no such call.
+    pub fn lands_before(&self, window: Duration) -> Option<Timestamp> {
+        let left = |node: &&Node| match node.status {
+            Status::RetryLater(_) | Status::Skipped => node.may_land,
+            Status::OutcomeUnknown => node.abandoned,
+            _ => false,
+        };
+        self.nodes
+            .values()
+            .filter(left)
+            .filter_map(|node| Some(node.intent.as_ref()?.lands_before(window)))
+            .max()
+    }
+
     /// Was any change announced so far?
     pub fn has_changed_anything(&self) -> bool {
         self.nodes.values().any(|n| n.intent.is_some())
@@ -317,7 +333,7 @@ impl State {
             _ if stuck => "stuck",
             // Whoever ended the run was asked before.
             Phase::Forward | Phase::Verifying
-                if self.nodes.values().any(|n| n.status == Status::OutcomeUnknown) =>
+                if self.nodes.values().any(|n| n.status == Status::OutcomeUnknown && !n.abandoned) =>
             {
                 "outcome_unknown"
             }

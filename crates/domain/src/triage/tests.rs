@@ -91,13 +91,7 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
             "acted",
             "not done twice by itself",
         ),
-        (
-            Mode::Auto,
-            Standing::Resting(run(), at("15:12:00")),
-            Suppressed,
-            "cooldown",
-            "rests until 15:12:00 UTC",
-        ),
+        (Mode::Auto, resting(), Suppressed, "cooldown", "rests until 15:12:00 UTC"),
         (
             Mode::Auto,
             Standing::Blind("AWS is dark".into()),
@@ -124,26 +118,30 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
     assert_eq!(judged(&[], &Surroundings::default()).code, "no_rule");
 }
 
+fn resting() -> Standing {
+    Standing::Resting(run(), at("15:12:00"))
+}
+
 fn blind() -> Standing {
     Standing::Blind("AWS is dark".into())
 }
 
 #[test]
 fn what_keeps_a_rule_from_asking_or_acting_is_told_and_in_shadow_there_is_nothing_to_tell() {
-    for standing in [frozen(), blind()] {
+    for standing in [frozen(), blind(), resting()] {
         for (mode, told) in [(Mode::Auto, true), (Mode::Ask, true), (Mode::Shadow, false)] {
             assert_eq!(alone(mode, standing.clone()).held_back, told, "{mode:?} {standing:?}");
         }
     }
-    for standing in [refuted(), fits(), Standing::Running(run()), Standing::Resting(run(), at("15:12:00"))] {
+    for standing in [refuted(), fits(), Standing::Running(run())] {
         assert!(!alone(Mode::Auto, standing.clone()).held_back, "{standing:?}");
     }
 }
 
 #[test]
 fn what_a_rule_in_shadow_says_hides_nothing_that_another_is_kept_from() {
-    for hides in [fits(), frozen(), Standing::Resting(run(), at("15:12:00"))] {
-        for held in [frozen(), blind()] {
+    for hides in [fits(), frozen(), resting()] {
+        for held in [frozen(), blind(), resting()] {
             let candidates = [
                 candidate("failover", Mode::Shadow, hides.clone()),
                 candidate("replace", Mode::Ask, held.clone()),

@@ -173,16 +173,14 @@ async fn stands(
     }
     let rest = delta(trigger.cooldown);
     let since = core.clock.now() - rest;
-    if let Some((run, ended)) = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await? {
-        return stands(Standing::Resting(run, ended + rest));
-    }
+    let ended = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await?;
     let asked = format!("{rule} {}", json!(given));
     let plan = match core.plans.fresh(&asked, core.clock.now()) {
         Some(plan) => Ok(plan),
         None => core.plan(prepared).await.inspect(|plan| core.plans.keep(asked, core.clock.now(), plan)),
     };
     let (standing, plan) = match plan {
-        Ok(plan) => (read(&plan, runbook, &targets), Some(plan)),
+        Ok(plan) => (rested(read(&plan, runbook, &targets), ended, rest), Some(plan)),
         Err(PlanError::Store(e)) => return Err(e),
         Err(PlanError::Start(e)) => (Standing::Blind(e.to_string()), None),
     };
@@ -208,6 +206,15 @@ impl Plans {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, (at, _)| now - *at < FRESH);
         kept.insert(asked, (now, plan.clone()));
+    }
+}
+
+/// What fits is not done again so soon after a run of the same. That it fits must be seen first: what such a run has healed may
+/// be told of for a while, and only what is back needs a person.
+fn rested(standing: Standing, ended: Option<(Run, Timestamp)>, rest: TimeDelta) -> Standing {
+    match (standing, ended) {
+        (Standing::Fits { .. }, Some((run, at))) => Standing::Resting(run, at + rest),
+        (standing, _) => standing,
     }
 }
 

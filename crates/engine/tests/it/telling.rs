@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::judging::{self, AUTO, ONE, said, signal};
-use crate::world::{Bench, Trouble, ask};
+use crate::world::{Bench, Trouble, ask, request};
 
 /// What the channel does with the next letters; afterwards it takes all.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -222,6 +222,32 @@ async fn what_a_brake_holds_back_is_an_incident_and_told_once_with_what_a_person
     let of_it = messages(&bench).await.iter().all(|m| m.incident == Some(incident));
     assert!(of_it, "one thread");
     engine.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_back_so_soon_after_a_run_is_told_and_what_only_the_signal_still_says_is_not() {
+    for (value, code, told) in [(1, "cooldown", true), (12, "refuted", false)] {
+        let room = Room::in_mood(&[], true);
+        let bench = Bench::new(ONE).await.saying(&AUTO.replace("1s", "100h")).telling("ops", room.clone());
+        let engine = bench.engine(lease()).await;
+        let run = engine.start(request("by hand")).await.unwrap().run_id;
+        bench.ended(run).await;
+        bench.world.put("a", value);
+        engine.receive(&signal("one", "disk"), None, None).await.unwrap();
+        let signals = judging::until(&bench, &engine, code, |s| judging::code(s, code)).await;
+        let held: Vec<_> =
+            messages(&bench).await.into_iter().filter(|m| m.message["kind"] == "held_back").collect();
+        assert_eq!((held.len(), signals[0].incident.is_some()), (usize::from(told), told), "{held:#?}");
+        assert!(held.iter().all(|m| {
+            m.incident == signals[0].incident
+                && m.message["text"]
+                    .as_str()
+                    .unwrap()
+                    .contains("has just ended, and the guards of test/bad hold again")
+        }));
+        assert_eq!(judging::runs(&bench).await.len(), 1);
+        engine.shut_down().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -174,6 +174,9 @@ pub(super) fn decisions(
                 _ if looking => {
                     "The call got no answer. It is looked for what became of it, until it is certain that it cannot take effect any more.".into()
                 }
+                _ if unknown && node.abandoned => {
+                    "The call got no answer, and whoever aborted the run has left it as it is. The run ends when the call cannot take effect any more.".into()
+                }
                 _ if unknown && node.hurried => {
                     "The call got no answer, and somebody did not want to look for its effect any longer. It may still come.".into()
                 }
@@ -185,6 +188,8 @@ pub(super) fn decisions(
             };
             let remedy = if looking {
                 None
+            } else if unknown && node.abandoned {
+                Some("Say what you found, if you know: then nothing is waited for, and what was done can be taken back.".into())
             } else if unknown {
                 Some("Look for yourself, then say what you found. Nothing is done before you do.".into())
             } else {

@@ -99,8 +99,8 @@ impl<'a> Walker<'a> {
     }
 
     /// Goes over to closing, as soon as no change is in flight any more, and nobody must be asked what became of one: a run that
-    /// has ended frees its targets and asks nothing, while the call may still land. Who aborts a run that asks has answered. Where
-    /// somebody says that it did not happen, it is not made anew, and still waited for until it cannot happen any more.
+    /// has ended frees its targets and asks nothing, while the call may still land. So the end waits for whatever somebody says did
+    /// not happen, which is not made anew, and for what whoever aborts leaves as it is, until neither can happen any more.
     fn close(&mut self, takeback: Takeback, then: After) {
         let mut open = false;
         for (step, node) in self.state.in_flight() {
@@ -111,13 +111,7 @@ impl<'a> Walker<'a> {
             open = true;
             self.ask_a_person(step);
         }
-        let (now, window) = (self.now, self.program.window);
-        let denied = self
-            .state
-            .nodes()
-            .filter(|(_, node)| matches!(node.status, Status::RetryLater(_)) && node.may_land);
-        let safe = denied.filter_map(|(_, node)| Some(node.intent.as_ref()?.lands_before(window))).max();
-        if let Some(safe) = safe.filter(|safe| now < *safe) {
+        if let Some(safe) = self.state.lands_before(self.program.window).filter(|safe| self.now < *safe) {
             open = true;
             self.wake(safe);
         }

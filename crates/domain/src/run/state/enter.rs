@@ -257,6 +257,9 @@ impl State {
                 for node in self.nodes.values_mut().filter(|n| n.status == Status::OutcomeUnknown) {
                     node.abandoned = true;
                 }
+                // Whoever aborts has answered all that was asked, and a pause.
+                self.blocked.clear();
+                self.held = None;
                 self.aborting = Some((*takeback, by.clone(), reason.clone()));
             }
         }
