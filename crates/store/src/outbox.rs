@@ -48,8 +48,12 @@ pub struct Sending {
     pub thread: Option<Value>,
 }
 
+/// So often a message may be refused before those behind it are told all the same, if its channel has taken others meanwhile: then it
+/// is this message that is not taken (an alert that was deleted there, words that a filter in front of it does not let through).
+const PATIENT: i32 = 5;
+
 /// Takes messages that are due: no other worker sends them while this one lives, and none of an incident before the one ahead of
-/// it is settled. What this worker has taken before and does not send any more (`at_work` are those that it does) is taken again,
+/// it is settled, or has been refused so often that it is the message's fault. What this worker has taken before and does not send any more (`at_work` are those that it does) is taken again,
 /// and told as `doubt`: nobody knows what became of it.
 pub async fn claim(
     pool: &PgPool,
@@ -66,9 +70,13 @@ pub async fn claim(
                             AND (o.claimed_by IS NULL OR o.claimed_by = $1 AND o.claim <> ALL ($4)
                                  OR NOT EXISTS (SELECT FROM worker w WHERE w.id = o.claimed_by AND w.lease_until > clock_timestamp()))
                             AND NOT EXISTS (SELECT FROM outbox a WHERE a.incident = o.incident AND a.channel = o.channel
-                                               AND a.id < o.id AND a.due IS NOT NULL)
+                                               AND a.id < o.id AND a.due IS NOT NULL
+                                               AND (a.attempts < $6 OR NOT EXISTS (SELECT FROM outbox s
+                                                    WHERE s.id > a.id AND s.channel = a.channel AND s.state = 'sent')))
                             AND NOT EXISTS (SELECT FROM outbox a WHERE a.thread = o.thread AND a.channel = o.channel
-                                               AND a.id < o.id AND a.due IS NOT NULL)
+                                               AND a.id < o.id AND a.due IS NOT NULL
+                                               AND (a.attempts < $6 OR NOT EXISTS (SELECT FROM outbox s
+                                                    WHERE s.id > a.id AND s.channel = a.channel AND s.state = 'sent')))
                           ORDER BY o.id LIMIT $5 FOR UPDATE SKIP LOCKED) due
             WHERE outbox.id = due.id
            RETURNING outbox.id, channel, message, attempts - 1 AS "attempts!", claim AS "claim!", doubt AS "doubt!", taken_over AS "taken_over!",
@@ -82,6 +90,7 @@ pub async fn claim(
         channels,
         at_work,
         limit,
+        PATIENT,
     )
     .fetch_all(pool)
     .await?;
@@ -229,7 +238,7 @@ pub async fn list(pool: &PgPool, limit: i64) -> Result<Vec<OutboxRow>, StoreErro
 pub struct Untold {
     /// The channel's name.
     pub channel: String,
-    /// So many messages were given up, or may not have come.
+    /// So many messages were given up, may not have come, or were not taken for everybody.
     pub lost: i64,
     /// So many were refused more than once, and are tried again.
     pub waiting: i64,
@@ -246,7 +255,8 @@ pub async fn untold(pool: &PgPool, since: Timestamp) -> Result<Vec<Untold>, Stor
         r#"SELECT channel, count(*) FILTER (WHERE state <> 'waiting') AS "lost!", count(*) FILTER (WHERE state = 'waiting') AS "waiting!",
                   (array_agg(error ORDER BY id DESC))[1] AS error, min(at) AS "since!"
              FROM outbox
-            WHERE at > $1 AND (state IN ('failed', 'unclear') OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL)
+            WHERE at > $1 AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
+                               OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL)
             GROUP BY channel ORDER BY channel"#,
         since,
     )

@@ -203,7 +203,7 @@ async fn the_first_page_says_who_was_not_told_and_why() {
         "data-untold=\"mail\"",
         "1 tried again (535 who are you?)",
         "data-untold=\"pager\"",
-        "2 given up (lost)",
+        "2 given up, or not taken for everybody (lost)",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }

@@ -8,6 +8,7 @@ mod facts;
 mod history;
 mod indexes;
 mod migrations;
+mod outbox;
 mod people;
 mod proof;
 mod retention;

@@ -1,0 +1,77 @@
+//! What channels are told, and in which order.
+
+use domain::Timestamp;
+use domain::notice::{Notice, Urgency};
+use serde_json::json;
+use sqlx::PgPool;
+use store::outbox::{Sending, Sent, claim, put, rows, settle, untold};
+use store::private::TestDb;
+use uuid::Uuid;
+
+use crate::history::execute;
+
+const NOW: &str = "2024-05-07T15:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+async fn told(pool: &PgPool, title: &str, incident: Uuid) {
+    let notice = Notice {
+        key: title.into(),
+        kind: "asked".into(),
+        urgency: Urgency::Attention,
+        title: title.into(),
+        text: String::new(),
+        path: "/".into(),
+        incident: Some(incident),
+        thread: None,
+        place: None,
+    };
+    put(pool, &rows(&notice, ["ops"]), now()).await.unwrap();
+}
+
+async fn due(pool: &PgPool) -> Vec<Sending> {
+    claim(pool, 1, &["ops".to_owned()], &[], now(), 10).await.unwrap()
+}
+
+fn titles(sendings: &[Sending]) -> Vec<&str> {
+    sendings.iter().map(|s| s.notice.title.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_message_that_is_never_taken_does_not_silence_what_comes_after_it_once_the_channel_takes_others() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "INSERT INTO worker (name, lease_until) VALUES ('w', now() + interval '1 hour')").await;
+    let [one, other] = [Uuid::now_v7(), Uuid::now_v7()];
+    told(pool, "first", one).await;
+    told(pool, "second", one).await;
+    let later = || Sent::Later { error: "it answered 404".into(), due: now(), doubt: false };
+    // Nothing at all gets through: the channel is at fault, and the order is kept however long it lasts.
+    for _ in 0..8 {
+        let sendings = due(pool).await;
+        assert_eq!(titles(&sendings), ["first"]);
+        settle(pool, &sendings[0], &later(), now()).await.unwrap();
+    }
+    told(pool, "of another incident", other).await;
+    let sendings = due(pool).await;
+    assert_eq!(titles(&sendings), ["first", "of another incident"]);
+    settle(pool, &sendings[0], &later(), now()).await.unwrap();
+    settle(pool, &sendings[1], &Sent::There { receipt: None }, now()).await.unwrap();
+    assert_eq!(titles(&due(pool).await), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn a_message_that_was_not_taken_for_everybody_is_told_on_the_first_page() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "INSERT INTO worker (name, lease_until) VALUES ('w', now() + interval '1 hour')").await;
+    told(pool, "first", Uuid::now_v7()).await;
+    let refused = json!({ "refused": { "oncall@example.com": "450 greylisted" } });
+    let sendings = due(pool).await;
+    settle(pool, &sendings[0], &Sent::There { receipt: Some(refused) }, now()).await.unwrap();
+    let found = untold(pool, now() - chrono::TimeDelta::hours(1)).await.unwrap();
+    assert_eq!((found.len(), found[0].lost, found[0].waiting), (1, 1, 0));
+    assert!(found[0].error.as_deref().unwrap().contains("oncall@example.com"), "{found:?}");
+}
