@@ -156,6 +156,7 @@ async fn done(app: &App, visitor: &Visitor, wanted: Command) -> Result<Value, Pr
             to_the_end(async move { brakes.give_back(&lock, &by, reason.as_deref()).await }).await??;
             format!("`{}` is free.", escape(&target))
         }
+        Command::Switch { on, runbook, reason } => switch(app, visitor, on, runbook, reason).await?,
         Command::Freeze { runbook, lasts, reason } => {
             let (brakes, now) = (app.engine().brakes(), app.now());
             let ends = now + TimeDelta::from_std(lasts).unwrap_or(TimeDelta::days(366));
@@ -193,6 +194,39 @@ async fn done(app: &App, visitor: &Visitor, wanted: Command) -> Result<Value, Pr
         Command::Plan { .. } => return Err(Problem::unfit("a plan is made afterwards")),
     };
     Ok(told(&said))
+}
+
+/// The kill switch.
+async fn switch(
+    app: &App,
+    visitor: &Visitor,
+    on: bool,
+    runbook: Option<String>,
+    reason: String,
+) -> Result<String, Problem> {
+    let (brakes, by, named) = (app.engine().brakes(), visitor.actor(), runbook.clone());
+    let new = to_the_end(async move {
+        match on {
+            true => brakes.stop(named.as_deref(), &by, &reason).await,
+            false => brakes.allow(named.as_deref(), &by, &reason).await.map(|()| true),
+        }
+    })
+    .await??;
+    let whose = runbook.as_deref().map_or_else(|| "all".to_owned(), |name| format!("`{}`", escape(name)));
+    let named = runbook.map_or_else(String::new, |name| format!(" runbook={}", escape(&name)));
+    Ok(match (on, new) {
+        (true, true) => {
+            format!("Changes of {whose} are stopped. `{COMMAND} allow{named} WHY` allows them again.")
+        }
+        (true, false) => {
+            format!(
+                "Changes of {whose} were stopped already. `{COMMAND} allow{named} WHY` allows them again."
+            )
+        }
+        (false, _) => format!(
+            "Changes of {whose} are allowed again. Runs that were stopped stay paused: look at each, and resume it."
+        ),
+    })
 }
 
 fn help(visitor: &Visitor) -> String {

@@ -32,6 +32,12 @@ pub(super) enum Command {
         target: String,
         reason: Option<String>,
     },
+    /// The kill switch, on or off.
+    Switch {
+        on: bool,
+        runbook: Option<String>,
+        reason: String,
+    },
     Freeze {
         runbook: Option<String>,
         lasts: Duration,
@@ -65,7 +71,7 @@ pub(super) struct What {
 }
 
 /// Each form with what it does, and the least role that it does anything for.
-pub(super) const FORMS: [(&str, &str, Role); 15] = [
+pub(super) const FORMS: [(&str, &str, Role); 17] = [
     ("help", "what you may type", Role::Viewer),
     ("status", "how things are: findings, incidents, runs, what holds back", Role::Viewer),
     ("plan RUNBOOK INPUT=VALUE …", "what a run would do; changes nothing", Role::Viewer),
@@ -74,6 +80,12 @@ pub(super) const FORMS: [(&str, &str, Role); 15] = [
     ("abort RUN WHY", "ends a run; `abort RUN undo WHY` takes back what it changed", Role::Responder),
     ("lock TARGET WHY", "“I am on it”; `lock TARGET for=2h WHY` gives it back by itself", Role::Responder),
     ("unlock TARGET", "gives it back; somebody else's takes an admin and a reason", Role::Responder),
+    (
+        "stop WHY",
+        "the kill switch: nothing is changed any more; `stop runbook=NAME WHY` for one",
+        Role::Responder,
+    ),
+    ("allow WHY", "changes are allowed again; `allow runbook=NAME WHY` for one", Role::Responder),
     (
         "freeze 2h WHY",
         "triggers start nothing, people confirm; `freeze 2h runbook=NAME WHY` for one",
@@ -148,10 +160,13 @@ pub(super) fn read(text: &str) -> Result<Command, String> {
             let target = first(FORMS[7].0)?;
             Ok(Command::Unlock { target, reason: Some(rest(&args[1..])).filter(|why| !why.is_empty()) })
         }
+        verb @ ("stop" | "allow") => {
+            let (runbook, reason) = of_one(args);
+            Ok(Command::Switch { on: verb == "stop", runbook, reason })
+        }
         "freeze" => {
-            let lasts = lasting(&first(FORMS[8].0)?)?;
-            let runbook = args.get(1).and_then(|word| word.strip_prefix("runbook=")).map(str::to_owned);
-            let reason = rest(&args[1 + usize::from(runbook.is_some())..]);
+            let lasts = lasting(&first(FORMS[10].0)?)?;
+            let (runbook, reason) = of_one(&args[1..]);
             Ok(Command::Freeze { runbook, lasts, reason })
         }
         "thaw" => {
@@ -163,6 +178,13 @@ pub(super) fn read(text: &str) -> Result<Command, String> {
         "link" => Ok(Command::Link),
         other => Err(format!("There is no `{other}` here. `/firebreak help` tells what there is.")),
     }
+}
+
+/// Of one runbook or of all, and why.
+fn of_one(args: &[String]) -> (Option<String>, String) {
+    let runbook = args.first().and_then(|word| word.strip_prefix("runbook=")).map(str::to_owned);
+    let reason = rest(&args[usize::from(runbook.is_some())..]);
+    (runbook, reason)
 }
 
 /// Inputs come before the reason: the first word that is none begins it.
@@ -199,14 +221,14 @@ fn incident(args: &[String]) -> Result<Command, String> {
         "open" => {
             // `a b : title`, and also `a b: title`.
             let text = rest(args);
-            let (targets, title) = text.split_once(": ").ok_or_else(|| form(FORMS[11].0))?;
+            let (targets, title) = text.split_once(": ").ok_or_else(|| form(FORMS[13].0))?;
             let targets = targets.split_whitespace().map(|target| target.trim_end_matches(':').to_owned());
             let targets: Vec<String> = targets.filter(|target| !target.is_empty()).collect();
             Ok(Command::Open { targets, title: title.trim().to_owned() })
         }
-        "take" => Ok(Command::Take { incident: args.first().cloned().ok_or_else(|| form(FORMS[12].0))? }),
+        "take" => Ok(Command::Take { incident: args.first().cloned().ok_or_else(|| form(FORMS[14].0))? }),
         "note" => {
-            let (incident, text) = args.split_first().ok_or_else(|| form(FORMS[13].0))?;
+            let (incident, text) = args.split_first().ok_or_else(|| form(FORMS[15].0))?;
             Ok(Command::Note { incident: incident.clone(), text: rest(text) })
         }
         other => Err(format!("An incident knows no `{other}`; there are list, open, take and note.")),
@@ -260,6 +282,18 @@ mod tests {
                 runbook: Some("failover-cluster".into()),
                 lasts: Duration::from_secs(86_400),
                 reason: "holidays".into()
+            }
+        );
+        assert_eq!(
+            some("stop it acts on a wrong view"),
+            Command::Switch { on: true, runbook: None, reason: "it acts on a wrong view".into() }
+        );
+        assert_eq!(
+            some("allow runbook=failover-cluster understood"),
+            Command::Switch {
+                on: false,
+                runbook: Some("failover-cluster".into()),
+                reason: "understood".into()
             }
         );
         assert_eq!(some("thaw over"), Command::Thaw { freeze: None, reason: "over".into() });

@@ -600,6 +600,15 @@ async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
     assert!(held.contains("Not started: see") && held.contains("It cannot start: ada works on"), "{held}");
     assert!(say("thaw over").await.contains("is lifted"));
     assert!(say("thaw over").await.contains("There is no such freeze"), "the same words as elsewhere");
+    assert!(
+        say("stop runbook=switch-lamps they blink").await.contains("switch-lamp"),
+        "a mistyped name stops nothing"
+    );
+    assert!(say("stop they blink").await.contains("Changes of all are stopped. `/firebreak allow WHY`"));
+    assert!(say("stop they blink").await.contains("were stopped already"));
+    assert!(say("status").await.contains("Kill switch (*) by ada: they blink"));
+    assert!(say("allow runbook=switch-lamp fine").await.contains("not on"), "each switch is another");
+    assert!(say("allow fine").await.contains("are allowed again. Runs that were stopped stay paused"));
     assert!(say("unlock fleet:lamps-eu").await.contains("is free"));
     assert!(say("incident").await.contains("INC-1"));
     let ada = office.bench.sign_in("ada").await;
