@@ -80,6 +80,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     .await?;
     let public_url = format!("http://{}", args.listen);
     let link = server::sign_in_link(&pool, &args.name, Role::Admin, &public_url).await?;
+    let colleague = format!("{}-2", args.name);
+    let second = server::sign_in_link(&pool, &colleague, Role::Approver, &public_url).await?;
     let wish = Wish {
         name: format!("demo-{:08x}", Uuid::now_v7().as_fields().0),
         role: Role::Admin,
@@ -91,6 +93,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     say(format!(
         "\nThe incident of 7 May 2024 begins now, {} times as fast as it was.\n\n    {link}\n\n\
          Open the link. Within a minute logins to shard-b begin to fail; {}\n\
+         What is severe takes a second person: {colleague}, in a private window of the browser, by\n\n    {second}\n\n\
+         Each link works once, within a quarter of an hour.\n\
          From another terminal, `{} runs` and its like work with\n\n    \
          export FIREBREAK_URL={public_url} FIREBREAK_TOKEN={token}\n\n\
          Ctrl-C ends everything.\n",
