@@ -87,6 +87,7 @@ pub(crate) async fn serve_until(
     watch: WatchSettings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let watches_errors = watch.error_share_query.is_some();
     engine.watch(watch);
     if let Some(slack) = &web.slack {
         engine.show_runs(slack.chat.clone());
@@ -107,6 +108,7 @@ pub(crate) async fn serve_until(
         requests_per_minute: web.requests_per_minute,
         hooks: web.hooks,
         slack: web.slack,
+        watches_errors,
         ending,
     };
     let router = server::router(engine.clone(), settings);

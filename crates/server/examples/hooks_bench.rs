@@ -200,6 +200,7 @@ async fn serve(engine: &Engine) -> SocketAddr {
         simulated: false,
         slack: Some(slack::workspace()),
         hooks: Hooks::default().with(Source::Alertmanager, Proof::Token(Secret::new(TOKEN))),
+        watches_errors: false,
         ending,
     };
     let router = server::router(engine.clone(), settings);

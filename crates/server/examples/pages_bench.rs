@@ -109,6 +109,7 @@ async fn main() {
         environment: None,
         simulated: false,
         hooks: server::Hooks::default(),
+        watches_errors: false,
         ending,
     };
     let browser = Browser::sign_in(server::router(engine.clone(), settings), &pool).await;

@@ -46,6 +46,8 @@ pub struct Settings {
     pub hooks: Hooks,
     /// Slack, where it is set up.
     pub slack: Option<Slack>,
+    /// A metrics source is asked how many requests fail: while it does not say, nobody knows that all is well.
+    pub watches_errors: bool,
     /// Becomes true when the process is to end; open event streams then end. Its sender's end means the same.
     pub ending: watch::Receiver<bool>,
 }

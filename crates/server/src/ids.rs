@@ -13,7 +13,7 @@ pub(crate) fn is_like(id: Uuid, part: &str) -> bool {
 
 /// The only one that begins or ends like this; nobody in particular is meant by a few characters.
 pub(crate) fn one_of(ids: impl Iterator<Item = Uuid>, word: &str) -> Option<Uuid> {
-    let mut found = ids.filter(|id| word.len() >= 4 && is_like(*id, word));
+    let mut found = ids.filter(|id| word.trim().len() >= 4 && is_like(*id, word));
     let first = found.next()?;
     found.next().is_none().then_some(first)
 }
@@ -28,6 +28,8 @@ mod tests {
         let ids = ids.map(|id| id.parse::<Uuid>().unwrap());
         assert_eq!(one_of(ids.into_iter(), "0000AAAA"), Some(ids[0]));
         assert_eq!(one_of(ids.into_iter(), "018f0000"), None, "both begin like this");
-        assert_eq!(one_of(ids.into_iter(), "aaa"), None, "too short to mean one");
+        for short in ["aaa", "a   ", "    "] {
+            assert_eq!(one_of(ids.into_iter().take(1), short), None, "too short to mean one");
+        }
     }
 }

@@ -31,6 +31,9 @@ fn stale_after() -> TimeDelta {
     TimeDelta::seconds(60)
 }
 
+/// What customers see, by the metrics source.
+const ERRORS: &str = "Share of requests that fail";
+
 /// How far back the chart looks (clock time).
 fn window() -> TimeDelta {
     TimeDelta::minutes(60)
@@ -148,7 +151,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let (pool, now) = (app.pool(), app.now());
     let inventory = app.engine().inventory();
     let views = store::fleets::all(pool).await?;
-    let mut series = "Share of requests that fail";
+    let mut series = ERRORS;
     let mut samples = store::fleets::samples(pool, "error_share", now - window()).await?;
     if samples.is_empty() {
         series = "Share of login tries that fail";
@@ -177,7 +180,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         findings.extend(fleet.matrix.iter().flat_map(|matrix| advice::logins(&fleet.id, matrix)));
     }
     let newest = newest(&samples, now);
-    if series == "Share of requests that fail" {
+    if series == ERRORS {
         findings.extend(advice::unexplained(&newest, &findings));
     }
     let clusters = inventory
@@ -194,7 +197,10 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let first = samples.iter().map(|s| s.at).min().unwrap_or(now);
     let chart = chart::draw(series, &samples, first.min(now - least_window()), now);
     let findings: Vec<Found> = findings.into_iter().map(|finding| Found::of(finding, &locks)).collect();
-    let unseen = unseen(&fleets);
+    let mut unseen = unseen(&fleets);
+    if app.settings().watches_errors {
+        unseen.extend(errors_unseen(series == ERRORS, &samples, &newest, now));
+    }
     Ok(Situation {
         at: now,
         well: findings.is_empty() && unseen.is_empty(),
@@ -221,6 +227,30 @@ fn unseen(fleets: &[Fleet]) -> Vec<String> {
         return vec!["The inventory names no proxy fleet, so there is nothing to watch.".into()];
     }
     fleets.iter().filter_map(Fleet::unseen).collect()
+}
+
+/// What is not seen any more of what the metrics source says; a cluster of which it never said anything may have no such number.
+fn errors_unseen(any: bool, samples: &[Sample], newest: &[(String, f64)], now: Timestamp) -> Option<String> {
+    if !any || samples.is_empty() {
+        return Some(
+            "How many requests fail is not known: the metrics source has not said so in the last hour."
+                .into(),
+        );
+    }
+    let mut silent: Vec<(&str, Timestamp)> = Vec::new();
+    for sample in samples.iter().filter(|s| !newest.iter().any(|(subject, _)| *subject == s.subject)) {
+        match silent.last_mut() {
+            Some((subject, at)) if *subject == sample.subject => *at = sample.at,
+            _ => silent.push((&sample.subject, sample.at)),
+        }
+    }
+    let last = silent.iter().map(|(_, at)| *at).max()?;
+    let whose: Vec<_> = silent.iter().map(|(subject, _)| *subject).collect();
+    let ago = words::span(now - last);
+    Some(format!(
+        "How many requests of {} fail was last said {ago} ago, by the metrics source.",
+        whose.join(", ")
+    ))
 }
 
 /// The newest value of each subject that is not stale.

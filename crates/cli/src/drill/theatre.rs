@@ -207,6 +207,7 @@ impl Theatre {
             requests_per_minute: house.requests_per_minute,
             hooks: server::Hooks::default(),
             slack: None,
+            watches_errors: true,
             ending: heard,
         };
         house.clock.set_speed(MEANWHILE);

@@ -119,7 +119,7 @@ pub(crate) struct StopLooking {
 
 /// Agrees to a start, or to a step: to one plan, which is shown before.
 pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
-    let (server, run) = args.of.find().await?;
+    let (server, run) = args.of.open().await?;
     let told = server.get(&format!("/api/v1/runs/{run}")).await?;
     let open = told["gate"]["approvals"]
         .as_array()
@@ -138,8 +138,13 @@ pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
     possible(&approval["choices"], "approve")?;
     let hash = approval["plan_hash"].as_str().map(str::to_owned);
     if args.plan_hash.is_none() {
-        let about = match serde_json::from_value::<Plan>(told["run"]["plan"].clone()) {
-            Ok(seen) if args.step.is_none() => plan::told(&seen),
+        let about = match serde_json::from_value::<Plan>(told["plan"].clone()) {
+            // What is agreed to is what was shown, or nothing.
+            Ok(asked) if args.step.is_none() && Some(&asked.hash) == hash.as_ref() => plan::told(&asked),
+            _ if args.step.is_none() && hash.is_some() => {
+                let says = "the server does not say which plan is asked about; look at it on the run's page";
+                return Err(Failure::new(Exit::Refused, says).into());
+            }
             _ => word(approval, "message").to_owned(),
         };
         agree(&args.of.remote, &about, "Agree?", args.yes)?;
@@ -150,7 +155,7 @@ pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
 
 /// Takes the new plan in the place of the one that was seen before, once what became different is shown.
 pub(crate) async fn accept_plan(args: AcceptPlan) -> anyhow::Result<ExitCode> {
-    let (server, run) = args.of.find().await?;
+    let (server, run) = args.of.open().await?;
     let told = server.get(&format!("/api/v1/runs/{run}")).await?;
     let drift = &told["gate"]["drift"];
     if drift.is_null() {
@@ -192,11 +197,13 @@ fn possible(choices: &Value, ask: &str) -> Result<(), Failure> {
 
 /// Shows what it is about, and has a person say yes to it.
 fn agree(remote: &Remote, about: &str, question: &str, yes: bool) -> Result<(), Failure> {
+    // As JSON nothing is shown, so nobody can be asked.
     if !remote.json {
         say(about);
     }
     let sure = yes
-        || std::io::stdin().is_terminal()
+        || !remote.json
+            && std::io::stdin().is_terminal()
             && matches!(ask(&format!("{question} [y/N] ")).unwrap_or_default().trim(), "y" | "Y" | "yes");
     let says = "nothing was agreed to: say yes, or give --yes or --plan-hash";
     if sure { Ok(()) } else { Err(Failure::new(Exit::Refused, says)) }
@@ -237,7 +244,7 @@ pub(crate) async fn resume(args: Resume) -> anyhow::Result<ExitCode> {
 
 /// Wants to be asked now what became of a call, instead of having it looked for.
 pub(crate) async fn stop_looking(args: StopLooking) -> anyhow::Result<ExitCode> {
-    let (server, run) = args.of.find().await?;
+    let (server, run) = args.of.open().await?;
     let told = server.get(&format!("/api/v1/runs/{run}")).await?;
     let decisions = told["decisions"].as_array().into_iter().flatten();
     let looking: Vec<_> =
@@ -260,7 +267,7 @@ pub(crate) async fn stop_looking(args: StopLooking) -> anyhow::Result<ExitCode> 
 }
 
 async fn asked(of: &Of, wish: &Value) -> anyhow::Result<ExitCode> {
-    let (server, run) = of.find().await?;
+    let (server, run) = of.open().await?;
     put(&server, &of.remote, run, wish).await
 }
 

@@ -75,7 +75,7 @@ pub(crate) async fn did_not_happen(args: Why) -> anyhow::Result<ExitCode> {
 }
 
 async fn said(at: &At, mut wish: Value) -> anyhow::Result<ExitCode> {
-    let (server, run) = at.of.find().await?;
+    let (server, run) = at.of.open().await?;
     if let Some(step) = &at.step {
         wish["step"] = step.as_str().into();
         return put(&server, &at.of.remote, run, &wish).await;

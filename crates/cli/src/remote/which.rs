@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::lists::List;
 use super::server::Server;
 use super::words::{table, word};
+use crate::terminal::remark;
 
 /// Fewer characters mean nobody in particular.
 const LEAST: usize = 4;
@@ -32,6 +33,19 @@ impl Of {
         let run = RUN.find(&server, &self.run).await?;
         Ok((server, run))
     }
+
+    /// The server, and the run there that something is asked of. By a part of its id only one that is open is meant, and which one
+    /// that is, is said.
+    pub(super) async fn open(&self) -> anyhow::Result<(Server, Uuid)> {
+        let server = Server::of(&self.remote)?;
+        if let Ok(id) = self.run.parse() {
+            return Ok((server, id));
+        }
+        let run = OPEN_RUN.find(&server, &self.run).await?;
+        let title = server.get(&format!("/api/v1/runs/{run}")).await?;
+        remark(format!("{run}  {}", word(&title["run"], "title")));
+        Ok((server, run))
+    }
 }
 
 /// What has ids.
@@ -44,11 +58,21 @@ pub(super) struct Kind {
     told: &'static str,
     /// What lists them here.
     verb: &'static str,
+    /// Only those that have not ended.
+    open: bool,
 }
 
 /// Runs.
-pub(super) const RUN: Kind =
-    Kind { one: "run", path: "/api/v1/runs", name: "runs", told: "title", verb: "firebreak runs" };
+pub(super) const RUN: Kind = Kind {
+    one: "run",
+    path: "/api/v1/runs",
+    name: "runs",
+    told: "title",
+    verb: "firebreak runs",
+    open: false,
+};
+/// Runs that have not ended.
+const OPEN_RUN: Kind = Kind { one: "open run", verb: "firebreak runs --open", open: true, ..RUN };
 /// Signals.
 pub(super) const SIGNAL: Kind = Kind {
     one: "signal",
@@ -56,6 +80,7 @@ pub(super) const SIGNAL: Kind = Kind {
     name: "signals",
     told: "summary",
     verb: "firebreak signals --all",
+    open: false,
 };
 
 impl Kind {
@@ -64,14 +89,21 @@ impl Kind {
         if let Ok(id) = typed.parse() {
             return Ok(id);
         }
-        if typed.len() < LEAST {
+        let part = typed.trim().to_lowercase();
+        if part.len() < LEAST {
             let says = format!("write at least {LEAST} characters of an id; `{}` lists them", self.verb);
             return Err(Failure::new(Exit::Usage, says).into());
         }
-        let query = vec![("id", typed.to_owned())];
+        let mut query = vec![("id", part.clone())];
+        query.extend(self.open.then(|| ("open", "1".to_owned())));
         let list = List { path: self.path, name: self.name, cursor: "before", query };
         let (found, _) = list.read(server, None, TOLD + 1).await?;
-        let found: Vec<_> = found.iter().map(|one| (word(one, "id"), word(one, self.told))).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (word(one, "id"), word(one, self.told)))
+            // An older server lists them all.
+            .filter(|(id, _)| id.starts_with(&part) || id.ends_with(&part))
+            .collect();
         Ok(self.only(typed, &found)?)
     }
 

@@ -47,7 +47,7 @@ pub(crate) async fn one(
         })
         .collect();
     Ok(Json(json!({
-        "run": run.row, "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
+        "run": run.row, "plan": run.plan(), "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
         "forecast": run.forecast, "remaining": run.remaining, "comparison": run.comparison,
         "gate": run.gate(&by), "cause": run.cause, "incidents": run.incidents, "now": run.now,
     })))

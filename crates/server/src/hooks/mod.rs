@@ -231,7 +231,14 @@ pub(crate) async fn receive(
             tracing::warn!(source = name, "a delivery was not read: {why}");
             return Ok(StatusCode::BAD_REQUEST.into_response());
         }
-        Err(_) => return Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
+        // Its sender comes again: a 4xx would be the end of it.
+        Ok(Err(Unread::NoRoom)) | Err(_) => {
+            tracing::warn!(
+                source = name,
+                "a delivery was not read: there was no room for it, or it took too long"
+            );
+            return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
     };
     let Heard { mut delivered, confirm } =
         hooks.hear(&name, app.now(), &headers, &body).await.inspect_err(told)?;
@@ -280,10 +287,12 @@ fn places_for(size: usize) -> u32 {
 /// Why a delivery was not read.
 enum Unread {
     TooLarge,
+    NoRoom,
     Broken(String),
 }
 
 /// Reads a delivery. A stranger takes places only for what has come: saying that much will come, and sending little, holds nobody up.
+/// The first is waited for, and no more while it is held: those who hold some and wait for others would wait for each other.
 async fn read(
     body: Body,
     strangers: Option<&Semaphore>,
@@ -299,10 +308,9 @@ async fn read(
         if let Some(strangers) = strangers.filter(|_| size > SMALL) {
             let has = held.as_ref().map_or(0, SemaphorePermit::num_permits);
             let more = places_for(size).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-            let more = strangers.acquire_many(more).await.map_err(|e| Unread::Broken(e.to_string()))?;
             match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
+                Some(held) => held.merge(strangers.try_acquire_many(more).map_err(|_| Unread::NoRoom)?),
+                None => held = Some(strangers.acquire_many(more).await.map_err(|_| Unread::NoRoom)?),
             }
         }
         read.extend_from_slice(&chunk);

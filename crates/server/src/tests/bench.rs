@@ -216,6 +216,7 @@ fn settings(hooks: crate::Hooks, setting: Setting, ending: watch::Receiver<bool>
         requests_per_minute: 600,
         hooks,
         slack: setting.slack,
+        watches_errors: false,
         ending,
     }
 }

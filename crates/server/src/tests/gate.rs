@@ -199,6 +199,8 @@ async fn what_became_different_is_shown_side_by_side_and_accepted_by_a_person() 
     assert!(page.text.contains("would stop: The lamp is on already."));
     let told = ada.get(&format!("/api/v1/runs/{run}")).await.json();
     let hash = told["gate"]["drift"]["plan_hash"].as_str().unwrap().to_owned();
+    assert_eq!(told["plan"]["hash"], json!(hash), "programs show the plan that is asked about");
+    assert_ne!(told["run"]["plan"]["hash"], json!(hash));
     let accept: Value = json!({ "ask": "accept_plan", "plan_hash": hash });
     let ask = format!("/api/v1/runs/{run}/ask");
     assert_eq!(ada.post(&ask, &key(), &accept).await.status, StatusCode::ACCEPTED);

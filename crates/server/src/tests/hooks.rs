@@ -364,6 +364,22 @@ async fn strangers_who_dribble_hold_nobody_up() {
 }
 
 #[tokio::test]
+async fn who_holds_room_does_not_wait_for_more_and_is_told_to_come_again() {
+    let bench = Bench::new().await;
+    let app = App::new(bench.engine.clone(), bench.settings.clone());
+    let all_but_one = u32::try_from(PLACES_OF_STRANGERS - 1).unwrap();
+    let taken = app.strangers().acquire_many(all_but_one).await.unwrap();
+    let chunks = [vec![b'x'; 200 * 1024], vec![b'x'; 100 * 1024]].map(Ok::<_, std::io::Error>);
+    let request = Request::post("/hooks/pagerduty").header("x-pagerduty-signature", "v1=00");
+    let request = request.body(Body::from_stream(stream::iter(chunks))).unwrap();
+    let answer = receive(State(app.clone()), Path("pagerduty".to_owned()), request).await.unwrap();
+    // A sender that is told 4xx does not come again.
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(taken);
+    assert_eq!(app.strangers().available_permits(), PLACES_OF_STRANGERS);
+}
+
+#[tokio::test]
 async fn what_carries_no_signature_is_refused_before_it_is_read() {
     let bench = Bench::new().await;
     let app = App::new(bench.engine.clone(), bench.settings.clone());

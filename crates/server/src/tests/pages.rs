@@ -116,6 +116,32 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
 }
 
 #[tokio::test]
+async fn while_the_metrics_source_does_not_say_how_many_requests_fail_nobody_is_told_that_all_is_well() {
+    let mut bench = Bench::new().await;
+    let settings = crate::Settings { watches_errors: true, ..bench.settings.clone() };
+    bench.router = crate::router(bench.engine.clone(), settings);
+    let person = bench.sign_in("ada").await;
+    seen(&bench, 0, 0).await;
+    let told = async || {
+        let now = person.get("/api/v1/situation").await.json();
+        (now["well"] == true, now["unseen"].as_array().unwrap().first().map(ToString::to_string))
+    };
+    let says = async |subject: &str, age_s: i64| {
+        let at = bench.engine.clock().now() - chrono::TimeDelta::seconds(age_s);
+        let sample = Sample { subject: subject.into(), at, value: 0.0 };
+        store::fleets::add_samples(bench.engine.pool(), "error_share", &[sample]).await.unwrap();
+    };
+    let (well, unseen) = told().await;
+    assert!(!well && unseen.unwrap().contains("How many requests fail is not known"));
+    says("shard-a", 300).await;
+    says("shard-b", 0).await;
+    let (well, unseen) = told().await;
+    assert!(!well && unseen.unwrap().contains("How many requests of shard-a fail was last said 5 m"));
+    says("shard-a", 0).await;
+    assert_eq!(told().await, (true, None));
+}
+
+#[tokio::test]
 async fn what_could_not_be_seen_just_now_is_said_and_never_called_well() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

@@ -553,6 +553,7 @@ fn run(generators: &mut Generators) -> Value {
     let ask = object(&[("ask", text()), ("possible", boolean()), ("why_not", or_null(text()))]);
     object(&[
         ("run", generators.written::<RunRow>()),
+        ("plan", or_null(some_object())),
         ("steps", list(step)),
         ("calls", list(some_object())),
         ("asks", list(ask)),
