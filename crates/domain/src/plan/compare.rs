@@ -53,6 +53,9 @@ pub struct Made {
     pub at: Option<Timestamp>,
     /// When it was taken back.
     pub taken_back: Option<Timestamp>,
+    /// Who says that it was done, where no answer said so: it may have been done by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said_by: Option<String>,
     /// Does the runbook take it back at its end, however it ends?
     #[serde(skip)]
     finally: bool,
@@ -137,11 +140,16 @@ pub fn made(state: &State, registry: &Registry) -> Vec<Made> {
     let made = nodes.flat_map(|(path, node)| {
         let undo = state.node(&path.undo()).filter(|undo| undo.status == Status::Done);
         let finally = node.intent.as_ref().and_then(|i| i.undo.as_ref()).is_some_and(|undo| undo.finally);
+        let said_by = match &node.how {
+            Some(How::MarkedDone { by, .. }) => Some(by.to_string()),
+            _ => None,
+        };
         changes(node, registry).into_iter().map(move |change| Made {
             step: path.clone(),
             change,
             at: node.ended_at,
             taken_back: undo.and_then(|undo| undo.ended_at),
+            said_by: said_by.clone(),
             finally,
         })
     });

@@ -1,6 +1,7 @@
 //! What a person sees before they decide: an unknown outcome, an abort.
 
 use axum::http::{StatusCode, header};
+use domain::Actor;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -128,6 +129,9 @@ async fn while_it_is_looked_for_a_lost_call_one_click_has_the_question_asked_now
     let person = bench.sign_in("ada").await;
     bench.lamp().silent = 1;
     bench.lamp().warm = true;
+    let struck = ["fleet:lamps-eu".to_owned()];
+    let (incident, _) =
+        bench.engine.open_incident("It is dark", &struck, &Actor::person("ada")).await.unwrap();
     let fields = person.planned("switch-lamp").await;
     let mut topics = bench.engine.listen();
     let run = run_of(&person.start("switch-lamp", &fields).await);
@@ -162,6 +166,11 @@ async fn while_it_is_looked_for_a_lost_call_one_click_has_the_question_asked_now
     person.post(&format!("{path}/ask"), &Uuid::now_v7().to_string(), &happened).await;
     bench.until(run, "succeeded").await;
     assert_eq!(bench.lamp().switched, 0, "the call was not made again");
+    let pack = person.get(&format!("/incidents/{incident}/post-mortem.md")).await.text;
+    assert!(
+        pack.contains("What it changed:") && pack.contains("(as ada says)"),
+        "nothing answered so: {pack}"
+    );
 }
 
 #[tokio::test]
