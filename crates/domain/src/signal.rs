@@ -4,10 +4,12 @@
 //! counts up instead of being a new signal. A signal says nothing about what is to be done: that is [`crate::triage`]'s to judge.
 //!
 //! - [`alarm`]: an alarm of CloudWatch as a signal;
+//! - [`Signal::named_by`]: what AWS names, by the inventory's names;
 //! - [`of_logins`], [`of_group`]: the login prober's own signals, from what it saw in the last minute; [`unseen`]: of which of
 //!   them nothing can be said, because nothing was seen.
 
 pub mod alarm;
+mod named;
 
 use std::collections::BTreeMap;
 use std::fmt;

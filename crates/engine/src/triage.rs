@@ -118,7 +118,9 @@ impl Engine {
         body: Option<String>,
     ) -> Result<Vec<Option<Uuid>>, StoreError> {
         let at = self.core.clock.now();
-        let signals = signals.into_iter().map(|(signal, delivery)| (signal.taken_at(at), delivery)).collect();
+        let inventory = &self.core.inventory;
+        let taken = |signal: Signal| signal.taken_at(at).named_by(inventory);
+        let signals = signals.into_iter().map(|(signal, delivery)| (taken(signal), delivery)).collect();
         let delivery = Delivery { signals, body, at };
         let rows = self.core.committer.receive(Arc::new(delivery)).await?;
         self.core.bell.ring(Topic::Signals);

@@ -72,7 +72,7 @@ struct Alarm {
     reason: String,
     /// Since when.
     since: Option<Timestamp>,
-    /// The namespace of its metric; empty for one made of other alarms.
+    /// The namespace of its metric, of one that calculates that of the first that it calculates with; empty for one made of other alarms.
     namespace: String,
     /// The metric that it watches; empty for one made of other alarms.
     metric: String,
@@ -108,6 +108,29 @@ struct Told {
     metric_name: String,
     #[serde(default)]
     dimensions: Vec<Dimension>,
+    /// Of an alarm that calculates, what it calculates with.
+    #[serde(default)]
+    metrics: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Part {
+    metric_stat: Option<Stat>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Stat {
+    metric: Metric,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Metric {
+    namespace: String,
+    metric_name: String,
+    dimensions: Vec<Dimension>,
 }
 
 #[derive(Deserialize)]
@@ -129,8 +152,8 @@ impl Observe for DescribeAlarms {
   aws cloudwatch describe-alarms --region "$region" ${state:+--state-value "$state"} ${prefix:+--alarm-name-prefix "$prefix"} \
     --alarm-types MetricAlarm CompositeAlarm --output json |
     jq -c 'def moment: if type == "number" then todate else . end;
-      [(.MetricAlarms + .CompositeAlarms)[] | { name: .AlarmName, arn: .AlarmArn, description: (.AlarmDescription // ""), state: .StateValue, reason: (.StateReason // ""), since: (.StateUpdatedTimestamp | moment),
-      namespace: (.Namespace // ""), metric: (.MetricName // ""), dimensions: ([.Dimensions[]? | { key: .Name, value: .Value }] | from_entries) }] | sort_by(.name) as $alarms |
+      [(.MetricAlarms + .CompositeAlarms)[] | (if .MetricName then . else ([.Metrics[]?.MetricStat.Metric | values][0] // {}) end) as $of | { name: .AlarmName, arn: .AlarmArn, description: (.AlarmDescription // ""), state: .StateValue, reason: (.StateReason // ""), since: (.StateUpdatedTimestamp | moment),
+      namespace: ($of.Namespace // ""), metric: ($of.MetricName // ""), dimensions: ([$of.Dimensions[]? | { key: .Name, value: .Value }] | from_entries) }] | sort_by(.name) as $alarms |
       { alarms: $alarms, ringing: [$alarms[] | select(.state == "ALARM").name] }'
 "#,
     );
@@ -190,6 +213,10 @@ impl Alarms {
 impl Alarm {
     fn of(told: Told) -> Self {
         let at = |seconds: f64| DateTime::from_timestamp_millis((seconds * 1000.0).round() as i64);
+        let part = told.metrics.into_iter().find_map(|part| Some(part.metric_stat?.metric));
+        let own =
+            Metric { namespace: told.namespace, metric_name: told.metric_name, dimensions: told.dimensions };
+        let of = part.filter(|_| own.metric_name.is_empty()).unwrap_or(own);
         Self {
             name: told.alarm_name,
             arn: told.alarm_arn,
@@ -197,9 +224,9 @@ impl Alarm {
             state: told.state_value,
             reason: told.state_reason,
             since: told.state_updated_timestamp.and_then(at),
-            namespace: told.namespace,
-            metric: told.metric_name,
-            dimensions: told.dimensions.into_iter().map(|d| (d.name, d.value)).collect(),
+            namespace: of.namespace,
+            metric: of.metric_name,
+            dimensions: of.dimensions.into_iter().map(|d| (d.name, d.value)).collect(),
         }
     }
 }

@@ -72,7 +72,7 @@ async fn read(core: &Core, source: &str, input: &Value) -> Result<(), String> {
         }
         let delivery = told.since.map(|since| format!("read {} {} {since}", told.arn, told.state));
         let signal = match told.alarm().signal(source) {
-            Ok(signal) => signal,
+            Ok(signal) => signal.named_by(&core.inventory),
             Err(e) => {
                 tracing::warn!("an alarm that was read is no signal: {e}");
                 continue;

@@ -6,14 +6,16 @@
 //! | an event of RDS | `rds_event` | `event` (`RDS-EVENT-0049`), `categories` | fires |
 //! | an event of Auto Scaling | `autoscaling_event` | `event` (`EC2 Instance Launch Unsuccessful`), `status` | fires |
 //!
-//! Further labels of all: `account`, `region`, and what it is about: `cluster`, `instance`, `group`, by AWS's names.
+//! Further labels of all: `account`, `region`, and what it is about: `cluster`, `instance`, `group`, by AWS's names; by the inventory's
+//! where it has them ([`domain::signal::Signal::named_by`]): `cluster` then is its id there, and a group has its `fleet`.
 //!
 //! An event says that something has happened, and nobody says later that it is over: see [`domain::signal::EVENTS`]. One that comes
 //! when it would be over by now is kept as over. What is older than what is known of the same ends nothing and fires nothing. An alarm
 //! without data says neither that the trouble is there nor that it is gone, so it ends nothing and starts nothing.
 //!
 //! Traps: an alarm's times end in `+0000`, which RFC 3339 does not know; its `Region` is a name for people; its dimensions
-//! are a list in SNS and a map in EventBridge; the `SourceIdentifier` of RDS may or may not begin with `rds:`, so that the ARN is what
+//! are a list in SNS and a map in EventBridge, and those of one that calculates stand with the metrics that it calculates with, of
+//! which the first is taken, as by `cloudwatch.describe_alarms`; the `SourceIdentifier` of RDS may or may not begin with `rds:`, so that the ARN is what
 //! counts.
 
 use std::collections::BTreeMap;
@@ -56,6 +58,29 @@ struct Alarm {
 struct Trigger {
     metric_name: Option<String>,
     namespace: Option<String>,
+    dimensions: Vec<Dimension>,
+    /// Of an alarm that calculates, what it calculates with.
+    metrics: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Part {
+    metric_stat: Option<PartStat>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PartStat {
+    metric: PartMetric,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PartMetric {
+    metric_name: String,
+    namespace: String,
+    #[serde(default)]
     dimensions: Vec<Dimension>,
 }
 
@@ -185,7 +210,12 @@ fn not_known() -> String {
 
 impl Alarm {
     fn told(self) -> alarm::Alarm {
-        let Trigger { metric_name, namespace, dimensions } = self.trigger;
+        let Trigger { metric_name, namespace, dimensions, metrics } = self.trigger;
+        let part = metrics.into_iter().find_map(|part| Some(part.metric_stat?.metric));
+        let (metric, dimensions) = match (namespace.zip(metric_name), part) {
+            (None, Some(part)) => (Some((part.namespace, part.metric_name)), part.dimensions),
+            (metric, _) => (metric, dimensions),
+        };
         alarm::Alarm {
             name: self.alarm_name,
             description: self.alarm_description,
@@ -194,7 +224,7 @@ impl Alarm {
             state: self.new_state_value,
             reason: self.new_state_reason,
             since: time(&self.state_change_time),
-            metric: namespace.zip(metric_name),
+            metric,
             dimensions: dimensions.into_iter().map(|d| (d.name, d.value)).collect(),
         }
     }
@@ -300,4 +330,30 @@ fn happened(
 /// Those that are there.
 fn labels<'a>(all: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
     all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), some(value)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An alarm that calculates has no metric and no dimensions of its own.
+    #[test]
+    fn an_alarm_that_calculates_is_about_what_it_calculates_with() {
+        let dimension = json!([{ "name": "DBClusterIdentifier", "value": "shard-b" }]);
+        let metric =
+            json!({ "Namespace": "AWS/RDS", "MetricName": "LoginFailures", "Dimensions": dimension });
+        let metrics = json!([
+            { "Id": "e1", "Expression": "m1 / m2", "ReturnData": true },
+            { "Id": "m1", "MetricStat": { "Metric": metric, "Period": 60, "Stat": "Sum" }, "ReturnData": false },
+        ]);
+        let alarm = json!({
+            "AlarmName": "share", "NewStateValue": "ALARM", "AlarmArn": "arn:aws:cloudwatch:us-east-1:111122223333:alarm:share",
+            "Trigger": { "Metrics": metrics, "Period": 60 },
+        });
+        let labels = read("sns", alarm.to_string().as_bytes()).unwrap().labels;
+        let [cluster, metric] = ["cluster", "metric"].map(|name| labels.get(name).map(String::as_str));
+        assert_eq!((cluster, metric), (Some("shard-b"), Some("LoginFailures")));
+    }
 }

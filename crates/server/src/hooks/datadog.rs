@@ -30,9 +30,9 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
         return Err("its variables were not filled in, as in a test that is sent by hand".into());
     }
     let state = match body.transition.as_str() {
-        "Triggered" | "Re-Triggered" | "Renotify" | "Warn" | "Re-Warn" | "No Data" | "Re-No Data" => {
-            SignalState::Firing
-        }
+        "Triggered" | "Re-Triggered" | "Renotify" | "Warn" | "Re-Warn" => SignalState::Firing,
+        // As of an alarm of CloudWatch without data: neither that the trouble is there nor that it is gone.
+        "No Data" | "Re-No Data" => SignalState::Unclear,
         "Recovered" => SignalState::Resolved,
         other => return Err(format!("its transition is `{other}`")),
     };
@@ -45,6 +45,8 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
         .collect();
     labels.insert("monitor".into(), body.alert_id);
     labels.insert("title".into(), body.title.clone());
+    // `Warn` is a threshold of its own, which a rule may leave to people.
+    labels.insert("transition".into(), body.transition);
     let signal = Signal {
         source: "datadog".into(),
         kind: "monitor".into(),
@@ -56,4 +58,23 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Delivered>, String> {
         started_at: None,
     };
     Ok(vec![signal.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monitor_without_data_says_neither_that_the_trouble_is_there_nor_that_it_is_over() {
+        let sample = include_str!("samples/datadog.json");
+        let said = |transition: &str| {
+            let body = sample.replacen("\"Triggered\"", &format!("\"{transition}\""), 1);
+            let signal = read(body.as_bytes()).unwrap().remove(0).signal;
+            (signal.state, signal.labels["transition"].clone())
+        };
+        assert_eq!(said("Triggered"), (SignalState::Firing, "Triggered".to_owned()));
+        assert_eq!(said("Warn"), (SignalState::Firing, "Warn".to_owned()));
+        assert_eq!(said("No Data").0, SignalState::Unclear);
+        assert_eq!(said("Re-No Data").0, SignalState::Unclear);
+    }
 }

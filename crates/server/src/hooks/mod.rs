@@ -139,7 +139,7 @@ impl Hooks {
     }
 
     /// Believes a delivery, and reads it.
-    async fn hear(
+    pub(crate) async fn hear(
         &self,
         name: &str,
         now: Timestamp,

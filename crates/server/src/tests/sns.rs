@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use futures::FutureExt as _;
 use serde_json::Value;
 use store::signals::{SignalFilter, SignalRow};
@@ -183,6 +183,25 @@ async fn what_is_ours_to_mend_is_told_so_that_sns_comes_again() {
     assert_eq!(post(&bench, subscription).await.status, StatusCode::ACCEPTED);
     let confirmed = outside.asked().into_iter().filter(|asked| asked.contains("ConfirmSubscription"));
     assert_eq!(confirmed.count(), 2);
+}
+
+#[tokio::test]
+async fn a_message_from_the_future_tells_that_our_clock_is_slow_and_comes_again() {
+    let (bench, _) = open(TOPIC).await;
+    // The message is of 14:00.
+    for (now, code) in [("13:50:00", Some("clock_is_slow")), ("13:56:00", None), ("14:50:00", None)] {
+        let now = format!("2024-05-07T{now}Z").parse().unwrap();
+        let heard = bench.settings.hooks.hear("sns", now, &HeaderMap::new(), ALARM.as_bytes()).await;
+        assert_eq!(heard.err().map(|problem| problem.code), code, "{now}");
+    }
+    let changed = ALARM.replacen("22b80b92", "22b80b93", 1);
+    let now = "2024-05-07T13:50:00Z".parse().unwrap();
+    let heard = bench.settings.hooks.hear("sns", now, &HeaderMap::new(), changed.as_bytes()).await;
+    assert_eq!(
+        heard.err().map(|problem| problem.code),
+        Some("not_signed"),
+        "only SNS's own time is believed"
+    );
 }
 
 #[tokio::test]
