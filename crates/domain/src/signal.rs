@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Timestamp;
-use crate::advice::{self, Matrix};
+use crate::advice::{self, Cell, Matrix};
 use crate::inventory::ProxyFleet;
 
 /// The login prober's name as a source.
@@ -179,11 +179,17 @@ pub fn of_group(fleet: &ProxyFleet, group: &Value) -> Option<Signal> {
     })
 }
 
-/// Fingerprints of what it cannot know of a fleet just now: of clusters that were not tried, and of a group that was not read.
-/// That it does not say them again does not mean that they are over.
+/// Fingerprints of what it cannot know of a fleet just now: of a group that was not read, and of clusters that were not tried, past the
+/// hosts and through them. Through which hosts there are, only the group says. That it does not say them again does not mean that they
+/// are over.
 pub fn unseen(fleet: &ProxyFleet, group: Option<&Value>, matrix: &Matrix) -> Vec<String> {
-    let seen = matrix.clusters();
-    let untried = fleet.clusters.iter().filter(|cluster| !seen.contains(&cluster.as_str()));
+    let serving = group.and_then(|group| group["in_service"].as_array());
+    let tried = |cells: &[Cell], cluster: &str| cells.iter().any(|c| c.cluster == cluster && c.tries > 0);
+    let is_seen = |cluster: &str| {
+        let through = serving.is_some_and(|hosts| hosts.is_empty() || tried(&matrix.via, cluster));
+        through && tried(&matrix.direct, cluster)
+    };
+    let untried = fleet.clusters.iter().filter(|cluster| !is_seen(cluster));
     let unread = group.is_none().then(|| no_host(&fleet.id));
     untried.map(|cluster| logins_fail(&fleet.id, cluster)).chain(unread).collect()
 }

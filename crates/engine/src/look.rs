@@ -56,7 +56,8 @@ impl Job {
         let (mut held_since, mut shown) = (None, None);
         let mut last: Option<Arc<Value>> = None;
         // Why the last look saw nothing; and since when nothing was seen here, which begins anew with each process.
-        let (mut blind, mut blind_since) = (None::<ActionError>, Some(self.now()));
+        let begun = self.now();
+        let (mut blind, mut blind_since) = (None::<ActionError>, Some(begun));
         loop {
             let Some(News { look, gap }) = self.next(&mut sight, watch.due(since, held_since)).await else {
                 // Time is up, and nothing can be seen.
@@ -74,7 +75,7 @@ impl Job {
             let verdict = match &look.result {
                 Ok(out) => {
                     (last, blind, blind_since) = (Some(out.clone()), None, None);
-                    watch.judge(out, since, &mut held_since, look.at)
+                    watch.judge(out, (since, begun), &mut held_since, look.at)
                 }
                 Err(e) if matches!(e.class, ErrorClass::Refused | ErrorClass::Gone) => {
                     Verdict::Failed(e.clone())

@@ -50,11 +50,12 @@ impl Watch {
         from.checked_add_signed(delta(duration)).unwrap_or(Timestamp::MAX_UTC)
     }
 
-    /// Judges a look. `held_since` carries a soak from one look to the next.
+    /// Judges a look, of a wait that has been waiting `since`, and that this process has watched from `begun` on. `held_since` carries
+    /// a soak from one look to the next.
     pub fn judge(
         &self,
         out: &Value,
-        since: Timestamp,
+        (since, begun): (Timestamp, Timestamp),
         held_since: &mut Option<Timestamp>,
         now: Timestamp,
     ) -> Verdict {
@@ -63,8 +64,20 @@ impl Watch {
             Err(e) => return Verdict::Failed(expression(&e)),
             Ok(true) => {
                 let from = *held_since.get_or_insert(now);
-                if now - from >= delta(self.until.hold.unwrap_or_default()) {
+                let hold = self.until.hold.unwrap_or_default();
+                if now - from >= delta(hold) {
                     return Verdict::Holds;
+                }
+                // Looks that fail break soaks, and each true one would begin another: that must end some time, too.
+                if from - begun.max(self.due(since, None)) > LONGER {
+                    return Verdict::Failed(ActionError::refused(
+                        "not_seen",
+                        format!(
+                            "`{}` held when it was seen, and could not be watched for {} on end",
+                            self.until.condition.source(),
+                            humantime::format_duration(hold)
+                        ),
+                    ));
                 }
             }
             Ok(false) => *held_since = None,
@@ -184,7 +197,8 @@ mod tests {
     fn a_soak_that_has_begun_in_time_may_end_and_only_a_look_that_sees_otherwise_breaks_it() {
         for on_timeout in [OnTimeout::Fail, OnTimeout::Continue] {
             let (watch, mut held) = (watch(120, on_timeout), None);
-            let mut look = |seen: i64, seconds| watch.judge(&json!(seen), at(0), &mut held, at(seconds));
+            let mut look =
+                |seen: i64, seconds| watch.judge(&json!(seen), (at(0), at(0)), &mut held, at(seconds));
             assert_eq!(look(0, 800), Verdict::NotYet);
             assert_eq!(look(1, 810), Verdict::NotYet);
             assert_eq!(look(1, 905), Verdict::NotYet);
@@ -195,12 +209,27 @@ mod tests {
                 "there is nothing to judge at the end of its patience"
             );
             let mut held = Some(at(810));
-            let broken = watch.judge(&json!(0), at(0), &mut held, at(905));
+            let broken = watch.judge(&json!(0), (at(0), at(0)), &mut held, at(905));
             assert_eq!((held, watch.due(at(0), held)), (None, at(900)));
             match on_timeout {
                 OnTimeout::Fail => assert_eq!(code(broken), TIMEOUT),
                 OnTimeout::Continue => assert_eq!(broken, Verdict::Expired),
             }
+        }
+    }
+
+    #[test]
+    fn soaks_that_looks_without_an_answer_break_are_not_begun_for_ever() {
+        let watch = watch(120, OnTimeout::Continue);
+        // When this process began to watch, and when a true look may begin the last soak.
+        for (begun, last) in [(0, 960), (5000, 5060)] {
+            let look = |held: Option<i64>, seconds| {
+                watch.judge(&json!(1), (at(0), at(begun)), &mut held.map(at), at(seconds))
+            };
+            assert_eq!(look(None, last), Verdict::NotYet);
+            assert_eq!(look(Some(last), last + 119), Verdict::NotYet);
+            assert_eq!(look(Some(last), last + 120), Verdict::Holds);
+            assert_eq!(code(look(None, last + 1)), "not_seen", "nobody has seen that it is not there");
         }
     }
 
