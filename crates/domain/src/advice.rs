@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::inventory::ProxyFleet;
+use crate::inventory::{Inventory, ProxyFleet};
 
 /// What the login prober saw, as `mysql.login_matrix` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -221,10 +221,17 @@ fn finding(fleet: &str, row: Row, clusters: &[&str], matrix: &Matrix) -> Finding
 /// A fleet whose group has no host in service, by what `autoscaling.describe_group` tells of it. What does not tell is no such group.
 ///
 /// No runbook is offered: each of those that mend a fleet refuses to go by an empty view, and none launches what its group cannot.
-pub fn no_host(fleet: &ProxyFleet, group: &Value) -> Option<Finding> {
+/// Nothing is wrong with one that shall have no host, as the old one of a migration, where all of its clusters are reached through
+/// another.
+pub fn no_host(inventory: &Inventory, fleet: &ProxyFleet, group: &Value) -> Option<Finding> {
     let listed = |name: &str| group[name].as_array().map(Vec::as_slice);
     let serving = listed("in_service")?;
     if !serving.is_empty() {
+        return None;
+    }
+    let others = || inventory.fleets.iter().filter(|other| other.id != fleet.id);
+    let is_elsewhere = |cluster: &String| others().any(|other| other.clusters.contains(cluster));
+    if group["desired"] == 0 && fleet.clusters.iter().all(is_elsewhere) {
         return None;
     }
     let (starting, wanted) = (listed("pending").map_or(0, <[Value]>::len), group["desired"].as_i64());
@@ -402,7 +409,8 @@ mod tests {
         }))
         .unwrap();
         let group = |serving: Value| json!({ "in_service": serving, "pending": ["i-1"], "desired": 2, "suspended": ["Launch"] });
-        let found = no_host(&fleet, &group(json!([]))).unwrap();
+        let none = Inventory::default();
+        let found = no_host(&none, &fleet, &group(json!([]))).unwrap();
         assert_eq!(
             found.what,
             "f has no host in service (1 starting, 2 wanted): nobody gets to a, b through it."
@@ -412,8 +420,20 @@ mod tests {
                 && found.advice.contains("Suspended in it: Launch;")
         );
         assert!(found.runbook.is_none() && found.clusters == ["a", "b"]);
-        assert_eq!(no_host(&fleet, &group(json!([{ "id": "i-1" }]))), None);
-        assert_eq!(no_host(&fleet, &Value::Null), None);
+        assert_eq!(no_host(&none, &fleet, &group(json!([{ "id": "i-1" }]))), None);
+        assert_eq!(no_host(&none, &fleet, &Value::Null), None);
+        // Scaled to nothing: by somebody's mistake, or because another fleet has taken its place.
+        let retired = json!({ "desired": 0, "in_service": [], "pending": [] });
+        assert!(no_host(&none, &fleet, &retired).is_some());
+        let beside = |clusters: &[&str]| {
+            let clusters = clusters.iter().map(ToString::to_string).collect();
+            let other = ProxyFleet { id: "new".into(), clusters, ..fleet.clone() };
+            Inventory { fleets: vec![fleet.clone(), other], ..Inventory::default() }
+        };
+        let all: Vec<&str> = fleet.clusters.iter().map(String::as_str).collect();
+        assert!(no_host(&beside(&all[1..]), &fleet, &retired).is_some());
+        assert_eq!(no_host(&beside(&all), &fleet, &retired), None);
+        assert!(no_host(&beside(&all), &fleet, &group(json!([]))).is_some());
     }
 
     #[test]

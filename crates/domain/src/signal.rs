@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::Timestamp;
 use crate::advice::{self, Cell, Matrix};
-use crate::inventory::ProxyFleet;
+use crate::inventory::{Inventory, ProxyFleet};
 
 /// The login prober's name as a source.
 pub const PROBER: &str = "prober";
@@ -165,8 +165,8 @@ pub fn of_logins(fleet: &str, matrix: &Matrix) -> Vec<Signal> {
 }
 
 /// What it says of a fleet that has no host in service, by what `autoscaling.describe_group` tells. Its label: `fleet`.
-pub fn of_group(fleet: &ProxyFleet, group: &Value) -> Option<Signal> {
-    let found = advice::no_host(fleet, group)?;
+pub fn of_group(inventory: &Inventory, fleet: &ProxyFleet, group: &Value) -> Option<Signal> {
+    let found = advice::no_host(inventory, fleet, group)?;
     Some(Signal {
         source: PROBER.into(),
         kind: "no_host_in_service".into(),
@@ -302,7 +302,7 @@ mod tests {
         }))
         .unwrap();
         let empty = json!({ "in_service": [], "pending": [], "desired": 2, "suspended": [] });
-        let signal = of_group(&fleet, &empty).unwrap();
+        let signal = of_group(&Inventory::default(), &fleet, &empty).unwrap();
         assert_eq!(
             (signal.kind.as_str(), signal.targets()),
             ("no_host_in_service", vec!["fleet:f".to_owned()])
@@ -310,6 +310,17 @@ mod tests {
         assert!(signal.summary.contains("no host in service"));
         let seen = Matrix { direct: vec![cell("direct", 0, "")], ..Matrix::default() };
         assert_eq!(unseen(&fleet, Some(&empty), &seen), ["logins_fail/f/a"]);
+        // Through which of its hosts nobody gets is not told by a direct login, nor by a group that cannot be read.
+        let serving = json!({ "in_service": [{ "id": "i-1" }] });
+        assert_eq!(unseen(&fleet, Some(&serving), &seen), ["logins_fail/f/a", "logins_fail/f/b"]);
+        let unread = unseen(&fleet, None, &seen);
+        assert_eq!(unread, ["logins_fail/f/a", "logins_fail/f/b", "no_host_in_service/f"]);
+        let whole = Matrix { via: vec![cell("i-1", 0, "")], ..seen.clone() };
+        assert_eq!(unseen(&fleet, Some(&serving), &whole), ["logins_fail/f/a"]);
+        assert_eq!(
+            unseen(&fleet, Some(&serving), &Matrix { direct: vec![], ..whole }),
+            ["logins_fail/f/a", "logins_fail/f/b"]
+        );
         let nothing = unseen(&fleet, None, &Matrix::default());
         assert_eq!(nothing, ["logins_fail/f/a", "logins_fail/f/b", signal.fingerprint.as_str()]);
     }

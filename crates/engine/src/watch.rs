@@ -104,7 +104,7 @@ async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView) {
         Err(e) => return tracing::warn!(fleet = view.fleet, "the login matrix cannot be read: {e}"),
     };
     let group = view.group.as_ref();
-    let no_host = group.and_then(|group| domain::signal::of_group(fleet, group));
+    let no_host = group.and_then(|group| domain::signal::of_group(&core.inventory, fleet, group));
     let (mut said, at) = (Ok(()), core.clock.now());
     for signal in domain::signal::of_logins(&fleet.id, &matrix).into_iter().chain(no_host) {
         let received = Received { signal: &signal, delivery: None, body: None, at };

@@ -176,7 +176,7 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let mut findings: Vec<Finding> = Vec::new();
     for (fleet, known) in fleets.iter().zip(&inventory.fleets).filter(|(fleet, _)| !fleet.stale) {
         let group = views.iter().find(|v| v.fleet == fleet.id).and_then(|v| v.group.as_ref());
-        findings.extend(group.and_then(|group| advice::no_host(known, group)));
+        findings.extend(group.and_then(|group| advice::no_host(inventory, known, group)));
         findings.extend(fleet.matrix.iter().flat_map(|matrix| advice::logins(&fleet.id, matrix)));
     }
     let newest = newest(&samples, now);
