@@ -7,7 +7,13 @@ use crate::physics::{Host, Machine, Physics, Refusal};
 
 /// Pages of at most that many.
 pub(super) fn paging(most: usize) -> Paging {
-    Paging { size: "MaxRecords", token: "NextToken", sizes: 1..=most, bad_token: "InvalidNextToken" }
+    Paging {
+        size: "MaxRecords",
+        token: "NextToken",
+        sizes: 1..=most,
+        usual: 50.min(most),
+        bad_token: "InvalidNextToken",
+    }
 }
 
 pub(super) fn groups(params: &Params, world: &Physics) -> Outcome {
@@ -119,7 +125,7 @@ pub(super) fn activities(params: &Params, world: &Physics) -> Outcome {
         .filter(|&(g, a)| ids.is_empty() || ids.contains(&world.groups[g].activities[a].id))
         .collect();
     found.sort_by_key(|&(g, a)| std::cmp::Reverse((world.groups[g].activities[a].start, a)));
-    let page = params.page(found, &paging(100))?;
+    let page = params.page(found, &Paging { usual: 100, ..paging(100) })?;
     Ok(Answer::looked(|x| {
         x.list("Activities", "member", page.items, |x, (g, a)| activity(x, world, g, a));
         x.maybe("NextToken", page.next);

@@ -6,8 +6,13 @@ use super::tree::Tree;
 use super::{Answer, Outcome};
 use crate::physics::{Physics, Refusal, Watch};
 
-const PAGES: Paging =
-    Paging { size: "MaxRecords", token: "NextToken", sizes: 1..=100, bad_token: "InvalidNextToken" };
+const PAGES: Paging = Paging {
+    size: "MaxRecords",
+    token: "NextToken",
+    sizes: 1..=100,
+    usual: 50,
+    bad_token: "InvalidNextToken",
+};
 
 pub(super) fn describe(params: &Params, world: &Physics) -> Outcome {
     let (names, types) = (params.list("AlarmNames.member"), params.list("AlarmTypes.member"));

@@ -23,8 +23,13 @@ pub(super) static SERVICE: Service = Service {
     ],
 };
 
-const PAGES: Paging =
-    Paging { size: "MaxResults", token: "NextToken", sizes: 5..=1000, bad_token: "InvalidNextToken" };
+const PAGES: Paging = Paging {
+    size: "MaxResults",
+    token: "NextToken",
+    sizes: 5..=1000,
+    usual: 1000,
+    bad_token: "InvalidNextToken",
+};
 
 /// The instances that the call is about: named ones must exist, filters must be known.
 fn select<'w>(params: &Params, world: &'w Physics) -> Result<Vec<&'w Host>, Refusal> {

@@ -21,7 +21,7 @@ pub(super) static SERVICE: Service = Service {
 };
 
 const PAGES: Paging =
-    Paging { size: "PageSize", token: "Marker", sizes: 1..=400, bad_token: "ValidationError" };
+    Paging { size: "PageSize", token: "Marker", sizes: 1..=400, usual: 400, bad_token: "ValidationError" };
 
 fn not_found() -> Refusal {
     Refusal::new("TargetGroupNotFound", "One or more target groups not found")

@@ -41,6 +41,8 @@ pub(crate) struct Paging {
     /// The parameter with the token.
     pub(crate) token: &'static str,
     pub(crate) sizes: RangeInclusive<usize>,
+    /// The page's size when nobody asks for one: often less than the most, so that a caller who takes one page for all is found out.
+    pub(crate) usual: usize,
     /// What a token is called that was never given out.
     pub(crate) bad_token: &'static str,
 }
@@ -141,7 +143,7 @@ impl Params {
     /// Cuts a listing into pages; the caller's token says where to begin.
     pub(crate) fn page<T>(&self, all: Vec<T>, paging: &Paging) -> Result<Page<T>, Refusal> {
         let (least, most) = (*paging.sizes.start(), *paging.sizes.end());
-        let wanted: usize = self.parsed(paging.size)?.unwrap_or(most);
+        let wanted: usize = self.parsed(paging.size)?.unwrap_or(paging.usual);
         if !paging.sizes.contains(&wanted) {
             let size = paging.size;
             let message = format!("Invalid value {wanted} for {size}. Must be between {least} and {most}");

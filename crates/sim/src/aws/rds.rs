@@ -28,8 +28,13 @@ pub(super) static SERVICE: Service = Service {
     ],
 };
 
-const PAGES: Paging =
-    Paging { size: "MaxRecords", token: "Marker", sizes: 20..=100, bad_token: "InvalidParameterValue" };
+const PAGES: Paging = Paging {
+    size: "MaxRecords",
+    token: "Marker",
+    sizes: 20..=100,
+    usual: 100,
+    bad_token: "InvalidParameterValue",
+};
 const PORT: u16 = 3306;
 const ENGINE: &str = "aurora-mysql";
 const ENGINE_VERSION: &str = "8.0.mysql_aurora.3.04.2";

@@ -136,6 +136,18 @@ impl AuroraCluster {
         matches!(self.member_status(member), "available" | "modifying") && !self.members[member].changing()
     }
 
+    /// Who writes when the writer is lost, or hands over to nobody in particular: of the best promotion tier the largest. Without a
+    /// reader that is up, the writer itself.
+    pub(super) fn heir(&self) -> usize {
+        let memory = |m: usize| memory_gib(&self.members[m].class).unwrap_or_default();
+        let readers = (0..self.members.len()).filter(|&m| m != self.writer && self.up(m));
+        let first = readers.min_by(|&a, &b| {
+            let tiers = self.members[a].tier.cmp(&self.members[b].tier);
+            tiers.then(memory(b).total_cmp(&memory(a)))
+        });
+        first.unwrap_or(self.writer)
+    }
+
     /// Share of queries that fail on a member for what is asked of it.
     pub(crate) fn strain(&self, member: usize) -> f64 {
         let exhausted = self.exhausted.filter(|e| e.member == member).map_or(0.0, |e| e.share);
@@ -210,8 +222,7 @@ impl Physics {
         if c.failover.is_some() {
             return;
         }
-        let readers = (0..c.members.len()).filter(|&m| m != c.writer && c.up(m));
-        let target = readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer);
+        let target = c.heir();
         let flips = now + (duration - TimeDelta::seconds(SETTLE_S)).max(TimeDelta::zero());
         c.failover = Some(Failover {
             old: c.writer,
@@ -245,10 +256,7 @@ impl Physics {
             return Err(Refusal::new("InvalidDBClusterStateFault", message));
         }
         let target = match target {
-            None => {
-                let readers = (0..c.members.len()).filter(|&m| m != c.writer && c.up(m));
-                readers.min_by_key(|&m| c.members[m].tier).unwrap_or(c.writer)
-            }
+            None => c.heir(),
             Some(id) => {
                 let Some(found) = c.members.iter().position(|m| m.id == id) else {
                     let message = format!("DBInstance {id} not found.");

@@ -472,6 +472,23 @@ fn where_only_ec2_is_asked_a_paused_host_stays() {
 }
 
 #[test]
+fn of_one_promotion_tier_the_largest_reader_becomes_the_writer() {
+    let mut world = physics(&calm());
+    let c = world.clusters.iter_mut().find(|c| c.id == "shard-b").expect("it is there");
+    let readers: Vec<usize> = (0..c.members.len()).filter(|&m| m != c.writer).collect();
+    assert!(readers.len() >= 2, "{readers:?}");
+    for &reader in &readers {
+        c.members[reader].tier = 1;
+        c.members[reader].class = "db.r6i.4xlarge".into();
+    }
+    let last = readers[readers.len() - 1];
+    c.members[last].class = "db.r6i.12xlarge".into();
+    assert_eq!(c.heir(), last);
+    c.members[readers[0]].tier = 0;
+    assert_eq!(c.heir(), readers[0], "the tier comes first");
+}
+
+#[test]
 fn hosts_that_keep_the_old_writer_fail_writes_until_they_are_restarted() {
     let mut world = physics(&calm());
     let c = world.clusters.iter().position(|c| c.id == "shard-b").expect("shard-b");
