@@ -52,13 +52,12 @@ impl Core {
         Ok(self.plan_seeing(prepared, true).await?.0)
     }
 
-    /// The same, with the looks that failed in a way that passes by itself: a plan that was made half blind says what could be
-    /// seen, and not what is there. `waits`: also for what may come true by itself (see `look`).
+    /// The same, with what it rests on and does not say. `waits`: also for what may come true by itself (see `look`).
     pub(crate) async fn plan_seeing(
         &self,
         prepared: Prepared,
         waits: bool,
-    ) -> Result<(Plan, Vec<Unseen>), PlanError> {
+    ) -> Result<(Plan, Sight), PlanError> {
         let Prepared { runbook, inputs, title, locks, limits, program } = prepared;
         let held: HashMap<_, _> =
             store::pages::locks(&self.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
@@ -72,7 +71,7 @@ impl Core {
         let switches = store::brakes::switches(&self.pool).await?;
         let mut planner = Planner { switches, waits, ..Planner::new(self, &program) };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
-        let Planner { steps, stops, foreign, blind, .. } = planner;
+        let Planner { steps, stops, foreign, sight, .. } = planner;
         let switched_off = brakes.iter().find(|b| matches!(b, Brake::KillSwitch(_)));
         let locked = locks.iter().find_map(|l| Some((l, l.held_by.as_ref()?)));
         let at_start = |message| Verdict::Stops { step: StepPath::top("start"), message };
@@ -107,7 +106,7 @@ impl Core {
             hash: String::new(),
         };
         plan.hash = plan.digest();
-        Ok((plan, blind))
+        Ok((plan, sight))
     }
 
     /// Could this run do its work, were it needed? See [`domain::readiness`].
@@ -136,6 +135,15 @@ impl Core {
 /// A look that failed, and may not the next time: at which step, and why.
 pub(crate) type Unseen = (StepPath, ActionError);
 
+/// What a plan could see, and what it could not: one that was made half blind says what could be seen, and not what is there.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    /// Looks that failed in a way that passes by itself.
+    pub(crate) unseen: Vec<Unseen>,
+    /// Changes that what was seen forbids, and those that are refused whatever is there.
+    pub(crate) forbidden: BTreeSet<StepPath>,
+}
+
 struct Planner<'a> {
     core: &'a Core,
     program: &'a Program,
@@ -149,7 +157,7 @@ struct Planner<'a> {
     /// Looks that come after it, and what rests on them: what they see now, the run will not see.
     looked_after: BTreeSet<String>,
     stops: Option<(StepPath, String)>,
-    blind: Vec<Unseen>,
+    sight: Sight,
     /// Does it wait for what may come true by itself,
     waits: bool,
     /// and until when at the longest?
@@ -175,7 +183,7 @@ impl<'a> Planner<'a> {
             changed: None,
             looked_after: BTreeSet::new(),
             stops: None,
-            blind: Vec::new(),
+            sight: Sight::default(),
             waits: true,
             patience: core.clock.now() + PATIENCE,
             caught: false,
@@ -424,7 +432,7 @@ impl Planner<'_> {
             Err(e) => {
                 let message = e.to_string();
                 if passes(&e) {
-                    self.blind.push((path.clone(), e));
+                    self.sight.unseen.push((path.clone(), e));
                 }
                 return self.refused(step, path, message);
             }
@@ -455,6 +463,7 @@ impl Planner<'_> {
             // A limit stops the run, unless an earlier step changes something: it may lift it (the group's maximum), and the
             // limit is asked again when the run gets there.
             Ok(Err(Planned { forbidden: Some(why), .. })) if self.changed.is_none() => {
+                self.sight.forbidden.insert(path.clone());
                 self.refused(step, path, why.to_string())
             }
             Ok(Err(planned)) => {
@@ -462,7 +471,10 @@ impl Planner<'_> {
                 self.changed.get_or_insert_with(|| step.id.clone());
                 planned.output.map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::known)
             }
-            Err(e) => self.refused(step, path, e.to_string()),
+            Err(e) => {
+                self.sight.forbidden.insert(path.clone());
+                self.refused(step, path, e.to_string())
+            }
         }
     }
 

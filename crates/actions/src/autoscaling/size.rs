@@ -8,11 +8,11 @@ use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoByHand,
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SERVICE, named};
+use super::{SERVICE, Stage, named};
 use crate::aws::{Aws, Purpose};
 use crate::calls::Calls;
 use crate::input;
-use crate::shell::Command;
+use crate::shell::{Command, quote};
 
 /// `autoscaling.scale_to`.
 pub(super) struct ScaleTo(pub(super) Arc<Aws>);
@@ -29,6 +29,25 @@ pub(super) struct ScaleInput {
     group: String,
     /// The desired capacity, as an absolute number.
     desired: i32,
+    /// Only lowers, and no further than to the hosts that the group has: so a launch is taken back as far as it did not happen, and
+    /// nothing that runs is cut.
+    #[serde(default)]
+    spare_hosts: bool,
+}
+
+impl ScaleInput {
+    /// The number that is set, given what there is now.
+    fn wanted(&self, facts: &Sizes) -> i32 {
+        if self.spare_hosts {
+            self.desired.max(facts.hosts).max(facts.min).min(facts.desired)
+        } else {
+            self.desired
+        }
+    }
+
+    fn outcome(&self, facts: &Sizes) -> Scaled {
+        Scaled { group: self.group.clone(), desired: self.wanted(facts) }
+    }
 }
 
 /// The sizes of a group.
@@ -37,6 +56,9 @@ pub(super) struct Sizes {
     desired: i32,
     min: i32,
     max: i32,
+    /// Its hosts, but for those that leave.
+    #[serde(default)]
+    hosts: i32,
 }
 
 /// The size that a group was given.
@@ -51,7 +73,11 @@ pub(super) struct Scaled {
 impl Sizes {
     async fn of(aws: &Aws, ctx: &Ctx, region: &str, group: &str) -> Result<Self, ActionError> {
         let group = super::group(&Calls::new(ctx), aws, region, group).await?;
+        let states =
+            group.instances().iter().map(|host| host.lifecycle_state().map_or("", |state| state.as_str()));
+        let hosts = states.filter(|state| Stage::of(state) != Stage::Leaving).count();
         Ok(Self {
+            hosts: i32::try_from(hosts).unwrap_or(i32::MAX),
             desired: group.desired_capacity().unwrap_or_default(),
             min: group.min_size().unwrap_or_default(),
             max: group.max_size().unwrap_or_default(),
@@ -59,14 +85,17 @@ impl Sizes {
     }
 }
 
-/// Cannot be undone: lowering the desired capacity again would let AWS choose which hosts go.
+/// Taken back, it lowers what is desired to what the group has: where hosts cannot be had, the group would never rest, and launch them
+/// unproven hours later. Hosts that are there stay, because AWS would choose which of them go. (AWS knows no condition: a host whose
+/// launch begins between the look and the call may cost one. The look comes right before it.) By hand a number that is worked out
+/// before the change would be no safe one after it, so the manual leaves that to the person.
 impl Change for ScaleTo {
     const NAME: &'static str = "autoscaling.scale_to";
     const SUMMARY: &'static str = "Set the desired capacity of a group to an absolute number";
     const PERMISSIONS: &'static [&'static str] =
         &["autoscaling:DescribeAutoScalingGroups", "autoscaling:SetDesiredCapacity"];
     const EFFECT: Effect = Effect::Idempotent;
-    const UNDOABLE: bool = false;
+    const UNDOABLE: bool = true;
     type Input = ScaleInput;
     type Facts = Sizes;
     type Output = Scaled;
@@ -76,8 +105,7 @@ impl Change for ScaleTo {
     }
 
     fn settled(&self, input: &ScaleInput, facts: &Sizes) -> Option<Scaled> {
-        (facts.desired == input.desired)
-            .then(|| Scaled { group: input.group.clone(), desired: input.desired })
+        (facts.desired == input.wanted(facts)).then(|| input.outcome(facts))
     }
 
     fn plan(&self, input: &ScaleInput, facts: &Sizes) -> Result<Vec<ObjectChange>, ActionError> {
@@ -86,13 +114,13 @@ impl Change for ScaleTo {
             object: named(&input.group),
             property: "desired capacity".into(),
             before: facts.desired.into(),
-            after: input.desired.into(),
+            after: input.wanted(facts).into(),
         }])
     }
 
     fn forbidden(&self, input: &ScaleInput, facts: &Sizes) -> Option<ActionError> {
         // A number that was right when the step was planned, until a scaling policy or a person raised it meanwhile.
-        if input.desired < facts.desired {
+        if !input.spare_hosts && input.desired < facts.desired {
             return Some(
                 ActionError::refused(
                     "would_shrink",
@@ -106,7 +134,7 @@ impl Change for ScaleTo {
                 ),
             );
         }
-        if !(facts.min..=facts.max).contains(&input.desired) {
+        if !(facts.min..=facts.max).contains(&input.wanted(facts)) {
             return Some(ActionError::refused(
                 "beyond_limits",
                 format!(
@@ -121,37 +149,53 @@ impl Change for ScaleTo {
         None
     }
 
-    fn predict(&self, input: &ScaleInput, _facts: &Sizes) -> Option<Scaled> {
-        Some(Scaled { group: input.group.clone(), desired: input.desired })
+    fn predict(&self, input: &ScaleInput, facts: &Sizes) -> Option<Scaled> {
+        Some(input.outcome(facts))
     }
 
-    async fn apply(&self, ctx: &Ctx, input: &ScaleInput, _facts: &Sizes) -> Result<Scaled, ActionError> {
+    async fn apply(&self, ctx: &Ctx, input: &ScaleInput, facts: &Sizes) -> Result<Scaled, ActionError> {
         let client = self.0.of_group(&input.region, &input.group, Purpose::Act)?.autoscaling;
         Calls::new(ctx)
             .change(SERVICE, "SetDesiredCapacity", &input.group, |gate| {
                 client
                     .set_desired_capacity()
                     .auto_scaling_group_name(&input.group)
-                    .desired_capacity(input.desired)
+                    .desired_capacity(input.wanted(facts))
                     .honor_cooldown(false)
                     .customize()
                     .interceptor(gate)
                     .send()
             })
             .await?;
-        Ok(Scaled { group: input.group.clone(), desired: input.desired })
+        Ok(input.outcome(facts))
     }
 
-    fn undo(&self, _input: &ScaleInput, _facts: &Sizes) -> Option<UndoCall> {
-        None
+    fn undo(&self, input: &ScaleInput, facts: &Sizes) -> Option<UndoCall> {
+        if facts.desired >= input.wanted(facts) {
+            return None;
+        }
+        let (region, group) = (input.region.clone(), input.group.clone());
+        input::call(Self::NAME, &ScaleInput { region, group, desired: facts.desired, spare_hosts: true })
     }
 
+    /// To spare hosts, the number is worked out when the command is run: one that was right when it was written down would cost some.
     fn command(&self, input: &ScaleInput) -> String {
-        Command::aws("autoscaling set-desired-capacity", &input.region)
+        let set = Command::aws("autoscaling set-desired-capacity", &input.region)
             .option("--auto-scaling-group-name", &input.group)
-            .option("--desired-capacity", &input.desired.to_string())
-            .flag("--no-honor-cooldown")
-            .line()
+            .flag("--no-honor-cooldown");
+        if !input.spare_hosts {
+            return set.option("--desired-capacity", &input.desired.to_string()).line();
+        }
+        let query = format!(
+            r#"AutoScalingGroups[0].min([DesiredCapacity, max([`{}`, length(Instances[?!starts_with(LifecycleState, `"Terminat"`)])])])"#,
+            input.desired
+        );
+        let look = Command::aws("autoscaling describe-auto-scaling-groups", &input.region)
+            .option("--auto-scaling-group-names", &input.group)
+            .option("--output", "text")
+            .option("--query", &query)
+            .line();
+        format!("sh -c {}", quote(&format!("{} --desired-capacity \"$({look})\"", set.line())))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Changing groups: each change once, stated absolutely, refused where it would harm.
 
-use domain::action::ErrorClass;
+use domain::action::{ErrorClass, UndoCall};
 use serde_json::{Value, json};
+use sim::FaultKind;
 
 use crate::harness::{Done, GROUP, REGION, Stage, strings};
 
@@ -27,7 +28,7 @@ async fn hosts_are_launched_up_to_the_limits() {
     let Done::Applied { output, changes, undo, predicted } = scaled else { panic!("{scaled:?}") };
     assert_eq!(Some(output), predicted);
     assert_eq!((&changes[0].before, &changes[0].after), (&json!(6), &json!(12)));
-    assert_eq!(undo, None);
+    let undo = undo.unwrap();
     let again = stage.change("autoscaling.scale_to", with(json!({ "desired": 12 }))).await.unwrap();
     assert!(matches!(again, Done::AlreadySo(_)));
     assert_eq!(stage.changes(), ["UpdateAutoScalingGroup", "SetDesiredCapacity"]);
@@ -43,6 +44,34 @@ async fn hosts_are_launched_up_to_the_limits() {
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "beyond_limits"));
     let kept = stage.take_back(raised.undo()).await.unwrap();
     assert!(matches!(&kept, Done::AlreadySo(output) if output["max"] == 12), "{kept:?}");
+    let kept = stage.take_back(undo).await.unwrap();
+    assert!(matches!(&kept, Done::AlreadySo(output) if output["desired"] == 12), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_launch_is_taken_back_as_far_as_it_did_not_happen() {
+    let stage = Stage::calm().await;
+    stage.change("autoscaling.set_max_size", with(json!({ "max": 12 }))).await.unwrap();
+    let undo = stage.change("autoscaling.scale_to", with(json!({ "desired": 8 }))).await.unwrap().undo();
+    stage.until(|group| group["in_service"].as_array().unwrap().len() == 8).await;
+    stage.sim.strike(FaultKind::NoCapacity { zone: None });
+    stage.change("autoscaling.scale_to", with(json!({ "desired": 12 }))).await.unwrap();
+    let before = stage.group().await;
+
+    let done = stage.take_back(undo.clone()).await.unwrap();
+    let Done::Applied { output, changes, undo: again, predicted } = done else { panic!("{done:?}") };
+    assert_eq!((output["desired"].as_i64(), Some(output)), (Some(8), predicted), "eight are there, and stay");
+    assert_eq!((&changes[0].before, &changes[0].after, again), (&json!(12), &json!(8), None));
+    stage.sim.clock().step(std::time::Duration::from_secs(600));
+    let after = stage.group().await;
+    assert_eq!((&after["desired"], &after["ids"]), (&json!(8), &before["ids"]));
+
+    // Whoever has lowered it meanwhile is not overruled, whatever was desired before.
+    let input = with(json!({ "instance": strings(&after["ids"])[0], "decrement": true }));
+    stage.change("autoscaling.terminate_instance", input).await.unwrap();
+    let undo = UndoCall { input: with(json!({ "desired": 8, "spare_hosts": true })), ..undo };
+    let kept = stage.take_back(undo).await.unwrap();
+    assert!(matches!(&kept, Done::AlreadySo(output) if output["desired"] == 7), "{kept:?}");
 }
 
 #[tokio::test]

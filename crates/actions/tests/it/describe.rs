@@ -230,7 +230,12 @@ async fn command_lines_are_complete() {
     let command = |action: &str, input| stage.registry.get(action).unwrap().command(&input).unwrap();
     assert_eq!(
         command("autoscaling.scale_to", json!({ "region": REGION, "group": GROUP, "desired": 8 })),
-        "aws autoscaling set-desired-capacity --region us-east-1 --auto-scaling-group-name proxysql-us --desired-capacity 8 --no-honor-cooldown"
+        "aws autoscaling set-desired-capacity --region us-east-1 --auto-scaling-group-name proxysql-us --no-honor-cooldown --desired-capacity 8"
+    );
+    let spares = json!({ "region": REGION, "group": GROUP, "desired": 6, "spare_hosts": true });
+    assert_eq!(
+        command("autoscaling.scale_to", spares),
+        r#"sh -c 'aws autoscaling set-desired-capacity --region us-east-1 --auto-scaling-group-name proxysql-us --no-honor-cooldown --desired-capacity "$(aws autoscaling describe-auto-scaling-groups --region us-east-1 --auto-scaling-group-names proxysql-us --output text --query '\''AutoScalingGroups[0].min([DesiredCapacity, max([`6`, length(Instances[?!starts_with(LifecycleState, `"Terminat"`)])])])'\'')"'"#
     );
     assert_eq!(
         command(

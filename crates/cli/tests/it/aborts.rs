@@ -1,12 +1,14 @@
 //! An abort in the middle: what was done is taken back, as far as it can be, and nothing that runs is cut.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use domain::run::{Outcome, State, Status};
 use serde_json::json;
 use sim::{FaultKind, HealthCheck, Phase, Sim};
+use uuid::Uuid;
 
 use crate::kills::{reached, small_world};
-use crate::served::{Served, ended};
+use crate::served::{PATIENCE, Served, ended};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abort_with_undo_while_a_host_drains_leaves_a_group_that_serves() {
@@ -41,6 +43,50 @@ async fn an_abort_with_undo_while_a_host_drains_leaves_a_group_that_serves() {
         "the maximum stays where it must: four hosts run"
     );
     assert!(store::pages::locks(served.db.pool()).await.unwrap().is_empty(), "the fleet is free again");
+}
+
+/// Waits until a run is as wanted, also while it is paused.
+async fn until(served: &Served, run: Uuid, wanted: impl Fn(&State) -> bool) -> State {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let state = State::replay(&store::runs::journal(served.db.pool(), run).await.unwrap()).unwrap();
+        if wanted(&state) {
+            return state;
+        }
+        assert!(state.outcome().is_none() && Instant::now() < end, "{}: {:?}", state.word(), state.outcome());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A group that goes on desiring hosts that are not to be had never rests, and every later plan would stop at that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_with_undo_where_no_hosts_are_to_be_had_leaves_a_group_that_rests() {
+    for (runbook, given) in [
+        ("replace-proxysql", json!({ "fleet": "proxysql-us", "cluster": "shard-b" })),
+        ("add-proxysql-capacity", json!({ "fleet": "proxysql-us", "hosts": 1 })),
+    ] {
+        let mut world = small_world();
+        if runbook == "add-proxysql-capacity" {
+            world.faults.clear();
+        }
+        let sim = Sim::start(world, sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
+        sim.strike(FaultKind::NoCapacity { zone: None });
+        let served = Served::on(&sim).await;
+        let person = served.person().await;
+        let hosts = sim.edit(|world| world.host_ids());
+        let run = person.start(runbook, given.clone(), None).await;
+        let no_hosts_come = |state: &State| {
+            state.nodes().any(|(step, node)| step.as_str() == "ready" && node.status == Status::Failed)
+        };
+        until(&served, run, no_hosts_come).await;
+        let ask = json!({ "ask": "abort", "takeback": "all", "reason": "a test" });
+        person.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
+        let state = until(&served, run, |state| state.outcome().is_some()).await;
+        assert_eq!(state.outcome().unwrap().0, Outcome::Undone);
+        let plan = person.post(&format!("/api/v1/runbooks/{runbook}/plan"), &given).await;
+        assert_eq!(plan["verdict"]["verdict"], "ready", "{plan:#}");
+        assert_eq!(sim.edit(|world| world.host_ids()), hosts, "none of them went");
+    }
 }
 
 /// To the load balancer a host that was paused is a dead one for two minutes more: a group that looked meanwhile would replace it.

@@ -441,6 +441,29 @@ aws autoscaling set-desired-capacity --region us-east-1 --auto-scaling-group-nam
     }
 }
 
+/// What was right when the line was written down would cost hosts by the time it is run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_is_taken_back_by_hand_as_far_as_it_did_not_happen() {
+    let world = World { faults: Vec::new(), ..small_world() };
+    let sim = Sim::start(world, Options { speed: 0.0, ..Options::default() }).await.unwrap();
+    sim.strike(FaultKind::NoCapacity { zone: None });
+    let terminal = Terminal::at(&sim).await;
+    let manual = terminal.blocks("replace-proxysql", &json!({ "fleet": "proxysql-us" }));
+    let (prepare, _) = manual.split_once("\nlook group").unwrap();
+    let group = json!({ "region": "us-east-1", "group": "proxysql-us" });
+    let command = |desired: u32, spare_hosts: bool| {
+        let mut input = group.clone();
+        (input["desired"], input["spare_hosts"]) = (desired.into(), spare_hosts.into());
+        terminal.registry.get("autoscaling.scale_to").unwrap().command(&input).unwrap()
+    };
+    let said = terminal
+        .paste(&format!("{prepare}\nback launch true {}\n{}\nput_back", command(1, true), command(3, false)))
+        .await;
+    let seen = terminal.see("autoscaling.describe_group", &group).await;
+    assert_eq!(seen["desired"], 2, "{said}");
+    assert_eq!(changes(&sim).len(), 2, "{said}");
+}
+
 /// What runbooks may ask of it: without what only a program measures, and with moments in one form.
 fn told(value: &Value) -> Value {
     match value {

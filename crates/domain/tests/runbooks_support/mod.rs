@@ -142,7 +142,7 @@ changing!(suspend, "autoscaling.suspend_processes", undoable: true, { region: St
     suspended: Vec<String>
 });
 changing!(set_max, "autoscaling.set_max_size", undoable: true, { region: String, group: String, max: u32 }, { max: u32 });
-changing!(scale_to, "autoscaling.scale_to", undoable: false, { region: String, group: String, desired: u32 }, { desired: u32 });
+changing!(scale_to, "autoscaling.scale_to", undoable: true, { region: String, group: String, desired: u32 }, { desired: u32 });
 changing!(protect, "autoscaling.protect_instances", undoable: true, {
     region: String, group: String, instances: Vec<String>, protected: bool
 }, { instances: Vec<String> });

@@ -253,10 +253,10 @@ async fn compare(
                 waits = true;
                 continue;
             }
-            Ok((plan, unseen)) => {
+            Ok((plan, sight)) => {
                 let differences = differences(&seen, &plan);
                 let differs = |path: &StepPath| differences.iter().any(|difference| difference.path == *path);
-                match unseen.iter().find(|(path, _)| differs(path) && was_seen(&seen, path)) {
+                match sight.unseen.iter().find(|(path, _)| differs(path) && was_seen(&seen, path)) {
                     Some((_, why)) => why.to_string(),
                     None => return Entry::Drifted { differences, plan: Box::new(plan) },
                 }
@@ -271,14 +271,12 @@ async fn compare(
     }
 }
 
-/// Did the plan rest on what was seen at this step?
+/// Did the plan rest on what was seen at this step? It did not where it left the step out, or stopped at it.
 fn was_seen(plan: &Plan, path: &StepPath) -> bool {
-    plan.steps.iter().filter(|step| step.path == *path).any(|step| {
-        matches!(
-            step.outcome,
-            PlannedOutcome::Looked | PlannedOutcome::AlreadySo | PlannedOutcome::Changes { .. }
-        )
-    })
+    plan.steps
+        .iter()
+        .filter(|step| step.path == *path)
+        .any(|step| !matches!(step.outcome, PlannedOutcome::Skipped { .. } | PlannedOutcome::Stops { .. }))
 }
 
 /// Seconds between two comparisons, as long as something cannot be seen (clock time): a throttle of five minutes passes by itself.

@@ -4,7 +4,7 @@
 //! the run goes on with whatever there is then. There the first look may mislead (a proxy follows a failover a little late), and a plan
 //! that rests on it would be offered, or started, for nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use domain::action::{Action, ActionError, Ctx, ErrorClass};
@@ -35,10 +35,11 @@ impl Planner<'_> {
             if !waits || over || until.condition.test(&scope.with_out(facts.clone())) != Ok(false) {
                 return Ok(Some(facts));
             }
-            if now >= self.patience {
+            let left = (self.patience - now).to_std().unwrap_or_default();
+            if left.is_zero() {
                 return Ok(None);
             }
-            self.core.clock.sleep(until.every).await;
+            self.core.clock.sleep(until.every.min(left)).await;
         }
     }
 
@@ -54,15 +55,16 @@ impl Planner<'_> {
         }
     }
 
-    /// What was seen; and whether it failed by a call that hung: the next one would, too.
+    /// What was seen; and whether it hung: the next one would, too. A look may give up by itself before its time is over, and
+    /// without having told a call.
     async fn look_once(&self, action: &dyn Action, input: &Value) -> (Result<Value, ActionError>, bool) {
         let deadline = self.core.settings.look_deadline;
-        let ctx = Ctx::looking(self.core.clock.clone(), deadline);
+        let (ctx, since) = (Ctx::looking(self.core.clock.clone(), deadline), Instant::now());
         let seen = tokio::time::timeout(deadline, action.observe(&ctx, input)).await.ok();
         let calls = ctx.calls.take();
         let busy = matches!(&seen, Some(Err(e)) if e.class == ErrorClass::Busy);
         self.core.observer.spent(action, input, &calls, busy);
-        let hung = seen.is_none() || (!busy && calls.iter().any(|call| call.duration_ms >= HUNG_MS));
+        let hung = seen.is_none() || (!busy && since.elapsed() >= HUNG);
         let in_time = seen.unwrap_or_else(|| {
             let message = "it could not be looked at in time";
             Err(ActionError::new(ErrorClass::Transient, "timeout", message))
@@ -75,8 +77,8 @@ impl Planner<'_> {
 pub(super) const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 /// Between the looks of a plan (clock time).
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// A call that took so long has hung: whoever is there answers sooner, and be it that they cannot.
-const HUNG_MS: u64 = 1000;
+/// A look that failed after so long (of the wall's time) has hung: whoever is there answers sooner, and be it that they cannot.
+const HUNG: Duration = Duration::from_secs(1);
 
 /// May the same look be answered the next time?
 pub(super) fn passes(error: &ActionError) -> bool {

@@ -2,11 +2,12 @@
 //!
 //! What is cheap is asked first; a plan is only made when nothing else has an answer yet, because it asks the outside.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use domain::plan::{Plan, PlannedOutcome, Verdict, is_typed};
+use domain::run::StepPath;
 use domain::runbook::{Runbook, Trigger};
 use domain::signal::SignalState;
 use domain::triage::{Candidate, Rule, Run, Standing, Surroundings};
@@ -176,11 +177,15 @@ async fn stands(
     let ended = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await?;
     let asked = format!("{rule} {}", json!(given));
     let plan = match core.plans.fresh(&asked, core.clock.now()) {
-        Some(plan) => Ok(plan),
-        None => core.plan(prepared).await.inspect(|plan| core.plans.keep(asked, core.clock.now(), plan)),
+        Some(made) => Ok(made),
+        None => {
+            let made = core.plan_seeing(prepared, true).await;
+            made.map(|(plan, sight)| (plan, sight.forbidden))
+                .inspect(|made| core.plans.keep(asked, core.clock.now(), made))
+        }
     };
     let (standing, plan) = match plan {
-        Ok(plan) => (rested(read(&plan, runbook, &targets), ended, rest), Some(plan)),
+        Ok(made) => (rested(read(&made, runbook, &targets), ended, rest), Some(made.0)),
         Err(PlanError::Store(e)) => return Err(e),
         Err(PlanError::Start(e)) => (Standing::Blind(e.to_string()), None),
     };
@@ -192,20 +197,23 @@ async fn stands(
 /// A plan that is so old (clock time) is made anew. What was decided on it is compared with the world before the first step anyway.
 const FRESH: TimeDelta = TimeDelta::seconds(2);
 
+/// A plan, and the changes in it that what was seen forbids.
+type Made = (Plan, BTreeSet<StepPath>);
+
 /// Plans that were made a moment ago: a thousand signals that ask for the same get the same, and the outside is asked once.
 #[derive(Default)]
-pub(crate) struct Plans(Mutex<HashMap<String, (Timestamp, Plan)>>);
+pub(crate) struct Plans(Mutex<HashMap<String, (Timestamp, Made)>>);
 
 impl Plans {
-    fn fresh(&self, asked: &str, now: Timestamp) -> Option<Plan> {
+    fn fresh(&self, asked: &str, now: Timestamp) -> Option<Made> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(asked).filter(|(at, _)| now - *at < FRESH).map(|(_, plan)| plan.clone())
+        kept.get(asked).filter(|(at, _)| now - *at < FRESH).map(|(_, made)| made.clone())
     }
 
-    fn keep(&self, asked: String, now: Timestamp, plan: &Plan) {
+    fn keep(&self, asked: String, now: Timestamp, made: &Made) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, (at, _)| now - *at < FRESH);
-        kept.insert(asked, (now, plan.clone()));
+        kept.insert(asked, (now, made.clone()));
     }
 }
 
@@ -219,14 +227,17 @@ fn rested(standing: Standing, ended: Option<(Run, Timestamp)>, rest: TimeDelta) 
 }
 
 /// What a plan says for or against its runbook.
-fn read(plan: &Plan, runbook: &Runbook, targets: &[String]) -> Standing {
+fn read((plan, forbidden): &Made, runbook: &Runbook, targets: &[String]) -> Standing {
     let stops = plan.steps.iter().find_map(|step| match &step.outcome {
         PlannedOutcome::Stops { message, .. } => Some((step, message)),
         _ => None,
     });
     match (stops, plan.brakes.first(), &plan.verdict) {
-        // A look that fails says nothing about what it would have seen; work of others that was seen is a reason.
-        (Some((step, message)), ..) if step.action.is_some() && plan.foreign.is_empty() => {
+        // A look that fails says nothing about what it would have seen; work of others that was seen is a reason, and so is what
+        // may not be done to what was seen.
+        (Some((step, message)), ..)
+            if step.action.is_some() && plan.foreign.is_empty() && !forbidden.contains(&step.path) =>
+        {
             Standing::Blind(format!("{}: {message}", step.path))
         }
         (Some((step, message)), ..) => {

@@ -46,17 +46,17 @@ async fn looked(bench: &Bench, times: u64) {
 async fn what_hangs_costs_a_plan_one_look_and_what_is_throttled_or_fails_at_once_is_looked_at_again() {
     let bench = Bench::new(SEE).await;
     let engine = bench.engine(LONG).await;
-    for (class, took_ms, looks) in
-        [(ErrorClass::Transient, 4000, 1), (ErrorClass::Transient, 1, 4), (ErrorClass::Busy, 4000, 4)]
+    for (class, hangs, looks) in
+        [(ErrorClass::Transient, true, 1), (ErrorClass::Transient, false, 4), (ErrorClass::Busy, true, 4)]
     {
         {
             let mut world = bench.world.0.lock().unwrap();
-            (world.looks_fail, world.fails_as, world.took_ms) = (true, Some(class), took_ms);
+            (world.looks_fail, world.fails_as, world.hangs) = (true, Some(class), hangs);
         }
         let before = bench.looks();
         let plan = plan(&engine).await;
         assert!(matches!(plan.steps[0].outcome, PlannedOutcome::Skipped { .. }), "{plan:#?}");
-        assert_eq!(bench.looks() - before, looks, "{class:?} after {took_ms} ms");
+        assert_eq!(bench.looks() - before, looks, "{class:?}, hangs: {hangs}");
     }
 }
 
@@ -94,6 +94,19 @@ async fn what_was_seen_when_the_plan_was_made_and_cannot_be_seen_now_is_no_drift
 }
 
 #[tokio::test]
+async fn what_was_waited_for_when_the_plan_was_made_and_cannot_be_seen_now_is_no_drift() {
+    let bench = Bench::new(LATE).await.with("timeout: 30s", "timeout: 5h");
+    let engine = bench.engine(LONG).await;
+    bench.world.put("ill", 1);
+    let seen = plan(&engine).await;
+    assert!(matches!(seen.steps[0].outcome, PlannedOutcome::Waits { .. }), "{seen:#?}");
+    bench.world.0.lock().unwrap().hidden.insert("ill".into());
+    let run = engine.start(StartRequest { plan: Some(seen), ..request("key") }).await.unwrap().run_id;
+    let state = bench.until(run, "paused", |s| s.paused().is_some()).await;
+    assert_eq!((state.gate(), state.drift().is_some()), (Some(&Gate::Plan), false), "{:?}", state.paused());
+}
+
+#[tokio::test]
 async fn a_plan_waits_for_what_heals_by_itself_as_its_run_would() {
     let bench = Bench::new(LATE).await.calm();
     let engine = bench.engine(LONG).await;
@@ -119,6 +132,18 @@ async fn a_plan_takes_what_is_still_there_when_the_time_of_a_wait_is_over_and_wa
         assert_eq!(plan.verdict, Verdict::Ready);
         assert!(bench.looks() > 1);
     }
+}
+
+/// With this pause between two looks the test would never end.
+#[tokio::test]
+async fn a_plan_that_has_no_patience_left_does_not_sleep_until_the_next_look() {
+    let bench =
+        Bench::new(LATE).await.with("every: 5s", "every: 10000h").with("timeout: 30s", "timeout: 20000h");
+    let engine = bench.engine(LONG).await;
+    bench.world.put("ill", 1);
+    let plan = plan(&engine).await;
+    assert!(matches!(plan.steps[0].outcome, PlannedOutcome::Waits { .. }), "{plan:#?}");
+    assert!(bench.looks() > 1, "also when its patience is over");
 }
 
 #[tokio::test]

@@ -48,9 +48,10 @@ pub(crate) struct Inner {
     pub(crate) tokens: Vec<String>,
     pub(crate) trouble: VecDeque<Trouble>,
     pub(crate) looks_fail: bool,
-    /// Of which class such a failure is, when it is not the usual one; and how long its call took.
+    /// Of which class such a failure is, when it is not the usual one.
     pub(crate) fails_as: Option<ErrorClass>,
-    pub(crate) took_ms: u64,
+    /// The next look hangs for a while, and tells no call.
+    pub(crate) hangs: bool,
     /// These cannot be looked at.
     pub(crate) hidden: BTreeSet<String>,
     /// So many looks fail, and then no more.
@@ -109,6 +110,12 @@ impl Observe for Look {
     type Output = Number;
 
     async fn observe(&self, ctx: &Ctx, input: &Named) -> Result<Number, ActionError> {
+        if std::mem::take(&mut self.0.0.lock().unwrap().hangs) {
+            self.0.0.lock().unwrap().looks += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let class = self.0.0.lock().unwrap().fails_as.unwrap_or(ErrorClass::Transient);
+            return Err(ActionError::new(class, "timeout", "not through in time"));
+        }
         let mut inner = self.0.0.lock().unwrap();
         ctx.calls.push(CallRecord {
             at: ctx.clock.now(),
@@ -117,7 +124,7 @@ impl Observe for Look {
             target: input.name.clone(),
             request_id: None,
             status: "ok".into(),
-            duration_ms: inner.took_ms,
+            duration_ms: 1,
             mutating: false,
         });
         inner.looks += 1;
