@@ -188,6 +188,18 @@ impl PlannedOutcome {
 }
 
 impl Plan {
+    /// It would go through, and something keeps it from being started: a brake, or work of the services themselves.
+    pub fn is_held_back(&self) -> bool {
+        self.verdict == Verdict::Ready && !(self.brakes.is_empty() && self.foreign.is_empty())
+    }
+
+    /// A lock is held, and it would stop at nothing else: then it may stand in line.
+    pub fn lacks_a_lock_alone(&self) -> bool {
+        self.locks.iter().any(|lock| lock.held_by.is_some())
+            && matches!(&self.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
+            && !self.steps.iter().any(|step| matches!(step.outcome, PlannedOutcome::Stops { .. }))
+    }
+
     /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what. It does not depend on the
     /// order of keys: a plan that was kept in the database comes back with another one.
     pub fn digest(&self) -> String {

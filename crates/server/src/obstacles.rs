@@ -4,7 +4,7 @@
 
 use domain::Actor;
 use domain::brake::{Brake, Way};
-use domain::plan::{Plan, PlannedOutcome, Verdict};
+use domain::plan::{Plan, Verdict};
 
 /// A plan, and whoever would start it.
 pub(crate) struct Obstacles<'a> {
@@ -18,9 +18,7 @@ impl<'a> Obstacles<'a> {
     /// A lock is held, and that is all that stands in the way: then one may stand in line.
     pub(crate) fn held(&self) -> bool {
         self.narrowed.is_none()
-            && self.plan.locks.iter().any(|l| l.held_by.is_some())
-            && matches!(&self.plan.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
-            && !self.plan.steps.iter().any(|s| matches!(s.outcome, PlannedOutcome::Stops { .. }))
+            && self.plan.lacks_a_lock_alone()
             && self.plan.brakes.iter().all(|b| b.way(self.by) != Way::None)
     }
 

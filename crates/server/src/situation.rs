@@ -15,6 +15,7 @@ use store::signals::{SignalFilter, SignalRow};
 use crate::app::App;
 use crate::chart::{self, Chart};
 use crate::error::Problem;
+use crate::on_it::OnIt;
 use crate::words;
 use domain::advice::{self, Cell, Finding, Matrix};
 use domain::brake::{EVERYTHING, Freeze, KillSwitch};
@@ -82,16 +83,21 @@ pub(crate) struct Situation {
 pub(crate) struct Found {
     #[serde(flatten)]
     pub(crate) finding: Finding,
-    /// The run or the person that holds a target of what is advised.
-    pub(crate) on_it: Option<Held>,
+    /// The run or the person that holds a target of what is advised, or the run that will.
+    pub(crate) on_it: Option<OnIt>,
 }
 
 impl Found {
-    fn of(finding: Finding, locks: &[Held]) -> Self {
+    async fn of(app: &App, finding: Finding, locks: &[Held], wanted: &[Held]) -> Result<Self, Problem> {
         let inputs = finding.runbook.iter().flat_map(|advised| &advised.inputs);
         let targets: Vec<String> = inputs.map(|(kind, id)| format!("{kind}:{id}")).collect();
-        let on_it = locks.iter().find(|held| targets.contains(&held.target)).cloned();
-        Self { finding, on_it }
+        // Who holds it comes before who only wants it.
+        let held = locks.iter().chain(wanted).find(|held| targets.contains(&held.target));
+        let on_it = match held {
+            Some(held) => Some(OnIt::of(app, held.clone()).await?),
+            None => None,
+        };
+        Ok(Self { finding, on_it })
     }
 }
 
@@ -196,7 +202,12 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     // From the first number on: an hour of nothing before it tells nothing.
     let first = samples.iter().map(|s| s.at).min().unwrap_or(now);
     let chart = chart::draw(series, &samples, first.min(now - least_window()), now);
-    let findings: Vec<Found> = findings.into_iter().map(|finding| Found::of(finding, &locks)).collect();
+    let wanted = store::locks::wanted(pool).await?;
+    let mut found = Vec::with_capacity(findings.len());
+    for finding in findings {
+        found.push(Found::of(app, finding, &locks, &wanted).await?);
+    }
+    let findings = found;
     let mut unseen = unseen(&fleets);
     if app.settings().watches_errors {
         unseen.extend(errors_unseen(series == ERRORS, &samples, &newest, now));

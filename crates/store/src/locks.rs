@@ -66,6 +66,20 @@ pub async fn all(pool: &PgPool, at: Timestamp) -> Result<Vec<Held>, StoreError> 
     .await?)
 }
 
+/// What runs that have not ended will lock, and do not hold: they wait for an approval, stand in line, or were released by force.
+pub async fn wanted(pool: &PgPool) -> Result<Vec<Held>, StoreError> {
+    Ok(sqlx::query_as!(
+        Held,
+        r#"SELECT t.target AS "target!", 'run' AS "kind!", r.id AS "run_id?", r.title AS "title?", r.state AS "state?",
+                  r.requested_by AS "holder!", NULL::text AS reason, r.created_at AS "since!", NULL::timestamptz AS until
+             FROM run r JOIN journal_line j ON j.run_id = r.id AND j.seq = 1, json_array_elements_text(j.entry->'locks') AS t (target)
+            WHERE r.ended_at IS NULL AND NOT EXISTS (SELECT FROM lock l WHERE l.run_id = r.id AND l.target = t.target)
+            ORDER BY r.created_at, t.target"#,
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
 /// A person takes a target, or holds it longer. Who stands in the way, if somebody does.
 pub async fn take(
     pool: &PgPool,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::exit::{Exit, Failure};
+use super::may::quoted;
 use super::server::Server;
 use super::which::Of;
 use super::words::word;
@@ -135,7 +136,7 @@ pub(crate) async fn approve(args: Approve) -> anyhow::Result<ExitCode> {
         };
         return Err(Failure::new(Exit::Refused, says).into());
     };
-    possible(&approval["choices"], "approve")?;
+    possible(&approval["choices"], "approve").map_err(|refusal| instead(refusal, approval, run))?;
     let hash = approval["plan_hash"].as_str().map(str::to_owned);
     if args.plan_hash.is_none() {
         let about = match serde_json::from_value::<Plan>(told["plan"].clone()) {
@@ -193,6 +194,17 @@ fn possible(choices: &Value, ask: &str) -> Result<(), Failure> {
         Some(why) => Err(Failure::new(Exit::Refused, why)),
         None => Ok(()),
     }
+}
+
+/// Whose approval it takes, for whoever may not give it; and how they go on alone, should nobody else be there.
+fn instead(mut refusal: Failure, approval: &Value, run: Uuid) -> Failure {
+    let step = approval["step"].as_str().map_or_else(String::new, |step| format!(" --step {}", quoted(step)));
+    let alone = match possible(&approval["choices"], "break_glass") {
+        Ok(()) => format!("should nobody be there: firebreak break-glass {run}{step} --reason \"…\""),
+        Err(why) => format!("should nobody be there: {why}"),
+    };
+    refusal.says = format!("{refusal}\n  it waits for {}\n  {alone}", word(approval, "needs"));
+    refusal
 }
 
 /// Shows what it is about, and has a person say yes to it.

@@ -50,7 +50,7 @@ fn command(run: &str, choice: &Value, step: Option<&str>) -> String {
 }
 
 /// As one word for a shell: a path may name an item, as `each[i-1].drain`.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -143,6 +143,12 @@ pub(super) fn told(plan: &Plan) -> String {
         line(format!("{}  somebody else is at work on {work}", paint(Ink::Bad, "Held back")));
     }
     line(match &plan.verdict {
+        Verdict::Ready if plan.is_held_back() => {
+            format!(
+                "Verdict   {}: every guard holds, but it is not free to start",
+                paint(Ink::Warn, "held back")
+            )
+        }
         Verdict::Ready => format!("Verdict   {}: nothing speaks against it", paint(Ink::Good, "ready")),
         Verdict::Stops { step, message } => {
             format!("Verdict   {} at `{step}`: {message}", paint(Ink::Bad, "stops"))

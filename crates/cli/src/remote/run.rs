@@ -62,6 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if !args.remote.json {
                 say(told(&plan));
             }
+            may_start(&server, &plan, args.wait).await?;
             let confirm = agree(&plan, &args)?;
             (plan.hash, confirm)
         }
@@ -80,7 +81,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "despite_freeze": args.despite_freeze, "acknowledge": acknowledge, "wait": args.wait,
     });
     let key = args.idempotency_key.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
-    let started = server.post_under(&key, "/api/v1/runs", &body).await?;
+    let started = server.post_under(&key, "/api/v1/runs", &body).await.map_err(way_past)?;
     let id = word(&started, "run_id").to_owned();
     if args.detach {
         say(if args.remote.json { format!("{started:#}") } else { id });
@@ -90,12 +91,48 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     watch::to_the_end(&server, &id, args.remote.json).await
 }
 
+/// What would stop is not started, and it is said what to do. A lock does not stop whoever stands in line for it.
+async fn may_start(server: &Server, plan: &Plan, wait: bool) -> Result<(), Failure> {
+    let Verdict::Stops { step, message } = &plan.verdict else { return Ok(()) };
+    let lacks_a_lock = plan.lacks_a_lock_alone();
+    if lacks_a_lock && wait {
+        return Ok(());
+    }
+    let mut says = format!("it would stop at `{step}`, so it is not started: {message}");
+    if lacks_a_lock {
+        // Refused it is all the same, should nobody say who holds it.
+        let brakes = server.get("/api/v1/brakes").await.unwrap_or_default();
+        let wanted = |lock: &Value| plan.locks.iter().any(|planned| planned.target == word(lock, "target"));
+        let mut held = brakes["locks"].as_array().into_iter().flatten().filter(|lock| wanted(lock));
+        let holder = held.find_map(|lock| lock["run_id"].as_str());
+        let see = holder.map(|run| format!("See `firebreak show {run}`."));
+        for more in see.iter().map(String::as_str).chain([STAND_IN_LINE]) {
+            says = format!("{says}\n  {more}");
+        }
+    }
+    Err(Failure::new(Exit::Refused, says))
+}
+
+const STAND_IN_LINE: &str = "Give --wait to stand in line for it.";
+
+/// With the flag that gets past it, where there is one.
+fn way_past(mut failure: Failure) -> Failure {
+    let Some(problem) = &failure.problem else { return failure };
+    let flag = match word(problem, "code") {
+        "locked" => STAND_IN_LINE.to_owned(),
+        "freeze" => "Give --despite-freeze --reason \"…\" to start despite it.".to_owned(),
+        "limit" => {
+            let limit = word(&problem["brake"], "name");
+            format!("Give --acknowledge \"{limit}=…\" to pass it this once.")
+        }
+        _ => return failure,
+    };
+    failure.says = format!("{}\n  {flag}", failure.says);
+    failure
+}
+
 /// Has a person agree to a plan. What they typed, where the risk demands it.
 fn agree(plan: &Plan, args: &Args) -> Result<Option<String>, Failure> {
-    if let Verdict::Stops { step, message } = &plan.verdict {
-        let says = format!("it would stop at `{step}`, so it is not started: {message}");
-        return Err(Failure::new(Exit::Refused, says));
-    }
     let asks = std::io::stdin().is_terminal();
     let not = |says: &str| Err(Failure::new(Exit::Refused, format!("nothing was started: {says}")));
     match to_type(plan.risk, &plan.title, &plan.runbook) {

@@ -76,6 +76,12 @@ pub(crate) fn day(value: &Value) -> String {
     time(value).map_or_else(|| "–".into(), |at| at.format("%F %H:%M:%S").to_string())
 }
 
+/// The time of day; with the day, where that is another one than today.
+pub(crate) fn moment(value: &Value, now: &Value) -> String {
+    let days = [value, now].map(|value| time(value).map(|at| at.date_naive()));
+    if days[0] == days[1] { clock(value) } else { day(value) }
+}
+
 /// A word of an answer.
 pub(crate) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()

@@ -149,6 +149,12 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     let id = started["run_id"].as_str().unwrap();
     let (code, _, why) = bob.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
     assert!(code == 3 && why.contains("is locked by"), "{code}: {why}");
+    assert!(why.contains(&format!("`firebreak show {id}`")) && why.contains("--wait"), "{why}");
+    let in_line = ["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach", "--wait", "--json"];
+    let (code, queued) = bob.json(&in_line);
+    assert_eq!(code, 0, "who stands in line is not stopped by the lock: {queued}");
+    let queued = queued["run_id"].as_str().unwrap();
+    assert_eq!(bob.said(&["abort", queued, "--reason", "not needed"]).0, 0);
     assert_eq!(ada.said(&["pause", id, "--reason", "lunch"]).0, 0);
     let (code, said, why) = ada.said(&["watch", id]);
     assert!(
@@ -173,6 +179,11 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     assert_eq!(ada.said(&["unlock", "cluster:shard-a"]).0, 0);
     let (code, _, why) = ada.said(&["freeze", "add", "--until", "yesterday", "--reason", "x"]);
     assert!(code == 2 && why.contains("`yesterday` is not a time, such as 2024-05-07"), "{code}: {why}");
+    assert_eq!(ada.said(&["freeze", "add", "--until", "2037-01-01T00:00:00Z", "--reason", "holidays"]).0, 0);
+    let (code, plan, _) = ada.said(&["plan", "replace-proxysql", INPUTS[0], INPUTS[1]]);
+    assert!(code == 0 && plan.contains("Verdict   held back: every guard holds"), "{plan}");
+    let (code, _, why) = ada.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
+    assert!(code == 3 && why.contains("--despite-freeze --reason \"…\""), "{code}: {why}");
     assert_eq!(ada.said(&["stop", "--reason", "it acts strange"]).0, 0);
     let (code, problem) = ada.json(&["run", "replace-proxysql", INPUTS[0], "--plan-hash", "x", "--json"]);
     assert_eq!(code, 3, "{problem}");
@@ -196,6 +207,11 @@ async fn what_is_severe_is_agreed_to_by_somebody_else_from_their_terminal() {
     let id = started["run_id"].as_str().unwrap();
     let (code, said, why) = ada.said(&["approve", id]);
     assert!(code == 3 && said.is_empty(), "nobody agrees to what they asked for: {said}{why}");
+    assert!(why.contains("it waits for the approval of an approver"), "{why}");
+    assert!(why.contains("should nobody be there: "), "{why}");
+    let asked = format!("asked for by ada, waits for the approval of an approver: firebreak approve {id}");
+    let said = crate::together::status(&ada, &asked).await;
+    assert!(!said.contains("firebreak run failover-cluster"), "{said}");
     let [own, other] = [&ada, &bob].map(|person| person.said(&["show", id]).1);
     let agree = format!("firebreak approve {id}");
     assert!(!own.contains(&agree) && other.contains(&agree), "{own}{other}");

@@ -137,7 +137,7 @@ async fn what_people_did_is_searched_from_a_terminal_page_by_page() {
 
 /// Asks for the status until it has these words: what is shown comes with the next look of the prober, and is stale soon after on a
 /// machine that is slow.
-async fn status(terminal: &Terminal<'_>, words: &str) -> String {
+pub(crate) async fn status(terminal: &Terminal<'_>, words: &str) -> String {
     let end = std::time::Instant::now() + crate::served::PATIENCE;
     loop {
         let (code, said, why) = terminal.said(&["status"]);

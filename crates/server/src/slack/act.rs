@@ -24,6 +24,7 @@ use crate::app::{App, to_the_end};
 use crate::error::{Problem, sentence};
 use crate::ids::{AMONG, one_of};
 use crate::obstacles::Obstacles;
+use crate::on_it::{OnIt, Stands};
 use crate::plans::{self, Confirmation};
 use crate::run::{self, Looks};
 use crate::session::Visitor;
@@ -252,8 +253,8 @@ async fn status(app: &App) -> Result<String, Problem> {
     for found in now.findings.iter().take(LISTED) {
         let finding = &found.finding;
         _ = write!(text, "\n:rotating_light: {} {}", escape(&finding.what), escape(&finding.advice));
-        if let Some(held) = &found.on_it {
-            _ = write!(text, " *Somebody is on it:* {}", escape(&held.to_string()));
+        if let Some(on_it) = &found.on_it {
+            _ = write!(text, " {}", who(app, on_it));
         }
     }
     for incident in now.incidents.iter().take(LISTED) {
@@ -293,6 +294,22 @@ async fn status(app: &App) -> Result<String, Problem> {
     }
     _ = write!(text, "\n<{url}/|The situation>");
     Ok(text.trim_start().to_owned())
+}
+
+/// Who is on it, and what they wait for.
+fn who(app: &App, on_it: &OnIt) -> String {
+    let held = &on_it.held;
+    let run = held.run_id.map(|id| run_link(app, id, held.title.as_deref().unwrap_or("the run")));
+    match (on_it.stands, run) {
+        (Stands::WaitsForApproval, Some(run)) => {
+            format!("*Asked for by {}, waits for {}:* {run}", escape(&held.holder), escape(on_it.awaited()))
+        }
+        (Stands::Stopped, Some(run)) => {
+            let why = on_it.why.as_deref().map_or_else(String::new, |why| format!(". {}", escape(why)));
+            format!("*The run has stopped and needs a decision:* {run}{why}")
+        }
+        _ => format!("*Somebody is on it:* {}", escape(&held.to_string())),
+    }
 }
 
 async fn incidents(app: &App) -> Result<String, Problem> {

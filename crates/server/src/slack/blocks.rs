@@ -100,6 +100,9 @@ pub(super) fn plan(plan: &Plan, confirmation: &Confirmation) -> String {
         _ = write!(text, "\n:no_entry: Somebody else is at work on {}", escape(&work.to_string()));
     }
     match &plan.verdict {
+        Verdict::Ready if plan.is_held_back() => {
+            text.push_str("\n:warning: Every guard holds, but it is held back.");
+        }
         Verdict::Ready => text.push_str("\n:white_check_mark: Nothing speaks against it."),
         Verdict::Stops { step, message } => {
             _ = write!(text, "\n:x: It would stop at `{step}`: {}", escape(message));

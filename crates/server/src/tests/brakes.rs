@@ -72,6 +72,9 @@ async fn a_freeze_asks_for_a_confirmation_on_the_page_and_over_the_api() {
 
     let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "reason": "it is dark" });
     assert_eq!(person.post("/api/v1/runs", "k", &body).await.json()["code"], "freeze");
+    let plan = person.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await.text;
+    assert!(plan.contains("Every guard holds, but it is held back by what is named below."), "{plan}");
+    assert!(plan.contains("data-brake=\"freeze\"") && !plan.contains("Nothing speaks against it"), "{plan}");
     let mut fields = person.planned("switch-lamp").await;
     let refused = person.start("switch-lamp", &fields).await;
     assert!(

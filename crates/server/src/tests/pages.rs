@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
 use tower::ServiceExt;
 
-use super::bench::{Answer, Bench, run_of};
+use super::bench::{Answer, Bench, Person, run_of};
 
 /// The inner part, without what differs from run to run.
 fn stable(answer: &Answer, secrets: &[&str]) -> String {
@@ -40,7 +40,7 @@ async fn the_plan_page() {
 }
 
 /// Shown, with the same number of tries failed through each host, and seen at the present moment.
-async fn seen(bench: &Bench, failed: u32, age_s: i64) {
+pub(super) async fn seen(bench: &Bench, failed: u32, age_s: i64) {
     let cell = |host: &str, cluster: &str, failed: u32| {
         let error =
             (failed > 0).then(|| json!({ "kind": "timeout_login", "code": null, "message": "no <answer>" }));
@@ -113,6 +113,54 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     clock.sleep(std::time::Duration::from_secs(120)).await;
     let page = person.get("/").await;
     assert!(!page.text.contains("data-all-well") && page.text.contains("Stale"));
+}
+
+/// Who is on the first finding, as the API tells it; and the page.
+async fn on_it(person: &Person<'_>) -> (Value, String) {
+    let now = person.get("/api/v1/situation").await.json();
+    (now["findings"][0]["on_it"].clone(), person.get("/").await.text)
+}
+
+#[tokio::test]
+async fn whoever_has_asked_for_a_run_that_waits_for_an_approver_is_on_it() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    seen(&bench, 3, -3600).await;
+    assert_eq!(on_it(&ada).await.0, Value::Null);
+    let fields = ada.planned("switch-lamp-severe").await;
+    let run = run_of(&ada.start("switch-lamp-severe", &fields).await);
+    bench.until(run, "waiting_for_approval").await;
+    let (told, page) = on_it(&ada).await;
+    assert_eq!((&told["stands"], &told["run_id"]), (&json!("waits_for_approval"), &json!(run)), "{told}");
+    let asked = page.split("data-asked=\"fleet:lamps-eu\"").nth(1).expect("it holds no lock, and is there");
+    assert!(
+        asked.contains("Asked for by <b>ada</b>, waits for the approval of an approver: <a href=\"/runs/")
+    );
+    assert!(!page.contains("data-at-work"), "nobody is at work");
+}
+
+#[tokio::test]
+async fn a_run_that_has_stopped_is_not_somebody_who_is_on_it_and_its_cause_is_told() {
+    let bench = Bench::new().await;
+    bench.lamp().broken = Some("The bulb is loose.");
+    let ada = bench.sign_in("ada").await;
+    let fields = ada.planned("switch-lamp").await;
+    let run = run_of(&ada.start("switch-lamp", &fields).await);
+    bench.until(run, "paused").await;
+    seen(&bench, 3, -3600).await;
+    let (told, page) = on_it(&ada).await;
+    assert_eq!((&told["stands"], &told["run_id"]), (&json!("stopped"), &json!(run)), "{told}");
+    let why = told["why"].as_str().unwrap();
+    assert!(why.contains("The bulb is loose."), "{why}");
+    let stopped = page.split("data-stopped=\"fleet:lamps-eu\"").nth(1).expect("it says that it has stopped");
+    assert!(
+        stopped.contains("The run has stopped and needs a decision")
+            && stopped.contains("The bulb is loose.")
+    );
+    assert!(!page.contains("Somebody is on it"), "it does nothing");
+    // Released by force it holds nothing, and still waits there for a person.
+    sqlx::query("DELETE FROM lock").execute(bench.engine.pool()).await.unwrap();
+    assert_eq!(on_it(&ada).await.0["stands"], "stopped");
 }
 
 #[tokio::test]

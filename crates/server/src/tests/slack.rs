@@ -541,6 +541,9 @@ async fn a_second_person_approves_by_a_button_that_then_says_who_did() {
     office.workspace.answered(&url, "Started").await;
     let card = office.workspace.shown("asked", |card| card.approvals.iter().any(|a| a.open)).await;
     let id = card.run;
+    super::pages::seen(&office.bench, 3, -3600).await;
+    let status = office.types("U2", "status").await.0;
+    assert!(status.contains("*Asked for by ada, waits for the approval of an approver:* <http"), "{status}");
     let agree =
         domain::chat::Press::Approve { run: id, step: None, plan_hash: card.approvals[0].plan_hash.clone() };
     let agree = Value::from(agree.value());
@@ -595,6 +598,7 @@ async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
     // Their own hand holds nobody back, and a freeze is what a form asks about; somebody else's hand is no way past.
     let frozen = office.previewed_text("U1", "switch-lamp").await;
     assert!(frozen.contains("Run…") && frozen.contains("holidays"), "{frozen}");
+    assert!(frozen.contains("Every guard holds, but it is held back") && !frozen.contains("Nothing speaks"));
     office.links("U2", "bob", Role::Responder).await;
     let held = office.previewed_text("U2", "switch-lamp").await;
     assert!(held.contains("Not started: see") && held.contains("It cannot start: ada works on"), "{held}");

@@ -9,6 +9,7 @@ use super::{Frame, html, is_fragment};
 use crate::app::App;
 use crate::chart::{HEIGHT, WIDTH};
 use crate::error::Problem;
+use crate::on_it::Stands;
 use crate::session::Visitor;
 use crate::situation::{self, Situation};
 use crate::words;
