@@ -490,7 +490,7 @@ async fn a_change_in_what_it_runs_or_for_each_of_a_list_or_in_a_branch_is_a_chan
     let each =
         "steps:\n  - id: all\n    each: '[\"a\"]'\n    use: world.set\n    with: { name: a, value: 1 }\n";
     let branch = "steps:\n  - id: both\n    together:\n      left:\n        - id: see\n          use: world.look\n          with: { name: a }\n      right:\n        - id: set\n          use: world.set\n          with: { name: a, value: 1 }\n";
-    for (steps, child) in [(LOOK_AROUND, ONE), (each, LOOK), (branch, LOOK)] {
+    for (steps, child) in [(LOOK_AROUND, CHILD), (each, LOOK), (branch, LOOK)] {
         let mut bench = Bench::new(steps).await;
         bench.shelve("child", child);
         let engine = bench.engine(lease()).await;
