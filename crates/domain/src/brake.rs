@@ -9,6 +9,9 @@
 //!  limit                refused                acknowledged, with a reason         goes on
 //! ```
 //!
+//! What changes nothing, with all that it runs, starts whatever switches and freezes are on, unless it has limits (see
+//! `run::Program::is_free`): looking goes on.
+//!
 //! A switch or a freeze is for everything, or for a runbook by its name; a switch also where that runbook is a child in the run of
 //! another. A run that had to wait before it began asks for freezes and limits once more (see `run::Gate`).
 //!
@@ -238,6 +241,11 @@ impl Brake {
             Self::HandLock(_) => "taken_by_hand",
             Self::Limit(_) => "limit",
         }
+    }
+
+    /// Does it hold back changes, and no looks?
+    pub fn is_for_changes(&self) -> bool {
+        matches!(self, Self::KillSwitch(_) | Self::Freeze(_))
     }
 
     /// How this one may get past it.

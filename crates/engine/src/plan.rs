@@ -16,6 +16,7 @@ use domain::readiness::Answer;
 use domain::run::{Program, StepPath, expand};
 use domain::runbook::{
     Body, Branch, Child, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, Use, child_inputs,
+    only_looks,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -62,7 +63,10 @@ impl Core {
         let held: HashMap<_, _> =
             store::pages::locks(&self.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
         let (now, (_, by)) = (self.clock.now(), nobody());
-        let brakes = store::brakes::against(&self.pool, &runbook.name, &by, &locks, &limits, now).await?;
+        let mut brakes = store::brakes::against(&self.pool, &runbook.name, &by, &locks, &limits, now).await?;
+        if program.is_free(&limits) {
+            brakes.retain(|brake| !brake.is_for_changes());
+        }
         let locks: Vec<_> = locks
             .into_iter()
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
@@ -301,7 +305,9 @@ impl Planner<'_> {
             let message = format!("there is no runbook `{}`", child.runbook);
             return self.stop(step, path, message, Map::new());
         };
-        if let Some(switch) = self.switches.iter().find(|s| s.scope == runbook.name) {
+        let stopped = self.switches.iter().find(|s| s.scope == runbook.name);
+        let changes = || !only_looks(&runbook, &self.program.children, &self.program.registry);
+        if let Some(switch) = stopped.filter(|_| changes()) {
             let why = Brake::KillSwitch(switch.clone()).to_string();
             self.stops = Some((path.clone(), why.clone()));
             self.tell(step, path, PlannedOutcome::Stops { message: why, facts: Map::new() });

@@ -189,6 +189,7 @@ impl Core {
             by: request.by.clone(),
             idem_key: request.idem_key.clone(),
             locks: if gated.is_some() { Vec::new() } else { prepared.locks },
+            free: prepared.program.is_free(&prepared.limits),
             limits: prepared.limits,
             overrides: request.overrides.clone(),
             reason: request.reason.clone(),

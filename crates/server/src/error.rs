@@ -20,6 +20,7 @@ use store::StoreError;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::session::Visitor;
 use crate::web::Frame;
 
 /// The code of a start that another run stands in the way of.
@@ -405,7 +406,11 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
     let (kind, text) = if program {
         ("application/problem+json", problem.json(&app.settings().public_url).to_string())
     } else {
-        let page = ErrorPage { frame: Frame::bare(&app, problem.title()), problem: &problem };
+        let frame = match parts.extensions.remove::<Visitor>() {
+            Some(visitor) => Frame::new(&app, &visitor, "", problem.title()),
+            None => Frame::bare(&app, problem.title()),
+        };
+        let page = ErrorPage { frame, problem: &problem };
         match page.render() {
             Ok(text) => ("text/html; charset=utf-8", text),
             Err(_) => ("text/plain; charset=utf-8", problem.detail.clone()),

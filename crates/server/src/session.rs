@@ -123,6 +123,8 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
             Err(problem) => return problem.into_response(),
         };
     let allowance = program.then(|| app.limits().ask(&visitor.session));
+    // Whoever meets a page of what went wrong goes on from there by the same navigation as from any other.
+    let who = (!program).then(|| visitor.clone());
     let answer = match &allowance {
         Some(allowance) if allowance.over => limits::refused(allowance).into_response(),
         _ => match admit(request, visitor).await {
@@ -134,6 +136,10 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
         Some(allowance) => allowance.told(answer),
         None => answer,
     };
+    if let Some(who) = who.filter(|_| answer.status().is_client_error() || answer.status().is_server_error())
+    {
+        answer.extensions_mut().insert(who);
+    }
     if let Some(cookie) = cookie {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }

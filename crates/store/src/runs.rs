@@ -41,6 +41,8 @@ pub struct NewRun {
     pub locks: Vec<String>,
     /// What it counts towards.
     pub limits: Vec<Limit>,
+    /// It has no limits and changes nothing: of the brakes, only a target that somebody has taken by hand holds it back.
+    pub free: bool,
     /// What the person says against the brakes in its way.
     pub overrides: Overrides,
     /// Why, in their words.
@@ -139,6 +141,10 @@ pub(crate) async fn create(
                SELECT brakes_are_off($3) AS off -- as nearly always; the starts are in a hurry
            ), admitted AS MATERIALIZED (
                SELECT w.*, CASE WHEN brakes.off AND w.limits = '[]' THEN NULL
+                                WHEN ($5::boolean[])[w.n + 1]
+                                THEN (SELECT b FROM brakes(w.runbook, w.person, w.targets, '[]', w.at) AS b
+                                       WHERE b->>'brake' = 'taken_by_hand' AND NOT EXISTS (SELECT FROM run r WHERE r.idem_key = w.idem_key)
+                                       LIMIT 1)
                                 ELSE admit(w.id, w.idem_key, w.runbook, w.title, w.person, w.targets, w.limits, w.overrides, w.reason, w.at)
                            END AS refused
                  FROM brakes, unnest($1::birth_run[]) AS w
@@ -163,6 +169,7 @@ pub(crate) async fn create(
         &rows as &[AppendRow<'_>],
         births.iter().map(|(run, _)| run.at).min().unwrap_or(Timestamp::MIN_UTC),
         &moved,
+        &births.iter().map(|(run, _)| run.free).collect::<Vec<_>>(),
     )
     .fetch_all(&mut *connection)
     .await;

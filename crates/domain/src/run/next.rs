@@ -20,8 +20,11 @@ use serde_json::{Map, Value};
 use super::{Doorstep, Entry, Intent, Phase, State, StepPath};
 use crate::Timestamp;
 use crate::action::{ActionError, Registry};
+use crate::brake::Limit;
 use crate::inventory::Inventory;
-use crate::runbook::{AtStart, Children, EvalError, Retry, Runbook, Scope, Template, at_start, input_values};
+use crate::runbook::{
+    AtStart, Children, EvalError, Retry, Runbook, Scope, Template, at_start, input_values, only_looks,
+};
 
 use sight::Sight;
 
@@ -175,6 +178,12 @@ impl Program {
     /// The locks that the run takes and the limits that it keeps to, its children's with them.
     pub fn at_start(&self) -> Result<AtStart, EvalError> {
         at_start(&self.runbook, &self.children, &self.places, &self.scope())
+    }
+
+    /// Is its start free of what holds changes back, the kill switch and freezes? It is where there is no change to hold back: how
+    /// things stand is asked just then. With limits it is not, whose uses are counted together with all that speaks against a start.
+    pub fn is_free(&self, limits: &[Limit]) -> bool {
+        limits.is_empty() && only_looks(&self.runbook, &self.children, &self.registry)
     }
 }
 

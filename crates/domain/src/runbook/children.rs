@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::inputs::{child_given, input_values, resolve_inputs};
 use super::template::Node;
 use super::{Body, Child, Each, EachBody, EvalError, Runbook, Scope, Slot, Step, Template};
+use crate::action::{Effect, Registry};
 use crate::brake::Limit;
 use crate::inventory::Inventory;
 
@@ -40,6 +41,27 @@ pub(super) fn runs(steps: &[Step]) -> Vec<(&Step, &Child)> {
         found.extend(step.inside().flat_map(|(_, steps)| runs(steps)));
     }
     found
+}
+
+/// Does it change nothing, whatever comes, nor do those that it runs? What is not known may change something.
+pub fn only_looks(runbook: &Runbook, children: &Children, registry: &Registry) -> bool {
+    let own = |runbook: &Runbook| {
+        let known = runs(&runbook.steps).iter().all(|(_, child)| children.contains_key(&child.runbook));
+        known && steps_only_look(&runbook.steps, registry)
+    };
+    own(runbook) && descend(runbook, |name| children.get(name).cloned()).values().all(|child| own(child))
+}
+
+fn steps_only_look(steps: &[Step], registry: &Registry) -> bool {
+    steps.iter().all(|step| {
+        let call = match &step.body {
+            Body::Use(call) | Body::Each(Each { body: EachBody::One(call), .. }) => Some(call),
+            _ => None,
+        };
+        let looks =
+            call.is_none_or(|c| registry.get(&c.action).is_some_and(|a| a.spec().effect == Effect::Observe));
+        looks && step.inside().all(|(_, steps)| steps_only_look(steps, registry))
+    })
 }
 
 /// What a run must hold and keep to from its start.

@@ -70,7 +70,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use approval::{Approval, Approve};
-pub use children::{AtStart, Children, at_start, descend};
+pub use children::{AtStart, Children, at_start, descend, only_looks};
 pub use decode::parse;
 pub use diagnostic::{Diagnostic, Pos, render};
 pub use expr::{EvalError, Expr};

@@ -203,6 +203,9 @@ impl Brakes {
                 return Some(Entry::Paused { step: None, why: format!("its limits cannot be told: {e}") });
             }
         };
+        if self.program.is_free(&limits) {
+            return None;
+        }
         let (pool, runbook) = (&self.core.pool, &self.program.runbook.name);
         loop {
             let now = self.core.clock.now();

@@ -452,3 +452,59 @@ fn a_target_of_a_kind_that_the_inventory_has_must_be_one_of_its() {
     let said = known.has_target("cluster:x").unwrap_err().to_string();
     assert!(said.contains("there are: cluster:shard-a, cluster:shard-b"), "{said}");
 }
+
+const LOOK: &str = "steps:\n  - id: see\n    use: world.look\n    with: { name: a }\n";
+const LOOK_AROUND: &str =
+    "steps:\n  - id: see\n    use: world.look\n    with: { name: a }\n  - id: closer\n    run: child\n";
+
+#[tokio::test]
+async fn what_only_looks_with_all_that_it_runs_is_held_back_by_no_switch_and_no_freeze() {
+    let mut bench = Bench::new(LOOK_AROUND).await.with("thing", "cluster:a");
+    bench.shelve("child", LOOK);
+    let engine = bench.engine(lease()).await;
+    let (now, bob) = (bench.clock.now(), person("bob"));
+    for scope in [None, Some("test"), Some("child")] {
+        engine.brakes().stop(scope, &bob, "nothing moves").await.unwrap();
+        engine
+            .brakes()
+            .freeze(scope, (now, now + chrono::TimeDelta::days(60)), &bob, "holidays")
+            .await
+            .unwrap();
+    }
+    let plan = engine.plan("test", &Map::new()).await.unwrap();
+    assert_eq!((plan.verdict, plan.brakes), (Verdict::Ready, vec![]));
+    let alert = StartRequest { by: Actor::system("alert"), ..request("alert") };
+    for request in [request("ana"), alert] {
+        let run = engine.start(request).await.unwrap().run_id;
+        assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    }
+    // What somebody has in hand stays theirs, and the same click again lands on its run.
+    engine.brakes().take("cluster:a", &bob, "I am on it", None).await.unwrap();
+    let refused = engine.start(request("third")).await.unwrap_err();
+    assert!(matches!(&refused, StartError::Held(b) if matches!(&**b, Brake::HandLock(_))), "{refused}");
+    assert!(!engine.start(request("ana")).await.unwrap().new);
+}
+
+#[tokio::test]
+async fn a_change_in_what_it_runs_or_for_each_of_a_list_or_in_a_branch_is_a_change_of_its_own() {
+    let each =
+        "steps:\n  - id: all\n    each: '[\"a\"]'\n    use: world.set\n    with: { name: a, value: 1 }\n";
+    let branch = "steps:\n  - id: both\n    together:\n      left:\n        - id: see\n          use: world.look\n          with: { name: a }\n      right:\n        - id: set\n          use: world.set\n          with: { name: a, value: 1 }\n";
+    for (steps, child) in [(LOOK_AROUND, CHILD), (each, LOOK), (branch, LOOK)] {
+        let mut bench = Bench::new(steps).await;
+        bench.shelve("child", child);
+        let engine = bench.engine(lease()).await;
+        engine.brakes().stop(None, &person("bob"), "nothing moves").await.unwrap();
+        let refused = engine.start(request("key")).await.unwrap_err();
+        assert!(matches!(&refused, StartError::Held(b) if b.code() == "kill_switch"), "{steps}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn looking_that_is_counted_is_held_back_with_everything_that_is() {
+    let bench = Bench::new(LOOK).await.saying("limits: [{ name: looks, at_most: 3, per: 1h }]");
+    let engine = bench.engine(lease()).await;
+    engine.brakes().stop(None, &person("bob"), "nothing moves").await.unwrap();
+    assert_eq!(engine.plan("test", &Map::new()).await.unwrap().brakes.len(), 1);
+    assert!(matches!(engine.start(request("key")).await, Err(StartError::Held(_))));
+}

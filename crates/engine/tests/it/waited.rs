@@ -192,3 +192,15 @@ async fn a_new_plan_that_is_accepted_in_a_freeze_does_not_begin_either() {
     ask(&engine, run, Ask::Resume).await;
     succeeded(&bench, run).await;
 }
+
+#[tokio::test]
+async fn what_only_looks_begins_in_a_freeze_once_people_agree() {
+    let look = "steps:\n  - id: see\n    use: world.look\n    with: { name: a }\n";
+    let bench = Bench::new(look).await.saying(AMPLE);
+    let engine = bench.engine(LONG).await;
+    let (run, hash) = asked(&engine, Overrides::default()).await;
+    freeze(&bench, &engine, "holidays").await;
+    agree(&engine, run, &hash).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(times_held(&bench.journal(run).await), 0);
+}

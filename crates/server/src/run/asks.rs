@@ -132,6 +132,22 @@ pub(crate) fn choices(state: &State, by: &Asker<'_>) -> Vec<Choice> {
     ]
 }
 
+/// The same for a page: where both aborts come to the same, one button. While something moves they may not, by the time of the click.
+pub(crate) fn shown(state: &State, by: &Asker<'_>) -> Vec<Choice> {
+    let mut shown = choices(state, by);
+    let (kept, undone) = (abort_preview(state, Takeback::Finally), abort_preview(state, Takeback::All));
+    let rests = |node: &Node| node.status.is_over() || node.status == Status::OutcomeUnknown;
+    let still = state.paused().is_some() && state.nodes().all(|(_, node)| rests(node));
+    if still && kept == undone {
+        shown.retain(|choice| choice.takeback != "all");
+        for abort in shown.iter_mut().filter(|choice| choice.ask == "abort") {
+            abort.label = "Abort";
+            abort.says = "Ends the run here.".into();
+        }
+    }
+    shown
+}
+
 /// A step that waits for a person.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Decision {

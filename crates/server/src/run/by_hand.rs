@@ -8,14 +8,15 @@ use axum::response::{IntoResponse, Response};
 use domain::run::SoFar;
 use domain::runbook::manual::Manual;
 use domain::runbook::{Children, parse};
-use uuid::Uuid;
 
 use super::Looks;
 use crate::app::App;
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
+use crate::ids;
 
 /// `GET /runs/{id}/by-hand`: Markdown, as a file.
-pub(crate) async fn rest(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
+pub(crate) async fn rest(State(app): State<App>, Path(word): Path<String>) -> Result<Response, Problem> {
+    let id = ids::meant(&app, Thing::Run, &word).await?;
     let run = super::read(&app, id, Looks::Newest).await?;
     let not_now = |why: &str| {
         Problem::new(StatusCode::CONFLICT, "not_possible_now", why)

@@ -33,7 +33,7 @@ use crate::app::App;
 use crate::chart::{self, Chart};
 use crate::error::{Problem, Thing};
 
-pub(crate) use asks::{Asker, Choice, Decision, choices};
+pub(crate) use asks::{Asker, Choice, Decision, choices, shown};
 pub(crate) use gate::GateView;
 pub(crate) use outline::Outline;
 pub(crate) use steps::StepView;
@@ -184,7 +184,12 @@ impl RunView {
     /// The steps that wait for a person, and those at which a person may cut a wait short.
     pub(crate) fn decisions(&self, by: &Asker<'_>) -> Vec<Decision> {
         let ending = self.state.aborting().is_some() || self.steps.iter().any(StepView::ends_run);
-        asks::decisions(&self.state, by, ending, |path| self.steps.iter().find_map(|step| step.titled(path)))
+        asks::decisions(&self.state, by, ending, |path| self.titled(path))
+    }
+
+    /// The title of the step at a path, where it has one of its own.
+    pub(crate) fn titled(&self, path: &str) -> Option<String> {
+        self.steps.iter().find_map(|step| step.titled(path))
     }
 
     /// What stands between it and its next step: approvals, a line, a drift, what holds it back.

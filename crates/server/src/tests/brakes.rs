@@ -182,3 +182,23 @@ async fn a_target_is_taken_given_back_and_released_by_force() {
     let told: Value = bob.get("/api/v1/situation").await.json();
     assert_eq!(told["locks"][0]["kind"], "person");
 }
+
+#[tokio::test]
+async fn who_may_only_look_is_told_so_where_the_brakes_are_and_presses_nothing_in_vain() {
+    let bench = Bench::new().await;
+    let (ada, eve) = (bench.sign_in("ada").await, bench.sign_in_as("eve", domain::Role::Viewer).await);
+    ada.form("/brakes/stop", &[("runbook", "switch-lamp"), ("reason", "it acts strange")]).await;
+    ada.form("/brakes/freezes", &[("ends", "2999-01-01T00:00"), ("reason", "holidays")]).await;
+    for path in ["/", "/brakes"] {
+        let forms = |page: &str| -> Vec<bool> {
+            let forms =
+                page.split("action=\"/brakes/").skip(1).map(|form| form.split("</form>").next().unwrap());
+            forms
+                .map(|form| form.contains("disabled title=\"this takes a responder, and you are a viewer\""))
+                .collect()
+        };
+        let (seen, all) = (forms(&eve.get(path).await.text), forms(&ada.get(path).await.text));
+        assert!(seen.len() > 1 && seen.iter().all(|off| *off), "{path}: {seen:?}");
+        assert!(all.len() == seen.len() && all.iter().all(|off| !off), "{path}: {all:?}");
+    }
+}

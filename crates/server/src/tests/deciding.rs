@@ -234,8 +234,9 @@ async fn before_an_abort_it_is_told_what_stays_and_what_is_taken_back() {
         json!([{ "step": "switch", "action": "lamp.set", "input": { "lamp": "lamps-eu", "on": false } }]);
     assert_eq!(preview("all")["takes_back"], back);
     let page = person.get(&format!("/runs/{run}")).await.text;
-    assert!(page.contains("Taken back, in this order: <code>switch</code>"), "{page}");
-    assert!(page.contains("Stays behind: <code>switch</code>"), "{page}");
+    assert!(page.contains("data-ask=\"abort-all\"") && page.contains("data-ask=\"abort-finally\""), "{page}");
+    assert!(page.contains("Taken back, in this order: Switch it on <code>switch</code>"), "{page}");
+    assert!(page.contains("Stays behind: Switch it on <code>switch</code>"), "{page}");
     bench.lamp().warm = true;
     bench.until(run, "succeeded").await;
 }

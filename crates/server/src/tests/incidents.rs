@@ -17,7 +17,7 @@ fn asking() -> String {
     )
 }
 
-fn dark() -> Signal {
+pub(super) fn dark() -> Signal {
     Signal {
         source: "generic".into(),
         kind: "dark".into(),

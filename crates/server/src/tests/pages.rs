@@ -1,13 +1,14 @@
 //! What pages show.
 
 use axum::body::Body;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use store::fleets::{FleetView, Sample};
 use tower::ServiceExt;
 
 use super::bench::{Answer, Bench, Person, run_of};
+use super::incidents::dark;
 
 /// The inner part, without what differs from run to run.
 fn stable(answer: &Answer, secrets: &[&str]) -> String {
@@ -361,6 +362,39 @@ async fn the_runbooks_page_leads_to_readiness_with_a_mark_of_how_it_stands() {
     assert_eq!(person.form("/readiness", &rehearse).await.status, StatusCode::SEE_OTHER);
     let page = person.get("/runbooks").await.text;
     assert!(page.contains("1 would stop"), "{page}");
+}
+
+#[tokio::test]
+async fn a_page_is_found_by_a_part_of_its_id_and_what_is_not_there_is_said_under_the_navigation() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let fields = person.planned("switch-lamp").await;
+    let run = run_of(&person.start("switch-lamp", &fields).await).to_string();
+    for part in [&run[..8], &run[run.len() - 8..]] {
+        let page = person.get(&format!("/runs/{part}?tab=calls")).await;
+        assert_eq!(page.status, StatusCode::SEE_OTHER, "{part}: {}", page.text);
+        assert_eq!(page.header(header::LOCATION), format!("/runs/{run}?tab=calls"));
+        let manual = person.get(&format!("/runs/{part}/by-hand")).await;
+        assert!(manual.header(header::CONTENT_DISPOSITION).contains(&run[..8]), "{}", manual.text);
+    }
+    bench.engine.receive(&dark(), None, Some("{}")).await.unwrap();
+    let signals = person.get("/api/v1/signals").await.json();
+    let signal = signals["signals"][0]["id"].as_str().unwrap();
+    let page = person.get(&format!("/signals/{}", &signal[..8])).await;
+    assert_eq!(page.header(header::LOCATION), format!("/signals/{signal}"));
+
+    for (path, thing) in
+        [("/runs/ffffffff", "run"), ("/runs/x", "run"), ("/signals/x", "signal"), ("/drills/x", "drill")]
+    {
+        let page = person.get(path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(page.text.contains(&format!("There is no such {thing}.")), "{path}: {}", page.text);
+        assert!(page.text.contains("<nav") && page.text.contains("href=\"/runs\""), "{path}: {}", page.text);
+    }
+    // What acts takes an id in full.
+    let acts = person.form(&format!("/runs/{}/ask", &run[..8]), &[("ask", "pause")]).await;
+    assert_eq!(acts.status, StatusCode::BAD_REQUEST);
+    bench.lamp().warm = true;
 }
 
 #[tokio::test]

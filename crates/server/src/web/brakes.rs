@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::NaiveDateTime;
 use domain::brake::Freeze;
-use domain::{Actor, Timestamp};
+use domain::{Actor, Role, Timestamp};
 use engine::{BrakeError, Brakes, InForce};
 use store::locks::Held;
 use uuid::Uuid;
@@ -31,6 +31,13 @@ struct Page {
     runbooks: Vec<String>,
     /// Lock names that the inventory suggests.
     targets: Vec<String>,
+    may_not: Option<String>,
+}
+
+/// Why they may set and release nothing, where they may not: what the engine would say.
+pub(super) fn may_not(visitor: &Visitor) -> Option<String> {
+    let (needs, is) = (Role::Responder, visitor.role);
+    (is < needs).then(|| BrakeError::NotAllowed { needs, is }.to_string())
 }
 
 impl Page {
@@ -57,6 +64,7 @@ pub(crate) async fn page(
         person: visitor.person.clone(),
         runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
         targets: app.engine().targets(),
+        may_not: may_not(&visitor),
     };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }

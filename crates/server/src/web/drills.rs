@@ -17,6 +17,7 @@ use crate::app::{App, to_the_end};
 use crate::chart::{self, Chart, HEIGHT, WIDTH};
 use crate::drills::{DrillError, Offer, Playing};
 use crate::error::{Problem, Thing};
+use crate::ids;
 use crate::session::Visitor;
 use crate::words;
 
@@ -150,13 +151,16 @@ pub(crate) async fn find(app: &App, id: Uuid) -> Result<(Drill, Option<Playing>)
     Ok((drill, playing.filter(|on| on.id == id)))
 }
 
-/// `GET /drills/{id}`
+/// `GET /drills/{id}`: also by a part of the id.
 pub(crate) async fn page(
     State(app): State<App>,
     visitor: Visitor,
-    Path(id): Path<Uuid>,
+    Path(word): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let Ok(id) = word.parse::<Uuid>() else {
+        return ids::in_full(&app, Thing::Drill, ("/drills", &word), None).await;
+    };
     let (drill, playing) = find(&app, id).await?;
     let chart = match (&drill.score, &playing) {
         (Some(score), _) => {

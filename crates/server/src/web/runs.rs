@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::plan::{Comparison, DeviationKind, Plan, PlannedOutcome, Verdict};
@@ -16,10 +16,10 @@ use uuid::Uuid;
 use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::chart::{Chart, HEIGHT, WIDTH};
-use crate::error::Problem;
-use crate::ids::{AMONG, is_like};
+use crate::error::{Problem, Thing};
+use crate::ids::{self, AMONG, is_like};
 use crate::run::gantt::{self, Gantt};
-use crate::run::{self, Asker, Choice, Decision, GateView, RunView, Told, choices};
+use crate::run::{self, Asker, Choice, Decision, GateView, RunView, Told};
 use crate::session::Visitor;
 use crate::words;
 
@@ -206,14 +206,17 @@ impl Page<'_> {
     }
 }
 
-/// `GET /runs/{id}`
+/// `GET /runs/{id}`: also by a part of the id.
 pub(crate) async fn page(
     State(app): State<App>,
     visitor: Visitor,
-    Path(id): Path<Uuid>,
-    Query(show): Query<Show>,
+    Path(word): Path<String>,
+    (RawQuery(query), Query(show)): (RawQuery, Query<Show>),
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let Ok(id) = word.parse::<Uuid>() else {
+        return ids::in_full(&app, Thing::Run, ("/runs", &word), query.as_deref()).await;
+    };
     // A page that looks again shares what it sees with the others; one that is opened shows what is so now.
     let seen = match show.all {
         Some(_) => Arc::new(run::see(&app, id, run::Looks::All).await?),
@@ -226,7 +229,7 @@ pub(crate) async fn page(
         _ => Vec::new(),
     };
     let by = Asker { by: visitor.actor(), policies: app.engine().policies() };
-    let choices = if run.state.outcome().is_some() { Vec::new() } else { choices(&run.state, &by) };
+    let choices = if run.state.outcome().is_some() { Vec::new() } else { run::shown(&run.state, &by) };
     let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
     let chart = seen.chart.as_ref().filter(|_| show.tab == Tab::Steps);
     let gantt = if show.tab == Tab::Timeline { gantt::draw(run) } else { None };

@@ -5,10 +5,10 @@ use chrono::{NaiveDate, NaiveDateTime};
 use domain::Timestamp;
 use serde::Deserialize;
 use store::search::{Found, Search, search};
-use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::Problem;
+use crate::error::{Problem, Thing};
+use crate::ids;
 
 /// On one page.
 const PAGE: usize = 100;
@@ -32,15 +32,18 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn read(&self) -> Result<Search, Problem> {
+    async fn read(&self, app: &App) -> Result<Search, Problem> {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
-        let run = given(&self.run).map(|run| run.parse::<Uuid>());
+        let run = match given(&self.run) {
+            Some(word) => Some(ids::meant(app, Thing::Run, &word).await?),
+            None => None,
+        };
         Ok(Search {
             actor: given(&self.actor),
             action: given(&self.action),
             target: given(&self.target),
             step: given(&self.step),
-            run: run.transpose().map_err(|_| bad(&self.run, "the id of a run"))?,
+            run,
             text: given(&self.text),
             since: given(&self.since).map(|text| time(&text)).transpose()?,
             until: given(&self.until).map(|text| time(&text)).transpose()?,
@@ -77,7 +80,7 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<Found>, Opti
     let most = filter.limit.and_then(|limit| usize::try_from(limit).ok());
     let most = most.map_or(PAGE, |most| most.clamp(1, PAGE));
     let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
-    let mut found = search(app.pool(), &filter.read()?, limit).await?;
+    let mut found = search(app.pool(), &filter.read(app).await?, limit).await?;
     let more = found.len() > most;
     found.truncate(most);
     let last = found.last().filter(|_| more);

@@ -20,7 +20,7 @@ use super::{Frame, html, is_fragment};
 use crate::app::{App, to_the_end};
 use crate::error::{Problem, Thing};
 use crate::hooks;
-use crate::ids::{AMONG, is_like};
+use crate::ids::{self, AMONG, is_like};
 use crate::session::Visitor;
 use crate::web::runbooks::audit_refusal;
 use crate::words;
@@ -137,13 +137,16 @@ impl Page {
     }
 }
 
-/// `GET /signals/{id}`
+/// `GET /signals/{id}`: also by a part of the id.
 pub(crate) async fn page(
     State(app): State<App>,
     visitor: Visitor,
-    Path(id): Path<Uuid>,
+    Path(word): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let Ok(id) = word.parse::<Uuid>() else {
+        return ids::in_full(&app, Thing::Signal, ("/signals", &word), None).await;
+    };
     let signal = find(&app, id).await?;
     let verdicts = store::triage::verdicts(app.pool(), id).await?;
     let plan = verdicts.iter().find_map(|verdict| serde_json::from_value(verdict.plan.clone()?).ok());

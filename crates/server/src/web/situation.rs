@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::brakes::may_not;
 use super::{Frame, html, is_fragment};
 use crate::app::App;
 use crate::chart::{HEIGHT, WIDTH};
@@ -23,6 +24,7 @@ struct Page {
     now: Situation,
     /// Title of each runbook that is advised, by name; what is not on the shelf is not offered.
     offers: Vec<(String, String)>,
+    may_not: Option<String>,
 }
 
 impl Page {
@@ -69,6 +71,6 @@ pub(crate) async fn page(
     let runbooks = app.engine().library();
     let offers = runbooks.runbooks().map(|runbook| (runbook.name.clone(), runbook.title.clone()));
     let frame = Frame::new(&app, &visitor, "situation", "Situation").live("/events");
-    let page = Page { frame, now, offers: offers.collect() };
+    let page = Page { frame, now, offers: offers.collect(), may_not: may_not(&visitor) };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
