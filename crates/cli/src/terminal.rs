@@ -7,7 +7,13 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error,firebreak=info,engine=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // A line that nobody reads any more is not worth a panic.
+        .log_internal_errors(false)
+        .init();
 }
 
 /// Prints a result. Whoever reads it may stop reading: that is no reason to complain.
@@ -17,21 +23,24 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 }
 
 /// Prints what is to be known beside a result that may be piped on.
-#[expect(clippy::print_stderr, reason = "the one place where a remark is printed")]
 pub(crate) fn remark(text: impl std::fmt::Display) {
-    eprintln!("note: {text}");
+    aside(format_args!("note: {text}\n"));
 }
 
 /// Prints why a command failed, with every cause.
-#[expect(clippy::print_stderr, reason = "the one place where a command's failure is printed")]
 pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    aside(format_args!("error: {error:#}\n"));
+}
+
+/// Prints to stderr. Nobody may read that any more either (`2>&1 | head`): how a command ends never hangs on it.
+fn aside(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_fmt(text);
 }
 
 /// Asks a person something; what they typed, or nothing when there is nobody.
-#[expect(clippy::print_stderr, reason = "the one place where a person is asked")]
 pub(crate) fn ask(question: &str) -> Option<String> {
-    eprint!("{question}");
+    aside(format_args!("{question}"));
     let mut typed = String::new();
     let read = std::io::stdin().read_line(&mut typed).ok()?;
     (read > 0).then(|| typed.trim_end_matches(['\n', '\r']).to_owned())

@@ -85,3 +85,15 @@ async fn the_application_needs_an_owner_to_migrate_and_nobody_afterwards() {
 fn with_query(url: &str) -> String {
     if url.contains('?') { url.to_owned() } else { format!("{url}?application_name=test") }
 }
+
+/// As when its output goes to `2>&1 | head`.
+#[test]
+fn a_command_whose_output_nobody_reads_any_more_ends_as_it_would_have() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firebreak"));
+    command.args(["runbook", "check", "not-there.yaml"]);
+    let heard = command.output().unwrap().status;
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    assert_eq!((heard.success(), command.status().unwrap()), (false, heard));
+}
