@@ -231,10 +231,10 @@ pub fn no_host(inventory: &Inventory, fleet: &ProxyFleet, group: &Value) -> Opti
     }
     let others = || inventory.fleets.iter().filter(|other| other.id != fleet.id);
     let is_elsewhere = |cluster: &String| others().any(|other| other.clusters.contains(cluster));
-    if group["desired"] == 0 && fleet.clusters.iter().all(is_elsewhere) {
+    let (starting, wanted) = (listed("pending").map_or(0, <[Value]>::len), group["desired"].as_i64());
+    if wanted == Some(0) && starting == 0 && fleet.clusters.iter().all(is_elsewhere) {
         return None;
     }
-    let (starting, wanted) = (listed("pending").map_or(0, <[Value]>::len), group["desired"].as_i64());
     let wanted = wanted.map_or_else(String::new, |wanted| format!(", {wanted} wanted"));
     let suspended: Vec<&str> = listed("suspended").into_iter().flatten().filter_map(Value::as_str).collect();
     let suspended = match suspended.as_slice() {

@@ -199,7 +199,7 @@ async fn a_message_from_the_future_tells_that_our_clock_is_slow_and_comes_again(
     let heard = bench.settings.hooks.hear("sns", now, &HeaderMap::new(), changed.as_bytes()).await;
     assert_eq!(
         heard.err().map(|problem| problem.code),
-        Some("not_signed"),
+        Some("not_proven"),
         "only SNS's own time is believed"
     );
 }
