@@ -119,48 +119,6 @@ fn the_fleet_whose_hosts_fail_is_named_whichever_it_is() {
     assert!(said.contains("eu: i-1, i-2") && said.contains("Run replace-proxysql for eu."), "{said}");
 }
 
-/// One region that is down must not keep a cluster from being failed over; and what nobody sees is not told as empty.
-#[test]
-fn a_fleet_whose_auto_scaling_does_not_answer_is_left_out_and_nothing_is_done_on_none_alone() {
-    let value = |book: &Runbook, step: &str, scope: &Scope| {
-        let Body::Value(value) = body(book, step) else { panic!("{step} is no value") };
-        value.eval(scope).unwrap()
-    };
-    let (failover, shed) = (book("failover-cluster"), book("shed-load"));
-    let fleets = json!([{ "id": "us", "group": "proxysql-us" }, { "id": "eu", "group": "proxysql-eu" }]);
-    let hosts = json!({ "in_service": [{ "id": "i-1" }] });
-
-    let dark = json!({ "key": "eu", "group": null, "logins": null });
-    let seen = json!({ "key": "us", "group": hosts, "logins": { "failures": 1 } });
-    let of = |found: Value| scope(json!({}), [("fleets", fleets.clone()), ("diagnose", found)]);
-    assert_eq!(value(&failover, "ways", &of(json!([dark, seen]))), json!([seen]));
-    let none = |found: Value, ways: Value| {
-        guard(
-            &failover,
-            "has_hosts",
-            &scope(json!({}), [("fleets", fleets.clone()), ("diagnose", found), ("ways", ways)]),
-        )
-    };
-    assert_eq!(none(json!([dark, seen]), json!([seen])), None);
-    assert!(none(json!([dark]), json!([])).unwrap().contains("does not answer for eu: nobody can tell"));
-    let empty = json!({ "key": "us", "group": { "in_service": [] }, "logins": null });
-    assert!(
-        none(json!([empty]), json!([])).unwrap().starts_with("No fleet in front of it has a host in service")
-    );
-
-    let (dark, seen) = (json!({ "key": "eu", "hosts": null }), json!({ "key": "us", "hosts": hosts }));
-    let of = |found: Value| scope(json!({}), [("in_front", fleets.clone()), ("groups", found)]);
-    assert_eq!(value(&shed, "fleets", &of(json!([dark, seen]))), json!([fleets[0]]));
-    let of = |found: Value| {
-        scope(json!({}), [("in_front", fleets.clone()), ("groups", found), ("fleets", json!([]))])
-    };
-    assert!(
-        guard(&shed, "has_hosts", &of(json!([dark])))
-            .unwrap()
-            .contains("does not answer for eu: nobody can tell")
-    );
-}
-
 /// The hosts are healed for the cluster that the run was about; one that is down beside it is for somebody else, and is named.
 #[test]
 fn a_replacement_is_judged_by_the_clusters_that_it_was_about() {

@@ -7,7 +7,7 @@ use serde_json::json;
 use sim::{FaultKind, Phase, Sim, TimedFault, World};
 
 use crate::kills::{reached, small_world};
-use crate::served::{PATIENCE, Served, ended, inventory};
+use crate::served::{PATIENCE, Served, ended};
 
 /// A world in which the writer of shard-b has no connections left, and what else is wrong.
 async fn exhausted(world: World, beside: Option<FaultKind>) -> Sim {
@@ -77,27 +77,6 @@ async fn a_fleet_that_has_been_emptied_holds_no_failover_up() {
     let run = served.begin(&person, "failover-cluster", &inputs).await;
     let row = ended(&served.db, run).await;
     assert_eq!(row.state, "succeeded", "{:?}", row.message);
-}
-
-/// A region that is down is the time to fail over.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fleet_of_which_auto_scaling_tells_nothing_holds_no_failover_up() {
-    let sim = exhausted(small_world(), None).await;
-    let (mut info, folder) = (sim.world_info(), tempfile::tempdir().unwrap());
-    let dark = sim::FleetInfo { asg: "proxysql-dark".into(), ..info.fleets[0].clone() };
-    info.fleets.insert(0, dark);
-    let served = Served::on_with(&sim, &json!({ "inventory": inventory(&info, folder.path()) })).await;
-    let (person, inputs) = (served.person().await, json!({ "cluster": "shard-b" }));
-    let shed = person.post("/api/v1/runbooks/shed-load/plan", &inputs).await.to_string();
-    assert!(shed.contains("Direct logins fail for another reason"), "it has asked the other fleet: {shed}");
-    let run = served.begin(&person, "failover-cluster", &inputs).await;
-    let row = ended(&served.db, run).await;
-    assert_eq!(row.state, "succeeded", "{:?}", row.message);
-    assert!(
-        row.message.as_deref().unwrap().contains("did not answer for proxysql-dark"),
-        "{:?}",
-        row.message
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
