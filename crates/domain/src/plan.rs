@@ -193,11 +193,11 @@ impl Plan {
         self.verdict == Verdict::Ready && !(self.brakes.is_empty() && self.foreign.is_empty())
     }
 
-    /// A lock is held, and it would stop at nothing else: then it may stand in line.
-    pub fn lacks_a_lock_alone(&self) -> bool {
+    /// A lock is held: then it may stand in line. Also when a guard does not hold, which may well be because of what the holder
+    /// does just now (a group in motion): its plan is made anew when its turn comes, and people are asked if it is another one.
+    pub fn lacks_a_lock(&self) -> bool {
         self.locks.iter().any(|lock| lock.held_by.is_some())
-            && matches!(&self.verdict, Verdict::Stops { step, .. } if step.as_str() == "start")
-            && !self.steps.iter().any(|step| matches!(step.outcome, PlannedOutcome::Stops { .. }))
+            && !self.brakes.iter().any(|brake| matches!(brake, Brake::KillSwitch(_)))
     }
 
     /// The hash of what is material: text, inputs, what is left out, refused or changed, and to what. It does not depend on the

@@ -15,10 +15,10 @@ pub(crate) struct Obstacles<'a> {
 }
 
 impl<'a> Obstacles<'a> {
-    /// A lock is held, and that is all that stands in the way: then one may stand in line.
+    /// A lock is held, and no brake that they may not pass: then one may stand in line.
     pub(crate) fn held(&self) -> bool {
         self.narrowed.is_none()
-            && self.plan.lacks_a_lock_alone()
+            && self.plan.lacks_a_lock()
             && self.plan.brakes.iter().all(|b| b.way(self.by) != Way::None)
     }
 

@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// What would stop is not started, and it is said what to do. A lock does not stop whoever stands in line for it.
 async fn may_start(server: &Server, plan: &Plan, wait: bool) -> Result<(), Failure> {
     let Verdict::Stops { step, message } = &plan.verdict else { return Ok(()) };
-    let lacks_a_lock = plan.lacks_a_lock_alone();
+    let lacks_a_lock = plan.lacks_a_lock();
     if lacks_a_lock && wait {
         return Ok(());
     }
@@ -113,7 +113,7 @@ async fn may_start(server: &Server, plan: &Plan, wait: bool) -> Result<(), Failu
     Err(Failure::new(Exit::Refused, says))
 }
 
-const STAND_IN_LINE: &str = "Give --wait to stand in line for it.";
+const STAND_IN_LINE: &str = "Give --wait to stand in line for it: the plan is made anew when its turn comes.";
 
 /// With the flag that gets past it, where there is one.
 fn way_past(mut failure: Failure) -> Failure {

@@ -147,6 +147,13 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
         ada.json(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach", "--json"]);
     assert_eq!(code, 0, "{started}");
     let id = started["run_id"].as_str().unwrap();
+    assert_eq!(ada.said(&["pause", id, "--reason", "lunch"]).0, 0);
+    let (code, said, why) = ada.said(&["watch", id]);
+    assert!(
+        code == 4 && said.contains("paused") && why.contains("a person must decide"),
+        "{code}: {said}{why}"
+    );
+    // Paused in the middle, with its group in motion or not: the lock alone decides who may stand in line.
     let (code, _, why) = bob.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
     assert!(code == 3 && why.contains("is locked by"), "{code}: {why}");
     assert!(why.contains(&format!("`firebreak show {id}`")) && why.contains("--wait"), "{why}");
@@ -155,12 +162,6 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     assert_eq!(code, 0, "who stands in line is not stopped by the lock: {queued}");
     let queued = queued["run_id"].as_str().unwrap();
     assert_eq!(bob.said(&["abort", queued, "--reason", "not needed"]).0, 0);
-    assert_eq!(ada.said(&["pause", id, "--reason", "lunch"]).0, 0);
-    let (code, said, why) = ada.said(&["watch", id]);
-    assert!(
-        code == 4 && said.contains("paused") && why.contains("a person must decide"),
-        "{code}: {said}{why}"
-    );
     let (code, _, why) = ada.said(&["pause", id]);
     assert!(code == 3 && why.contains("paused already"), "{code}: {why}");
     let (code, _, why) = ada.said(&["resume", id, "--despite", "it cannot wait"]);
