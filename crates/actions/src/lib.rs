@@ -186,5 +186,5 @@ async fn with(
     registry = registry
         .observing(mysql::LoginMatrix(Arc::clone(&prober)))
         .observing(mysql::ReplicaStatus(Arc::clone(&prober)));
-    Ok(proxysql::register(registry, &prober))
+    Ok(proxysql::register(registry, &aws, &prober))
 }

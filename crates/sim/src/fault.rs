@@ -145,6 +145,12 @@ pub enum FaultKind {
         /// The fleet, by the name of its group.
         fleet: String,
     },
+    /// Hosts of the fleet that have ended answer nothing, as in EC2, where packets to what is not there any more are dropped: whoever
+    /// connects learns so by running into their own deadline. Without this their ports refuse, which is quicker to try things with.
+    DeadHostsSilent {
+        /// The fleet, by the name of its group.
+        fleet: String,
+    },
     /// Somebody else refreshes the instances of a group. Only the refresh is shown; it replaces no host.
     InstanceRefresh {
         /// The fleet, by the name of its group.
@@ -197,6 +203,7 @@ impl FaultKind {
             Self::SickHosts { fleet, .. }
             | Self::StuckWriter { fleet, .. }
             | Self::NewHostsNeverListen { fleet }
+            | Self::DeadHostsSilent { fleet }
             | Self::InstanceRefresh { fleet, .. } => Some(fleet),
             _ => None,
         }

@@ -3,7 +3,7 @@
 //!
 //! [`Listeners`] keeps the open sockets in step with the world. A port that the world no longer has
 //! loses its connections at once, as when a process dies; one that is merely not accepting (a paused
-//! proxy) refuses newcomers and keeps those it has.
+//! proxy) refuses newcomers and keeps those it has. Where a host has ended in silence, nobody is told even that.
 
 mod admin;
 mod auth;
@@ -14,13 +14,14 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
@@ -34,6 +35,22 @@ const BACKLOG: u32 = 256;
 #[derive(Default)]
 pub(crate) struct Listeners {
     open: Mutex<HashMap<SocketAddr, Open>>,
+    silent: Mutex<HashMap<SocketAddr, Silent>>,
+}
+
+/// A port at which packets are lost: its queue of connections is full, and nobody ever takes one out of it, so that the kernel
+/// drops whatever else knocks.
+struct Silent {
+    _listener: std::net::TcpListener,
+    _fills: TcpStream,
+}
+
+impl Silent {
+    async fn at(address: SocketAddr) -> io::Result<Self> {
+        let listener = bound(address)?.listen(0)?.into_std()?;
+        // A queue of none takes one.
+        Ok(Self { _listener: listener, _fills: TcpStream::connect(address).await? })
+    }
 }
 
 struct Open {
@@ -78,6 +95,14 @@ impl Listeners {
                 port.shut().await;
             }
         }
+        let mut silent = self.silent.lock().await;
+        let lost: HashSet<SocketAddr> = shared.world(|w| w.silent_ports()).into_iter().collect();
+        silent.retain(|address, _| lost.contains(address));
+        for address in lost {
+            if let Entry::Vacant(port) = silent.entry(address) {
+                port.insert(Silent::at(address).await.map_err(|e| (address, e))?);
+            }
+        }
         for (address, port) in wanted {
             let is = open.entry(address).or_insert_with(|| Open {
                 persona: port.persona,
@@ -87,7 +112,8 @@ impl Listeners {
             if !port.accepting {
                 is.shut().await;
             } else if is.door.is_none() {
-                let listener = listen(address).map_err(|e| (address, e))?;
+                let listener = bound(address).and_then(|socket| socket.listen(BACKLOG));
+                let listener = listener.map_err(|e| (address, e))?;
                 let task = accept(shared.clone(), listener, port.persona, is.life.subscribe());
                 is.door = Some(tokio::spawn(task));
             }
@@ -100,15 +126,16 @@ impl Listeners {
         for (_, mut port) in self.open.lock().await.drain() {
             port.shut().await;
         }
+        self.silent.lock().await.clear();
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     // Connections of an earlier life may linger in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 async fn accept(shared: Arc<Shared>, listener: TcpListener, persona: Persona, life: watch::Receiver<()>) {

@@ -125,6 +125,8 @@ pub struct Physics {
     not_orderable: Vec<(String, Option<String>)>,
     /// Fleets whose new hosts never listen.
     stillborn: BTreeSet<usize>,
+    /// Fleets whose ended hosts answer nothing.
+    silent: BTreeSet<usize>,
     /// Sickness that new hosts are born with: fleet, cluster.
     inherited: Vec<(usize, usize, Sickness)>,
 }
@@ -163,6 +165,7 @@ impl Physics {
             no_capacity: BTreeSet::new(),
             not_orderable: Vec::new(),
             stillborn: BTreeSet::new(),
+            silent: BTreeSet::new(),
             inherited: Vec::new(),
             world: world.clone(),
         };
@@ -312,6 +315,9 @@ impl Physics {
             FaultKind::CapacityRestored => self.no_capacity.clear(),
             FaultKind::NewHostsNeverListen { fleet: asg } => {
                 self.stillborn.extend(fleet(&asg));
+            }
+            FaultKind::DeadHostsSilent { fleet: asg } => {
+                self.silent.extend(fleet(&asg));
             }
             FaultKind::InstanceRefresh { fleet: asg, duration_s } => {
                 if let Some(f) = fleet(&asg) {

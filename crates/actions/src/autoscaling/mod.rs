@@ -45,7 +45,7 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
 }
 
 /// The group as AWS tells it now.
-async fn group(
+pub(crate) async fn group(
     calls: &Calls<'_>,
     aws: &Aws,
     region: &str,
@@ -81,7 +81,7 @@ fn no_such_group(region: &str, group: &str) -> ActionError {
 
 /// Where an instance is in its life, as far as runbooks care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(crate) enum Stage {
     /// `Pending`, `Pending:Wait`, `Pending:Proceed`.
     Pending,
     /// `InService`.
@@ -101,6 +101,12 @@ impl Stage {
             _ => Self::Other,
         }
     }
+}
+
+/// Where this instance is in its life; nothing when the group does not have it.
+pub(crate) fn stage(group: &AutoScalingGroup, instance: &str) -> Option<Stage> {
+    let found = group.instances().iter().find(|i| i.instance_id() == Some(instance))?;
+    Some(Stage::of(found.lifecycle_state().map_or("", |state| state.as_str())))
 }
 
 /// A group as errors and plans name it.

@@ -4,6 +4,7 @@
 //! port speaks MySQL's text protocol and nothing else. Drained means no clients: `Active_Transactions` is not asked, it
 //! was seen to stay at 1 after the last client had gone.
 
+mod gone;
 mod restart;
 mod statistics;
 
@@ -18,20 +19,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
+use crate::aws::Aws;
 use crate::input;
 use crate::mysql::{Connection, Failure, Kind, Prober, knock};
 use crate::shell::Command;
 
 /// Adds all actions of this service.
-pub(crate) fn register(registry: Registry, prober: &Arc<Prober>) -> Registry {
-    let prober = || Arc::clone(prober);
+pub(crate) fn register(registry: Registry, aws: &Arc<Aws>, prober: &Arc<Prober>) -> Registry {
+    let hosts = Arc::new(Hosts { prober: Arc::clone(prober), aws: Arc::clone(aws) });
+    let hosts = || Arc::clone(&hosts);
     registry
-        .observing(Status(prober()))
-        .observing(statistics::Statistics(prober()))
-        .changing(Pause(prober()))
-        .changing(Resume(prober()))
-        .changing(restart::Restart(prober()))
+        .observing(Status(hosts()))
+        .observing(statistics::Statistics(hosts()))
+        .changing(Pause(hosts()))
+        .changing(Resume(hosts()))
+        .changing(restart::Restart(hosts()))
 }
+
+/// The hosts of all fleets: their admin ports, and what Auto Scaling says of one that does not answer.
+pub(crate) struct Hosts {
+    prober: Arc<Prober>,
+    aws: Arc<Aws>,
+}
+
+/// Asked only of a host that does not answer.
+const PERMISSIONS: &[&str] = &["autoscaling:DescribeAutoScalingGroups"];
 
 const CLIENTS: &str =
     "SELECT variable_value FROM stats_mysql_global WHERE variable_name='Client_Connections_connected'";
@@ -83,26 +95,27 @@ pub(crate) struct Listening {
     clients: u64,
 }
 
-impl Prober {
-    async fn admin(&self, fleet: &ProxyFleet, host: &Host) -> Result<Connection, ActionError> {
-        let account = self.account(&fleet.admin)?;
-        Connection::open(&host.ip, fleet.admin_port, account, &self.limits)
-            .await
-            .map_err(|failure| unreachable(host, fleet, &failure))
+impl Hosts {
+    async fn admin(&self, ctx: &Ctx, fleet: &ProxyFleet, host: &Host) -> Result<Connection, ActionError> {
+        let account = self.prober.account(&fleet.admin)?;
+        match Connection::open(&host.ip, fleet.admin_port, account, &self.prober.limits).await {
+            Ok(connection) => Ok(connection),
+            Err(failure) => Err(self.told_apart(ctx, fleet, host, unreachable(host, fleet, &failure)).await),
+        }
     }
 
     async fn status(&self, ctx: &Ctx, input: &HostInput) -> Result<HostStatus, ActionError> {
         let host = &input.host;
-        let fleet = self.fleet(&input.fleet)?;
+        let fleet = self.prober.fleet(&input.fleet)?;
         let look = async {
-            let mut admin = self.admin(fleet, host).await?;
+            let mut admin = self.admin(ctx, fleet, host).await?;
             let failed = |failure: Failure| {
                 ActionError::new(ErrorClass::Transient, code(&failure), said(host, &failure))
             };
             let clients = admin.query(CLIENTS).await.map_err(failed)?;
             let servers = admin.query(SERVERS).await.map_err(failed)?;
             admin.quit().await;
-            let paused = match knock(&host.ip, fleet.port, self.limits.connect).await {
+            let paused = match knock(&host.ip, fleet.port, self.prober.limits.connect).await {
                 Ok(()) => Some(false),
                 Err(failure) if failure.kind == Kind::Refused => Some(true),
                 Err(_) => None,
@@ -129,10 +142,10 @@ impl Prober {
     /// Sends the one admin command that changes something.
     async fn command(&self, ctx: &Ctx, input: &HostInput, command: &'static str) -> Result<(), ActionError> {
         let host = &input.host;
-        let fleet = self.fleet(&input.fleet)?;
+        let fleet = self.prober.fleet(&input.fleet)?;
         let mut sent = false;
         let work = async {
-            let mut admin = self.admin(fleet, host).await?;
+            let mut admin = self.admin(ctx, fleet, host).await?;
             if let Err(closed) = ctx.gate.check() {
                 return Err(ActionError::new(
                     ErrorClass::Busy,
@@ -248,19 +261,19 @@ fn said(host: &Host, failure: &Failure) -> String {
     format!("The ProxySQL admin port of host {} ({}): {}", host.id, host.ip, failure.message)
 }
 
-fn by_hand(prober: &Prober, input: &HostInput, sql: &str) -> String {
-    prober.inventory.fleet(&input.fleet).map_or_else(String::new, |fleet| {
+fn by_hand(hosts: &Hosts, input: &HostInput, sql: &str) -> String {
+    hosts.prober.inventory.fleet(&input.fleet).map_or_else(String::new, |fleet| {
         Command::mysql(&input.host.ip, fleet.admin_port, &fleet.admin.user).option("--execute", sql).line()
     })
 }
 
 /// `proxysql.status`.
-pub(crate) struct Status(Arc<Prober>);
+pub(crate) struct Status(Arc<Hosts>);
 
 impl Observe for Status {
     const NAME: &'static str = "proxysql.status";
     const SUMMARY: &'static str = "Clients of a ProxySQL host, and whether it takes new ones";
-    const PERMISSIONS: &'static [&'static str] = &[];
+    const PERMISSIONS: &'static [&'static str] = PERMISSIONS;
     const BY_HAND: Option<&'static str> = Some(
         r#"
   local at port user clients servers paused=false
@@ -303,13 +316,13 @@ fn change(input: &HostInput, before: &str, after: &str) -> Vec<ObjectChange> {
 }
 
 /// `proxysql.pause`.
-pub(crate) struct Pause(Arc<Prober>);
+pub(crate) struct Pause(Arc<Hosts>);
 
 impl Change for Pause {
     const NAME: &'static str = "proxysql.pause";
     const SUMMARY: &'static str =
         "Close the traffic port of a ProxySQL host; clients that are connected stay";
-    const PERMISSIONS: &'static [&'static str] = &[];
+    const PERMISSIONS: &'static [&'static str] = PERMISSIONS;
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = Resume::NAME;
@@ -360,12 +373,12 @@ impl Change for Pause {
 }
 
 /// `proxysql.resume`.
-pub(crate) struct Resume(Arc<Prober>);
+pub(crate) struct Resume(Arc<Hosts>);
 
 impl Change for Resume {
     const NAME: &'static str = "proxysql.resume";
     const SUMMARY: &'static str = "Open the traffic port of a paused ProxySQL host again";
-    const PERMISSIONS: &'static [&'static str] = &[];
+    const PERMISSIONS: &'static [&'static str] = PERMISSIONS;
     const EFFECT: Effect = Effect::Idempotent;
     const UNDOABLE: bool = true;
     const UNDONE_BY: &'static str = Pause::NAME;

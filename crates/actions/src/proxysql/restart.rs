@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{HostInput, Started, by_hand, code, said};
-use crate::mysql::{Failure, Kind, Prober, knock};
+use super::{HostInput, Hosts, Started, by_hand, code, said};
+use crate::mysql::{Failure, Kind, knock};
 
 /// `proxysql.restart`.
-pub(super) struct Restart(pub(super) Arc<Prober>);
+pub(super) struct Restart(pub(super) Arc<Hosts>);
 
 /// The process before the call.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,15 +45,15 @@ const BLUR: TimeDelta = TimeDelta::seconds(3);
 
 impl Restart {
     async fn process(&self, ctx: &Ctx, input: &HostInput) -> Result<Process, ActionError> {
-        let (host, fleet) = (&input.host, self.0.fleet(&input.fleet)?);
+        let (host, fleet) = (&input.host, self.0.prober.fleet(&input.fleet)?);
         let failed =
             |failure: Failure| ActionError::new(ErrorClass::Transient, code(&failure), said(host, &failure));
         let asked = ctx.clock.now();
         let look = async {
-            let mut admin = self.0.admin(fleet, host).await?;
+            let mut admin = self.0.admin(ctx, fleet, host).await?;
             let rows = admin.query(UPTIME).await.map_err(failed)?;
             admin.quit().await;
-            let paused = match knock(&host.ip, fleet.port, self.0.limits.connect).await {
+            let paused = match knock(&host.ip, fleet.port, self.0.prober.limits.connect).await {
                 Ok(()) => false,
                 Err(failure) if failure.kind == Kind::Refused => true,
                 Err(failure) => return Err(failed(failure)),
@@ -80,7 +80,7 @@ impl Restart {
 impl Change for Restart {
     const NAME: &'static str = "proxysql.restart";
     const SUMMARY: &'static str = "Restart the process of a paused ProxySQL host, in place";
-    const PERMISSIONS: &'static [&'static str] = &[];
+    const PERMISSIONS: &'static [&'static str] = super::PERMISSIONS;
     const EFFECT: Effect = Effect::Probe;
     const UNDOABLE: bool = false;
     type Input = HostInput;

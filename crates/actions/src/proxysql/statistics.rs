@@ -10,14 +10,14 @@ use domain::action::{ActionError, Ctx, ErrorClass, Observe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CLIENTS, HostInput, by_hand, code, looked, said};
-use crate::mysql::{Failure, Prober};
+use super::{CLIENTS, HostInput, Hosts, by_hand, code, looked, said};
+use crate::mysql::Failure;
 
 const POOL: &str =
     "SELECT srv_host, status, ConnUsed, ConnFree, ConnOK, ConnERR FROM stats_mysql_connection_pool";
 
 /// `proxysql.statistics`.
-pub(crate) struct Statistics(pub(super) Arc<Prober>);
+pub(crate) struct Statistics(pub(super) Arc<Hosts>);
 
 /// A host's connections.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -51,12 +51,12 @@ struct Backend {
     failed: u64,
 }
 
-impl Prober {
+impl Hosts {
     async fn statistics(&self, ctx: &Ctx, input: &HostInput) -> Result<HostStatistics, ActionError> {
         let host = &input.host;
-        let fleet = self.fleet(&input.fleet)?;
+        let fleet = self.prober.fleet(&input.fleet)?;
         let look = async {
-            let mut admin = self.admin(fleet, host).await?;
+            let mut admin = self.admin(ctx, fleet, host).await?;
             let failed = |failure: Failure| {
                 ActionError::new(ErrorClass::Transient, code(&failure), said(host, &failure))
             };
@@ -92,7 +92,7 @@ impl Observe for Statistics {
     const NAME: &'static str = "proxysql.statistics";
     const SUMMARY: &'static str =
         "What a ProxySQL host counts: its clients, and its connections to databases that were made or failed";
-    const PERMISSIONS: &'static [&'static str] = &[];
+    const PERMISSIONS: &'static [&'static str] = super::PERMISSIONS;
     const BY_HAND: Option<&'static str> = Some(
         r#"
   local at port user clients pool

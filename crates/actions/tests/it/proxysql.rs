@@ -1,9 +1,12 @@
 //! Pausing and resuming a ProxySQL host.
 
-use domain::action::ErrorClass;
-use serde_json::json;
+use std::time::Duration;
 
-use crate::harness::{Done, Stage};
+use domain::action::ErrorClass;
+use serde_json::{Value, json};
+use sim::FaultKind;
+
+use crate::harness::{Done, GROUP, REGION, Stage};
 
 #[tokio::test]
 async fn a_host_is_paused_and_resumed() {
@@ -47,4 +50,27 @@ async fn a_host_without_an_admin_port_is_gone() {
     let input = json!({ "fleet": "us", "host": { "id": "i-gone", "ip": "127.1.254.254" } });
     let error = stage.change("proxysql.pause", input).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Gone, "refused"), "{error}");
+}
+
+/// EC2 drops what is sent to a machine that has ended, which a broken network does as well: the group tells the two apart.
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_gone_only_when_its_group_has_let_it_go() {
+    let stage = Stage::calm().await;
+    stage.sim.strike(FaultKind::DeadHostsSilent { fleet: GROUP.into() });
+    let group = stage.group().await;
+    let (host, other) = (&group["in_service"][0], &group["in_service"][1]);
+    let paused = stage.change("proxysql.pause", json!({ "fleet": "us", "host": host })).await.unwrap();
+    let end = json!({ "region": REGION, "group": GROUP, "instance": host["id"], "decrement": false });
+    stage.change("autoscaling.terminate_instance", end).await.unwrap();
+    let of = |group: &Value, stage: &str| group[stage].as_array().unwrap().contains(&host["id"]);
+    stage.until(|group| !of(group, "ids") && !of(group, "leaving")).await;
+    stage.sim.step(Duration::from_secs(1)).await.unwrap();
+
+    let error = stage.take_back(paused.undo()).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Gone, "timeout_connect"), "{error}");
+    assert!(error.message.ends_with("Its group proxysql-us does not have it (any more)."), "{error}");
+    // A member at an address where nobody answers.
+    let lost = json!({ "fleet": "us", "host": { "id": other["id"], "ip": host["ip"] } });
+    let error = stage.look("proxysql.status", lost).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "timeout_connect"), "{error}");
 }

@@ -45,6 +45,40 @@ async fn an_abort_with_undo_while_a_host_drains_leaves_a_group_that_serves() {
     assert!(store::pages::locks(served.db.pool()).await.unwrap().is_empty(), "the fleet is free again");
 }
 
+/// To a machine that has ended nothing can be said, and packets to it are lost: its pause needs no taking back, and what else
+/// there is is taken back all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_with_undo_after_a_host_has_ended_takes_back_all_the_rest() {
+    let sim =
+        Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
+    sim.strike(FaultKind::DeadHostsSilent { fleet: "proxysql-us".into() });
+    let served = Served::on(&sim).await;
+    let mut ending = sim.hold("TerminateInstanceInAutoScalingGroup", Phase::AfterEffect);
+    let person = served.person().await;
+    let old = sim.edit(|world| world.host_ids());
+    let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" });
+    let run = person.start("replace-proxysql", inputs, None).await;
+    reached(&served, run, &mut ending, "TerminateInstanceInAutoScalingGroup", "after").await;
+    while old.iter().all(|host| sim.edit(|world| world.host_ids()).contains(host)) {
+        sim.clock().sleep(Duration::from_secs(5)).await;
+    }
+    let ask = json!({ "ask": "abort", "takeback": "all", "reason": "a test" });
+    person.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
+    ending.release();
+
+    let state = until(&served, run, |state| state.outcome().is_some()).await;
+    let gone: Vec<_> =
+        state.nodes().filter(|(_, node)| node.is_gone()).map(|(step, _)| step.as_str()).collect();
+    assert!(
+        matches!(gone[..], [one] if one.starts_with("undo:remove[") && one.ends_with("].pause")),
+        "{gone:?}"
+    );
+    assert_eq!(state.outcome().unwrap().0, Outcome::Undone);
+    let changes: Vec<_> =
+        sim.ledger().into_iter().filter(|e| e.mutating && e.effect.is_some()).map(|e| e.operation).collect();
+    assert_eq!(changes.last().map(String::as_str), Some("ResumeProcesses"), "{changes:?}");
+}
+
 /// Waits until a run is as wanted, also while it is paused.
 async fn until(served: &Served, run: Uuid, wanted: impl Fn(&State) -> bool) -> State {
     let end = Instant::now() + PATIENCE;

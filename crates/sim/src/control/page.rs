@@ -133,6 +133,11 @@ static FORMS: &[Form] = &[
         fields: &[("fleet", Input::Fleet)],
     },
     Form {
+        kind: "dead_hosts_silent",
+        title: "Hosts that have ended answer nothing",
+        fields: &[("fleet", Input::Fleet)],
+    },
+    Form {
         kind: "instance_refresh",
         title: "Somebody refreshes the group",
         fields: &[("fleet", Input::Fleet), ("duration_s", Input::Number("600"))],

@@ -164,6 +164,11 @@ impl Host {
         self.machine == Machine::Running && self.listens.is_some_and(|at| at <= now)
     }
 
+    /// Its machine has ended, or is about to.
+    pub(crate) fn ended(&self) -> bool {
+        matches!(self.machine, Machine::ShuttingDown | Machine::Terminated)
+    }
+
     /// New client connections to its MySQL port succeed.
     pub(crate) fn accepts(&self, now: DateTime<Utc>) -> bool {
         self.alive(now) && !self.paused

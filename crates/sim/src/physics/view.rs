@@ -61,6 +61,16 @@ impl Physics {
         ports
     }
 
+    /// Every address that swallows what is sent to it: of hosts that have ended, where these are silent.
+    pub(crate) fn silent_ports(&self) -> Vec<SocketAddr> {
+        let ended = self.hosts.iter().filter(|h| h.ended() && self.silent.contains(&h.fleet));
+        let addresses =
+            ended.filter_map(|h| Some((h.address.parse::<Ipv4Addr>().ok()?, &self.world.fleets[h.fleet])));
+        addresses
+            .flat_map(|(ip, fleet)| [fleet.mysql_port, fleet.admin_port].map(|port| (ip, port).into()))
+            .collect()
+    }
+
     /// The instance ids of all hosts that live, oldest first.
     #[must_use]
     pub fn host_ids(&self) -> Vec<String> {
