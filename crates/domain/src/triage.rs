@@ -85,6 +85,13 @@ pub enum Standing {
         /// In its words.
         message: String,
     },
+    /// The guards that were asked hold, and what it would do is not allowed to be done to what was seen.
+    Barred {
+        /// The step that may not.
+        step: String,
+        /// Why.
+        message: String,
+    },
     /// Its guards hold, and a brake is on.
     Held(Brake),
     /// Its guards hold, and a run of this runbook on the same targets has ended just now: what it healed is back.
@@ -240,10 +247,11 @@ pub fn decide(case: &Case<'_>) -> Decision {
             _ => fits(case, &fitting, first),
         };
     }
-    let orders: [fn(&Candidate) -> bool; 7] = [
+    let orders: [fn(&Candidate) -> bool; 8] = [
         |c| matches!(c.standing, Standing::Acted(..)),
         Candidate::is_held_back,
         |c| matches!(c.standing, Standing::Held(_)),
+        |c| matches!(c.standing, Standing::Barred { .. }),
         |c| matches!(c.standing, Standing::Resting(..)),
         |c| matches!(c.standing, Standing::Blind(_)),
         |c| matches!(c.standing, Standing::Refuted { .. }),
@@ -278,6 +286,14 @@ fn undecided(case: &Case<'_>, at: usize) -> Decision {
             let why = format!("{rule} fits, and is held back: {brake}. {}", brake.remedy());
             Decision::new(Verdict::Suppressed, brake.code(), why)
         }
+        Standing::Barred { step, message } => Decision::new(
+            Verdict::Suppressed,
+            "barred",
+            format!(
+                "The guards of {rule} hold as far as they were asked, and its step `{step}` may not be done: {message}{} A person must look.",
+                stop(message)
+            ),
+        ),
         Standing::Resting(run, until) => Decision {
             run: Some(run.id),
             ..Decision::new(
@@ -312,7 +328,10 @@ fn stop(said: &str) -> &'static str {
 impl Candidate {
     /// It would ask or act, and is kept from it. (What does not fit needs nobody.)
     fn is_held_back(&self) -> bool {
-        let kept = matches!(self.standing, Standing::Held(_) | Standing::Blind(_) | Standing::Resting(..));
+        let kept = matches!(
+            self.standing,
+            Standing::Held(_) | Standing::Barred { .. } | Standing::Blind(_) | Standing::Resting(..)
+        );
         self.mode != Mode::Shadow && kept
     }
 
@@ -399,6 +418,7 @@ impl Standing {
             Self::Resting(..) => "resting",
             Self::Blind(_) => "blind",
             Self::Refuted { .. } => "refuted",
+            Self::Barred { .. } => "barred",
             Self::Held(_) => "held",
             Self::Fits { .. } => "fits",
         }
@@ -416,7 +436,7 @@ impl Standing {
                     until.format("%H:%M:%S UTC")
                 )
             }
-            Self::Refuted { step, message } => format!("{step}: {message}"),
+            Self::Refuted { step, message } | Self::Barred { step, message } => format!("{step}: {message}"),
             Self::Held(brake) => format!("Its guards hold; {brake}."),
             Self::Fits { .. } => "Its guards hold.".into(),
         }

@@ -290,6 +290,44 @@ fn a_run_does_not_end_while_a_call_that_was_skipped_may_still_land() {
     assert_eq!(outcome(&run), Some(Outcome::Succeeded));
 }
 
+/// A pause that comes after the abort stops what the abort would begin: to take back.
+#[test]
+fn who_pauses_a_run_that_is_being_aborted_is_heard() {
+    let mut run = unclear();
+    run.advance("ring", &mut runs_support::Choices::new(vec![2]));
+    run.settle();
+    abort(&mut run, Takeback::All);
+    let safe = waits_until_safe(&run, "ring");
+    run.ask(Ask::Pause { reason: Some("wait for me".into()) });
+    run.now = safe;
+    run.settle();
+    assert_eq!((outcome(&run), run.state.word()), (None, "paused"));
+    run.ask(Ask::Resume);
+    run.go();
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
+    assert_eq!(State::replay(&run.journal).unwrap(), run.state);
+}
+
+#[test]
+fn a_run_does_not_end_while_what_takes_a_change_back_may_still_land_though_somebody_skipped_it() {
+    let mut run = run(&format!("{SHEDS}{WAIT}"));
+    run.settle();
+    run.well("shed");
+    run.settle();
+    abort(&mut run, Takeback::All);
+    run.settle();
+    run.loses_sight("undo:shed");
+    run.settle();
+    assert_eq!(run.state.word(), "stuck");
+    run.ask(Ask::Skip { step: "undo:shed".into(), reason: "leave it".into() });
+    run.settle();
+    assert_eq!(outcome(&run), None);
+    let safe = waits_until_safe(&run, "undo:shed");
+    run.go();
+    assert!(run.now >= safe);
+    assert_eq!(outcome(&run), Some(Outcome::Undone));
+}
+
 #[test]
 fn only_who_has_looked_says_that_the_symptom_is_still_there() {
     let text = format!("{SHEDS}verify:\n{}  message: still there\n", WAIT.replace("    ", "  "));

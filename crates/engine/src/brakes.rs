@@ -293,12 +293,13 @@ impl Brakes {
         let target = lock_name(target)?;
         let now = self.clock.now();
         // One step waits for a person, and another may be making its change, or its own call is still on its way: to let others at
-        // the target is to let them meet. A call that nobody drives any more is over when it can take effect no more.
+        // the target is to let them meet, also where somebody has left that call as it is. A call that nobody drives any more is over when it can take effect no more.
         let journal = store::runs::journal(&self.pool, run_id).await?;
         if let Ok(state) = State::replay(&journal) {
             let open = state.nodes().filter(|(_, node)| node.has_open_intent());
             let mut intents = open.filter_map(|(_, node)| node.intent.as_ref());
-            if intents.any(|intent| now < intent.lands_before(self.window)) {
+            let left = state.lands_before(self.window).is_some_and(|safe| now < safe);
+            if left || intents.any(|intent| now < intent.lands_before(self.window)) {
                 return Err(BrakeError::Moving(run_id));
             }
         }

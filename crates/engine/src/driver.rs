@@ -288,9 +288,10 @@ impl Driver {
         }
     }
 
-    /// Lets calls in flight end, drops everything else, and is over once nothing is left.
+    /// Lets calls in flight end, drops everything else (also looking for what became of one, which may take minutes, and which whoever
+    /// takes the run over begins anew), and is over once nothing is left.
     async fn drain(&mut self) -> Result<(), Stop> {
-        self.working.retain(|_, work| !work.looking);
+        self.working.drop_all_but_calls();
         if self.working.is_empty() {
             self.flush().await?;
             return Err(Stop::Over);
@@ -370,7 +371,7 @@ impl Driver {
                 self.pending.told.push(told);
             }
             Next::Then(work) => {
-                self.working.takes_longer(&report.step);
+                self.working.announces(&report.step);
                 self.pending.then.push((report.step, work));
             }
         }

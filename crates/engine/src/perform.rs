@@ -203,6 +203,9 @@ impl Job {
             self.wait_for(earlier, &*action, attempt, &facts)?;
         }
         if let Some(output) = action.settled(input, &facts).map_err(failed)? {
+            if let Some(doubt) = undo.and_then(|_| self.core.tails.doubt_of_undo(self.run_id, self.step())) {
+                return Err(failed(doubt));
+            }
             return Err(self.done(output, How::AlreadySo));
         }
         if let Some(why) = action.plan(input, &facts).map_err(failed)?.forbidden

@@ -1,6 +1,7 @@
 //! The one door through which every run comes in: from a button, Slack, the CLI, the API or an alert.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use domain::brake::{BadOverride, Brake, Limit, Overrides};
 use domain::plan::{Plan, to_type};
@@ -160,7 +161,8 @@ impl Core {
         permit(&request, &prepared)?;
         core.lets_start(&prepared.runbook.name, &prepared.program.children, &request.by)?;
         request.overrides.check(&request.by, request.reason.as_deref())?;
-        if core.lease.remaining().is_none() {
+        // Whoever drains hands its runs on, and would hand this one on before its first step, to whoever comes when all is over here.
+        if core.lease.remaining().is_none() || core.draining.load(Ordering::SeqCst) {
             return Err(StartError::Stopping);
         }
         let at = core.clock.now();

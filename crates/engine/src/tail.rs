@@ -2,7 +2,8 @@
 //!
 //! What was lost may have announced calls that are still on their way. So nothing is sent for such a run until the last
 //! of them can no longer land; then every change begins with a look, as always, and finds what was done. A change that
-//! cannot be looked up is not made before a person said so: it is refused once, and their retry is the word.
+//! cannot be looked up is not made before a person said so: it is refused once, and their retry is the word. So is one that would be
+//! taken back later, and is found made: who made it cannot be told any more, nor what was there before.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -51,15 +52,30 @@ impl Tails {
 
     /// Refuses, once per step, what may have been done already and cannot be looked up.
     pub(crate) fn doubt(&self, run_id: Uuid, step: &StepPath, effect: Effect) -> Option<ActionError> {
-        let mut tails = self.lock();
-        let tail = tails.get_mut(&run_id)?;
-        (effect == Effect::Blind && tail.asked.insert(step.clone())).then(|| {
+        (effect == Effect::Blind && self.asks(run_id, step)).then(|| {
             ActionError::refused(
                 "entries_lost",
                 "The database failed over and may have lost what this run did last. Nothing can tell whether this step was done already.",
             )
             .remedy("find out, then mark the step done, or retry it")
         })
+    }
+
+    /// Refuses, once per step, what is so already and was to be taken back: by this run, or by whoever made it so.
+    pub(crate) fn doubt_of_undo(&self, run_id: Uuid, step: &StepPath) -> Option<ActionError> {
+        self.asks(run_id, step).then(|| {
+            ActionError::refused(
+                "entries_lost",
+                "It is so already. The database failed over and may have lost what this run did last: nothing can tell whether this run \
+                 made it so, and then it would have to be taken back in the end.",
+            )
+            .remedy("retry the step, or leave it out; either way this run takes nothing of it back, so see to that yourself when the run has ended")
+        })
+    }
+
+    /// Is somebody to be asked about this step? Once.
+    fn asks(&self, run_id: Uuid, step: &StepPath) -> bool {
+        self.lock().get_mut(&run_id).is_some_and(|tail| tail.asked.insert(step.clone()))
     }
 
     pub(crate) fn forget(&self, run_id: Uuid) {

@@ -20,6 +20,7 @@ pub(crate) mod trust;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -229,7 +230,7 @@ pub(crate) async fn heard(rings: &mut tokio::sync::broadcast::Receiver<Topic>) {
 }
 
 async fn take(core: &Core, claims: &[Uuid]) -> Vec<Due> {
-    if core.lease.remaining().is_none() {
+    if core.lease.remaining().is_none() || core.draining.load(Ordering::SeqCst) {
         return Vec::new();
     }
     let now = core.clock.now();

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use domain::Actor;
+use domain::brake::Way;
 use domain::plan::{Plan, to_type};
 use domain::runbook::{Runbook, resolve_inputs};
 use engine::{PlanError, StartError};
@@ -33,10 +35,17 @@ impl Plans {
     }
 }
 
-/// Makes a plan, and remembers it.
-pub(crate) async fn make(app: &App, runbook: &str, inputs: &Map<String, Value>) -> Result<Plan, PlanError> {
-    let plan = app.engine().plan(runbook, inputs).await?;
+/// Makes a plan, and remembers it. What holds everybody back but this person (a target that they have taken by hand) is not told to
+/// them; in its hash there are no brakes.
+pub(crate) async fn make(
+    app: &App,
+    by: &Actor,
+    runbook: &str,
+    inputs: &Map<String, Value>,
+) -> Result<Plan, PlanError> {
+    let mut plan = app.engine().plan(runbook, inputs).await?;
     app.plans().put(plan.clone());
+    plan.brakes.retain(|brake| brake.way(by) != Way::Free);
     Ok(plan)
 }
 
@@ -51,12 +60,13 @@ pub(crate) enum Agreed {
 /// The plan of a hash, if it is (still) the plan for these inputs.
 pub(crate) async fn agreed(
     app: &App,
+    by: &Actor,
     runbook: &str,
     inputs: &Map<String, Value>,
     hash: &str,
 ) -> Result<Agreed, PlanError> {
     let Some(text) = app.engine().library().runbook(runbook) else {
-        return Ok(Agreed::Changed(Box::new(make(app, runbook, inputs).await?)));
+        return Ok(Agreed::Changed(Box::new(make(app, by, runbook, inputs).await?)));
     };
     let stored = resolve_inputs(&text, app.engine().inventory(), inputs).map_err(StartError::BadInputs)?;
     let known =
@@ -64,7 +74,7 @@ pub(crate) async fn agreed(
     if let Some(plan) = known {
         return Ok(Agreed::Yes(Box::new(plan)));
     }
-    let plan = Box::new(make(app, runbook, inputs).await?);
+    let plan = Box::new(make(app, by, runbook, inputs).await?);
     Ok(if plan.hash == hash { Agreed::Yes(plan) } else { Agreed::Changed(plan) })
 }
 

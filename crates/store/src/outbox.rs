@@ -63,7 +63,7 @@ pub async fn claim(
     at: Timestamp,
     limit: i64,
 ) -> Result<Vec<Sending>, StoreError> {
-    let rows = sqlx::query!(
+    let mut rows = sqlx::query!(
         r#"UPDATE outbox SET claim = gen_random_uuid(), claimed_by = $1, attempts = attempts + 1
              FROM (SELECT o.id, o.claim IS NOT NULL AS doubt, o.claimed_by IS NOT NULL AS taken_over FROM outbox o
                           WHERE o.due <= $2 AND o.channel = ANY ($3)
@@ -94,6 +94,8 @@ pub async fn claim(
     )
     .fetch_all(pool)
     .await?;
+    // What an UPDATE returns comes in no order.
+    rows.sort_unstable_by_key(|row| row.id);
     rows.into_iter()
         .map(|row| {
             let notice = serde_json::from_value(row.message)

@@ -87,8 +87,9 @@ impl Sizes {
 
 /// Taken back, it lowers what is desired to what the group has: where hosts cannot be had, the group would never rest, and launch them
 /// unproven hours later. Hosts that are there stay, because AWS would choose which of them go. (AWS knows no condition: a host whose
-/// launch begins between the look and the call may cost one. The look comes right before it.) By hand a number that is worked out
-/// before the change would be no safe one after it, so the manual leaves that to the person.
+/// launch begins between the look and the call may cost one. The look comes right before it; what somebody
+/// else has raised meanwhile and AWS has not launched yet is taken back with it.) By hand the number is worked out in the very line that
+/// sets it: one from before the change would be no safe one after it.
 impl Change for ScaleTo {
     const NAME: &'static str = "autoscaling.scale_to";
     const SUMMARY: &'static str = "Set the desired capacity of a group to an absolute number";

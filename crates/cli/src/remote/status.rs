@@ -146,7 +146,10 @@ fn on_it(holder: &Value, now: &Value) -> String {
 fn untold(now: &Value) -> impl Iterator<Item = String> {
     list(now, "untold").map(|untold| {
         let (channel, why) = (word(untold, "channel"), word(untold, "error"));
-        let counted = format!("{} given up, {} tried again", untold["lost"], untold["waiting"]);
+        let counted = format!(
+            "{} given up or not taken for everybody, {} tried again",
+            untold["lost"], untold["waiting"]
+        );
         paint(Ink::Warn, &format!("{channel} was not told everything: {counted} ({why})"))
     })
 }

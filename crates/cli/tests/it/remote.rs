@@ -143,6 +143,18 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     let (_sim, served) = world(60.0).await;
     let ada = Terminal::of(&served, "ada", &[]);
     let bob = Terminal::of(&served, "bob", &["--role", "approver"]);
+    // While the group rests.
+    let (code, _, why) = ada.said(&["freeze", "add", "--until", "yesterday", "--reason", "x"]);
+    assert!(code == 2 && why.contains("`yesterday` is not a time, such as 2024-05-07"), "{code}: {why}");
+    assert_eq!(ada.said(&["freeze", "add", "--until", "2037-01-01T00:00:00Z", "--reason", "holidays"]).0, 0);
+    let (code, plan, _) = ada.said(&["plan", "replace-proxysql", INPUTS[0], INPUTS[1]]);
+    assert!(code == 0 && plan.contains("Verdict   held back: every guard holds"), "{plan}");
+    let (code, _, why) = ada.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
+    assert!(code == 3 && why.contains("--despite-freeze --reason \"…\""), "{code}: {why}");
+    let freezes = ada.json(&["freeze", "list", "--json"]).1;
+    let freeze = freezes["freezes"][0]["id"].as_str().unwrap();
+    assert_eq!(ada.said(&["freeze", "lift", freeze, "--reason", "over"]).0, 0);
+
     let (code, started) =
         ada.json(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach", "--json"]);
     assert_eq!(code, 0, "{started}");
@@ -178,13 +190,6 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     assert!(code == 0 && why.contains("cluster:shard-a") && why.contains("I am on it (token t)"), "{why}");
     assert_eq!(bob.said(&["lock", "cluster:shard-a", "--reason", "me too"]).0, 3);
     assert_eq!(ada.said(&["unlock", "cluster:shard-a"]).0, 0);
-    let (code, _, why) = ada.said(&["freeze", "add", "--until", "yesterday", "--reason", "x"]);
-    assert!(code == 2 && why.contains("`yesterday` is not a time, such as 2024-05-07"), "{code}: {why}");
-    assert_eq!(ada.said(&["freeze", "add", "--until", "2037-01-01T00:00:00Z", "--reason", "holidays"]).0, 0);
-    let (code, plan, _) = ada.said(&["plan", "replace-proxysql", INPUTS[0], INPUTS[1]]);
-    assert!(code == 0 && plan.contains("Verdict   held back: every guard holds"), "{plan}");
-    let (code, _, why) = ada.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
-    assert!(code == 3 && why.contains("--despite-freeze --reason \"…\""), "{code}: {why}");
     assert_eq!(ada.said(&["stop", "--reason", "it acts strange"]).0, 0);
     let (code, problem) = ada.json(&["run", "replace-proxysql", INPUTS[0], "--plan-hash", "x", "--json"]);
     assert_eq!(code, 3, "{problem}");
@@ -198,7 +203,8 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
 async fn what_is_severe_is_agreed_to_by_somebody_else_from_their_terminal() {
     let fault = FaultKind::WriterExhausted { cluster: "shard-b".into(), share: 0.6 };
     let world = World { faults: vec![TimedFault { at_s: 0, fault }], ..small_world() };
-    let (_sim, served) = world_of(world, 100.0).await;
+    // Slow enough for what was seen to be fresh when it is told, and for the approval to be waited for.
+    let (_sim, served) = world_of(world, 20.0).await;
     let ada = Terminal::of(&served, "ada", &["--role", "approver"]);
     let bob = Terminal::of(&served, "bob", &["--role", "approver"]);
     let args = ["run", "failover-cluster", "cluster=shard-b", "--yes", "--reason", "the writer is full"];

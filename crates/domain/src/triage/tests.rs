@@ -75,7 +75,7 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
         reason: "wrong view".into(),
         since: at("14:00:00"),
     };
-    let table: [(Mode, Standing, Verdict, &str, &str); 11] = [
+    let table: [(Mode, Standing, Verdict, &str, &str); 12] = [
         (Mode::Auto, Standing::Unfit("no fleet".into()), Ignored, "unfit", "no fleet"),
         (
             Mode::Auto,
@@ -99,6 +99,13 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
             "blind",
             "AWS is dark. A person must look.",
         ),
+        (
+            Mode::Auto,
+            barred(),
+            Suppressed,
+            "barred",
+            "`launch` may not be done: At most ten. A person must look.",
+        ),
         (Mode::Auto, refuted(), Suppressed, "refuted", "by its guard `sick`: Every login works."),
         (Mode::Auto, frozen(), Suppressed, "freeze", "launch (entered by bob). If it cannot wait, confirm"),
         (Mode::Auto, Standing::Held(Brake::KillSwitch(switch)), Suppressed, "kill_switch", "wrong view"),
@@ -120,6 +127,10 @@ fn each_standing_of_a_single_rule_has_its_verdict_and_its_sentence() {
 
 fn resting() -> Standing {
     Standing::Resting(run(), at("15:12:00"))
+}
+
+fn barred() -> Standing {
+    Standing::Barred { step: "launch".into(), message: "At most ten.".into() }
 }
 
 fn blind() -> Standing {

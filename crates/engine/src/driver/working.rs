@@ -42,6 +42,8 @@ pub(super) struct Work {
     handle: AbortHandle,
     /// May be dropped at any moment: nothing outside depends on its end.
     pub(super) looking: bool,
+    /// A call of it is announced: it is on its way, or about to be.
+    announced: bool,
     /// Will soon have something to commit: an intent, or what one look saw.
     pub(super) brief: bool,
     /// Tells it that a person wants to be asked now.
@@ -122,7 +124,7 @@ impl Working {
         work: BoxFuture<'static, Report>,
     ) {
         let (n, handle) = self.run(work);
-        self.works.insert(step, Work { n, handle, looking, brief, hurry });
+        self.works.insert(step, Work { n, handle, looking, announced: false, brief, hurry });
     }
 
     /// Lets the work of a step go on by something new; nothing, when it was dropped meanwhile.
@@ -141,6 +143,18 @@ impl Working {
         let (handle, registration) = AbortHandle::new_pair();
         self.running.push(Abortable::new(Numbered { n, work }, registration));
         (n, handle)
+    }
+
+    /// What it has announced is not to be dropped any more: its call would be left for others to look for.
+    pub(super) fn announces(&mut self, step: &StepPath) {
+        if let Some(work) = self.works.get_mut(step) {
+            (work.announced, work.brief) = (true, false);
+        }
+    }
+
+    /// Drops everything but calls that are on their way.
+    pub(super) fn drop_all_but_calls(&mut self) {
+        self.retain(|_, work| work.announced);
     }
 
     /// It has said that it goes on: what comes will not come soon.

@@ -64,7 +64,8 @@ impl Planner<'_> {
         let calls = ctx.calls.take();
         let busy = matches!(&seen, Some(Err(e)) if e.class == ErrorClass::Busy);
         self.core.observer.spent(action, input, &calls, busy);
-        let hung = seen.is_none() || (!busy && since.elapsed() >= HUNG);
+        let slowest = calls.iter().map(|call| Duration::from_millis(call.duration_ms)).max();
+        let hung = seen.is_none() || (!busy && slowest.unwrap_or_else(|| since.elapsed()) >= HUNG);
         let in_time = seen.unwrap_or_else(|| {
             let message = "it could not be looked at in time";
             Err(ActionError::new(ErrorClass::Transient, "timeout", message))
@@ -77,7 +78,8 @@ impl Planner<'_> {
 pub(super) const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 /// Between the looks of a plan (clock time).
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// A look that failed after so long (of the wall's time) has hung: whoever is there answers sooner, and be it that they cannot.
+/// A look that failed with a call of so long (of the wall's time) has hung: whoever is there answers sooner, and be it that they cannot.
+/// One of many calls may take longer in all.
 const HUNG: Duration = Duration::from_secs(1);
 
 /// May the same look be answered the next time?

@@ -233,11 +233,11 @@ fn read((plan, forbidden): &Made, runbook: &Runbook, targets: &[String]) -> Stan
         _ => None,
     });
     match (stops, plan.brakes.first(), &plan.verdict) {
-        // A look that fails says nothing about what it would have seen; work of others that was seen is a reason, and so is what
-        // may not be done to what was seen.
-        (Some((step, message)), ..)
-            if step.action.is_some() && plan.foreign.is_empty() && !forbidden.contains(&step.path) =>
-        {
+        (Some((step, message)), ..) if forbidden.contains(&step.path) => {
+            Standing::Barred { step: step.path.to_string(), message: message.clone() }
+        }
+        // A look that fails says nothing about what it would have seen; work of others that was seen is a reason.
+        (Some((step, message)), ..) if step.action.is_some() && plan.foreign.is_empty() => {
             Standing::Blind(format!("{}: {message}", step.path))
         }
         (Some((step, message)), ..) => {

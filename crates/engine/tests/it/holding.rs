@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use domain::Actor;
 use domain::brake::{Acknowledged, Brake, Overrides};
-use domain::run::{Ask, Entry, Outcome};
+use domain::run::{Ask, Entry, Outcome, Status};
 use engine::{AskError, BrakeError, Engine, StartError, StartRequest};
 use serde_json::Map;
 use uuid::Uuid;
 
-use crate::world::{Bench, ask, request};
+use crate::world::{Bench, Trouble, ask, request};
 
 const ONE: &str = "steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 1 }\n";
 
@@ -225,6 +225,23 @@ async fn a_start_and_a_hand_that_race_for_a_target_do_not_both_get_it() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Somebody has said that it did not happen, or has left it as it is: that is not seen, and it may still land.
+#[tokio::test]
+async fn no_lock_is_released_by_force_while_a_call_that_was_left_out_may_still_land() {
+    let text = "steps:\n  - { id: set, use: world.set, with: { name: a, value: 5 } }\n  - { id: low, assert: false, message: No., on_failure: pause }\n";
+    let bench = Bench::new(text).await.with("\"thing\"", "\"cluster:a\"").calm();
+    bench.world.trouble(Trouble::LosesCall);
+    let engine = bench.engine(lease()).await;
+    let run = engine.start(by("ana", "first")).await.unwrap().run_id;
+    bench.until(run, "looking", |s| s.node(&"set".into()).is_some_and(|n| n.status == Status::Unclear)).await;
+    ask(&engine, run, Ask::StopLooking { step: "set".into() }).await;
+    bench.until(run, "asked", |s| s.word() == "outcome_unknown").await;
+    ask(&engine, run, Ask::Skip { step: "set".into(), reason: "leave it".into() }).await;
+    bench.until(run, "at the next step", |s| s.node(&"low".into()).is_some() && s.paused().is_some()).await;
+    let moving = engine.brakes().force("cluster:a", run, &admin("eve"), "it hangs").await;
+    assert!(matches!(moving, Err(BrakeError::Moving(of)) if of == run), "{moving:?}");
 }
 
 #[tokio::test]

@@ -236,20 +236,21 @@ async fn a_guard_that_says_no_is_the_evidence_and_when_it_changes_its_mind_so_do
     assert!(words.contains(&"started".to_owned()), "{words:?}");
 }
 
-/// It was looked at, and what was seen forbids it: nobody needs to look.
+/// It was looked at, and what was seen forbids it, which is neither blindness nor a guard that says that something else is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_what_is_there_forbids_is_refuted_in_its_own_words_and_not_blind() {
+async fn a_change_that_what_is_there_forbids_is_told_in_its_own_words_as_one_that_would_help_and_may_not() {
     for (change, words) in [
-        ("world.set\n    with: { name: a, value: 101 }", "by its guard `set`: at most 100"),
-        ("world.add\n    with: { name: a, value: 9 }", "by its guard `set`: at most ten"),
+        ("world.set\n    with: { name: a, value: 101 }", "its step `set` may not be done: at most 100"),
+        ("world.add\n    with: { name: a, value: 9 }", "its step `set` may not be done: at most ten"),
     ] {
         let bench =
             Bench::new(ONE).await.saying(AUTO).with("world.set\n    with: { name: a, value: 1 }", change);
         bench.world.put("a", 3);
         let engine = bench.engine(lease()).await;
         engine.receive(&signal("one", "disk"), None, None).await.unwrap();
-        let refuted = until(&bench, &engine, "refuted", |signals| code(signals, "refuted")).await;
-        assert!(refuted[0].because.as_deref().unwrap().contains(words), "{refuted:#?}");
+        let barred = until(&bench, &engine, "barred", |signals| code(signals, "barred")).await;
+        assert!(barred[0].because.as_deref().unwrap().contains(words), "{barred:#?}");
+        assert!(barred[0].incident.is_some(), "somebody must look");
         engine.shut_down().await;
     }
 }

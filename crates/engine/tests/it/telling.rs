@@ -360,6 +360,8 @@ async fn a_process_that_is_told_to_stop_lets_its_message_arrive_and_takes_no_oth
     let stops = engine.shut_down();
     let told_meanwhile = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
+        let late = engine.start(request("late")).await.unwrap_err();
+        assert_eq!(late.to_string(), "this process is stopping; ask again");
         let again = "INSERT INTO outbox (channel, key, message, at, due) SELECT channel, 'another', message, at, due FROM outbox
                       WHERE channel = 'mail'";
         sqlx::query(again).execute(bench.pool()).await.unwrap();

@@ -179,7 +179,8 @@ async fn what_the_prober_said_of_a_cluster_is_not_over_because_it_cannot_be_trie
     bench.until("said", |_, signals| is(signals, "logins_fail", "firing")).await;
     // It cannot be tried itself, and then nobody knows through which hosts: direct logins were well all the time.
     let cannot_be_tried = Seen { hosts: hosts(), blind: Some("b"), ..Seen::default() };
-    for (blind, seen) in [(cannot_be_tried, 1), (Seen::default(), 2)] {
+    let no_host_is_known = Seen { sick: Some("b"), ..Seen::default() };
+    for (blind, seen) in [(cannot_be_tried, 1), (no_host_is_known, 2)] {
         bench.is(blind);
         let blind_since = bench.engine.clock().now();
         bench

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::error::Problem;
 use crate::plans;
+use crate::session::Visitor;
 use crate::web::form::choices;
 
 /// `GET /api/v1/runbooks`
@@ -61,8 +62,9 @@ fn inputs(app: &App, runbook: &Runbook) -> Vec<Value> {
 /// `POST /api/v1/runbooks/{name}/plan`, with the inputs as the body. Changes nothing.
 pub(crate) async fn plan(
     State(app): State<App>,
+    visitor: Visitor,
     Path(name): Path<String>,
     Json(inputs): Json<Map<String, Value>>,
 ) -> Result<Json<Plan>, Problem> {
-    Ok(Json(plans::make(&app, &name, &inputs).await?))
+    Ok(Json(plans::make(&app, &visitor.actor(), &name, &inputs).await?))
 }

@@ -119,7 +119,7 @@ async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Resu
     let idem_key = idem_key(visitor, key)?;
     let plan = match plan_hash {
         None => None,
-        Some(hash) => match plans::agreed(app, &runbook, &inputs, &hash).await? {
+        Some(hash) => match plans::agreed(app, &visitor.actor(), &runbook, &inputs, &hash).await? {
             Agreed::Yes(plan) => Some(*plan),
             Agreed::Changed(plan) => return Err(changed().with("plan", json!(plan))),
         },

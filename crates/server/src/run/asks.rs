@@ -3,7 +3,7 @@
 use domain::Actor;
 use domain::policy::Policies;
 use domain::run::{
-    AbortPreview, Ask, Node, State, Status, StepPath, Takeback, abort_preview, answer_to, goes_around,
+    AbortPreview, Ask, Node, Phase, State, Status, StepPath, Takeback, abort_preview, answer_to, goes_around,
 };
 use serde::Serialize;
 
@@ -136,8 +136,8 @@ pub(crate) fn choices(state: &State, by: &Asker<'_>) -> Vec<Choice> {
 pub(crate) fn shown(state: &State, by: &Asker<'_>) -> Vec<Choice> {
     let mut shown = choices(state, by);
     let (kept, undone) = (abort_preview(state, Takeback::Finally), abort_preview(state, Takeback::All));
-    let rests = |node: &Node| node.status.is_over() || node.status == Status::OutcomeUnknown;
-    let still = state.paused().is_some() && state.nodes().all(|(_, node)| rests(node));
+    // Of a call of unknown outcome somebody may say later that it was made, and then it is taken back, or not.
+    let still = state.paused().is_some() && state.nodes().all(|(_, node)| node.status.is_over());
     if still && kept == undone {
         shown.retain(|choice| choice.takeback != "all");
         for abort in shown.iter_mut().filter(|choice| choice.ask == "abort") {
@@ -191,7 +191,9 @@ pub(super) fn decisions(
                     "The call got no answer. It is looked for what became of it, until it is certain that it cannot take effect any more.".into()
                 }
                 _ if unknown && node.abandoned => {
-                    "The call got no answer, and whoever aborted the run has left it as it is. The run ends when the call cannot take effect any more.".into()
+                    let left = "The call got no answer, and whoever aborted the run has left it as it is.";
+                    let waits = " The run goes on to its end when the call cannot take effect any more.";
+                    format!("{left}{}", if *state.phase() == Phase::Forward { waits } else { "" })
                 }
                 _ if unknown && node.hurried => {
                     "The call got no answer, and somebody did not want to look for its effect any longer. It may still come.".into()
@@ -205,7 +207,9 @@ pub(super) fn decisions(
             let remedy = if looking {
                 None
             } else if unknown && node.abandoned {
-                Some("Say what you found, if you know: then nothing is waited for, and what was done can be taken back.".into())
+                let undoes = state.aborting().is_some_and(|(takeback, ..)| *takeback == Takeback::All);
+                let then = if undoes { "it is not waited for, and what was done is taken back" } else { "it is not waited for" };
+                Some(format!("Say what you found, if you know: then {then}."))
             } else if unknown {
                 Some("Look for yourself, then say what you found. Nothing is done before you do.".into())
             } else {

@@ -89,7 +89,7 @@ async fn planned(
     start: bool,
 ) -> Result<Value, Problem> {
     let What { runbook, inputs, reason } = what;
-    let plan = plans::make(app, &runbook, &inputs).await?;
+    let plan = plans::make(app, &visitor.actor(), &runbook, &inputs).await?;
     let text = app.engine().library().runbook(&runbook).ok_or_else(|| Problem::not_found("such runbook"))?;
     let confirmation = Confirmation::of(&plan, &text);
     let page = format!("{}/runbooks/{}", app.settings().public_url, plan.runbook);

@@ -163,7 +163,7 @@ pub(crate) async fn plan(
     let (shelf, runbook) = ready(&app, &name)?;
     let given = inputs(&form);
     let mut page = draw(&app, &visitor, &shelf, &runbook, &given);
-    match plans::make(&app, &name, &given).await {
+    match plans::make(&app, &visitor.actor(), &name, &given).await {
         Ok(plan) => {
             page.plan = Some(offered(plan, &page, &form, &visitor));
             html(&page)
@@ -202,7 +202,7 @@ async fn begin(
 ) -> Result<Started, Box<Refused>> {
     ready(app, name)?;
     let given = inputs(form);
-    let plan = match plans::agreed(app, name, &given, field(form, "plan_hash")).await? {
+    let plan = match plans::agreed(app, &visitor.actor(), name, &given, field(form, "plan_hash")).await? {
         Agreed::Yes(plan) => *plan,
         Agreed::Changed(plan) => return Err(Refused::showing(changed(), *plan)),
     };

@@ -111,11 +111,8 @@ impl<'a> Walker<'a> {
             open = true;
             self.ask_a_person(step);
         }
-        if let Some(safe) = self.state.lands_before(self.program.window).filter(|safe| self.now < *safe) {
-            open = true;
-            self.wake(safe);
-        }
-        if open || !self.moves.record.is_empty() {
+        // A pause that came after the abort stops what the abort would begin.
+        if self.may_land() || open || !self.moves.record.is_empty() || self.state.held().is_some() {
             return;
         }
         for (step, node) in self.state.nodes() {
@@ -128,11 +125,21 @@ impl<'a> Walker<'a> {
         self.record(Entry::Closing { takeback, then });
     }
 
+    /// May a call that nobody waits for still take effect? Then it is asked again when none can any more.
+    fn may_land(&mut self) -> bool {
+        let safe = self.state.lands_before(self.program.window).filter(|safe| self.now < *safe);
+        safe.is_some_and(|safe| {
+            self.wake(safe);
+            true
+        })
+    }
+
     pub(super) fn closing(&mut self, takeback: Takeback, then: &After) {
         if self.state.held().is_some() {
             return;
         }
-        if !self.taken_back(&self.state.takebacks(takeback)) {
+        // Whoever left out what takes a change back has left its call as it is, and that may be on its way.
+        if !self.taken_back(&self.state.takebacks(takeback)) || self.may_land() {
             return;
         }
         if let After::End { outcome, message } = then {
@@ -177,6 +184,10 @@ impl<'a> Walker<'a> {
             self.record(Entry::Ended { outcome: Outcome::Succeeded, message });
             return;
         };
+        // The same of what was taken back before it.
+        if self.may_land() {
+            return;
+        }
         let path = StepPath::verify();
         match self.state.node(&path) {
             // It does not end, and free its targets, while somebody says that it shall stay where it is.

@@ -177,7 +177,10 @@ impl State {
                 }
                 self.inbox = *inbox;
                 if refused.is_none() {
-                    answer_to(self, by, ask).map_err(|e| illegal(record, &e.0))?;
+                    // To abort has once left a pause as it was, which somebody then ended: to go on changes nothing of an abort.
+                    if self.aborting.is_none() || !matches!(ask, Ask::Resume) {
+                        answer_to(self, by, ask).map_err(|e| illegal(record, &e.0))?;
+                    }
                     self.obey(ask, by, at);
                 }
             }
