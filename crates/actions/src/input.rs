@@ -37,5 +37,5 @@ pub(crate) fn targets<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) 
 /// An action with its input, for taking something back.
 pub(crate) fn call<T: Serialize>(action: &str, input: &T) -> Option<UndoCall> {
     // Inputs are plain structs of strings and numbers: they always become JSON.
-    Some(UndoCall { action: action.to_owned(), input: serde_json::to_value(input).ok()? })
+    Some(UndoCall::new(action, serde_json::to_value(input).ok()?))
 }

@@ -138,6 +138,22 @@ pub struct UndoCall {
     pub action: String,
     /// Its input.
     pub input: Value,
+    /// What it leaves as it is if it must, in a sentence for people: what has come to depend on the change by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<String>,
+}
+
+impl UndoCall {
+    /// One that takes all of the change back.
+    pub fn new(action: impl Into<String>, input: Value) -> Self {
+        Self { action: action.into(), input, leaves: None }
+    }
+
+    /// One that takes back as much of it as it may.
+    #[must_use]
+    pub fn leaving(self, leaves: impl Into<String>) -> Self {
+        Self { leaves: Some(leaves.into()), ..self }
+    }
 }
 
 /// An action as the engine knows it: JSON in, JSON out.

@@ -193,6 +193,23 @@ impl Plan {
         self.verdict == Verdict::Ready && !(self.brakes.is_empty() && self.foreign.is_empty())
     }
 
+    /// Who has taken this target by hand, if somebody has.
+    pub fn taken_by_hand(&self, target: &str) -> Option<&str> {
+        self.brakes.iter().find_map(|brake| match brake {
+            Brake::HandLock(lock) if lock.target == target => Some(lock.holder.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The guard that stops it, and what it says; nothing where it goes through, or where what stops it is no guard.
+    pub fn refusing_guard(&self) -> Option<(&PlannedStep, &str)> {
+        let stops = self.steps.iter().find_map(|step| match &step.outcome {
+            PlannedOutcome::Stops { message, .. } => Some((step, message.as_str())),
+            _ => None,
+        });
+        stops.filter(|(step, _)| step.action.is_none())
+    }
+
     /// A lock is held: then it may stand in line. Also when a guard does not hold, which may well be because of what the holder
     /// does just now (a group in motion): its plan is made anew when its turn comes, and people are asked if it is another one.
     pub fn lacks_a_lock(&self) -> bool {

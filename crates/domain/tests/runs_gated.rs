@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use domain::brake::{Brake, Freeze};
-use domain::plan::{Plan, Verdict, differences};
+use domain::plan::{Plan, PlannedOutcome, PlannedStep, Verdict, differences};
 use domain::run::{
     Ask, Doorstep, Entry, Gate, How, Outcome, Perform, Program, Record, Ruling, State, StepPath, Takeback,
     acceptable, answer_to, next,
@@ -421,6 +421,31 @@ fn a_new_plan_needs_agreement_anew_and_not_from_who_took_it() {
     assert_eq!(run.state.gate(), Some(&Gate::Plan), "the locks are held already");
     run.write(Entry::PlanHolds { plan_hash: now.hash });
     assert_eq!(run.state.gate(), None);
+}
+
+/// Nobody has to decide about a plan that does nothing any more. Where something could not be seen, that is another matter.
+#[test]
+fn a_new_plan_that_a_guard_refuses_ends_the_run_in_the_words_of_the_guard() {
+    for (action, ends) in [(None, true), (Some("world.look"), false)] {
+        let mut run = waiting(1);
+        run.ask(person(2), approve(&run)).unwrap();
+        run.write(Entry::Admitted { locks: vec!["thing".into()] });
+        let stops = PlannedStep {
+            path: "sick".into(),
+            title: "Logins fail".into(),
+            action: action.map(str::to_owned),
+            one_way: false,
+            taken_back: false,
+            outcome: PlannedOutcome::Stops { message: "Every login works.".into(), facts: Map::new() },
+        };
+        let mut now = Plan { steps: vec![stops], ..plan(1) };
+        now.hash = now.digest();
+        run.write(Entry::Drifted { plan: Box::new(now), differences: vec![] });
+        run.settle();
+        let outcome = run.state.outcome();
+        assert_eq!(outcome.as_ref().map(|(outcome, _)| *outcome), ends.then_some(Outcome::Refused));
+        assert!(outcome.is_none_or(|(_, why)| why.ends_with("stop at “Logins fail”: Every login works.")));
+    }
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Change for SetMark {
 
     fn undo(&self, input: &MarkInput, _facts: &Mark) -> Option<UndoCall> {
         let input = json!({ "region": input.region, "mark": "" });
-        Some(UndoCall { action: Self::NAME.into(), input })
+        Some(UndoCall::new(Self::NAME, input))
     }
 
     fn command(&self, input: &MarkInput) -> String {

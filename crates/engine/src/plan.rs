@@ -242,7 +242,10 @@ impl Planner<'_> {
                 Ok(false) => {
                     let message = message.words(scope);
                     if let Some(unneeded) = self.unneeded.as_mut().filter(|_| *need) {
-                        unneeded.push(message);
+                        // Those after it take for granted that it holds: what they say then is not so.
+                        if unneeded.is_empty() {
+                            unneeded.push(message);
+                        }
                         return Slot::known(Value::Bool(false));
                     }
                     self.stop(step, path, message, that.facts(scope))

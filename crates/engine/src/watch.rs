@@ -60,6 +60,7 @@ const CALM: TimeDelta = TimeDelta::seconds(60);
 
 pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
     let mut fleets: Vec<Watched> = core.inventory.fleets.iter().map(Watched::new).collect();
+    let mut forgotten = None;
     loop {
         let looked = tokio::time::Instant::now();
         let wait = core.clock.sleep(settings.every);
@@ -86,8 +87,10 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
             say(&core, fleet, &view).await;
         }
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
-        if let Err(e) = store::fleets::forget_before(&core.pool, core.clock.now() - keep).await {
-            tracing::warn!("old samples were not forgotten: {e}");
+        let before = core.clock.now() - keep;
+        match store::fleets::forget_before(&core.pool, before, forgotten).await {
+            Ok(()) => forgotten = Some(before),
+            Err(e) => tracing::warn!("old samples were not forgotten: {e}"),
         }
         core.bell.ring(Topic::Fleets);
         wait.await;

@@ -158,10 +158,12 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let inventory = app.engine().inventory();
     let views = store::fleets::all(pool).await?;
     let mut series = ERRORS;
-    let mut samples = store::fleets::samples(pool, "error_share", now - window()).await?;
+    // Another process's clock may be ahead of this one's.
+    let span = (now - window(), now + window());
+    let mut samples = store::fleets::samples(pool, "error_share", span).await?;
     if samples.is_empty() {
         series = "Share of login tries that fail";
-        samples = store::fleets::samples(pool, "login_failures", now - window()).await?;
+        samples = store::fleets::samples(pool, "login_failures", span).await?;
     }
     let runs = store::pages::runs(pool, &RunFilter { open: true, ..RunFilter::default() }, 50).await?;
     let InForce { switches, mut freezes, locks } = app.engine().brakes().in_force().await?;

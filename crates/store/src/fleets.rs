@@ -77,20 +77,38 @@ pub async fn add_samples(pool: &PgPool, series: &str, samples: &[Sample]) -> Res
     Ok(())
 }
 
-/// A series since a moment, by subject and time.
-pub async fn samples(pool: &PgPool, series: &str, since: Timestamp) -> Result<Vec<Sample>, StoreError> {
+/// A series from a moment on, up to another one, by subject and time.
+pub async fn samples(
+    pool: &PgPool,
+    series: &str,
+    (since, until): (Timestamp, Timestamp),
+) -> Result<Vec<Sample>, StoreError> {
     Ok(sqlx::query_as!(
         Sample,
-        "SELECT subject, at, value FROM sample WHERE series = $1 AND at >= $2 ORDER BY subject, at",
+        "SELECT subject, at, value FROM sample WHERE series = $1 AND at BETWEEN $2 AND $3 ORDER BY subject, at",
         series,
         since,
+        until,
     )
     .fetch_all(pool)
     .await?)
 }
 
-/// Forgets samples from before a moment.
-pub async fn forget_before(pool: &PgPool, moment: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("DELETE FROM sample WHERE at < $1", moment).execute(pool).await?;
+/// Forgets samples from before a moment, but for those of incidents (and of some minutes around them): they are what is looked at
+/// weeks later. What was kept of before `since` is not asked about again.
+pub async fn forget_before(
+    pool: &PgPool,
+    moment: Timestamp,
+    since: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM sample WHERE at < $1 AND ($2::timestamptz IS NULL OR at >= $2) AND NOT EXISTS
+           (SELECT FROM incident i WHERE sample.at >= i.opened_at - interval '15 minutes'
+                                     AND (i.closed_at IS NULL OR sample.at <= i.closed_at + interval '15 minutes'))",
+        moment,
+        since,
+    )
+    .execute(pool)
+    .await?;
     Ok(())
 }

@@ -313,7 +313,8 @@ fn given(word: &str, signal: Uuid) -> Result<Given, StoreError> {
     }
 }
 
-/// Incidents that are over: what fired in them has not for a while, or a person has dismissed it. Id, number and title.
+/// Incidents that are over: what fired in them has not for a while, or a person has dismissed it, and no run on their targets is open.
+/// Id, number and title.
 pub async fn quiet_incidents(
     pool: &PgPool,
     quiet_since: Timestamp,
@@ -323,6 +324,9 @@ pub async fn quiet_incidents(
             WHERE i.closed_at IS NULL AND i.opened_at < $1
               -- What a person has opened, and no signal belongs to, a person closes.
               AND (i.opened_by = 'triage' OR EXISTS (SELECT FROM signal s WHERE s.incident = i.id))
+              -- What is at work on it, or waits for somebody half-way, is not over.
+              AND NOT EXISTS (SELECT FROM run r JOIN journal_line j ON j.run_id = r.id AND j.seq = 1
+                               WHERE r.ended_at IS NULL AND (j.entry->'locks')::jsonb ?| i.targets)
               AND NOT EXISTS (SELECT FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
                                WHERE s.incident = i.id AND (s.state = 'firing' AND v.code IS DISTINCT FROM 'dismissed' OR s.resolved_at > $1))"#,
         quiet_since,
@@ -424,7 +428,7 @@ pub struct Cause {
     pub signal: Uuid,
     /// Who said it.
     pub source: String,
-    /// What it said.
+    /// What it said first. (What it says last may be of hours after the run.)
     pub summary: String,
     /// `started`, `asked` or `suggested`.
     pub verdict: String,
@@ -440,7 +444,7 @@ pub struct Cause {
 pub async fn cause(pool: &PgPool, run_id: Uuid) -> Result<Option<Cause>, StoreError> {
     Ok(sqlx::query_as!(
         Cause,
-        r#"SELECT s.id AS signal, s.source, s.summary, v.verdict, v.rule AS "rule!", v.at, s.first_seen
+        r#"SELECT s.id AS signal, s.source, coalesce(s.said_first, s.summary) AS "summary!", v.verdict, v.rule AS "rule!", v.at, s.first_seen
              FROM run r JOIN verdict v ON v.start_key = r.idem_key JOIN signal s ON s.id = v.signal
             WHERE r.id = $1 ORDER BY v.verdict = 'started' DESC, v.id DESC LIMIT 1"#,
         run_id,

@@ -176,7 +176,14 @@ impl Change for ScaleTo {
             return None;
         }
         let (region, group) = (input.region.clone(), input.group.clone());
-        input::call(Self::NAME, &ScaleInput { region, group, desired: facts.desired, spare_hosts: true })
+        let undo = input::call(
+            Self::NAME,
+            &ScaleInput { region, group, desired: facts.desired, spare_hosts: true },
+        )?;
+        Some(undo.leaving(
+            "hosts that have come by then stay, and are desired: AWS would choose which of them go. Terminate by id, and with \
+             `--should-decrement-desired-capacity`, those that are too many",
+        ))
     }
 
     /// To spare hosts, the number is worked out when the command is run: one that was right when it was written down would cost some.
@@ -320,7 +327,8 @@ impl Change for SetMaxSize {
             return None;
         }
         let (region, group) = (input.region.clone(), input.group.clone());
-        input::call(Self::NAME, &MaxInput { region, group, max: facts.max, spare_desired: true })
+        let undo = input::call(Self::NAME, &MaxInput { region, group, max: facts.max, spare_desired: true })?;
+        Some(undo.leaving("it stays as high as hosts are desired"))
     }
 
     fn command(&self, input: &MaxInput) -> String {

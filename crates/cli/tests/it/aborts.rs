@@ -18,8 +18,15 @@ async fn an_abort_with_undo_while_a_host_drains_leaves_a_group_that_serves() {
     let mut paused = sim.hold("PROXYSQL PAUSE", Phase::AfterEffect);
     let person = served.person().await;
     let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" });
-    let run = person.start("replace-proxysql", inputs, None).await;
+    let plan = person.post("/api/v1/runbooks/replace-proxysql/plan", &inputs).await;
+    let body = json!({ "runbook": "replace-proxysql", "inputs": inputs, "reason": "a test", "plan_hash": plan["hash"] });
+    let run: Uuid = person.post("/api/v1/runs", &body).await["run_id"].as_str().unwrap().parse().unwrap();
     reached(&served, run, &mut paused, "PROXYSQL PAUSE", "after").await;
+    let told = person.get(&format!("/api/v1/runs/{run}")).await;
+    let all = told["asks"].as_array().unwrap().iter().find(|ask| ask["takeback"] == "all").unwrap();
+    let back = all["preview"]["takes_back"].as_array().unwrap();
+    let launch = back.iter().find(|back| back["step"] == "launch").unwrap();
+    assert!(launch["leaves"].as_str().unwrap().starts_with("hosts that have come by then stay"), "{launch}");
     let ask = json!({ "ask": "abort", "takeback": "all", "reason": "a test" });
     person.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
     paused.release();
@@ -42,6 +49,11 @@ async fn an_abort_with_undo_while_a_host_drains_leaves_a_group_that_serves() {
         ],
         "the maximum stays where it must: four hosts run"
     );
+    let told = person.get(&format!("/api/v1/runs/{run}")).await;
+    let back =
+        told["comparison"]["differences"].as_array().unwrap().iter().filter(|d| d["kind"] == "taken_back");
+    let back: Vec<_> = back.map(|d| d["step"].as_str().unwrap()).collect();
+    assert!(back.contains(&"quiet") && !back.contains(&"launch") && !back.contains(&"make_room"), "{back:?}");
     assert!(store::pages::locks(served.db.pool()).await.unwrap().is_empty(), "the fleet is free again");
 }
 

@@ -152,7 +152,7 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     let (code, _, why) = ada.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
     assert!(code == 3 && why.contains("--despite-freeze --reason \"…\""), "{code}: {why}");
     let freezes = ada.json(&["freeze", "list", "--json"]).1;
-    let freeze = freezes["freezes"][0]["id"].as_str().unwrap();
+    let freeze = freezes[0]["id"].as_str().unwrap();
     assert_eq!(ada.said(&["freeze", "lift", freeze, "--reason", "over"]).0, 0);
 
     let (code, started) =

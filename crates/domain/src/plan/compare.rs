@@ -56,6 +56,9 @@ pub struct Made {
     /// Who says that it was done, where no answer said so: it may have been done by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said_by: Option<String>,
+    /// What its undo leaves as it is if it must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<String>,
     /// Does the runbook take it back at its end, however it ends?
     #[serde(skip)]
     finally: bool,
@@ -126,9 +129,10 @@ pub fn compare(plan: &Plan, state: &State, registry: &Registry) -> Comparison {
             told.differences.push(Deviation { foreseen, ..new });
         }
     }
-    for Made { step, change, finally, .. } in done.iter().filter(|made| made.taken_back.is_some()) {
+    for Made { step, change, finally, leaves, .. } in done.iter().filter(|made| made.taken_back.is_some()) {
         let why = if *finally { "the runbook takes it back at its end" } else { "it was taken back" };
-        let new = difference(DeviationKind::TakenBack, step, None, Some(change), why.into());
+        let why = leaves.as_ref().map_or_else(|| why.into(), |leaves| format!("{why}; {leaves}"));
+        let new = difference(DeviationKind::TakenBack, step, None, Some(change), why);
         told.differences.push(Deviation { foreseen: *finally, ..new });
     }
     told
@@ -138,8 +142,10 @@ pub fn compare(plan: &Plan, state: &State, registry: &Registry) -> Comparison {
 pub fn made(state: &State, registry: &Registry) -> Vec<Made> {
     let nodes = state.nodes().filter(|(path, node)| !path.is_undo() && node.was_made());
     let made = nodes.flat_map(|(path, node)| {
-        let undo = state.node(&path.undo()).filter(|undo| undo.status == Status::Done);
-        let finally = node.intent.as_ref().and_then(|i| i.undo.as_ref()).is_some_and(|undo| undo.finally);
+        let announced = node.intent.as_ref().and_then(|i| i.undo.as_ref());
+        let (finally, leaves) =
+            announced.map_or((false, None), |undo| (undo.finally, undo.call.leaves.clone()));
+        let undo = state.node(&path.undo()).filter(|undo| undo.is_back(leaves.is_some()));
         let said_by = match &node.how {
             Some(How::MarkedDone { by, .. }) => Some(by.to_string()),
             _ => None,
@@ -150,6 +156,7 @@ pub fn made(state: &State, registry: &Registry) -> Vec<Made> {
             at: node.ended_at,
             taken_back: undo.and_then(|undo| undo.ended_at),
             said_by: said_by.clone(),
+            leaves: leaves.clone(),
             finally,
         })
     });

@@ -22,6 +22,13 @@ pub struct AbortPreview {
     pub no_way_back: Vec<StepPath>,
 }
 
+impl AbortPreview {
+    /// May something be left of what is taken back?
+    pub fn may_leave(&self) -> bool {
+        self.takes_back.iter().any(|back| back.leaves.is_some())
+    }
+}
+
 /// One change that is taken back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TakesBack {
@@ -31,12 +38,19 @@ pub struct TakesBack {
     pub action: String,
     /// Its input.
     pub input: Value,
+    /// What it leaves as it is if it must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<String>,
 }
 
 /// What an abort would do now.
 pub fn abort_preview(state: &State, takeback: Takeback) -> AbortPreview {
     let mut preview = AbortPreview::default();
-    let is_back = |path: &StepPath| state.node(&path.undo()).is_some_and(|n| n.status == Status::Done);
+    let leaves = |path: &StepPath| {
+        let undo = state.node(path).and_then(|n| n.intent.as_ref()?.undo.as_ref());
+        undo.is_some_and(|undo| undo.call.leaves.is_some())
+    };
+    let is_back = |path: &StepPath| state.node(&path.undo()).is_some_and(|n| n.is_back(leaves(path)));
     for (path, node) in state.nodes() {
         match node.status {
             _ if node.intent.is_none() => {}
@@ -54,6 +68,7 @@ pub fn abort_preview(state: &State, takeback: Takeback) -> AbortPreview {
             step: (*path).clone(),
             action: undo.call.action.clone(),
             input: undo.call.input.clone(),
+            leaves: undo.call.leaves.clone(),
         })
         .collect();
     let stays = |path: &&StepPath| !preview.takes_back.iter().any(|t| t.step == **path);

@@ -17,7 +17,7 @@
 //!
 //! Locks are *not* held while people are asked: a run that nobody has agreed to must not stand in anybody's way. Once it
 //! may go it takes all of them at once, or stands in line for them. From then on it keeps them until it has ended, also
-//! while a drifted plan waits to be accepted. The plan is made anew under the locks, so that nothing of ours can change
+//! while a drifted plan waits to be accepted; one that would do nothing any more, because a guard says no by now, ends it. The plan is made anew under the locks, so that nothing of ours can change
 //! what it rests on any more; a run that was started without a plan promised nothing, and is not compared with anything.
 
 use chrono::TimeDelta;
@@ -224,7 +224,17 @@ impl Walker<'_> {
             }
             Gate::Plan if self.state.paused().is_some() => {}
             Gate::Plan => self.moves.gate = Some(Doorstep::ComparePlan),
-            Gate::Drift(_) | Gate::Brakes(_) => {}
+            // By its own guards it would do nothing now: nobody has to decide anything, least of all to accept that.
+            Gate::Drift(drift) => {
+                if let Some((step, message)) = drift.plan.refusing_guard() {
+                    let message = format!(
+                        "By the plan that was made when it could begin, it would stop at “{}”: {message}",
+                        step.title
+                    );
+                    self.record(Entry::Ended { outcome: Outcome::Refused, message });
+                }
+            }
+            Gate::Brakes(_) => {}
         }
     }
 }

@@ -235,7 +235,7 @@ impl Run {
                 // What the run went on without is not announced any more.
                 _ if !self.proposed.contains(&path) => {}
                 _ => {
-                    let call = UndoCall { action: action.clone(), input: Value::clone(input) };
+                    let call = UndoCall::new(action.clone(), Value::clone(input));
                     self.write(Entry::Intent {
                         step: path.clone(),
                         attempt: *attempt,

@@ -255,6 +255,30 @@ async fn a_change_that_what_is_there_forbids_is_told_in_its_own_words_as_one_tha
     }
 }
 
+#[tokio::test]
+async fn an_incident_is_not_over_while_a_run_on_its_targets_waits_half_way() {
+    let waits = "steps:\n  - { id: low, assert: false, message: No., on_failure: pause }\n";
+    let bench = Bench::new(waits).await;
+    let quiet = async || store::triage::quiet_incidents(bench.pool(), bench.clock.now()).await.unwrap().len();
+    let (engine, run) = bench.start().await;
+    bench.until(run, "waiting", |s| s.paused().is_some()).await;
+    engine.shut_down().await;
+    // Nobody lives who might close it.
+    sqlx::query("INSERT INTO incident (id, title, targets, opened_at) VALUES ($1, 'T', '{thing}', $2)")
+        .bind(Uuid::now_v7())
+        .bind(bench.clock.now() - TimeDelta::hours(2))
+        .execute(bench.pool())
+        .await
+        .unwrap();
+    assert_eq!(quiet().await, 0);
+    sqlx::query("UPDATE run SET ended_at = now() WHERE id = $1")
+        .bind(run)
+        .execute(bench.pool())
+        .await
+        .unwrap();
+    assert_eq!(quiet().await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_a_run_of_a_person_a_rule_joins_and_then_rests() {
     let wait = ONE.replace(

@@ -300,13 +300,13 @@ async fn a_standby_that_lacks_the_newest_entries_finds_what_was_done_by_looking(
     tokio::time::timeout(PATIENCE, before.lost()).await.unwrap();
 
     // The second change is in no journal any more; it is found, and not made again.
-    process.until(run, "two again", |s| s.node(&"two".into()).is_some() && s.epoch() > 1000).await;
     // Whether this run has made it, and would have to take it back, nobody can tell any more.
-    let state = process.until(run, "a question", |s| s.paused().is_some()).await;
+    let state = process.until(run, "a question", |s| s.paused().is_some() && s.epoch() > 1000).await;
     assert_eq!(state.node(&"second".into()).unwrap().error.as_ref().unwrap().code, "entries_lost");
     ask(&process.engine().await, run, Ask::Retry { step: "second".into() }).await;
     let done = |s: &State| s.node(&"second".into()).is_some_and(|n| n.status == Status::Done);
     let state = process.until(run, "the second change", done).await;
+    process.waits_at(run, "two").await;
     assert_eq!(state.node(&"second".into()).unwrap().how, Some(How::AlreadySo));
     // Whether the bell was rung nobody can see.
     process.bench.world.put("go", 2);

@@ -234,7 +234,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
 
     fn undo(&self, input: &Target, facts: &Number) -> Option<UndoCall> {
         let input = json!({ "name": input.name, "value": facts.value });
-        Some(UndoCall { action: "world.set".into(), input })
+        Some(UndoCall::new("world.set", input))
     }
 
     fn command(&self, input: &Target) -> String {

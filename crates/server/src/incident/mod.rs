@@ -78,7 +78,7 @@ async fn chart(app: &App, incident: &Incident, now: Timestamp) -> Result<Option<
     for (series, title) in
         [("error_share", "Share of requests that fail"), ("login_failures", "Share of login tries that fail")]
     {
-        let samples = store::fleets::samples(app.pool(), series, from).await?;
+        let samples = store::fleets::samples(app.pool(), series, (from, to)).await?;
         let chart = chart::draw(title, &samples, from, to);
         if chart.is_some() {
             return Ok(chart);

@@ -222,7 +222,7 @@ async fn symptom(app: &App, run: &RunView) -> Result<Option<Chart>, Problem> {
     for (series, title) in
         [("error_share", "Share of requests that fail"), ("login_failures", "Share of login tries that fail")]
     {
-        let samples = store::fleets::samples(app.pool(), series, from).await?;
+        let samples = store::fleets::samples(app.pool(), series, (from, to)).await?;
         if let Some(chart) = chart::draw(title, &samples, from, to) {
             let changes = run.calls.iter().filter(|call| call.mutating && call.status == "ok");
             let said = changes.map(|call| (call.at, format!("{} {}", call.operation, call.target)));

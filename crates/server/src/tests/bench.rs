@@ -175,7 +175,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
 
     fn undo(&self, input: &SetInput, facts: &Seen) -> Option<UndoCall> {
         let input = serde_json::json!({ "lamp": input.lamp, "on": facts.on });
-        Some(UndoCall { action: Self::NAME.into(), input })
+        Some(UndoCall::new(Self::NAME, input))
     }
 
     fn command(&self, input: &SetInput) -> String {

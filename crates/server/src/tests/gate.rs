@@ -5,7 +5,7 @@ use domain::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::bench::{Bench, Person, run_of};
+use super::bench::{Bench, Person, SWITCH, run_of};
 
 fn key() -> String {
     Uuid::now_v7().to_string()
@@ -185,18 +185,26 @@ async fn who_waits_for_a_lock_sees_who_holds_it() {
 
 #[tokio::test]
 async fn what_became_different_is_shown_side_by_side_and_accepted_by_a_person() {
-    let bench = Bench::new().await;
+    let guard = "  - id: is_off\n    title: The lamp is off\n    assert: steps.before.on == false\n    message: The lamp is on already.\n";
+    let unguarded = SWITCH.replace("switch-lamp", "switch-on").replace(guard, "");
+    let bench = Bench::with(&[("switch-on", &unguarded)]).await;
     let ada = bench.sign_in("ada").await;
-    let fields = ada.planned("switch-lamp").await;
+    let fields = ada.planned("switch-on").await;
+    let guarded = ada.planned("switch-lamp").await;
     bench.lamp().on = true;
-    let run = run_of(&ada.start("switch-lamp", &fields).await);
+    // One that a guard refuses by now does nothing, and nobody is asked whether it may.
+    let refused = run_of(&ada.start("switch-lamp", &guarded).await);
+    bench.until(refused, "refused").await;
+    let page = ada.get(&format!("/runs/{refused}")).await.text;
+    assert!(page.contains("it would stop at “The lamp is off”: The lamp is on already."), "{page}");
+    let run = run_of(&ada.start("switch-on", &fields).await);
     bench.until(run, "paused").await;
     let page = ada.get(&format!("/runs/{run}")).await;
     assert!(page.text.contains("The world has changed since the plan was made"), "{}", page.text);
     assert!(
         page.text.contains("data-difference=\"switch\"") && page.text.contains("lamp lamps-eu: on no → yes")
     );
-    assert!(page.text.contains("would stop: The lamp is on already."));
+    assert!(page.text.contains("it is so already"));
     let told = ada.get(&format!("/api/v1/runs/{run}")).await.json();
     let hash = told["gate"]["drift"]["plan_hash"].as_str().unwrap().to_owned();
     assert_eq!(told["plan"]["hash"], json!(hash), "programs show the plan that is asked about");
@@ -204,6 +212,7 @@ async fn what_became_different_is_shown_side_by_side_and_accepted_by_a_person() 
     let accept: Value = json!({ "ask": "accept_plan", "plan_hash": hash });
     let ask = format!("/api/v1/runs/{run}/ask");
     assert_eq!(ada.post(&ask, &key(), &accept).await.status, StatusCode::ACCEPTED);
-    bench.until(run, "refused").await;
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
     assert_eq!(bench.lamp().switched, 0);
 }

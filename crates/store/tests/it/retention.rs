@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use domain::Timestamp;
 use sqlx::PgPool;
+use store::fleets::{Sample, add_samples, forget_before};
 use store::private::TestDb;
 use store::retention::{deliveries, messages, sign_ins};
 use uuid::Uuid;
@@ -221,4 +222,40 @@ async fn sessions_and_links_go_when_they_are_over_and_no_sooner() {
     }
     assert_eq!(left(pool, "SELECT token_hash::text FROM session").await, ["\\x34"]);
     assert_eq!(left(pool, "SELECT token_hash::text FROM sign_in_link").await, ["\\x32"]);
+}
+
+#[tokio::test]
+async fn samples_of_an_incident_and_of_the_minutes_around_it_stay() {
+    let db = TestDb::new().await.unwrap();
+    let (pool, hours_ago) = (db.pool(), |hours: i64| now() - TimeDelta::hours(hours));
+    let incident =
+        "INSERT INTO incident (id, title, targets, opened_at, closed_at) VALUES ($1, 'T', '{x}', $2, $3)";
+    for (opened, closed) in [(hours_ago(50), Some(hours_ago(48))), (hours_ago(9), None)] {
+        let row = sqlx::query(incident).bind(Uuid::now_v7()).bind(opened).bind(closed);
+        row.execute(pool).await.unwrap();
+    }
+    let ages = [
+        (51 * 60, false),
+        (50 * 60 + 10, true),
+        (49 * 60, true),
+        (47 * 60 + 50, true),
+        (47 * 60, false),
+        (8 * 60, true),
+        (60, true),
+    ];
+    let samples: Vec<_> = ages
+        .iter()
+        .map(|(minutes, stays)| Sample {
+            subject: if *stays { "stays" } else { "goes" }.into(),
+            at: now() - TimeDelta::minutes(*minutes),
+            value: 0.5,
+        })
+        .collect();
+    add_samples(pool, "error_share", &samples).await.unwrap();
+    // What was looked at the last time is not looked at again.
+    forget_before(pool, hours_ago(2), Some(hours_ago(10))).await.unwrap();
+    let all = "SELECT subject FROM sample";
+    assert_eq!(left(pool, all).await.len(), samples.len());
+    forget_before(pool, hours_ago(2), None).await.unwrap();
+    assert_eq!(left(pool, all).await, ["stays"; 5]);
 }

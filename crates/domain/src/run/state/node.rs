@@ -181,6 +181,12 @@ impl Node {
             && matches!(self.how, Some(How::Called { .. } | How::FoundDone | How::MarkedDone { .. }))
     }
 
+    /// For a step that takes another back: is that back as it was? One that leaves what has come to depend on the change (`leaves`)
+    /// and found nothing to call says nothing of the kind.
+    pub fn is_back(&self, leaves: bool) -> bool {
+        self.status == Status::Done && !(leaves && self.how == Some(How::AlreadySo))
+    }
+
     /// Does it hold other steps?
     pub fn is_around(&self) -> bool {
         self.items.is_some() || self.child.is_some()
