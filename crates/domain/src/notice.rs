@@ -40,7 +40,8 @@ pub enum Urgency {
 pub struct Notice {
     /// What it tells: the same is told once.
     pub key: String,
-    /// In a word, for programs: `asked`, `started`, `acted`, `held_back`, `needs_a_person`, `ended`, `incident_closed`, `demoted`.
+    /// In a word, for programs: `asked`, `started`, `acted`, `held_back`, `needs_a_person`, `glass_broken`,
+    /// `ended`, `incident_closed`, `demoted`.
     pub kind: String,
     /// How urgent.
     pub urgency: Urgency,
@@ -105,8 +106,10 @@ pub struct RunNews {
     pub state: String,
     /// Number of its last entry when it came to stand so.
     pub seq: i64,
-    /// How it ended, in a sentence.
+    /// How it ended, in a sentence; of one that is open, why nobody can drive it.
     pub message: Option<String>,
+    /// Why it paused, where a step of its own is why.
+    pub why: Option<String>,
     /// It has ended.
     pub ended: bool,
     /// The incident that it was started for.
@@ -129,9 +132,16 @@ pub fn of_run(run: &RunNews) -> Option<Notice> {
             let text = format!("{by} wants to do it; somebody else must agree.");
             ("needs_a_person", Urgency::Attention, format!("Approve or reject: {title}"), text)
         }
+        (false, "stuck") if run.message.is_some() => {
+            let text =
+                format!("The run that {by} asked for stands still, and goes on by nobody's word: {said}.");
+            ("needs_a_person", Urgency::Bad, format!("Stands still: {title}"), text)
+        }
         (false, "paused" | "outcome_unknown" | "stuck") => {
+            let why =
+                run.why.as_ref().map_or_else(String::new, |why| format!(" ({})", why.trim_end_matches('.')));
             let text = format!(
-                "The run that {by} asked for is {} and goes on when a person decides.",
+                "The run that {by} asked for is {}{why}. It goes on when a person decides.",
                 words(state).to_lowercase()
             );
             ("needs_a_person", Urgency::Bad, format!("Waits for a person: {title}"), text)
@@ -141,6 +151,25 @@ pub fn of_run(run: &RunNews) -> Option<Notice> {
     let key = if run.ended { format!("run:{id}:ended") } else { format!("run:{id}:{state}:{}", run.seq) };
     let (kind, path, incident) = (kind.into(), format!("/runs/{id}"), run.incident);
     Some(Notice { key, kind, urgency, title: line, text, path, incident, thread: None, place: None })
+}
+
+/// What is told when somebody went on alone: everybody, at once, because nobody agreed before.
+pub fn of_glass(review: i64, run: (Uuid, &str), (by, reason): (&str, &str)) -> Notice {
+    let (id, title) = run;
+    Notice {
+        key: format!("glass:{review}"),
+        kind: "glass_broken".into(),
+        urgency: Urgency::Bad,
+        title: format!("Went on without agreement: {title}"),
+        text: format!(
+            "{by} broke the glass: {}. Somebody else must look at it.",
+            reason.trim_end_matches('.')
+        ),
+        path: format!("/runs/{id}"),
+        incident: None,
+        thread: None,
+        place: None,
+    }
 }
 
 /// The state of a run in words, with a capital.
@@ -270,20 +299,31 @@ mod tests {
 
     #[test]
     fn of_a_run_its_end_is_told_once_and_each_time_that_it_waits_for_a_person() {
-        let run = |state: &str, seq, ended| RunNews {
+        let run = |state: &str, seq, ended: bool| RunNews {
             id: Uuid::nil(),
             title: "Replace hosts: us".into(),
             by: "ada".into(),
             state: state.into(),
             seq,
-            message: Some("All is well.".into()),
+            message: ended.then(|| "All is well.".into()),
+            why: (seq == 31).then(|| "launch failed: no capacity.".into()),
             ended,
             incident: None,
         };
         assert_eq!(of_run(&run("running", 7, false)), None);
         let first = of_run(&run("paused", 9, false)).unwrap();
         assert_eq!(first.title, "Waits for a person: Replace hosts: us");
-        assert_ne!(first.key, of_run(&run("paused", 31, false)).unwrap().key);
+        assert_eq!(first.text, "The run that ada asked for is paused. It goes on when a person decides.");
+        let second = of_run(&run("paused", 31, false)).unwrap();
+        assert_ne!(first.key, second.key);
+        assert!(
+            second.text.contains("is paused (launch failed: no capacity). It goes on"),
+            "{}",
+            second.text
+        );
+        let bug = RunNews { message: Some("a bug (x)".into()), ..run("stuck", 33, false) };
+        let bug = of_run(&bug).unwrap();
+        assert!(bug.title.starts_with("Stands still: ") && bug.text.ends_with(": a bug (x)."), "{bug:?}");
         let ended = of_run(&run("symptom_persists", 40, true)).unwrap();
         assert_eq!(
             (ended.title.as_str(), ended.urgency),

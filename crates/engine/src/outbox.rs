@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::notice::{Channel, Found, Letter, Notice, RunNews, Undelivered, Urgency, letter_id, of_run};
+use domain::notice::{
+    Channel, Found, Letter, Notice, RunNews, Undelivered, Urgency, letter_id, of_glass, of_run,
+};
 use serde_json::Value;
 use store::StoreError;
 use store::outbox::{RunNow, Sending, Sent};
@@ -143,6 +145,12 @@ async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>
             tell(core, &notice, told).await?;
         }
     }
+    for review in
+        store::reviews::open(&core.pool).await?.into_iter().filter(|review| review.opened_at > since)
+    {
+        let said = (review.opened_by.as_str(), review.reason.as_str());
+        tell(core, &of_glass(review.id, (review.run_id, &review.title), said), told).await?;
+    }
     Ok(())
 }
 
@@ -155,6 +163,7 @@ pub(crate) fn told_of(run: RunNow) -> RunNews {
         state: run.state,
         seq: run.seq,
         message: run.message,
+        why: run.why,
         ended: run.ended_at.is_some(),
         incident: run.incident,
     }

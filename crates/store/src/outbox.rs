@@ -277,8 +277,10 @@ pub struct RunNow {
     pub requested_by: String,
     /// How it stands.
     pub state: String,
-    /// How it ended, in a sentence.
+    /// How it ended, in a sentence; of one that is open, why nobody can drive it.
     pub message: Option<String>,
+    /// Why it paused, where a step of its own is why it stands as it does.
+    pub why: Option<String>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Number of the entry that it has stood so since: the last that made it wait, or ended it.
@@ -296,6 +298,10 @@ pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Resu
                 r#"SELECT r.id, r.title, r.requested_by, r.state, r.message, r.ended_at,
                           coalesce((SELECT max(w.seq) FROM journal_line w WHERE w.run_id = r.id
                                        AND w.kind IN ('gated', 'awaits_approval', 'paused', 'outcome_unknown', 'drifted', 'held_back', 'closing')), 0) AS "seq!",
+                          CASE WHEN r.state IN ('paused', 'stuck') THEN
+                            (SELECT w.entry->>'why' FROM journal_line w WHERE w.run_id = r.id
+                                AND w.kind IN ('gated', 'awaits_approval', 'paused', 'outcome_unknown', 'drifted', 'held_back', 'closing', 'asked')
+                              ORDER BY w.seq DESC LIMIT 1) END AS why,
                           (SELECT i.id FROM incident i, journal_line j WHERE j.run_id = r.id AND j.seq = 1
                               AND i.targets && ARRAY(SELECT json_array_elements_text(j.entry->'locks'))
                               AND i.opened_at <= coalesce(r.ended_at, 'infinity') AND (i.closed_at IS NULL OR i.closed_at >= r.created_at)

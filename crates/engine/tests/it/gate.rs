@@ -8,6 +8,7 @@ use domain::{Actor, Role};
 use engine::{AskError, Engine, ReviewError, StartError, StartRequest};
 use uuid::Uuid;
 
+use crate::telling::{Room, until};
 use crate::world::{Bench, ask, request};
 
 const SET: &str = "steps:\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n";
@@ -158,7 +159,7 @@ async fn a_rejection_ends_it_and_nobody_in_time_does_too() {
 
 #[tokio::test]
 async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_review() {
-    let bench = Bench::new(SET).await.severe().saying(AMPLE);
+    let bench = Bench::new(SET).await.severe().saying(AMPLE).telling("ops", Room::in_mood(&[], true));
     let engine = bench.engine(LONG).await;
     let run = started(&engine, StartRequest { by: admin("ana"), ..planned(&engine, "key").await }).await;
     let glass = |reason: &str| Ask::BreakGlass { step: None, reason: reason.to_owned() };
@@ -167,6 +168,14 @@ async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_rev
     assert_eq!(store::reviews::open(bench.pool()).await.unwrap(), []);
     asks(&engine, run, &admin("ana"), glass("nobody is awake")).await.unwrap();
     assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+
+    let told = until(&bench, "told", |told| told.iter().any(|m| m.message["kind"] == "glass_broken")).await;
+    let glass = told.iter().find(|m| m.message["kind"] == "glass_broken").unwrap();
+    let text = "ana broke the glass: nobody is awake. Somebody else must look at it.";
+    assert_eq!(
+        (glass.message["text"].as_str(), glass.message["urgency"].as_str()),
+        (Some(text), Some("bad"))
+    );
 
     let reviews = store::reviews::open(bench.pool()).await.unwrap();
     let [review] = reviews.as_slice() else { panic!("{reviews:?}") };

@@ -20,7 +20,7 @@ use crate::world::{Bench, Trouble, ask, request};
 
 /// What the channel does with the next letters; afterwards it takes all.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Mood {
+pub(crate) enum Mood {
     /// Takes it, and the answer is lost.
     LosesAnswer,
     /// The letter is lost, and so is the answer.
@@ -43,7 +43,7 @@ enum Mood {
 
 /// A channel that remembers.
 #[derive(Default)]
-struct Room {
+pub(crate) struct Room {
     moods: Mutex<Vec<Mood>>,
     heard: Mutex<Vec<(Uuid, String, Option<Value>)>>,
     /// It can say what it has heard.
@@ -57,7 +57,7 @@ struct Room {
 }
 
 impl Room {
-    fn in_mood(moods: &[Mood], tells: bool) -> Arc<Self> {
+    pub(crate) fn in_mood(moods: &[Mood], tells: bool) -> Arc<Self> {
         Arc::new(Self { moods: Mutex::new(moods.iter().rev().copied().collect()), tells, ..Self::default() })
     }
 
@@ -145,7 +145,11 @@ async fn messages(bench: &Bench) -> Vec<OutboxRow> {
 }
 
 /// Waits until the outbox is as wanted.
-async fn until(bench: &Bench, what: &str, wanted: impl Fn(&[OutboxRow]) -> bool) -> Vec<OutboxRow> {
+pub(crate) async fn until(
+    bench: &Bench,
+    what: &str,
+    wanted: impl Fn(&[OutboxRow]) -> bool,
+) -> Vec<OutboxRow> {
     let mut bell = store::listener::PgListener::connect_with(bench.pool()).await.unwrap();
     bell.listen("firebreak").await.unwrap();
     let patience = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -392,6 +396,9 @@ async fn a_channel_that_never_answers_holds_up_no_run_and_people_are_told_what_w
     })
     .await;
     assert_eq!(words.titles(), ["Waits for a person: Test", "Aborted: Test"]);
+    let told = messages(&bench).await;
+    let waits = told.iter().find(|m| m.message["kind"] == "needs_a_person").unwrap();
+    assert!(waits.message["text"].as_str().unwrap().contains("Not now"), "{waits:?}");
     dies(&bench, &engine).await; // or the channel would be waited for
 }
 
