@@ -20,13 +20,34 @@ use store::StoreError;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::session::Visitor;
+use crate::session::{self, Visitor};
 use crate::web::Frame;
 
 /// The code of a start that another run stands in the way of.
 pub(crate) const LOCKED: &str = "locked";
 /// Codes of refused starts that the engine itself has audited.
 pub(crate) const AUDITED: [&str; 5] = [LOCKED, "kill_switch", "freeze", "taken_by_hand", "limit"];
+
+/// Codes with which a start is refused.
+pub(crate) const REFUSES: [&str; 17] = [
+    LOCKED,
+    "kill_switch",
+    "freeze",
+    "taken_by_hand",
+    "limit",
+    "bad_inputs",
+    "bad_override",
+    "broken_runbook",
+    "expression",
+    "narrowed",
+    "no_idempotency_key",
+    "not_allowed",
+    "not_confirmed",
+    "out_of_scope",
+    "plan_changed",
+    "plan_needed",
+    "unknown_runbook",
+];
 
 /// Why a request was not done, for the person or program that made it.
 #[derive(Debug, Clone)]
@@ -392,6 +413,7 @@ struct ErrorPage<'a> {
 pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
     let program =
         ["/api/", "/hooks/", "/slack/"].iter().any(|beginning| request.uri().path().starts_with(beginning));
+    let headers = request.headers().clone();
     let response = next.run(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -406,7 +428,13 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
     let (kind, text) = if program {
         ("application/problem+json", problem.json(&app.settings().public_url).to_string())
     } else {
-        let frame = match parts.extensions.remove::<Visitor>() {
+        let lost = matches!(problem.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        let visitor = match parts.extensions.remove::<Visitor>() {
+            // No route has asked who it is: whoever is signed in goes on from there all the same.
+            None if lost => session::visitor(&app, &headers).await.ok().flatten(),
+            known => known,
+        };
+        let frame = match visitor {
             Some(visitor) => Frame::new(&app, &visitor, "", problem.title()),
             None => Frame::bare(&app, problem.title()),
         };

@@ -19,6 +19,7 @@
 //! - `hooks`: alerts of other systems, each source proving itself by a signature or a token.
 //! - `slack`: what people type and press in Slack.
 //! - `obstacles`: what stands between a plan and its start, and the way past it.
+//! - `words`: how things are said; `particulars`: what the audit keeps beside an act.
 //! - `situation`, `plans`, `run`, `incident`: what pages and JSON show, worked out once for both. `on_it`: who is at work, or waits.
 //!
 //! It asks and shows; what may happen is decided in `domain` and `engine`. Deliberately absent: SQL, AWS, rules about runs.
@@ -39,6 +40,7 @@ mod limits;
 mod obstacles;
 mod oidc;
 mod on_it;
+mod particulars;
 mod people;
 mod plans;
 mod proxy;

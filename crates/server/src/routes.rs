@@ -1,11 +1,12 @@
 //! The one table of all routes: who may use each, and how long it may take. What is not in it does not exist.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use domain::Role;
 use engine::Engine;
@@ -248,10 +249,25 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
+/// Pages that only act have an address, too, which people copy and reload: whoever opens it is led to the page above it. So many
+/// segments of the address are that page's.
+fn above(path: &str, looks: &BTreeSet<&str>) -> usize {
+    let parts: Vec<&str> = path.split('/').collect();
+    (1..parts.len()).rev().find(|n| looks.contains(parts[..*n].join("/").as_str())).unwrap_or_default()
+}
+
+fn lead_up(segments: usize) -> MethodRouter<App> {
+    get(move |uri: Uri| async move {
+        let page = uri.path().split('/').take(segments).collect::<Vec<_>>().join("/");
+        Redirect::to(if page.is_empty() { "/" } else { &page })
+    })
+}
+
 /// Everything this server answers.
 pub fn router(engine: Engine, settings: Settings) -> Router {
     let app = App::new(engine, settings);
     let mut router = Router::new();
+    let looks: BTreeSet<&str> = table().iter().filter(|r| r.method == "GET").map(|r| r.path).collect();
     for Route { method, path, access, pace, own_key, own_limit, mut serve, .. } in table() {
         tracing::debug!(method, path, ?access, "route");
         if method == "POST" && path.starts_with("/api/") && !own_key {
@@ -268,6 +284,10 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         }
         // The same path with another method is added to what is there.
         router = router.route(path, serve);
+        if method == "POST" && access != Access::Source && !path.starts_with("/api/") && !looks.contains(path)
+        {
+            router = router.route(path, lead_up(above(path, &looks)));
+        }
     }
     let mut router = router
         .layer(from_fn(web::same_origin))

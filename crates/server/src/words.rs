@@ -5,6 +5,7 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
 use domain::Timestamp;
+use domain::forecast::Took;
 use serde_json::Value;
 
 /// How something is, as a colour.
@@ -171,6 +172,18 @@ pub(crate) fn drill_badge(drill: &store::drills::Drill) -> Badge {
     Badge { tone, icon, word }
 }
 
+/// So many of a plan's steps are listed as its checks and waits: what changes something stands above them, and what is only worked
+/// out is not listed.
+pub(crate) fn checks(plan: &domain::plan::Plan) -> usize {
+    use domain::plan::PlannedOutcome::{Changes, Value};
+    let listed = |step: &&domain::plan::PlannedStep| match &step.outcome {
+        Value => false,
+        Changes { changes } => changes.is_empty(),
+        _ => true,
+    };
+    plan.steps.iter().filter(listed).count()
+}
+
 /// Would a run of this plan stop?
 pub(crate) fn stops(plan: &domain::plan::Plan) -> bool {
     matches!(plan.verdict, domain::plan::Verdict::Stops { .. })
@@ -257,6 +270,27 @@ pub(crate) fn seconds(seconds: &u64) -> String {
 /// The same from seconds with a sign, for templates.
 pub(crate) fn lasted_s(seconds: &i64) -> String {
     span(TimeDelta::seconds(*seconds))
+}
+
+/// So many times it must have been measured before "95 of 100 times" says something.
+const TELLING: u64 = 5;
+
+/// Was it measured often enough to say what it takes at most?
+pub(crate) fn tells_most(took: &Took) -> bool {
+    took.of >= TELLING
+}
+
+/// What a step usually takes.
+pub(crate) fn usually(took: &Took) -> String {
+    let time = seconds(&took.p50_s);
+    if took.of == 1 { format!("{time} the one time before") } else { format!("usually {time}") }
+}
+
+/// `1 call`, `2 calls`.
+pub(crate) fn many(n: impl fmt::Display, one: &str) -> String {
+    let n = n.to_string();
+    let s = if n == "1" { "" } else { "s" };
+    format!("{n} {one}{s}")
 }
 
 /// Is a step inside another one, so that its path says more than its title?
@@ -347,6 +381,15 @@ mod tests {
         assert_eq!(span(TimeDelta::seconds(11_100)), "3 h 05 m");
         assert_eq!(offset(TimeDelta::seconds(134)), "+02:14");
         assert_eq!(offset(TimeDelta::seconds(3_734)), "+1:02:14");
+    }
+
+    #[test]
+    fn what_was_seen_once_is_no_custom_and_one_is_not_plural() {
+        let took = |of| Took { p50_s: 697, p95_s: 697, of };
+        assert_eq!(usually(&took(1)), "11 m 37 s the one time before");
+        assert_eq!(usually(&took(2)), "usually 11 m 37 s");
+        assert_eq!([1, 4, 5].map(|of| tells_most(&took(of))), [false, false, true]);
+        assert_eq!([0, 1, 2].map(|n| many(n, "call")), ["0 calls", "1 call", "2 calls"]);
     }
 
     #[test]

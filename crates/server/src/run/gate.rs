@@ -2,8 +2,10 @@
 //! buttons that go with it. Whether a button works, and why not for this person, is answered by the very rule that the worker
 //! asks before it obeys.
 
+use std::collections::BTreeSet;
+
 use domain::plan::{Difference, PlannedOutcome};
-use domain::run::{Ask, Ballot, StepPath};
+use domain::run::{Ask, Ballot, Gate, StepPath};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::gate::Ahead;
@@ -19,6 +21,8 @@ pub(crate) struct GateView {
     pub(crate) approvals: Vec<ApprovalView>,
     pub(crate) drift: Option<DriftView>,
     pub(crate) held_back: Option<HeldBackView>,
+    /// Its place in the line, while it stands in one.
+    pub(crate) line: Option<LineView>,
     /// What it stands in line for.
     pub(crate) ahead: Vec<Ahead>,
     /// Where somebody went on alone.
@@ -45,6 +49,15 @@ pub(crate) struct ApprovalView {
     pub(crate) open: bool,
     #[serde(serialize_with = "asks")]
     pub(crate) choices: Vec<Choice>,
+}
+
+/// A place in a line.
+#[derive(Debug, Serialize)]
+pub(crate) struct LineView {
+    /// So many runs stand in line before it.
+    pub(crate) before: usize,
+    /// Then it gives up.
+    pub(crate) until: domain::Timestamp,
 }
 
 /// A plan that is not what people saw.
@@ -113,9 +126,16 @@ pub(super) fn view(run: &RunView, by: &Asker<'_>) -> GateView {
         approvals: approvals.collect(),
         drift,
         held_back,
+        line: line(run),
         ahead: run.ahead.clone(),
         reviews: run.reviews.clone(),
     }
+}
+
+fn line(run: &RunView) -> Option<LineView> {
+    let Some(&Gate::Locks { until: Some(until) }) = run.state.gate() else { return None };
+    let before = run.ahead.iter().filter(|ahead| !ahead.holds).map(|ahead| ahead.run_id);
+    Some(LineView { before: before.collect::<BTreeSet<_>>().len(), until })
 }
 
 fn approval(

@@ -21,6 +21,7 @@ use domain::incident::Incident;
 use domain::plan::{Comparison, Plan, compare};
 use domain::run::{Ask, Entry, Record, State};
 use domain::runbook::{self, Children, Runbook};
+use serde_json::Value;
 use store::calls::Call;
 use store::gate::Ahead;
 use store::inbox::Wish;
@@ -32,6 +33,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::chart::{self, Chart};
 use crate::error::{Problem, Thing};
+use crate::words;
 
 pub(crate) use asks::{Asker, Choice, Decision, choices, shown};
 pub(crate) use gate::GateView;
@@ -66,6 +68,8 @@ pub(crate) struct RunView {
     pub(crate) steps: Vec<StepView>,
     /// Asked for, and not answered yet by the worker that owns the run.
     pub(crate) wishes: Vec<Wish>,
+    /// What it was given, in the order of the runbook's form.
+    pub(crate) inputs: Vec<(String, String)>,
     /// The exact text that the run is pinned to.
     pub(crate) text: String,
     /// What it stands in line for.
@@ -144,6 +148,7 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
         now,
     });
     let mut run = RunView {
+        inputs: inputs(&row.inputs, runbook.as_deref()),
         row,
         state,
         journal,
@@ -164,7 +169,20 @@ pub(crate) async fn read(app: &App, id: Uuid, looks: Looks) -> Result<RunView, P
     Ok(run)
 }
 
+fn inputs(given: &Value, runbook: Option<&Runbook>) -> Vec<(String, String)> {
+    let place = |name: &str| runbook.and_then(|r| r.inputs.iter().position(|input| input.name == name));
+    let mut given: Vec<_> = given.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()).collect();
+    given.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    given.into_iter().map(|(name, value)| (name.replace('_', " "), words::brief(value))).collect()
+}
+
 impl RunView {
+    /// Has it come past its gate, or did it before it ended?
+    pub(crate) fn has_begun(&self) -> bool {
+        let over = self.row.ended_at.is_some();
+        self.state.gate().is_none() && (!over || self.state.nodes().next().is_some())
+    }
+
     /// The plan that is asked about, was accepted after a drift, or else the one that the requester looked at.
     pub(crate) fn plan(&self) -> Option<Plan> {
         let newer = self.state.drift().map(|drift| &*drift.plan).or(self.state.accepted_plan());

@@ -6,7 +6,7 @@ use askama::Template;
 use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
 use domain::forecast::{Forecast, Took};
-use domain::run::{How, Intent, Node, State, Status, StepPath};
+use domain::run::{How, Intent, Node, Phase, State, Status, StepPath};
 use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Until, Use};
 use serde::Serialize;
 use serde_json::Value;
@@ -95,7 +95,7 @@ impl StepView {
     /// What it usually takes, while that is of interest.
     pub(crate) fn usual(&self) -> Option<String> {
         let took = self.forecast.filter(|took| !self.is_over() && took.p95_s > 0)?;
-        Some(format!("usually {}", words::seconds(&took.p50_s)))
+        Some(words::usually(&took))
     }
 
     /// The attempts that failed.
@@ -127,6 +127,15 @@ impl StepView {
     /// Failed, or of unknown outcome.
     fn troubled(&self) -> bool {
         matches!(self.badge.tone, Tone::Bad | Tone::Warn)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.badge.word == PAUSED.word
+    }
+
+    /// Was it under way when the run went over to its end?
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.badge.word == INTERRUPTED.word
     }
 
     fn is_over(&self) -> bool {
@@ -186,7 +195,9 @@ impl Tree<'_> {
 
     fn approval(&self, path: &StepPath, title: String) -> StepView {
         let mut view = self.leaf("approval", path, title, None);
-        if let Some(ballot) = self.sight.state.ballot(Some(path)).filter(|_| view.badge.tone == Tone::Busy) {
+        if let Some(ballot) =
+            self.sight.state.ballot(Some(path)).filter(|_| view.status == Status::Running.word())
+        {
             view.badge = Badge { tone: Tone::Wait, icon: Icon::Question, word: "Waits for approval" };
             view.waits_for = Some(ballot.needs.to_string());
         }
@@ -250,9 +261,9 @@ impl Tree<'_> {
         let mut view = self.leaf("item", at, key.to_owned(), None);
         view.steps = steps.iter().map(|step| self.step(step, &at.child(&step.id))).collect();
         let rank = |s: &StepView| match s.badge.tone {
-            _ if s.troubled() => 2,
-            Tone::Busy | Tone::Wait => 1,
-            _ => 0,
+            _ if s.troubled() => 3,
+            Tone::Busy | Tone::Wait => 2,
+            _ => u8::from(s.is_paused()),
         };
         let telling = view.steps.iter().max_by_key(|s| rank(s)).filter(|s| rank(s) > 0);
         if let Some(step) = telling {
@@ -260,7 +271,7 @@ impl Tree<'_> {
         } else if view.steps.iter().all(StepView::is_over) {
             (view.status, view.badge) = ("done", badge(Some(Status::Done), false));
         } else if view.steps.iter().any(StepView::is_over) {
-            (view.status, view.badge) = ("running", badge(Some(Status::Running), false));
+            (view.status, view.badge) = ("running", if self.is_paused() { PAUSED } else { RUNNING });
         }
         view.started_at = view.steps.iter().filter_map(|s| s.started_at).min();
         if view.is_over() {
@@ -285,6 +296,12 @@ impl Tree<'_> {
         nodes.map(|(path, _)| self.leaf("step", path, path.to_string(), None)).collect()
     }
 
+    /// While a person is waited for, no step looks or begins anything, but for what takes changes back.
+    fn is_paused(&self) -> bool {
+        let state = self.sight.state;
+        state.paused().is_some() && matches!(state.phase(), Phase::Forward | Phase::Verifying)
+    }
+
     fn leaf(&self, kind: &'static str, path: &StepPath, title: String, call: Option<&Use>) -> StepView {
         let node = self.sight.state.node(path);
         let ended = self.sight.state.outcome().is_some();
@@ -295,6 +312,14 @@ impl Tree<'_> {
         let forecast = self.sight.forecast.and_then(|f| f.step(path)).copied();
         if waiting.is_some() {
             badge = WAITING;
+        }
+        match node {
+            // A change that is under way comes to its end.
+            Some(n) if n.status == Status::Running && !n.has_open_intent() && self.is_paused() => {
+                badge = PAUSED;
+            }
+            Some(n) if n.skipped.as_deref() == Some(ENDING) => badge = INTERRUPTED,
+            _ => {}
         }
         let action = call.map(|c| c.action.clone());
         let input = node.and_then(|n| n.input.as_deref().cloned());
@@ -347,6 +372,12 @@ impl Tree<'_> {
     }
 }
 
+/// The journal's word for a step that was under way when the run went over to its end.
+const ENDING: &str = "the run is ending";
+
+const RUNNING: Badge = Badge { tone: Tone::Busy, icon: Icon::Play, word: "Running" };
+const PAUSED: Badge = Badge { tone: Tone::Off, icon: Icon::Pause, word: "Paused" };
+const INTERRUPTED: Badge = Badge { tone: Tone::Off, icon: Icon::Cross, word: "Interrupted" };
 const WAITING: Badge = Badge { tone: Tone::Wait, icon: Icon::Clock, word: "Waiting" };
 
 /// A step with steps inside: how many are done. One that waits for a person shows on the outside, too: nobody unfolds what
@@ -357,6 +388,9 @@ fn counted(mut view: StepView) -> StepView {
         let done =
             format!("{} of {} done", count(|s| matches!(s.status, "done" | "skipped")), view.steps.len());
         let troubled = count(StepView::troubled);
+        if view.is_paused() && count(|s| matches!(s.badge.tone, Tone::Busy | Tone::Wait)) > 0 {
+            view.badge = RUNNING;
+        }
         view.progress = Some(if troubled > 0 { format!("{done}, {troubled} in trouble") } else { done });
         if let Some(step) = view.steps.iter().find(|s| s.troubled()).filter(|_| !view.is_over()) {
             (view.status, view.badge) = (step.status, step.badge);
@@ -414,7 +448,7 @@ fn status_word(status: Option<Status>, ended: bool) -> &'static str {
 fn badge(status: Option<Status>, ended: bool) -> Badge {
     let (tone, icon, word) = match status {
         Some(Status::Running) if ended => (Tone::Off, Icon::Cross, "Not finished"),
-        Some(Status::Running) => (Tone::Busy, Icon::Play, "Running"),
+        Some(Status::Running) => return RUNNING,
         Some(Status::RetryLater(_)) => (Tone::Wait, Icon::Clock, "Retries soon"),
         Some(Status::Unclear) => (Tone::Wait, Icon::Question, "Checking"),
         Some(Status::OutcomeUnknown) => (Tone::Warn, Icon::Question, "Outcome unknown"),

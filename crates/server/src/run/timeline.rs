@@ -4,6 +4,7 @@ use domain::Timestamp;
 use domain::run::{After, Ask, Entry, How, Outcome, Record, Takeback};
 use serde_json::Value;
 
+use crate::particulars;
 use crate::words::{self, Icon, Moment, Tone};
 
 /// One line of the timeline.
@@ -61,12 +62,8 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
         Entry::Admitted { locks } => (Tone::Ok, Icon::Check, format!("Took its locks: {}", locks.join(", "))),
         Entry::PlanHolds { .. } => (Tone::Ok, Icon::Check, "Looked again: the plan still holds".into()),
         Entry::Drifted { differences, .. } => {
-            let count = differences.len();
-            (
-                Tone::Warn,
-                Icon::Alert,
-                format!("Looked again: {count} steps would do something else than was seen"),
-            )
+            let steps = words::many(differences.len(), "step");
+            (Tone::Warn, Icon::Alert, format!("Looked again: {steps} would do something else than was seen"))
         }
         Entry::HeldBack { brakes } => {
             let told: Vec<_> = brakes.iter().map(ToString::to_string).collect();
@@ -89,9 +86,11 @@ fn words_of(entry: &Entry) -> (Tone, Icon, String) {
             (Tone::Ok, Icon::Check, "Holds".into())
         }
         Entry::Done { how, .. } => (Tone::Ok, Icon::Check, done(how)),
-        Entry::Expanded { items, at_once, .. } => {
-            (Tone::Off, Icon::Dot, format!("Found {} items, {at_once} at the same time", items.len()))
-        }
+        Entry::Expanded { items, at_once, .. } => (
+            Tone::Off,
+            Icon::Dot,
+            format!("Found {}, {at_once} at the same time", words::many(items.len(), "item")),
+        ),
         Entry::Entered { runbook, .. } => (Tone::Busy, Icon::Play, format!("Began runbook {runbook}")),
         Entry::Waiting { until, .. } => {
             (Tone::Wait, Icon::Clock, format!("Waits until {}", until.format("%H:%M:%S")))
@@ -165,8 +164,9 @@ fn closing(takeback: Takeback, then: &After) -> String {
 
 fn detail(entry: &Entry) -> Vec<(String, String)> {
     match entry {
-        Entry::Requested { inputs, .. } => words::facts(&Value::Object(inputs.clone())),
-        Entry::Entered { inputs, .. } => words::facts(&Value::Object(inputs.clone())),
+        Entry::Requested { inputs, .. } | Entry::Entered { inputs, .. } => {
+            particulars::told(&Value::Object(inputs.clone()))
+        }
         Entry::Observed { output, .. } => words::facts(output),
         Entry::Intent { input, .. } => words::facts(input),
         Entry::OutcomeUnknown { facts, .. } | Entry::Failed { facts, .. } => words::facts(facts),

@@ -61,6 +61,78 @@ async fn a_mistyped_name_is_refused_with_what_was_meant_on_the_page_and_over_the
 }
 
 #[tokio::test]
+async fn a_form_that_is_refused_comes_back_as_it_was_filled_in_with_why() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let calendar = "BEGIN:VCALENDAR\nBEGIN:VEVENT";
+    for (path, form, code, fields) in [
+        (
+            "/brakes/freezes",
+            "new-freeze",
+            "bad_time",
+            vec![
+                ("starts", "2034-05-07T14:00"),
+                ("ends", "tomorrow"),
+                ("reason", "holi<days>"),
+                ("runbook", "switch-lamp"),
+            ],
+        ),
+        (
+            "/brakes/freezes",
+            "new-freeze",
+            "bad_time",
+            vec![("ends", "2001-01-01T00:00"), ("reason", "it is late")],
+        ),
+        (
+            "/brakes/freezes/import",
+            "import-freezes",
+            "bad_calendar",
+            vec![("calendar", calendar), ("zone", "Europe/Berlin")],
+        ),
+        (
+            "/brakes/locks",
+            "take",
+            "bad_name",
+            vec![("target", "fleet:lamps-ue"), ("reason", "I am on it"), ("until", "2034-05-07T14:00")],
+        ),
+        ("/brakes/stop", "kill-switch", "no_reason", vec![("runbook", "switch-lamp"), ("reason", " ")]),
+    ] {
+        let page = ada.form(path, &fields).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+        assert!(page.text.contains("<nav") && !page.text.contains("data-events"), "{}", page.text);
+        let part =
+            page.text.split(&format!("id=\"{form}\"")).nth(1).unwrap().split("</form>").next().unwrap();
+        assert!(part.contains(&format!("data-problem=\"{code}\"")), "{form}: {part}");
+        for (name, value) in fields {
+            let value = value.replace('<', "&#60;").replace('>', "&#62;");
+            let kept =
+                part.contains(&format!("\"{value}\"")) || part.contains(&format!(">{value}</textarea>"));
+            assert!(kept, "{form}: {name} {value}: {part}");
+        }
+        assert_eq!(page.text.matches("data-problem=").count(), 1, "nowhere else");
+    }
+    let in_force = ada.get("/api/v1/brakes").await.json();
+    assert_eq!(
+        (&in_force["freezes"], &in_force["locks"], &in_force["switches"]),
+        (&json!([]), &json!([]), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn whoever_stops_what_is_stopped_is_told_who_did_and_that_their_reason_is_kept() {
+    let bench = Bench::new().await;
+    let (ada, bob) = (bench.sign_in("ada").await, bench.sign_in("bob").await);
+    ada.form("/brakes/stop", &[("reason", "it acts strange"), ("from", "situation")]).await;
+    let again = bob.form("/brakes/stop", &[("reason", "me too"), ("from", "situation")]).await;
+    assert_eq!(again.header(header::LOCATION), "/brakes?already=*");
+    let page = bob.get(again.header(header::LOCATION)).await.text;
+    let told = page.split("id=\"stopped-before\"").nth(1).unwrap().split("</p>").next().unwrap();
+    assert!(told.contains("<b>ada</b> had stopped it already") && told.contains("it acts strange"), "{told}");
+    assert!(!bob.get("/brakes").await.text.contains("stopped-before"));
+    assert!(bob.get("/audit?action=kill+switch+on").await.text.contains("me too"));
+}
+
+#[tokio::test]
 async fn a_freeze_asks_for_a_confirmation_on_the_page_and_over_the_api() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

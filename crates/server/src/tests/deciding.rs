@@ -240,3 +240,40 @@ async fn before_an_abort_it_is_told_what_stays_and_what_is_taken_back() {
     bench.lamp().warm = true;
     bench.until(run, "succeeded").await;
 }
+
+#[tokio::test]
+async fn a_step_of_a_paused_run_is_paused_and_what_an_abort_cuts_short_is_interrupted() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let fields = person.planned("switch-lamp").await;
+    let run = run_of(&person.start("switch-lamp", &fields).await);
+    let page = format!("/runs/{run}");
+    let step = async || {
+        let text = person.get(&page).await.text;
+        let step =
+            text.split("data-step=\"warm\"").nth(1).unwrap().split("</details>").next().unwrap().to_owned();
+        (step, text)
+    };
+    let mut topics = bench.engine.listen();
+    while !step().await.0.contains("</svg>Waiting</span>") {
+        topics.recv().await.unwrap();
+    }
+    let ask = async |fields: &[(&str, &str)]| {
+        let id = Uuid::now_v7().to_string();
+        let fields: Vec<_> = fields.iter().copied().chain([("id", id.as_str())]).collect();
+        assert_eq!(person.form(&format!("{page}/ask"), &fields).await.status, StatusCode::SEE_OTHER);
+    };
+    ask(&[("ask", "pause")]).await;
+    bench.until(run, "paused").await;
+    let (warm, all) = step().await;
+    assert!(warm.contains("</svg>Paused</span>"), "{warm}");
+    assert!(!all.contains("id=\"at-work\""), "nothing goes on: {all}");
+    ask(&[("ask", "abort"), ("reason", "enough"), ("takeback", "finally")]).await;
+    bench.until(run, "aborted").await;
+    let (warm, _) = step().await;
+    assert!(
+        warm.contains("</svg>Interrupted</span>") && warm.contains("Interrupted: the run is ending"),
+        "{warm}"
+    );
+    assert!(!warm.contains("Skipped"), "nobody skipped it: {warm}");
+}

@@ -59,7 +59,7 @@ async fn branches_children_and_waits_are_shown_with_their_forecast_and_beside_th
     let page = person.get(&format!("/runs/{run}?tab=plan")).await.text;
     assert!(
         page.contains(
-            "1 of the planned changes were made exactly so. Nothing differs that the plan did not say."
+            "One of the planned changes was made exactly so. Nothing differs that the plan did not say."
         ),
         "{page}"
     );
@@ -70,5 +70,9 @@ async fn branches_children_and_waits_are_shown_with_their_forecast_and_beside_th
     assert_eq!(plan["forecast"]["total"]["of"], 1);
     assert!(plan["forecast"]["steps"]["both[].dusk"]["p50_s"].as_u64().unwrap() >= 120, "{plan}");
     let page = person.form("/runbooks/evening/plan", &[("input.fleet", "lamps-eu")]).await.text;
-    assert!(page.contains("Usually takes") && page.contains("id=\"step-forecast\""), "{page}");
+    let once = page.split("id=\"forecast\">").nth(1).unwrap().split("</p>").next().unwrap();
+    assert!(once.starts_with("It took <b") && once.ends_with("the one time that it succeeded."), "{once}");
+    assert!(page.contains("id=\"step-forecast\"") && page.contains(" the one time before"), "{page}");
+    let dusk = page.split("<code>both[].dusk</code>").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(dusk.contains(">–</td>"), "of one time no share is told: {dusk}");
 }

@@ -166,7 +166,7 @@ async fn who_waits_for_a_lock_sees_who_holds_it() {
     let told = loop {
         // It stands in line as soon as its driver has found the lock held.
         let told = ada.get(&format!("/api/v1/runs/{run}")).await.json();
-        if told["gate"]["ahead"] != json!([]) {
+        if told["gate"]["ahead"] != json!([]) && told["gate"]["line"] != Value::Null {
             break told;
         }
         tokio::task::yield_now().await;
@@ -176,9 +176,23 @@ async fn who_waits_for_a_lock_sees_who_holds_it() {
     let page = ada.get(&format!("/runs/{run}")).await;
     assert!(page.text.contains("Stands in line"), "{}", page.text);
     assert!(page.text.contains(&format!("data-ahead={holder}")));
+    assert!(page.text.contains("It is the first in line. It gives up at <time"), "{}", page.text);
+    assert!(page.text.contains("<dt>Asked for at</dt>") && page.text.contains("<dt>Has waited</dt>"));
+    assert_eq!(told["gate"]["line"]["before"], 0);
+    let third = ada.post("/api/v1/runs", "k4", &body(true)).await.json();
+    let third: Uuid = third["run_id"].as_str().unwrap().parse().unwrap();
+    loop {
+        let told = ada.get(&format!("/api/v1/runs/{third}")).await.json();
+        if told["gate"]["line"]["before"] == 1 && told["gate"]["ahead"].as_array().unwrap().len() == 2 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(ada.get(&format!("/runs/{third}")).await.text.contains("1 run in line before it"));
     bench.lamp().warm = true;
     // By then the lamp is on already: the run had its turn, and its own guard stops it.
     bench.until(run, "refused").await;
+    bench.until(third, "refused").await;
     let form = ada.form("/runbooks/switch-lamp/plan", &[("input.fleet", "lamps-eu")]).await;
     assert!(form.text.contains("is free"));
 }

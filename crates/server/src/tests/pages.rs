@@ -399,6 +399,44 @@ async fn a_page_is_found_by_a_part_of_its_id_and_what_is_not_there_is_said_under
 }
 
 #[tokio::test]
+async fn whoever_loses_their_way_finds_on_under_the_navigation_and_a_stranger_sees_none() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let lost = person.get("/nowhere/at/all").await;
+    assert!(lost.status == StatusCode::NOT_FOUND && lost.text.contains("<nav"), "{}", lost.text);
+    let wrong = person.form("/audit", &[]).await;
+    assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(wrong.text.contains("<nav") && wrong.text.contains("id=\"sign-out\""), "{}", wrong.text);
+    let stranger = bench.get("/nowhere/at/all").await;
+    assert!(stranger.status == StatusCode::NOT_FOUND && !stranger.text.contains("<nav"), "{}", stranger.text);
+}
+
+#[tokio::test]
+async fn a_run_shows_what_it_was_given_in_the_order_of_the_form_and_its_steps_where_no_such_tab_is() {
+    let bench = Bench::new().await;
+    bench.lamp().warm = true;
+    let person = bench.sign_in("ada").await;
+    let inputs = json!({ "mode": "hard", "cluster": "shard-b", "fleet": "lamps-eu" });
+    let started =
+        person.post("/api/v1/runs", "k", &json!({ "runbook": "switch-lamp", "inputs": inputs })).await;
+    let run = started.json()["run_id"].as_str().unwrap().to_owned();
+    bench.until(run.parse().unwrap(), "succeeded").await;
+    let page = person.get(&format!("/runs/{run}?tab=zzz")).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    assert!(page.text.contains("id=\"steps\""), "{}", page.text);
+    let at = |name: &str| page.text.find(&format!("<dt>{name}</dt>")).unwrap();
+    assert!(at("fleet") < at("cluster") && at("cluster") < at("mode"), "{}", page.text);
+    let timeline = person.get(&format!("/runs/{run}?tab=timeline")).await.text;
+    assert!(timeline.contains(", 1 change made<"), "{timeline}");
+    // What it was not given is not shown.
+    let alone = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } });
+    bench.lamp().on = false;
+    let run = person.post("/api/v1/runs", "k2", &alone).await.json()["run_id"].as_str().unwrap().to_owned();
+    assert!(!person.get(&format!("/runs/{run}")).await.text.contains("<dt>cluster</dt>"));
+    bench.until(run.parse().unwrap(), "succeeded").await;
+}
+
+#[tokio::test]
 async fn the_script_gets_the_inner_part_alone() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

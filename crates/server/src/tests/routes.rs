@@ -68,6 +68,29 @@ async fn nothing_is_changed_without_the_sessions_token() {
     assert_eq!(person.get("/").await.status, StatusCode::OK, "still signed in");
 }
 
+#[tokio::test]
+async fn whoever_opens_the_address_of_what_only_acts_is_led_to_the_page_above_it() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let looks: BTreeSet<_> = table().iter().filter(|r| r.method == "GET").map(|r| r.path).collect();
+    let acts = table().into_iter().filter(|r| r.method == "POST" && r.access != Access::Source);
+    for route in acts.filter(|r| !r.path.starts_with("/api/") && !looks.contains(r.path)) {
+        let answer = person.get(&filled(route.path)).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", route.path);
+        let to = answer.header(header::LOCATION);
+        assert!(to == "/" || filled(route.path).starts_with(&format!("{to}/")), "{}: {to}", route.path);
+        assert!(looks.iter().any(|path| filled(path) == to), "{}: {to}", route.path);
+    }
+    for (path, page) in [
+        ("/runbooks/switch-lamp/plan", "/runbooks/switch-lamp"),
+        ("/runbooks/switch%2Flamp/start", "/runbooks/switch%2Flamp"),
+        ("/brakes/freezes/1/lift", "/brakes"),
+        ("/reviews/1/close", "/"),
+    ] {
+        assert_eq!(person.get(path).await.header(header::LOCATION), page, "{path}");
+    }
+}
+
 /// Ways to change something over the API, each with a body that is understood.
 fn deeds(run: &str, incident: &str) -> Vec<(String, Value)> {
     let nil = "00000000-0000-7000-8000-000000000000";

@@ -4,15 +4,17 @@
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use store::reviews::Review;
 use store::search::Found;
 
 use super::search::{Filter, some};
-use super::{Frame, html};
+use super::{Frame, with_status};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
+use crate::particulars;
 use crate::session::Visitor;
 use crate::words;
 
@@ -24,6 +26,68 @@ struct Page {
     entries: Vec<Found>,
     filter: Filter,
     next: Option<String>,
+    /// Why nothing was looked for.
+    wrong: Option<Problem>,
+}
+
+/// What an entry of the audit can say that somebody did, and of a run's journal: the words that a search takes.
+pub(crate) const ACTIONS: [&str; 46] = [
+    "account let go",
+    "asked",
+    "drill ended",
+    "drill started",
+    "freeze entered",
+    "freeze lifted",
+    "freezes imported",
+    "glass broken",
+    "incident closed",
+    "incident driver",
+    "incident note",
+    "incident opened",
+    "incident severity",
+    "incident title",
+    "kill switch off",
+    "kill switch on",
+    "lock given back",
+    "lock of another person released",
+    "lock released by force",
+    "lock taken by hand",
+    "name taken",
+    "requested",
+    "review closed",
+    "role changed",
+    "runbook added",
+    "runbook as before",
+    "runbook changed",
+    "runbook refused",
+    "runbook removed",
+    "sign-in refused",
+    "signal dismissed",
+    "signal to be judged anew",
+    "signed in",
+    "signed out",
+    "signed out by an admin",
+    "signed out by the provider",
+    "signed out everywhere",
+    "slack link removed",
+    "slack linked",
+    "started despite a freeze",
+    "started despite a limit",
+    "token made",
+    "token revoked",
+    "tokens revoked by an admin",
+    "trigger demoted",
+    "trigger mode set",
+];
+
+/// … and the beginning of those that tell with the code of an error why a run was not started.
+pub(crate) const REFUSED: &str = "start refused: ";
+
+impl Page {
+    fn actions(&self) -> impl Iterator<Item = String> {
+        let refused = crate::error::REFUSES.iter().map(|code| format!("{REFUSED}{code}"));
+        ACTIONS.iter().map(ToString::to_string).chain(refused)
+    }
 }
 
 /// `GET /audit`
@@ -32,10 +96,17 @@ pub(crate) async fn page(
     visitor: Visitor,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let (entries, next) = some(&app, &filter).await?;
+    let ((entries, next), wrong) = match some(&app, &filter).await {
+        Ok(found) => (found, None),
+        // What was typed stays, to be mended.
+        Err(problem) if problem.status.is_client_error() => (Default::default(), Some(problem)),
+        Err(problem) => return Err(problem),
+    };
     let next = next.map(|cursor| filter.next(&cursor));
     let reviews = store::reviews::open(app.pool()).await?;
-    html(&Page { reviews, frame: Frame::new(&app, &visitor, "audit", "Audit"), entries, filter, next })
+    let status = wrong.as_ref().map_or(StatusCode::OK, |problem| problem.status);
+    let frame = Frame::new(&app, &visitor, "audit", "Audit");
+    with_status(status, &Page { frame, reviews, entries, filter, next, wrong })
 }
 
 /// What a form says.

@@ -16,6 +16,7 @@ use engine::{Dangling, PlanError, Shelf, StartError, StartRequest, Started};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::audit::REFUSED;
 use super::form::{Field, INPUT, draw_field, field, inputs};
 use super::{Frame, html, with_status};
 use crate::app::App;
@@ -294,7 +295,7 @@ pub(crate) async fn audit_refusal(
         return Ok(());
     }
     let details = json!({ "why": problem.detail });
-    let action = format!("start refused: {}", problem.code);
+    let action = format!("{REFUSED}{}", problem.code);
     store::audit::add(app.pool(), app.now(), &visitor.actor(), &action, target, details).await?;
     Ok(())
 }

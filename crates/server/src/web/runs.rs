@@ -134,16 +134,17 @@ pub(crate) async fn list(
     html(&List { frame, runs, filter, runbooks, next, now: app.now() })
 }
 
-/// What the page of a run shows below its header.
+/// What the page of a run shows below its header: the steps, whatever else is asked for that it does not have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Tab {
-    #[default]
-    Steps,
     Timeline,
     Calls,
     Plan,
     Definition,
+    #[default]
+    #[serde(other)]
+    Steps,
 }
 
 impl Tab {
@@ -199,6 +200,12 @@ impl Page<'_> {
     /// One for each form that is drawn: a double click asks once.
     fn fresh(&self) -> Uuid {
         Uuid::now_v7()
+    }
+
+    /// Have past runs told often enough what it takes at most?
+    fn tells_most(&self) -> bool {
+        let total = self.run.forecast.as_ref().and_then(|forecast| forecast.total.as_ref());
+        total.is_some_and(words::tells_most)
     }
 
     fn changes_made(&self) -> usize {
