@@ -44,7 +44,7 @@ async fn hosts_are_launched_up_to_the_limits() {
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "beyond_limits"));
     let kept = stage.take_back(raised.undo()).await.unwrap();
     assert!(matches!(&kept, Done::AlreadySo(output) if output["max"] == 12), "{kept:?}");
-    let kept = stage.take_back(undo).await.unwrap();
+    let kept = stage.take_back(*undo).await.unwrap();
     assert!(matches!(&kept, Done::AlreadySo(output) if output["desired"] == 12), "{kept:?}");
 }
 

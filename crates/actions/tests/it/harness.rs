@@ -56,7 +56,12 @@ pub(crate) enum Done {
     /// Nothing was left to do.
     AlreadySo(Value),
     /// It was called.
-    Applied { output: Value, changes: Vec<ObjectChange>, undo: Option<UndoCall>, predicted: Option<Value> },
+    Applied {
+        output: Value,
+        changes: Vec<ObjectChange>,
+        undo: Option<Box<UndoCall>>,
+        predicted: Option<Value>,
+    },
 }
 
 impl Done {
@@ -68,7 +73,7 @@ impl Done {
 
     pub(crate) fn undo(self) -> UndoCall {
         match self {
-            Self::Applied { undo: Some(undo), .. } => undo,
+            Self::Applied { undo: Some(undo), .. } => *undo,
             other => panic!("no undo: {other:?}"),
         }
     }
@@ -106,7 +111,7 @@ impl Bench {
             return Err(why);
         }
         let output = action.apply(&self.ctx, &input, &facts).await?;
-        let undo = action.undo(&input, &facts)?;
+        let undo = action.undo(&input, &facts)?.map(Box::new);
         Ok(Done::Applied { output, changes: planned.changes, undo, predicted: planned.output })
     }
 

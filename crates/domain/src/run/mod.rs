@@ -38,7 +38,7 @@ pub use ballot::{Ballot, Ruling, Voice};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
 pub use gate::{Despite, Doorstep, Drift, Gate, HeldBack, IN_LINE};
 pub use next::{
-    ANSWER_LOST, FOREIGN_WORK, Finally, GAVE_UP, Moves, Perform, Program, Verdict, Watch, expand,
+    ANSWER_LOST, ENDING, FOREIGN_WORK, Finally, GAVE_UP, Moves, Perform, Program, Verdict, Watch, expand,
     is_unanswered, next,
 };
 pub use path::StepPath;

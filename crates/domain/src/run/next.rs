@@ -30,7 +30,7 @@ use sight::Sight;
 
 pub use each::expand;
 pub use retry::{ANSWER_LOST, is_unanswered};
-pub use walk::FOREIGN_WORK;
+pub use walk::{ENDING, FOREIGN_WORK};
 pub use watch::{GAVE_UP, Verdict, Watch};
 
 pub(super) use walk::Walker;

@@ -64,8 +64,12 @@ pub(super) fn lines(view: &IncidentView) -> Vec<Line> {
             tell(signal.last_seen, "signal", (Tone::Bad, Icon::Alert), text, None, path.clone());
         }
         if let Some(at) = signal.resolved_at {
-            let text =
-                format!("Over: {} ({}, said {} times)", signal.said_first, signal.source, signal.count);
+            let text = format!(
+                "Over: {} ({}, said {})",
+                signal.said_first,
+                signal.source,
+                words::many(signal.count, "time")
+            );
             tell(at, "signal", (Tone::Ok, Icon::Check), text, None, path);
         }
     }

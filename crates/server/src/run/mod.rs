@@ -9,6 +9,7 @@ mod asks;
 pub(crate) mod by_hand;
 pub(crate) mod gantt;
 mod gate;
+mod gathered;
 mod outline;
 mod steps;
 mod timeline;

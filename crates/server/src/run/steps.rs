@@ -6,7 +6,7 @@ use askama::Template;
 use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
 use domain::forecast::{Forecast, Took};
-use domain::run::{How, Intent, Node, Phase, State, Status, StepPath};
+use domain::run::{ENDING, How, Intent, Node, Phase, State, Status, StepPath};
 use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Until, Use};
 use serde::Serialize;
 use serde_json::Value;
@@ -371,9 +371,6 @@ impl Tree<'_> {
         Some(command).filter(|c| !c.trim().is_empty())
     }
 }
-
-/// The journal's word for a step that was under way when the run went over to its end.
-const ENDING: &str = "the run is ending";
 
 const RUNNING: Badge = Badge { tone: Tone::Busy, icon: Icon::Play, word: "Running" };
 const PAUSED: Badge = Badge { tone: Tone::Off, icon: Icon::Pause, word: "Paused" };

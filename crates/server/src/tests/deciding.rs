@@ -235,8 +235,16 @@ async fn before_an_abort_it_is_told_what_stays_and_what_is_taken_back() {
     assert_eq!(preview("all")["takes_back"], back);
     let page = person.get(&format!("/runs/{run}")).await.text;
     assert!(page.contains("data-ask=\"abort-all\"") && page.contains("data-ask=\"abort-finally\""), "{page}");
-    assert!(page.contains("Taken back, in this order: Switch it on <code>switch</code>"), "{page}");
-    assert!(page.contains("Stays behind: Switch it on <code>switch</code>"), "{page}");
+    assert!(
+        page.contains(
+            "Taken back, in this order:<ol class=\"gathered\"><li>Switch it on <code>switch</code>"
+        ),
+        "{page}"
+    );
+    assert!(
+        page.contains("Stays behind:<ol class=\"gathered\"><li>Switch it on <code>switch</code>"),
+        "{page}"
+    );
     bench.lamp().warm = true;
     bench.until(run, "succeeded").await;
 }

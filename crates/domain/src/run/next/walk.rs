@@ -18,6 +18,9 @@ use crate::runbook::{Body, OnFailure, Retry, Step, Template, Use};
 /// every runbook has without writing it.
 pub const FOREIGN_WORK: &str = "foreign_work";
 
+/// Why a step was left out that was under way when the run went over to its end: nobody left it out.
+pub const ENDING: &str = "the run is ending";
+
 /// Whether the run may pass a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::run) enum Walk {
@@ -119,7 +122,7 @@ impl<'a> Walker<'a> {
             let open = matches!(node.status, Status::Running | Status::RetryLater(_));
             // What holds steps is as they are; what takes back goes on in closing.
             if open && !node.is_around() && !step.is_undo() {
-                self.record(Entry::Skipped { step: step.clone(), why: "the run is ending".into() });
+                self.record(Entry::Skipped { step: step.clone(), why: ENDING.into() });
             }
         }
         self.record(Entry::Closing { takeback, then });
