@@ -313,7 +313,7 @@ fn given(word: &str, signal: Uuid) -> Result<Given, StoreError> {
     }
 }
 
-/// Incidents that are over: what fired in them has not for a while, or a person has dismissed it, and no run on their targets is open.
+/// Incidents that are over: what fired in them has not for a while, or a person has dismissed it, and no run holds their targets.
 /// Id, number and title.
 pub async fn quiet_incidents(
     pool: &PgPool,
@@ -324,9 +324,8 @@ pub async fn quiet_incidents(
             WHERE i.closed_at IS NULL AND i.opened_at < $1
               -- What a person has opened, and no signal belongs to, a person closes.
               AND (i.opened_by = 'triage' OR EXISTS (SELECT FROM signal s WHERE s.incident = i.id))
-              -- What is at work on it, or waits for somebody half-way, is not over.
-              AND NOT EXISTS (SELECT FROM run r JOIN journal_line j ON j.run_id = r.id AND j.seq = 1
-                               WHERE r.ended_at IS NULL AND (j.entry->'locks')::jsonb ?| i.targets)
+              -- What is at work on it, or waits for somebody half-way, holds its targets.
+              AND NOT EXISTS (SELECT FROM lock l WHERE l.target = ANY (i.targets))
               AND NOT EXISTS (SELECT FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
                                WHERE s.incident = i.id AND (s.state = 'firing' AND v.code IS DISTINCT FROM 'dismissed' OR s.resolved_at > $1))"#,
         quiet_since,

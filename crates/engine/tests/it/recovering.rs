@@ -148,11 +148,14 @@ async fn a_worker_that_drains_hands_its_run_to_the_next() {
 /// Whoever takes the run over looks anew: a process that is told to stop does not wait for minutes until it knows.
 #[tokio::test]
 async fn a_worker_that_drains_hands_on_what_it_was_looking_for() {
-    let (bench, first, run) = lost(Trouble::LosesAnswer).await;
+    let (bench, first, run) = lost(Trouble::LosesCall).await;
     tokio::time::timeout(Duration::from_secs(60), first.shut_down()).await.expect("it looks on");
+    // It lands after all, and whoever looks sees it.
+    bench.world.put("a", 5);
     let _second = bench.engine(Duration::from_secs(10)).await;
-    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
-    assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
+    let state = bench.ended(run).await;
+    assert_eq!(state.node(&"set".into()).unwrap().how, Some(How::FoundDone));
+    assert_eq!(bench.world.made(), [], "the call was not made again");
 }
 
 /// It came hours after the wait's time was over, and its first look is throttled.

@@ -22,6 +22,8 @@ async fn a_severe_runbook_waits_for_another_person_who_approves_the_plan_on_its_
     bench.lamp().warm = true;
     let ada = bench.sign_in_as("ada", Role::Admin).await;
     let bob = bench.sign_in_as("bob", Role::Approver).await;
+    let form = ada.form("/runbooks/switch-lamp-severe/plan", &[("input.fleet", "lamps-eu")]).await;
+    assert!(form.text.contains("autocomplete=\"off\" required></p>"), "whoever is to agree is told why");
     let body = json!({ "runbook": "switch-lamp-severe", "inputs": { "fleet": "lamps-eu" } });
     let alone = ada.post("/api/v1/runs", "k", &body).await;
     assert_eq!(

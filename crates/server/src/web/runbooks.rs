@@ -404,6 +404,11 @@ impl Planned {
         self.obstacles().frozen()
     }
 
+    /// Must it be said why? Of what is begun despite a freeze, and to whoever is to agree.
+    fn asks_why(&self) -> bool {
+        self.frozen() || self.confirmation.approval.is_some()
+    }
+
     fn limits(&self) -> Vec<&str> {
         self.obstacles().limits()
     }
