@@ -211,7 +211,8 @@ impl Plan {
     }
 
     /// A lock is held: then it may stand in line. Also when a guard does not hold, which may well be because of what the holder
-    /// does just now (a group in motion): its plan is made anew when its turn comes, and people are asked if it is another one.
+    /// does just now (a group in motion): its plan is made anew when its turn comes. If that is another one people are asked, and where
+    /// a guard refuses it the run ends (`run::gate`).
     pub fn lacks_a_lock(&self) -> bool {
         self.locks.iter().any(|lock| lock.held_by.is_some())
             && !self.brakes.iter().any(|brake| matches!(brake, Brake::KillSwitch(_)))

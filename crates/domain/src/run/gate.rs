@@ -17,8 +17,9 @@
 //!
 //! Locks are *not* held while people are asked: a run that nobody has agreed to must not stand in anybody's way. Once it
 //! may go it takes all of them at once, or stands in line for them. From then on it keeps them until it has ended, also
-//! while a drifted plan waits to be accepted; one that would do nothing any more, because a guard says no by now, ends it. The plan is made anew under the locks, so that nothing of ours can change
-//! what it rests on any more; a run that was started without a plan promised nothing, and is not compared with anything.
+//! while a drifted plan waits to be accepted; one that would stop at a guard by now ends it.
+//! The plan is made anew under the locks, so that nothing of ours can change what it rests on any more; a run that was
+//! started without a plan promised nothing, and is not compared with anything.
 
 use chrono::TimeDelta;
 
@@ -224,7 +225,7 @@ impl Walker<'_> {
             }
             Gate::Plan if self.state.paused().is_some() => {}
             Gate::Plan => self.moves.gate = Some(Doorstep::ComparePlan),
-            // By its own guards it would do nothing now: nobody has to decide anything, least of all to accept that.
+            // It would stop at one of its own guards now: nobody has to decide anything, least of all to accept that.
             Gate::Drift(drift) => {
                 if let Some((step, message)) = drift.plan.refusing_guard() {
                     let message = format!(
