@@ -293,7 +293,8 @@ impl Brakes {
         let target = lock_name(target)?;
         let now = self.clock.now();
         // One step waits for a person, and another may be making its change, or its own call is still on its way: to let others at
-        // the target is to let them meet, also where somebody has left that call as it is. A call that nobody drives any more is over when it can take effect no more.
+        // the target is to let them meet, also where somebody has left that call as it is. A call that nobody drives any more is over
+        // when it can take effect no more.
         let journal = store::runs::journal(&self.pool, run_id).await?;
         if let Ok(state) = State::replay(&journal) {
             let open = state.nodes().filter(|(_, node)| node.has_open_intent());
