@@ -1,31 +1,32 @@
 //! One call to AWS: its gate, its deadline, its record.
 //!
 //! ```text
-//!  build ─▶ sign ─▶ gate open? ──no──▶ not sent: transient, `gate_closed`
-//!                      │ yes: "sent" is noted
-//!                      ▼
-//!                    socket ─▶ answer, error, or the deadline ─▶ record ─▶ class
+//!  build ─▶ sign ─▶ connect ─▶ gate open? ──no──▶ not sent: busy, `gate_closed`
+//!                                 │ yes: "sent" is noted
+//!                                 ▼
+//!                               socket ─▶ answer, error, or the deadline ─▶ record ─▶ class
 //! ```
 //!
 //! "Sent" decides how a failure of a mutating call is read: before it nothing can have changed; after it only an answer
-//! of the service says so, and everything else is `unknown`.
+//! of the service says so, and everything else is `unknown`. Where that is decided, [`crate::departure`] says.
 
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
-use domain::action::{ActionError, CallRecord, Ctx, Gate};
+use bytes::Bytes;
+use domain::action::{ActionError, CallRecord, Ctx};
 use tokio::time::{Instant, timeout_at};
 
+use crate::departure::Departure;
 use crate::errors;
 
 /// The calls of one observation or one application: they share its deadline.
@@ -95,13 +96,11 @@ impl<'a> Calls<'a> {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        let sent = Arc::new(AtomicBool::new(false));
-        let gate = operation.mutating.then(|| self.ctx.gate.clone());
+        let departure = operation.mutating.then(|| Departure::through(self.ctx.gate.clone()));
         let (at, started) = (self.ctx.clock.now(), Instant::now());
         // Boxed: the SDK's futures are tens of kilobytes.
-        let answer =
-            timeout_at(self.until, Box::pin(send(Gatekeeper { gate, sent: Arc::clone(&sent) }))).await;
-        let sent = sent.load(Ordering::SeqCst);
+        let answer = timeout_at(self.until, Box::pin(send(Gatekeeper(departure.clone())))).await;
+        let sent = departure.is_some_and(|departure| departure.sent());
         let (request_id, result) = match answer {
             Ok(Ok(output)) => (output.request_id().map(str::to_owned), Ok(output)),
             Ok(Err(error)) => {
@@ -123,28 +122,32 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// Asks the gate last thing before a request goes to the socket, and notes that it went.
+/// Puts the gate of a change between its request and the socket; lets a look pass.
 #[derive(Debug)]
-pub(crate) struct Gatekeeper {
-    gate: Option<Gate>,
-    sent: Arc<AtomicBool>,
-}
+pub(crate) struct Gatekeeper(Option<Departure>);
 
 impl Intercept for Gatekeeper {
     fn name(&self) -> &'static str {
         "send gate"
     }
 
-    fn read_before_transmit(
+    fn modify_before_transmit(
         &self,
-        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(gate) = &self.gate {
-            gate.check()?;
+        let Some(departure) = &self.0 else {
+            return Ok(());
+        };
+        let body = context.request_mut().body_mut();
+        match body.bytes() {
+            Some(bytes) if !bytes.is_empty() => {
+                *body = SdkBody::from_body_1_x(departure.guard(Bytes::copy_from_slice(bytes)));
+            }
+            // Nobody asks it for bytes.
+            _ => departure.leave()?,
         }
-        self.sent.store(true, Ordering::SeqCst);
         Ok(())
     }
 }

@@ -1,23 +1,31 @@
 //! One HTTP call to a service that is not AWS: its gate, its deadline, its record, and what its failure means.
 //!
 //! ```text
+//!  connect ──no──▶ not sent: transient
+//!     │ yes
+//!     ▼
 //!  gate open? ──no──▶ not sent: busy, `gate_closed`
 //!     │ yes
 //!     ▼
-//!   socket ─▶ no connection ▶ transient · 2xx ▶ done · 429 (or 420) ▶ busy · 3xx and 4xx ▶ refused
+//!   socket ─▶ 2xx ▶ done · 429 (or 420) ▶ busy · 3xx and 4xx ▶ refused
 //!           ─▶ 5xx, no answer, deadline ▶ unknown for a change, transient for a look
 //! ```
+//!
+//! Where the gate is asked, [`crate::departure`] says.
 //!
 //! Redirects are never followed: what is signed for one place is not sent to another.
 
 use std::error::Error;
 use std::time::Duration;
 
-use domain::action::{ActionError, CallRecord, Ctx, ErrorClass};
+use bytes::Bytes;
+use domain::action::{ActionError, CallRecord, Ctx, ErrorClass, GateClosed};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use reqwest::{Body, Client, RequestBuilder, StatusCode, Url};
 use tokio::time::{Instant, timeout};
 
+use crate::departure::Departure;
+use crate::errors::source;
 use crate::secrets::Secret;
 
 /// A client with a deadline for the connection; the whole call has the action's.
@@ -71,28 +79,17 @@ const FIRST_WORDS: usize = 200;
 impl Call<'_> {
     /// Sends it, and keeps a record.
     pub(crate) async fn send(self, ctx: &Ctx, request: RequestBuilder) -> Result<Answer, ActionError> {
-        if self.mutating
-            && let Err(closed) = ctx.gate.check()
-        {
-            return Err(ActionError::new(
-                ErrorClass::Busy,
-                "gate_closed",
-                format!("{}: {closed}.", self.name()),
-            ));
-        }
+        let departure = self.mutating.then(|| Departure::through(ctx.gate.clone()));
         let (at, started) = (ctx.clock.now(), Instant::now());
-        let answer = timeout(ctx.deadline, Box::pin(receive(request))).await;
+        let answer = timeout(ctx.deadline, Box::pin(receive(request, departure.as_ref()))).await;
+        let sent = departure.is_some_and(|departure| departure.sent());
         let (request_id, result) = match answer {
             Ok(Ok(received)) => (received.request_id.clone(), self.judge(received)),
-            Ok(Err(error)) if error.is_connect() => {
-                let message =
-                    format!("{}: no connection, so nothing was sent: {}.", self.name(), cause(error));
-                (None, Err(ActionError::new(ErrorClass::Transient, "cannot_connect", message)))
-            }
-            Ok(Err(error)) => (None, Err(self.silent("no_answer", &cause(error)))),
+            Ok(Err(Unanswered::Held(closed))) => (None, Err(self.held(&closed))),
+            Ok(Err(Unanswered::Failed(error))) => (None, Err(self.failed(error, sent))),
             Err(_) => {
                 let waited = format!("no answer within {:.1} s", ctx.deadline.as_secs_f64());
-                (None, Err(self.silent("timeout", &waited)))
+                (None, Err(self.silent(sent, "timeout", &waited)))
             }
         };
         ctx.calls.push(CallRecord {
@@ -118,7 +115,9 @@ impl Call<'_> {
                 let message = format!("{}: it asks for patience ({}).", self.name(), status.as_u16());
                 Err(ActionError::new(ErrorClass::Busy, code, message))
             }
-            status if status.is_server_error() => Err(self.silent(&code, &format!("it answered {status}"))),
+            status if status.is_server_error() => {
+                Err(self.silent(true, &code, &format!("it answered {status}")))
+            }
             status if status.is_redirection() => Err(ActionError::refused(
                 code,
                 format!("{}: it answered {status}, and redirects are not followed.", self.name()),
@@ -139,15 +138,29 @@ impl Call<'_> {
         line.replace(self.secret.expose(), "(secret)").chars().take(FIRST_WORDS).collect()
     }
 
-    fn silent(self, code: &str, why: &str) -> ActionError {
-        match self.mutating {
-            true => ActionError::new(
-                ErrorClass::Unknown,
-                code,
-                format!("{} was sent, and it is not known whether it took effect: {why}.", self.name()),
-            ),
-            false => ActionError::new(ErrorClass::Transient, code, format!("{}: {why}.", self.name())),
+    fn held(self, closed: &GateClosed) -> ActionError {
+        ActionError::new(ErrorClass::Busy, "gate_closed", format!("{}: {closed}.", self.name()))
+    }
+
+    fn failed(self, error: reqwest::Error, sent: bool) -> ActionError {
+        if let Some(closed) = source::<GateClosed>(&error) {
+            return self.held(closed);
         }
+        if error.is_connect() {
+            let message = format!("{}: no connection, so nothing was sent: {}.", self.name(), cause(error));
+            return ActionError::new(ErrorClass::Transient, "cannot_connect", message);
+        }
+        self.silent(sent, "no_answer", &cause(error))
+    }
+
+    /// Nothing came back that can be read.
+    fn silent(self, sent: bool, code: &str, why: &str) -> ActionError {
+        let (class, what) = match (self.mutating, sent) {
+            (true, true) => (ErrorClass::Unknown, " was sent, and it is not known whether it took effect"),
+            (true, false) => (ErrorClass::Transient, " was not sent"),
+            (false, _) => (ErrorClass::Transient, ""),
+        };
+        ActionError::new(class, code, format!("{}{what}: {why}.", self.name()))
     }
 
     fn name(self) -> String {
@@ -155,8 +168,29 @@ impl Call<'_> {
     }
 }
 
-async fn receive(request: RequestBuilder) -> Result<Received, reqwest::Error> {
-    let mut response = request.send().await?;
+/// Why there is no answer.
+enum Unanswered {
+    Held(GateClosed),
+    Failed(reqwest::Error),
+}
+
+impl From<reqwest::Error> for Unanswered {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+async fn receive(request: RequestBuilder, departure: Option<&Departure>) -> Result<Received, Unanswered> {
+    let (client, request) = request.build_split();
+    let mut request = request?;
+    if let Some(departure) = departure {
+        match request.body_mut().as_mut().and_then(|body| Some((Bytes::copy_from_slice(body.as_bytes()?), body))) {
+            Some((bytes, body)) if !bytes.is_empty() => *body = Body::wrap(departure.guard(bytes)),
+            // Nobody asks it for bytes.
+            _ => departure.leave().map_err(Unanswered::Held)?,
+        }
+    }
+    let mut response = client.execute(request).await?;
     let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let (status, mut body) = (response.status(), Vec::new());
     while let Some(chunk) = response.chunk().await? {

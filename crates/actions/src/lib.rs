@@ -20,6 +20,7 @@ mod autoscaling;
 mod aws;
 mod calls;
 mod cloudwatch;
+mod departure;
 mod discover;
 mod ec2;
 mod elbv2;

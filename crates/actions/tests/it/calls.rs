@@ -9,7 +9,7 @@ use sim::{ApiFault, ApiTrouble, FaultKind};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::harness::{self, Bench, GROUP, REGION, Stage};
+use crate::harness::{self, Bench, Doorkeeper, GROUP, REGION, Stage};
 
 fn trouble(operation: &str, trouble: ApiTrouble) -> FaultKind {
     FaultKind::Api(ApiFault {
@@ -51,6 +51,22 @@ async fn a_closed_gate_sends_nothing() {
     let call = stage.calls().pop().unwrap();
     assert_eq!((call.status.as_str(), call.mutating), ("gate_closed", true));
     stage.group().await; // looking needs no gate
+}
+
+#[tokio::test]
+async fn the_gate_is_asked_when_the_connection_stands() {
+    let stage = Stage::calm().await;
+    let door = Doorkeeper::new();
+    let (inventory, secrets) = harness::inventory(&stage.sim);
+    let settings = Settings { aws_endpoint: Some(door.endpoint()), ..Settings::default() };
+    let mut bench = Bench::new(inventory, settings, secrets).await;
+    bench.ctx.gate = door.gate();
+    let action = bench.registry.get("autoscaling.scale_to").unwrap();
+    let facts = json!({ "desired": 6, "min": 0, "max": 9 });
+    let error = action.apply(&bench.ctx, &scale(), &facts).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "gate_closed"), "{error}");
+    assert!(error.message.contains("thrown meanwhile"), "{error}");
+    assert_eq!(door.body(), "", "nothing that could be acted on has left");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! What all tests share: an inventory over a simulator, and the life of an action as the engine leads it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use actions::{ProbeLimits, Settings};
 use chrono::{DateTime, Utc};
@@ -125,6 +127,50 @@ impl Bench {
 
     pub(crate) fn close_gate(&mut self) {
         self.ctx.gate = Gate::new(|| Err(domain::action::GateClosed("the lease has run out".into())));
+    }
+}
+
+/// Somebody who takes connections only while the gate is asked, and says there whether one had come by then.
+pub(crate) struct Doorkeeper {
+    listener: Arc<std::net::TcpListener>,
+    came: Arc<Mutex<Option<TcpStream>>>,
+}
+
+impl Doorkeeper {
+    pub(crate) fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener: Arc::new(listener), came: Arc::default() }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    /// A gate that lets pass what asks before its connection stands, and nothing that asks when it does.
+    pub(crate) fn gate(&self) -> Gate {
+        let (listener, came) = (self.listener.clone(), self.came.clone());
+        Gate::new(move || {
+            let asked = Instant::now();
+            // The kernel tells who connects a moment before it tells who listens.
+            while asked.elapsed() < Duration::from_secs(1) {
+                if let Ok((stream, _)) = listener.accept() {
+                    *came.lock().unwrap() = Some(stream);
+                    return Err(domain::action::GateClosed("the kill switch was thrown meanwhile".into()));
+                }
+                std::thread::yield_now();
+            }
+            Ok(())
+        })
+    }
+
+    /// What came after the head of the request, until the other side went.
+    pub(crate) fn body(&self) -> String {
+        let mut stream = self.came.lock().unwrap().take().expect("a connection stood when the gate was asked");
+        stream.set_nonblocking(false).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned()
     }
 }
 

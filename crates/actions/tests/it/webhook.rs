@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::harness::{Bench, Done, secret};
+use crate::harness::{Bench, Done, Doorkeeper, secret};
 
 const SEND: &str = "webhook.send";
 
@@ -81,6 +81,16 @@ async fn a_closed_gate_sends_nothing() {
     let error = bench.change(SEND, shed(30)).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "gate_closed"));
     assert!(sim.ledger().is_empty());
+}
+
+#[tokio::test]
+async fn the_gate_is_asked_when_the_connection_stands() {
+    let door = Doorkeeper::new();
+    let mut bench = bench(door.endpoint(), SHEDDER_SECRET).await;
+    bench.ctx.gate = door.gate();
+    let error = bench.change(SEND, shed(30)).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "gate_closed"), "{error}");
+    assert_eq!(door.body(), "", "nothing that could be acted on has left");
 }
 
 /// A receiver that answers this, whatever it is asked; nothing at all to an empty one.
