@@ -184,10 +184,13 @@ async fn receive(request: RequestBuilder, departure: Option<&Departure>) -> Resu
     let (client, request) = request.build_split();
     let mut request = request?;
     if let Some(departure) = departure {
-        match request.body_mut().as_mut().and_then(|body| Some((Bytes::copy_from_slice(body.as_bytes()?), body))) {
-            Some((bytes, body)) if !bytes.is_empty() => *body = Body::wrap(departure.guard(bytes)),
+        match request.body().and_then(Body::as_bytes).filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => {
+                let guarded = departure.guard(Bytes::copy_from_slice(bytes));
+                *request.body_mut() = Some(Body::wrap(guarded));
+            }
             // Nobody asks it for bytes.
-            _ => departure.leave().map_err(Unanswered::Held)?,
+            None => departure.leave().map_err(Unanswered::Held)?,
         }
     }
     let mut response = client.execute(request).await?;

@@ -166,7 +166,8 @@ impl Doorkeeper {
 
     /// What came after the head of the request, until the other side went.
     pub(crate) fn body(&self) -> String {
-        let mut stream = self.came.lock().unwrap().take().expect("a connection stood when the gate was asked");
+        let mut stream =
+            self.came.lock().unwrap().take().expect("a connection stood when the gate was asked");
         stream.set_nonblocking(false).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
