@@ -27,9 +27,17 @@ pub(crate) fn remark(text: impl std::fmt::Display) {
     aside(format_args!("note: {text}\n"));
 }
 
-/// Prints why a command failed, with every cause.
+/// Prints why a command failed, with every cause that was not told yet: many errors quote theirs.
 pub(crate) fn complain(error: &anyhow::Error) {
-    aside(format_args!("error: {error:#}\n"));
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    aside(format_args!("error: {told}\n"));
 }
 
 /// Prints to stderr. Nobody may read that any more either (`2>&1 | head`): how a command ends never hangs on it.

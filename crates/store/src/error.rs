@@ -5,18 +5,17 @@ use std::sync::Arc;
 /// A question that was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database refused, or could not be reached.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    /// The database refused, or could not be reached. Its words are told here, and by no source again.
+    #[error("database: {}", said(.0))]
+    Database(sqlx::Error),
     /// No connection to begin with.
     #[error(
-        "cannot connect to Postgres at {host}:{port}: {why}; is it up, and are DATABASE_URL's user and database right?"
+        "cannot connect to Postgres at {place}: {}; is it up, and are DATABASE_URL's user and database right?",
+        said(why)
     )]
     Unreachable {
-        /// Host, or folder of the socket.
-        host: String,
-        /// Port.
-        port: u16,
+        /// Host and port, or folder of the socket.
+        place: String,
         /// Why not.
         why: sqlx::Error,
     },
@@ -66,6 +65,20 @@ pub enum StoreError {
         /// Why.
         why: String,
     },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What the database said, without where in its own source code it did.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(said) => said.message().to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl StoreError {

@@ -96,20 +96,33 @@ pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
 pub fn place(pool: &PgPool) -> String {
     let options = pool.connect_options();
     let name = options.get_database().unwrap_or_else(|| options.get_username());
+    format!("{name} at {}", address(&options))
+}
+
+/// Host and port, or the folder of the socket.
+fn address(options: &PgConnectOptions) -> String {
     match options.get_socket() {
-        Some(socket) => format!("{name} at {}", socket.display()),
-        None => format!("{name} at {}:{}", options.get_host(), options.get_port()),
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
     }
+}
+
+/// One connection, or why there is none.
+async fn connection(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let unreachable = |why| StoreError::Unreachable { place: address(options), why };
+    PgConnection::connect_with(options).await.map_err(unreachable)
+}
+
+/// Where `url` leads.
+fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    url.parse().map_err(|e| StoreError::Url(format!("{e}")))
 }
 
 /// Connects, whatever the schema is.
 pub async fn open(url: &str) -> Result<PgPool, StoreError> {
-    let options: PgConnectOptions = url.parse().map_err(|e| StoreError::Url(format!("{e}")))?;
-    let options = options.application_name("firebreak");
+    let options = options(url)?.application_name("firebreak");
     // A pool would only say that it waited in vain; one connection says why. A migration may take its time.
-    let unreachable =
-        |why| StoreError::Unreachable { host: options.get_host().to_owned(), port: options.get_port(), why };
-    PgConnection::connect_with(&options).await.map_err(unreachable)?.close().await?;
+    connection(&options).await?.close().await?;
     let settings = [("statement_timeout", STATEMENT_TIMEOUT), ("jit", COMPILER)];
     Ok(pool::options().connect_with(options.options(settings)).await?)
 }

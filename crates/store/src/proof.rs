@@ -55,7 +55,8 @@ enum Part {
 
 /// Checks everything.
 pub async fn verify(url: &str, options: Options) -> Result<Report, StoreError> {
-    let mut first = PgConnection::connect(url).await?;
+    let to = crate::options(url)?;
+    let mut first = crate::connection(&to).await?;
     let snapshot = begin(&mut first, None).await?;
     let (mut report, ends, calls, audit) = blocks(&mut first, options.anchor).await?;
     let ends = Arc::new(ends);
@@ -65,7 +66,7 @@ pub async fn verify(url: &str, options: Options) -> Result<Report, StoreError> {
     let parts = Arc::new(Mutex::new(parts));
     let mut others = Vec::new();
     for _ in 1..options.workers {
-        let mut connection = PgConnection::connect(url).await?;
+        let mut connection = crate::connection(&to).await?;
         begin(&mut connection, Some(&snapshot)).await?;
         others.push(tokio::spawn(work(connection, parts.clone(), ends.clone())));
     }

@@ -27,6 +27,7 @@ pub(super) fn header(told: &Value) -> Vec<String> {
     if let Some(message) = row["message"].as_str() {
         lines.push(format!("  {message}"));
     }
+    lines.extend(paused(told).map(|why| paint(Ink::Warn, &format!("  {why}"))));
     for approval in told["gate"]["approvals"].as_array().into_iter().flatten().filter(|a| a["open"] == true) {
         let step = approval["step"].as_str().map_or(String::new(), |step| format!(" for `{step}`"));
         let until = time(&approval["until"])
@@ -37,6 +38,12 @@ pub(super) fn header(told: &Value) -> Vec<String> {
         lines.push(paint(Ink::Warn, &format!("  stands in line for `{}`", word(ahead, "target"))));
     }
     lines
+}
+
+/// Why it was paused, by a person or the kill switch. Of a step that waits for somebody, the step tells.
+pub(super) fn paused(told: &Value) -> Option<&str> {
+    let pause = &told["paused"];
+    pause["why"].as_str().filter(|_| pause["step"].is_null())
 }
 
 /// On the server's clock, which may be a simulator's; so one that runs is measured by when its newest entry was written.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::exit::{Exit, Failure};
 use super::run::ended;
 use super::server::Server;
-use super::steps::{flat, header, lines};
+use super::steps::{flat, header, lines, paused};
 use super::words::{Ink, clock, mark, paint, time, word};
 use crate::terminal::{Screen, remark, say};
 
@@ -160,14 +160,14 @@ impl View {
         let (row, state) = (&told["run"], word(&told["run"], "state"));
         if self.shown.insert(String::new(), state.to_owned()).as_deref() != Some(state) {
             let (sign, ink) = mark(state);
-            let message = row["message"].as_str().map(|m| format!(": {m}")).unwrap_or_default();
-            say(format!(
-                "{}  {} {}  {}{message}",
-                clock(&row["updated_at"]),
-                paint(ink, sign),
-                paint(Ink::Bold, word(row, "title")),
-                state.replace('_', " ")
-            ));
+            let state = state.replace('_', " ");
+            let says = match row["message"].as_str().or_else(|| paused(told)) {
+                Some(message) if message.starts_with(&state) => message.to_owned(),
+                Some(message) => format!("{state}: {message}"),
+                None => state,
+            };
+            let title = paint(Ink::Bold, word(row, "title"));
+            say(format!("{}  {} {title}  {says}", clock(&row["updated_at"]), paint(ink, sign)));
         }
     }
 }

@@ -57,6 +57,22 @@ async fn verify_says_whether_history_is_whole_and_an_export_proves_the_same() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_not_there_is_told_once_and_with_its_place() {
+    let db = TestDb::new().await.unwrap();
+    let name: String =
+        sqlx::query_scalar("SELECT current_database()::text").fetch_one(db.pool()).await.unwrap();
+    let elsewhere = db.url().replace(&name, "no_such_database");
+    for args in [&["audit", "verify"][..], &["audit", "export"], &["migrate"]] {
+        let refused = firebreak(&elsewhere, args);
+        let (code, said) = (refused.status.code(), said(&refused));
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert_eq!(said.matches("does not exist").count(), 1, "{args:?}: {said}");
+        assert!(said.starts_with("error: cannot connect to Postgres at "), "{args:?}: {said}");
+        assert!(!said.contains("at line"), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn the_application_needs_an_owner_to_migrate_and_nobody_afterwards() {
     let db = TestDb::new().await.unwrap();
     let application = format!("{}&options=-c%20role%3Dfirebreak_app", with_query(&db.url()));

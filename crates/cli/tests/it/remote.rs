@@ -162,9 +162,11 @@ async fn a_run_is_steered_and_everything_is_held_back_from_a_terminal() {
     assert_eq!(ada.said(&["pause", id, "--reason", "lunch"]).0, 0);
     let (code, said, why) = ada.said(&["watch", id]);
     assert!(
-        code == 4 && said.contains("paused") && why.contains("a person must decide"),
+        code == 4 && said.contains("paused by token t of ada: lunch") && why.contains("a person must decide"),
         "{code}: {said}{why}"
     );
+    let (_, shown, _) = bob.said(&["show", id]);
+    assert!(shown.contains("paused by token t of ada: lunch"), "{shown}");
     // Paused in the middle, with its group in motion or not: the lock alone decides who may stand in line.
     let (code, _, why) = bob.said(&["run", "replace-proxysql", INPUTS[0], INPUTS[1], "--yes", "--detach"]);
     assert!(code == 3 && why.contains("is locked by"), "{code}: {why}");

@@ -46,8 +46,9 @@ pub(crate) async fn one(
             })
         })
         .collect();
+    let paused = run.state.paused().map(|p| json!({ "why": p.why, "step": p.step, "at": p.at }));
     Ok(Json(json!({
-        "run": run.row, "plan": run.plan(), "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
+        "run": run.row, "paused": paused, "plan": run.plan(), "steps": run.steps, "calls": run.calls, "asks": asks, "decisions": run.decisions(&by),
         "forecast": run.forecast, "remaining": run.remaining, "comparison": run.comparison,
         "gate": run.gate(&by), "cause": run.cause, "incidents": run.incidents, "now": run.now,
     })))

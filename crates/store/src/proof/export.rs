@@ -26,7 +26,7 @@ pub async fn export(
         lines += 1;
         sink(line)
     };
-    let mut connection = PgConnection::connect(url).await?;
+    let mut connection = crate::connection(&crate::options(url)?).await?;
     begin(&mut connection, None).await?;
     everything(&mut connection, scope, &mut counting).await?;
     connection.close().await?;

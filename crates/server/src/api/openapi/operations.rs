@@ -550,9 +550,12 @@ fn run(generators: &mut Generators) -> Value {
         ("status", text()),
         ("steps", list(some_object())),
     ]);
+    let at = json!({ "type": "string", "format": "date-time" });
+    let pause = object(&[("why", text()), ("step", or_null(text())), ("at", at.clone())]);
     let ask = object(&[("ask", text()), ("possible", boolean()), ("why_not", or_null(text()))]);
     object(&[
         ("run", generators.written::<RunRow>()),
+        ("paused", or_null(pause)),
         ("plan", or_null(some_object())),
         ("steps", list(step)),
         ("calls", list(some_object())),
@@ -560,7 +563,7 @@ fn run(generators: &mut Generators) -> Value {
         ("decisions", list(some_object())),
         ("gate", some_object()),
         ("incidents", list(generators.written::<Incident>())),
-        ("now", json!({ "type": "string", "format": "date-time" })),
+        ("now", at),
     ])
 }
 
