@@ -48,7 +48,7 @@ impl CallLog {
 #[derive(Clone)]
 pub struct Gate(Arc<dyn Fn() -> Result<(), GateClosed> + Send + Sync>);
 
-/// Nothing may be sent any more: the lease or the call's deadline has run out.
+/// Nothing may be sent any more: the lease or the call's deadline has run out, or a kill switch was thrown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not sent: {0}")]
 pub struct GateClosed(pub String);
@@ -83,7 +83,7 @@ pub struct Ctx {
     pub clock: Arc<dyn Clock>,
     /// Where each call to the outside is reported, also a failed one.
     pub calls: CallLog,
-    /// Asked before each mutating request.
+    /// Asked when a mutating request is about to leave, its connection standing.
     pub gate: Gate,
     /// Wall time that the whole observation or application may take.
     pub deadline: Duration,
