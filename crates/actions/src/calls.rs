@@ -100,7 +100,7 @@ impl<'a> Calls<'a> {
         let (at, started) = (self.ctx.clock.now(), Instant::now());
         // Boxed: the SDK's futures are tens of kilobytes.
         let answer = timeout_at(self.until, Box::pin(send(Gatekeeper(departure.clone())))).await;
-        let sent = departure.is_some_and(|departure| departure.sent());
+        let sent = departure.is_some_and(|departure| departure.shut());
         let (request_id, result) = match answer {
             Ok(Ok(output)) => (output.request_id().map(str::to_owned), Ok(output)),
             Ok(Err(error)) => {

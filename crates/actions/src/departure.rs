@@ -9,11 +9,12 @@
 //! refuses them ends the connection. What is on the wire by then is a head at the most, which announces more bytes than
 //! ever come: no service acts on that.
 //!
-//! From the same moment on the request counts as sent: before it nothing can have changed, whatever failed.
+//! From the same moment on the request counts as sent: before it nothing can have changed, whatever failed. Whoever gives up
+//! waiting shuts it, in one step with the question whether it has left: a connection works in a task of its own, and what was
+//! said not to be sent must not leave a moment later.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -24,25 +25,28 @@ use http_body::{Body, Frame, SizeHint};
 #[derive(Debug, Clone)]
 pub(crate) struct Departure {
     gate: Gate,
-    sent: Arc<AtomicBool>,
+    /// Has it left? Said once, by whichever comes first: its leaving, or the shutting.
+    left: Arc<OnceLock<bool>>,
 }
 
 impl Departure {
     /// Of a change that `gate` may hold back.
     pub(crate) fn through(gate: Gate) -> Self {
-        Self { gate, sent: Arc::default() }
+        Self { gate, left: Arc::default() }
     }
 
-    /// Has it left?
-    pub(crate) fn sent(&self) -> bool {
-        self.sent.load(Ordering::SeqCst)
+    /// Has it left? What has not by now never will.
+    pub(crate) fn shut(&self) -> bool {
+        *self.left.get_or_init(|| false)
     }
 
     /// Asks the gate; from a yes on it counts as sent.
     pub(crate) fn leave(&self) -> Result<(), GateClosed> {
         self.gate.check()?;
-        self.sent.store(true, Ordering::SeqCst);
-        Ok(())
+        match self.left.get_or_init(|| true) {
+            true => Ok(()),
+            false => Err(GateClosed("nobody waits for its answer any more".into())),
+        }
     }
 
     /// A body whose bytes go out only through the gate.
@@ -78,5 +82,44 @@ impl Body for Guarded {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(body: &mut Guarded) -> Option<Result<Bytes, GateClosed>> {
+        match Pin::new(body).poll_frame(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(frame) => frame.map(|frame| frame.map(|frame| frame.into_data().unwrap())),
+            Poll::Pending => panic!("it is all there"),
+        }
+    }
+
+    #[test]
+    fn what_was_said_not_to_be_sent_does_not_leave_later() {
+        let departure = Departure::through(Gate::open());
+        let mut body = departure.guard(Bytes::from_static(b"Action=Terminate"));
+        assert!(!departure.shut());
+        assert!(matches!(asked(&mut body), Some(Err(_))));
+        assert!(!departure.shut());
+    }
+
+    #[test]
+    fn what_has_left_is_told_so_and_leaves_once() {
+        let departure = Departure::through(Gate::open());
+        let mut body = departure.guard(Bytes::from_static(b"Action=Terminate"));
+        assert_eq!(body.size_hint().exact(), Some(16));
+        assert_eq!(asked(&mut body), Some(Ok(Bytes::from_static(b"Action=Terminate"))));
+        assert_eq!((asked(&mut body), body.is_end_stream()), (None, true));
+        assert!(departure.shut());
+    }
+
+    #[test]
+    fn what_a_closed_gate_holds_back_was_not_sent() {
+        let departure = Departure::through(Gate::new(|| Err(GateClosed("the lease has run out".into()))));
+        let mut body = departure.guard(Bytes::from_static(b"Action=Terminate"));
+        assert!(matches!(asked(&mut body), Some(Err(_))));
+        assert!(!departure.shut());
     }
 }

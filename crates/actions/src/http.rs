@@ -82,7 +82,7 @@ impl Call<'_> {
         let departure = self.mutating.then(|| Departure::through(ctx.gate.clone()));
         let (at, started) = (ctx.clock.now(), Instant::now());
         let answer = timeout(ctx.deadline, Box::pin(receive(request, departure.as_ref()))).await;
-        let sent = departure.is_some_and(|departure| departure.sent());
+        let sent = departure.is_some_and(|departure| departure.shut());
         let (request_id, result) = match answer {
             Ok(Ok(received)) => (received.request_id.clone(), self.judge(received)),
             Ok(Err(Unanswered::Held(closed))) => (None, Err(self.held(&closed))),
