@@ -74,6 +74,7 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         engine: engine::Settings {
             rehearse_every: Some(Duration::from_secs(30 * 60)),
             triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },
+            lease: simulated::ALONE,
             ..engine::Settings::default()
         },
     }))

@@ -48,6 +48,10 @@ pub(crate) async fn sim(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The lease of a process that nobody else shares its database with, and nobody takes over from: a laptop that sleeps in the middle
+/// of a demo goes on where it was.
+pub(crate) const ALONE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The clock of a simulator in this process.
 pub(crate) struct SimClock(pub(crate) sim::Clock);
 

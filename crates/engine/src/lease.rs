@@ -10,12 +10,16 @@
 //! is final for the incarnation. A process that was frozen, or whose parts do not stop, is dangerous for as long as it
 //! lives: one lease after the loss a thread of its own ends it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use store::workers::LeaseLine;
 use store::{PgPool, StoreError, workers};
 use tokio::sync::watch;
+
+/// Whoever ends waits no longer for a database that may be gone.
+const HANDED_BACK: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(crate) struct Lease {
@@ -26,6 +30,8 @@ pub(crate) struct Lease {
     lost: watch::Sender<bool>,
     /// Everything that this incarnation did has stopped.
     over: watch::Sender<bool>,
+    /// How many incarnations have a lease, as the last renewal told.
+    alive: Arc<AtomicU32>,
 }
 
 impl Lease {
@@ -35,7 +41,13 @@ impl Lease {
         let asked = Instant::now();
         let worker = within(length, workers::register(pool, name, length)).await?;
         let asked = Arc::new(Mutex::new(asked));
-        Ok(Self { worker, length, asked, lost: watch::Sender::new(false), over: watch::Sender::new(false) })
+        let (lost, over) = (watch::Sender::new(false), watch::Sender::new(false));
+        Ok(Self { worker, length, asked, lost, over, alive: Arc::new(AtomicU32::new(1)) })
+    }
+
+    /// How many processes work on this database, this one with them; as it was known a third of a lease ago.
+    pub(crate) fn alive(&self) -> Arc<AtomicU32> {
+        self.alive.clone()
     }
 
     pub(crate) fn worker(&self) -> i64 {
@@ -80,17 +92,19 @@ impl Lease {
     pub(crate) async fn keep(self, pool: PgPool) {
         let mut line = LeaseLine::beside(&pool);
         let patience = self.length.mul_f64(0.3);
-        let mut pause = patience;
+        // The first one soon: it tells who else is there.
+        let mut pause = Duration::ZERO;
         loop {
             tokio::time::sleep(pause.min(self.length.saturating_sub(self.age()))).await;
             let asked = Instant::now();
             let why = match tokio::time::timeout(patience, line.renew(self.worker, self.length)).await {
-                Ok(Ok(true)) => {
+                Ok(Ok(Some(alive))) => {
                     *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+                    self.alive.store(u32::try_from(alive).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
                     pause = patience;
                     continue;
                 }
-                Ok(Ok(false)) => {
+                Ok(Ok(None)) => {
                     tracing::error!(
                         worker = self.worker,
                         "the lease was not granted any more; this incarnation stops"
@@ -116,7 +130,7 @@ impl Lease {
         if self.lost.send_replace(true) {
             return;
         }
-        match tokio::time::timeout(self.length, workers::release(pool, self.worker)).await {
+        match tokio::time::timeout(self.length.min(HANDED_BACK), workers::release(pool, self.worker)).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!("the lease was not handed back, it will run out by itself: {e}"),
             Err(_) => tracing::warn!("the lease was not handed back, it will run out by itself: no answer"),

@@ -68,6 +68,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::action::Registry;
+use domain::brake::{EVERYTHING, KillSwitch as Switch};
 use domain::chat::Chat;
 use domain::inventory::Inventory;
 use domain::notice::Channels;
@@ -103,7 +104,7 @@ use committer::Committer;
 use driver::Driver;
 use kill_switch::KillSwitch;
 use lease::Lease;
-use observer::Observer;
+use observer::{Observer, Share};
 use reader::Reader;
 use texts::Texts;
 
@@ -124,7 +125,7 @@ pub struct Settings {
     /// How long after its deadline, read on anybody's clock, a signed request may still be accepted by the service: AWS
     /// takes signatures of about five minutes' age, and machines' clocks differ by less than a minute.
     pub signature_window: Duration,
-    /// How much all looks together may ask of one service in one region.
+    /// How much the looks of all replicas together may ask of one service in one region.
     pub look_budget: Budget,
     /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
     pub rest_after: Duration,
@@ -266,10 +267,11 @@ impl Engine {
                 "Postgres has no synchronous standby: a failover may lose what was committed last"
             );
         }
+        let share = Share::of(settings.look_budget, lease.alive());
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker()),
             reader: Reader::start(pool.clone()),
-            observer: Observer::new(clock.clone(), settings.look_budget, settings.look_deadline),
+            observer: Observer::new(clock.clone(), share, settings.look_deadline),
             calls: CallKeeper::start(pool.clone()),
             plans: triage::Plans::default(),
             telling: Semaphore::new(TELLING),
@@ -325,8 +327,15 @@ impl Engine {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
-    /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner.
-    pub async fn ask(&self, run_id: Uuid, id: Uuid, by: &Actor, ask: &Ask) -> Result<(), AskError> {
+    /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner. Answers with the kill
+    /// switch that is on all the same, where the run should go on by it: it stops again before its next change.
+    pub async fn ask(
+        &self,
+        run_id: Uuid,
+        id: Uuid,
+        by: &Actor,
+        ask: &Ask,
+    ) -> Result<Option<Switch>, AskError> {
         let journal = store::runs::journal(&self.core.pool, run_id).await?;
         if journal.is_empty() {
             return Err(AskError::NoSuchRun(run_id));
@@ -344,19 +353,25 @@ impl Engine {
         {
             return Err(domain::run::Refusal(format!("to {} takes a reason", ask.verb())).into());
         }
-        if let Ask::BreakGlass { reason, .. } = ask {
-            review::tell(&self.core, by, run_id, reason).await?;
-        }
+        let audited = match ask {
+            Ask::BreakGlass { reason, .. } => Some(review::told(by, reason)),
+            _ => None,
+        };
         if matches!(ask, Ask::Pause { .. }) {
             store::inbox::put(&self.core.pool, run_id, id, by, ask, now).await?;
         } else if let Some(held) =
-            store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now).await?
+            store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now, audited).await?
         {
             return Err(AskError::LockLost(Box::new(held)));
         }
         self.core.nudge(run_id);
         self.core.bell.ring(Topic::Inbox(run_id));
-        Ok(())
+        if !ask.moves() {
+            return Ok(None);
+        }
+        // Asked for already: that a switch cannot be read is no reason to say that it was not.
+        let on = store::brakes::switches(&self.core.pool).await.unwrap_or_default();
+        Ok(on.into_iter().find(|switch| switch.scope == EVERYTHING || switch.scope == state.runbook()))
     }
 
     /// Completes when a run is not driven by this process (any more): it has ended, or another process has it.

@@ -11,7 +11,7 @@
 //! - A **subject** is an action with its input. However many runs watch it, it is looked at once, at the interval that the
 //!   most impatient of them needs (`interval`). It lives as long as somebody watches.
 //! - A **lane** is one account, region and service; of what is asked itself and is in no region, such as a host of a fleet, each
-//!   has its own. All its subjects share one budget of requests (`lane`).
+//!   has its own. All its subjects share one budget of requests (`lane`), and so do the replicas: each has its [`Share`].
 //! - **Never a stale answer.** Whoever asks is only ever given a look that *began* after they asked: a wait that starts
 //!   after a change cannot be satisfied by what was seen before it. A soak or a timeout that is due asks anew.
 //! - An **event** from outside ([`Observer::hint`]) brings the next look forward. It is never believed by itself.
@@ -34,7 +34,7 @@ mod subscription;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(crate) use subscription::{News, Subscription};
 /// How much may be asked of the outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Requests a second (clock time) to one service in one region, for all runs together.
+    /// Requests a second (clock time) to one service in one region, for all runs of all replicas together.
     pub per_second: f64,
     /// How many may be saved up while nothing is asked, and then be sent at once: a run's first looks should not wait.
     pub burst: f64,
@@ -61,6 +61,26 @@ impl Budget {
     /// So many a second, and what is left over of the last four.
     pub fn of(per_second: f64) -> Self {
         Self { per_second, burst: (4.0 * per_second).max(1.0) }
+    }
+}
+
+/// This process's part of the budget: AWS counts what an account asks, whichever replica does. All have the same part of the rate.
+/// What may be sent at once is not divided, only saved up for longer: a run's first looks are all made by one of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    budget: Budget,
+    among: Arc<AtomicU32>,
+}
+
+impl Share {
+    /// Of a budget that as many processes share as `among` says from moment to moment.
+    pub(crate) fn of(budget: Budget, among: Arc<AtomicU32>) -> Self {
+        Self { budget, among }
+    }
+
+    fn now(&self) -> Budget {
+        let among = self.among.load(Ordering::Relaxed).max(1);
+        Budget { per_second: self.budget.per_second / f64::from(among), ..self.budget }
     }
 }
 
@@ -82,6 +102,8 @@ pub struct Counts {
     pub subjects: usize,
     /// Who watches them.
     pub watchers: usize,
+    /// How many processes share the budget now, this one with them.
+    pub processes: u32,
 }
 
 /// How somebody waits.
@@ -101,7 +123,7 @@ pub(crate) struct Observer(Arc<Shared>);
 
 struct Shared {
     clock: Arc<dyn Clock>,
-    budget: Budget,
+    share: Share,
     /// How long one look may take (wall time).
     deadline: Duration,
     subjects: Mutex<HashMap<Key, Arc<Subject>>>,
@@ -141,10 +163,10 @@ impl LaneName {
 }
 
 impl Observer {
-    pub(crate) fn new(clock: Arc<dyn Clock>, budget: Budget, deadline: Duration) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, share: Share, deadline: Duration) -> Self {
         Self(Arc::new(Shared {
             clock,
-            budget,
+            share,
             deadline,
             subjects: Mutex::default(),
             lanes: Mutex::default(),
@@ -195,6 +217,7 @@ impl Observer {
             requests: self.0.requests.load(Ordering::Relaxed),
             subjects: subjects.len(),
             watchers: subjects.values().map(|s| s.watched_by()).sum(),
+            processes: self.0.share.among.load(Ordering::Relaxed),
         }
     }
 
@@ -215,7 +238,7 @@ impl Observer {
 
     fn lane(&self, action: &str, input: &Value) -> Arc<Lane> {
         let mut lanes = lock(&self.0.lanes);
-        let new = || Arc::new(Lane::new(self.0.clock.clone(), self.0.budget));
+        let new = || Arc::new(Lane::new(self.0.clock.clone(), self.0.share.clone()));
         lanes.entry(LaneName::of(action, input)).or_insert_with(new).clone()
     }
 

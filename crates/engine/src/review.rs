@@ -2,11 +2,10 @@
 
 use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Role};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::StoreError;
-use uuid::Uuid;
 
-use crate::{Core, Engine, Topic};
+use crate::{Engine, Topic};
 
 /// Why a review was not closed.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +58,7 @@ impl Engine {
     }
 }
 
-/// Written down before the wish is put in: when it cannot be, the glass stays whole.
-pub(crate) async fn tell(core: &Core, by: &Actor, run_id: Uuid, reason: &str) -> Result<(), StoreError> {
-    let details = json!({ "reason": reason, "role": by.role() });
-    store::audit::add(&core.pool, core.clock.now(), by, "glass broken", &run_id.to_string(), details).await
+/// What the audit says of it, written together with the wish: neither is without the other, and a wish that is sent again is one.
+pub(crate) fn told(by: &Actor, reason: &str) -> (&'static str, Value) {
+    ("glass broken", json!({ "reason": reason, "role": by.role() }))
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use domain::Timestamp;
 use domain::action::ActionError;
 use domain::advice::{FELT, Matrix};
 use domain::inventory::ProxyFleet;
@@ -55,11 +56,32 @@ pub struct WatchSettings {
     pub alarms: Option<AlarmWatch>,
 }
 
-/// A signal of the prober's that nobody has seen for so long (clock time) is over.
+/// A signal of the prober's is over when nobody has said it for so long (clock time) while it could be seen all the time: a host may
+/// fail one login in thirty, and the first round after a blind hour shows few of them.
 const CALM: TimeDelta = TimeDelta::seconds(60);
+
+/// What could not be seen, by fingerprint, and when that was so last.
+struct Blind(BTreeMap<String, Timestamp>);
+
+impl Blind {
+    /// Before the first look nothing was seen.
+    fn before(fleet: &ProxyFleet, now: Timestamp) -> Self {
+        let all = domain::signal::unseen(fleet, None, &Matrix::default());
+        Self(all.into_iter().map(|signal| (signal, now)).collect())
+    }
+
+    /// With what cannot be seen now, all that could not be seen throughout the time that makes it over.
+    fn lately(&mut self, unseen: Vec<String>, now: Timestamp) -> Vec<String> {
+        self.0.extend(unseen.into_iter().map(|signal| (signal, now)));
+        self.0.retain(|_, at| now - *at < CALM);
+        self.0.keys().cloned().collect()
+    }
+}
 
 pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
     let mut fleets: Vec<Watched> = core.inventory.fleets.iter().map(Watched::new).collect();
+    let now = core.clock.now();
+    let mut blind: Vec<Blind> = core.inventory.fleets.iter().map(|fleet| Blind::before(fleet, now)).collect();
     let mut forgotten = None;
     loop {
         let looked = tokio::time::Instant::now();
@@ -77,14 +99,15 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
         }
         // What is not answered by then is taken in by the next round.
         let rounds = fleets.iter_mut().map(|fleet| fleet.look(&core, settings.every / 4, &felt));
-        for (fleet, view) in core.inventory.fleets.iter().zip(join_all(rounds).await) {
+        for ((fleet, blind), view) in core.inventory.fleets.iter().zip(&mut blind).zip(join_all(rounds).await)
+        {
             let samples =
                 view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
             if let Err(e) = store::fleets::put(&core.pool, &view).await {
                 tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
             }
             add(&core, "login_failures", &samples).await;
-            say(&core, fleet, &view).await;
+            say(&core, fleet, &view, blind).await;
         }
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
         let before = core.clock.now() - keep;
@@ -100,7 +123,7 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
 
 /// Says which logins fail, and that a fleet has no host. What no process has said for a minute is over; but of what cannot be seen just
 /// now, nothing is said at all.
-async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView) {
+async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView, blind: &mut Blind) {
     let matrix = view.matrix.clone().map_or_else(|| Ok(Matrix::default()), serde_json::from_value);
     let matrix: Matrix = match matrix {
         Ok(matrix) => matrix,
@@ -113,7 +136,7 @@ async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView) {
         let received = Received { signal: &signal, delivery: None, body: None, at };
         said = said.and(store::signals::receive(&core.pool, received).await.map(drop));
     }
-    let unseen = domain::signal::unseen(fleet, group, &matrix);
+    let unseen = blind.lately(domain::signal::unseen(fleet, group, &matrix), at);
     let calm = store::signals::prober_is_calm(&core.pool, &fleet.id, &unseen, at - CALM, at).await;
     if let Err(e) = said.and(calm.map(drop)) {
         tracing::warn!(fleet = view.fleet, "what the prober says was not kept: {e}");
@@ -169,4 +192,27 @@ async fn observe(core: &Core, name: &str, input: Value) -> Result<Value, ActionE
         .get(name)
         .ok_or_else(|| ActionError::refused("unknown_action", format!("there is no action `{name}`")))?;
     core.observer.once(action, &input).await.result.clone().map(|seen| Value::clone(&seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_seen_is_over_only_when_it_has_been_seen_for_as_long_as_makes_it_over() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let fleet: ProxyFleet = serde_json::from_value(json!({
+            "id": "us", "region": "r", "group": "g", "clusters": ["a", "b"],
+            "admin": { "user": "admin", "password": { "env": "ADMIN" } },
+        }))
+        .unwrap();
+        let mut blind = Blind::before(&fleet, at(0));
+        let all = ["logins_fail/us/a", "logins_fail/us/b", "no_host_in_service/us"];
+        assert_eq!(blind.lately(Vec::new(), at(59)), all);
+        assert_eq!(blind.lately(Vec::new(), at(60)), [""; 0]);
+        let b = || vec!["logins_fail/us/b".to_owned()];
+        assert_eq!(blind.lately(b(), at(3600)), b());
+        assert_eq!(blind.lately(Vec::new(), at(3610)), b(), "one round that sees it again says little");
+        assert_eq!(blind.lately(Vec::new(), at(3660)), [""; 0]);
+    }
 }

@@ -14,20 +14,25 @@ pub async fn add(
     actor: &Actor,
     action: &str,
     target: &str,
-    mut details: Value,
+    details: Value,
 ) -> Result<(), StoreError> {
-    if let (Some(via), Value::Object(details)) = (actor.token(), &mut details) {
-        details.insert("token".into(), via.name.as_str().into());
-    }
     sqlx::query!(
         "INSERT INTO audit (at, actor, action, target, details) VALUES ($1, $2, $3, $4, $5)",
         at,
         actor.name(),
         action,
         target,
-        details,
+        told(actor, details),
     )
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// With the token by which they did it, if they did it by one.
+pub(crate) fn told(actor: &Actor, mut details: Value) -> Value {
+    if let (Some(via), Value::Object(details)) = (actor.token(), &mut details) {
+        details.insert("token".into(), via.name.as_str().into());
+    }
+    details
 }

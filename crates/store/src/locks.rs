@@ -6,11 +6,12 @@
 use domain::run::Ask;
 use domain::{Actor, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::StoreError;
 use crate::brakes::{json, read};
+use crate::{StoreError, audit};
 
 /// A lock and who holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -154,8 +155,8 @@ pub async fn release_by_force(
     })
 }
 
-/// Puts a wish that makes a run move into its inbox, once the run holds all its locks (again). Who stands in the way, if
-/// somebody does: then nothing was put.
+/// Puts a wish that makes a run move into its inbox, once the run holds all its locks (again); and with it, once, what the audit
+/// says of it beside the journal: an action with its details. Who stands in the way, if somebody does: then nothing was put.
 pub async fn put_holding(
     pool: &PgPool,
     run_id: Uuid,
@@ -163,13 +164,19 @@ pub async fn put_holding(
     by: &Actor,
     ask: &Ask,
     at: Timestamp,
+    audited: Option<(&str, Value)>,
 ) -> Result<Option<Held>, StoreError> {
+    let (action, details) = audited.unzip();
     sqlx::query_scalar!(
         r#"WITH kept AS MATERIALIZED (
                SELECT retake($2, $5) AS in_the_way
            ), put AS (
                INSERT INTO inbox (id, run_id, by, ask, at) SELECT $1::uuid, $2, $3::jsonb, $4::jsonb, $5 FROM kept WHERE in_the_way IS NULL
                ON CONFLICT (id) DO NOTHING
+               RETURNING run_id
+           ), audited AS (
+               INSERT INTO audit (at, actor, action, target, details)
+               SELECT $5, $6, $7::text, run_id::text, $8::jsonb FROM put WHERE $7::text IS NOT NULL
            )
            SELECT in_the_way FROM kept"#,
         id,
@@ -177,6 +184,9 @@ pub async fn put_holding(
         json(by)?,
         json(ask)?,
         at,
+        by.name(),
+        action,
+        details.map(|details| audit::told(by, details)),
     )
     .fetch_one(pool)
     .await?

@@ -54,23 +54,24 @@ impl LeaseLine {
         Self { to, open: None }
     }
 
-    /// Renews the lease; `false` when it had run out, or when this is no longer the database it was taken from. Both are
-    /// final for this incarnation.
-    pub async fn renew(&mut self, worker: i64, lease: Duration) -> Result<bool, StoreError> {
+    /// Renews the lease, and tells how many incarnations have one now; `None` when it had run out, or when this is no longer the
+    /// database it was taken from. Both are final for this incarnation.
+    pub async fn renew(&mut self, worker: i64, lease: Duration) -> Result<Option<i64>, StoreError> {
         let mut line = match self.open.take() {
             Some(line) => line,
             None => PgConnection::connect_with(&self.to).await?,
         };
-        let renewed = sqlx::query!(
-            "UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
-                    synchronous = commits_wait_for_a_standby()
-              WHERE id = $1 AND lease_until > clock_timestamp() AND timeline IS NOT DISTINCT FROM server_timeline()",
+        let alive = sqlx::query_scalar!(
+            r#"UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
+                      synchronous = commits_wait_for_a_standby()
+                WHERE id = $1 AND lease_until > clock_timestamp() AND timeline IS NOT DISTINCT FROM server_timeline()
+               RETURNING (SELECT count(*) FROM worker WHERE lease_until > clock_timestamp()) AS "alive!""#,
             worker,
             lease.as_secs_f64(),
         )
-        .execute(&mut line)
+        .fetch_optional(&mut line)
         .await?;
         self.open = Some(line);
-        Ok(renewed.rows_affected() == 1)
+        Ok(alive)
     }
 }

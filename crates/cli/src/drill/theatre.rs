@@ -182,6 +182,7 @@ impl Theatre {
                     Player::Firebreak => auto::triage(Mode::Auto),
                     Player::People => settings.triage.clone(),
                 },
+                lease: simulated::ALONE,
                 ..settings
             },
         }))

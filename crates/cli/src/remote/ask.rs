@@ -16,7 +16,7 @@ use super::server::Server;
 use super::which::Of;
 use super::words::word;
 use super::{Remote, plan, tell};
-use crate::terminal::{ask, say};
+use crate::terminal::{ask, remark, say};
 
 /// `firebreak approve`
 #[derive(clap::Args)]
@@ -290,7 +290,10 @@ pub(super) async fn put(
     wish: &Value,
 ) -> anyhow::Result<ExitCode> {
     let path = format!("/api/v1/runs/{run}");
-    server.post(&format!("{path}/ask"), wish).await?;
+    let answer = server.post(&format!("{path}/ask"), wish).await?;
+    if let Some(said) = answer["note"].as_str() {
+        remark(said);
+    }
     let row = server.get(&path).await?["run"].clone();
     tell(remote.json, &row, |row| {
         let [state, asked] = [word(row, "state"), word(wish, "ask")].map(|w| w.replace('_', " "));

@@ -32,7 +32,7 @@ async fn one_click_recovers_the_incident_while_one_watches() {
     chrome.wait(r#"#head[data-state="running"]"#).await;
     chrome.wait(r#"[data-step="ready"][data-status="done"]"#).await;
     chrome.picture("run").await;
-    chrome.wait(r#"#head[data-state="succeeded"]"#).await;
+    succeeded(&chrome).await;
     chrome.picture("recovered").await;
     let run = chrome.script("return location.href").await.as_str().unwrap().to_owned();
     chrome.go(&format!("{run}?tab=calls")).await;
@@ -88,7 +88,7 @@ async fn a_drill_is_played_on_the_pages_and_scored_against_what_really_happened(
     for step in ["ready", "prove", "remove"] {
         chrome.wait(&format!("[data-step=\"{step}\"][data-status=\"done\"]")).await;
     }
-    chrome.wait("#head[data-state=\"succeeded\"]").await;
+    succeeded(&chrome).await;
 
     // A page that was open all the while tells that it is over.
     chrome.go(&demo.url).await;
@@ -157,6 +157,15 @@ async fn a_drill_is_played_from_a_terminal_and_who_listens_to_it_hears_the_end_o
     demo.interrupt();
     while stream.chunk().await.expect("the stream is not cut off").is_some() {}
     assert!(demo.process.wait().unwrap().success());
+}
+
+/// Waits until the run of this page is over, or waits for a person, and says what stands there if it is not well.
+async fn succeeded(chrome: &Chrome) {
+    let over = ["paused", "outcome_unknown", "stuck"].map(|state| format!("#head[data-state=\"{state}\"]"));
+    chrome.wait(&format!("#head[data-final], {}", over.join(", "))).await;
+    let state = chrome.script("return document.getElementById('head').dataset.state").await;
+    let page = chrome.text("main").await;
+    assert_eq!(state, "succeeded", "{page}");
 }
 
 /// `firebreak demo` on a free port.

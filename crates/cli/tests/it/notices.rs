@@ -87,4 +87,12 @@ async fn an_alarm_that_rang_before_anybody_listened_is_read_and_one_that_nobody_
     sim.step(Duration::from_secs(5 * 60)).await.unwrap();
     let over = until(&served.db, "its end", |s| s.kind == name && s.state == "resolved").await;
     assert_eq!(over.id, told.id);
+
+    // One that is deleted while it rings: nobody tells of that.
+    sim.strike(FaultKind::WrongCredentials { cluster: cluster() });
+    sim.step(Duration::from_secs(5 * 60)).await.unwrap();
+    let again = until(&served.db, "the alarm again", |s| s.kind == name && s.state == "firing").await;
+    assert!(sim.edit(|world| world.delete_alarm(name)));
+    let over = until(&served.db, "its end", |s| s.id == again.id && s.state == "resolved").await;
+    assert_eq!(over.labels["cluster"], "shard-b", "what it was about stays said");
 }

@@ -149,6 +149,11 @@ impl Ask {
         matches!(self, Self::Approve { .. } | Self::Reject { .. } | Self::BreakGlass { .. })
     }
 
+    /// Does the run go on by it, be it to take things back?
+    pub fn moves(&self) -> bool {
+        !matches!(self, Self::Pause { .. } | Self::Reject { .. } | Self::StopLooking { .. })
+    }
+
     /// What was asked, as a verb.
     pub fn verb(&self) -> &'static str {
         match self {

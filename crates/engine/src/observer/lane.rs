@@ -10,13 +10,13 @@
 //! A throttle halves the rate, again with each further one, down to a sixteenth; a calm minute doubles it back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::TimeDelta;
 use domain::{Clock, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Budget, lock};
+use super::{Budget, Share, lock};
 
 /// Looks that may be under way at once: a service that hangs is not asked by everybody.
 const AT_ONCE: usize = 16;
@@ -27,12 +27,14 @@ const LONGEST_DEBT: f64 = 30.0;
 
 pub(super) struct Lane {
     clock: Arc<dyn Clock>,
-    budget: Budget,
+    share: Share,
     room: Arc<Semaphore>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
+    /// The budget by which all of this is reckoned.
+    budget: Budget,
     urgent: VecDeque<oneshot::Sender<Ticket>>,
     routine: VecDeque<oneshot::Sender<Ticket>>,
     /// Urgent tickets since the last routine one.
@@ -56,9 +58,10 @@ pub(super) struct Ticket {
 }
 
 impl Lane {
-    pub(super) fn new(clock: Arc<dyn Clock>, budget: Budget) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, share: Share) -> Self {
         let (urgent, routine, now) = (VecDeque::new(), VecDeque::new(), clock.now());
         let inner = Inner {
+            budget: share.now(),
             urgent,
             routine,
             in_front: 0,
@@ -68,14 +71,14 @@ impl Lane {
             calm_at: now,
             open: false,
         };
-        Self { clock, budget, room: Arc::new(Semaphore::new(AT_ONCE)), inner: Mutex::new(inner) }
+        Self { clock, share, room: Arc::new(Semaphore::new(AT_ONCE)), inner: Mutex::new(inner) }
     }
 
     /// Waits for a place in the budget. Dropping the future gives the place up.
     pub(super) async fn ticket(self: &Arc<Self>, urgent: bool) -> Option<Ticket> {
         let (grant, ticket) = oneshot::channel();
         {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner(self.clock.now());
             if urgent {
                 inner.urgent.push_back(grant)
             } else {
@@ -92,30 +95,30 @@ impl Lane {
     /// Charges requests that a look took beyond the one of its ticket.
     pub(super) fn looked(&self, ticket: &Ticket, requests: u32) {
         let now = self.clock.now();
-        lock(&self.inner).looked(&self.budget, ticket.reserved, f64::from(requests), now);
+        self.inner(now).looked(ticket.reserved, f64::from(requests), now);
     }
 
     /// Charges requests that were made without a ticket.
     pub(super) fn spent(&self, requests: u32) {
         let now = self.clock.now();
-        lock(&self.inner).charge(&self.budget, f64::from(requests), now);
+        self.inner(now).charge(f64::from(requests), now);
     }
 
     /// The service asked for patience.
     pub(super) fn throttled(&self) {
         let now = self.clock.now();
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner(now);
         inner.halvings = (inner.halvings + 1).min(MOST_HALVINGS);
         inner.calm_at = now + CALM;
         // What was saved up is gone, too.
-        let full = inner.saved_up(&self.budget);
+        let full = inner.saved_up();
         inner.paid_until = inner.paid_until.max(now + full);
     }
 
     /// How long until the next ticket; `None` when nobody wants one any more.
     fn next(&self) -> Option<TimeDelta> {
         let now = self.clock.now();
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner(now);
         inner.urgent.retain(|wanted| !wanted.is_closed());
         inner.routine.retain(|wanted| !wanted.is_closed());
         if inner.urgent.is_empty() && inner.routine.is_empty() {
@@ -127,19 +130,26 @@ impl Lane {
             inner.calm_at = now + CALM;
         }
         // Nothing is owed for longer than that; it could seem so when the clock was set back.
-        inner.charge(&self.budget, 0.0, now);
+        inner.charge(0.0, now);
         inner.own_until = inner.own_until.min(now + seconds(LONGEST_DEBT));
-        Some((inner.paid_until - inner.saved_up(&self.budget)).min(inner.own_until) - now)
+        Some((inner.paid_until - inner.saved_up()).min(inner.own_until) - now)
+    }
+
+    /// As of now, by this process's part of the budget.
+    fn inner(&self, now: Timestamp) -> MutexGuard<'_, Inner> {
+        let mut inner = lock(&self.inner);
+        inner.reckon_by(self.share.now(), now);
+        inner
     }
 
     fn grant(&self, room: OwnedSemaphorePermit) {
         let now = self.clock.now();
-        let mut inner = lock(&self.inner);
-        let reserved = inner.paid_until - inner.saved_up(&self.budget) > now;
+        let mut inner = self.inner(now);
+        let reserved = inner.paid_until - inner.saved_up() > now;
         let mut ticket = Ticket { _room: room, reserved };
         while let Some(wanted) = inner.pop() {
             match wanted.send(ticket) {
-                Ok(()) => return inner.looked(&self.budget, reserved, 1.0, now),
+                Ok(()) => return inner.looked(reserved, 1.0, now),
                 Err(unwanted) => ticket = unwanted,
             }
         }
@@ -147,26 +157,36 @@ impl Lane {
 }
 
 impl Inner {
-    fn rate(&self, budget: &Budget) -> f64 {
-        (budget.per_second / f64::from(1_u32 << self.halvings)).max(0.001)
+    fn rate(&self) -> f64 {
+        (self.budget.per_second / f64::from(1_u32 << self.halvings)).max(0.001)
     }
 
     /// The time in which a full burst builds up.
-    fn saved_up(&self, budget: &Budget) -> TimeDelta {
-        seconds((budget.burst - 1.0).max(0.0) / budget.per_second.max(0.001))
+    fn saved_up(&self) -> TimeDelta {
+        seconds((self.budget.burst - 1.0).max(0.0) / self.budget.per_second.max(0.001))
     }
 
-    fn looked(&mut self, budget: &Budget, reserved: bool, requests: f64, now: Timestamp) {
-        self.charge(budget, requests, now);
+    /// Another part of the budget: what is owed, and what is saved up, stay as many requests as they were.
+    fn reckon_by(&mut self, budget: Budget, now: Timestamp) {
+        let shorter = self.budget.per_second.max(0.001) / budget.per_second.max(0.001);
+        if (shorter - 1.0).abs() > f64::EPSILON {
+            let stretched = |until: Timestamp| now + seconds((until - now).as_seconds_f64() * shorter);
+            (self.paid_until, self.own_until) = (stretched(self.paid_until), stretched(self.own_until));
+            self.budget = budget;
+        }
+    }
+
+    fn looked(&mut self, reserved: bool, requests: f64, now: Timestamp) {
+        self.charge(requests, now);
         if reserved {
-            let cost = seconds(2.0 * requests / self.rate(budget));
+            let cost = seconds(2.0 * requests / self.rate());
             self.own_until = (self.own_until.max(now) + cost).min(now + seconds(LONGEST_DEBT));
         }
     }
 
-    fn charge(&mut self, budget: &Budget, requests: f64, now: Timestamp) {
-        let cost = seconds(requests / self.rate(budget));
-        let most = now + self.saved_up(budget) + seconds(LONGEST_DEBT);
+    fn charge(&mut self, requests: f64, now: Timestamp) {
+        let cost = seconds(requests / self.rate());
+        let most = now + self.saved_up() + seconds(LONGEST_DEBT);
         self.paid_until = (self.paid_until.max(now) + cost).min(most);
     }
 

@@ -1,6 +1,7 @@
 //! The observer on a clock that is moved by hand: every look is counted, nothing depends on how fast the machine is.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Budget, Observer, Subscription, Wish};
+use super::{Budget, Observer, Share, Subscription, Wish};
 
 /// Stands still until it is moved.
 #[derive(Default)]
@@ -112,6 +113,8 @@ struct Bench {
     outside: Outside,
     action: Arc<dyn Action>,
     observer: Observer,
+    /// How many processes share the budget.
+    among: Arc<AtomicU32>,
 }
 
 impl Bench {
@@ -119,8 +122,10 @@ impl Bench {
         let clock = Arc::new(Hands::default());
         let outside = Outside(Arc::new(Mutex::new(Inner { calls_per_look: 1, ..Inner::default() })));
         let action = Arc::new(Observing::new(Describe(outside.clone())));
-        let observer = Observer::new(clock.clone(), budget, Duration::from_secs(60));
-        Self { clock, outside, action, observer }
+        let among = Arc::new(AtomicU32::new(1));
+        let share = Share::of(budget, among.clone());
+        let observer = Observer::new(clock.clone(), share, Duration::from_secs(60));
+        Self { clock, outside, action, observer, among }
     }
 
     fn inner<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
@@ -265,6 +270,23 @@ async fn all_that_is_watched_in_a_lane_shares_its_budget_evenly() {
     let _ = once.as_mut().now_or_never();
     bench.settle().await;
     assert!(once.now_or_never().is_some() && bench.looks() > counted);
+}
+
+#[tokio::test]
+async fn several_processes_share_the_rate_and_the_first_looks_of_each_do_not_wait() {
+    let bench = Bench::new(Budget { per_second: 6.0, burst: 24.0 });
+    bench.among.store(3, Ordering::Relaxed);
+    bench.pass(60).await; // what is not asked is saved up
+    let _all: Vec<_> = (0..200).map(|n| bench.watch(&format!("host {n}"))).collect();
+    bench.settle().await;
+    assert!((24..=25).contains(&bench.looks()), "at once, whoever else is there: {}", bench.looks());
+    bench.pass(100).await;
+    assert!((220..=226).contains(&bench.looks()), "two a second for each of three: {}", bench.looks());
+    bench.among.store(1, Ordering::Relaxed);
+    let before = bench.looks();
+    bench.pass(100).await;
+    let alone = bench.looks() - before;
+    assert!((595..=625).contains(&alone), "all of it, once the others are gone: {alone}");
 }
 
 #[tokio::test]

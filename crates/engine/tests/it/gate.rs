@@ -55,7 +55,7 @@ async fn started(engine: &Engine, request: StartRequest) -> Uuid {
 }
 
 async fn asks(engine: &Engine, run: Uuid, by: &Actor, ask: Ask) -> Result<(), AskError> {
-    engine.ask(run, Uuid::now_v7(), by, &ask).await
+    engine.ask(run, Uuid::now_v7(), by, &ask).await.map(drop)
 }
 
 fn approve(plan_hash: &str) -> Ask {
@@ -155,6 +155,36 @@ async fn a_rejection_ends_it_and_nobody_in_time_does_too() {
     let late = says(asks(&engine, run, &bob(), approve(&hash)).await.unwrap_err());
     assert!(late.starts_with("it is decided: it expired at "), "{late}");
     assert_eq!(bench.world.made(), []);
+}
+
+#[tokio::test]
+async fn glass_that_could_not_be_broken_is_not_told_as_broken_and_what_is_sent_twice_is_told_once() {
+    let bench = Bench::new(&AGREE.replace("OTHERWISE", "pause")).await.with("\"thing\"", "\"cluster:a\"");
+    let engine = bench.engine(LONG).await;
+    let run = started(&engine, StartRequest { by: admin("ana"), ..request("key") }).await;
+    bench.until(run, "asks", |s| s.word() == "waiting_for_approval").await;
+    let told = async || {
+        let audit = store::search::search(bench.pool(), &store::search::Search::default(), 50).await.unwrap();
+        audit.iter().filter(|entry| entry.action == "glass broken").count()
+    };
+    ask(&engine, run, Ask::Pause { reason: None }).await;
+    bench.until(run, "paused", |s| s.word() == "paused").await;
+    engine.brakes().force("cluster:a", run, &admin("eve"), "it hangs").await.unwrap();
+    engine.brakes().take("cluster:a", &admin("eve"), "by hand", None).await.unwrap();
+    let (id, reason) = (Uuid::now_v7(), "nobody is awake".to_owned());
+    let glass = Ask::BreakGlass { step: Some("agree".into()), reason };
+    let refused = engine.ask(run, id, &admin("ana"), &glass).await;
+    assert!(matches!(refused, Err(AskError::LockLost(held)) if held.holder == "eve"));
+    assert_eq!(told().await, 0);
+
+    engine.brakes().give_back("cluster:a", &admin("eve"), None).await.unwrap();
+    ask(&engine, run, Ask::Resume).await;
+    bench.until(run, "asks again", |s| s.word() == "waiting_for_approval").await;
+    engine.ask(run, id, &admin("ana"), &glass).await.unwrap();
+    // A terminal that was not answered says it again; the run may have moved on by then.
+    let _ = engine.ask(run, id, &admin("ana"), &glass).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(told().await, 1);
 }
 
 #[tokio::test]

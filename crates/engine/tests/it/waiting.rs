@@ -50,6 +50,22 @@ async fn two_hundred_runs_wait_with_one_look_and_a_change_ends_them_all() {
 }
 
 #[tokio::test]
+async fn replicas_divide_what_may_be_asked_and_the_last_one_has_all_of_it() {
+    let bench = Bench::new(WAIT).await;
+    let (first, second) =
+        (bench.engine(Duration::from_secs(2)).await, bench.engine(Duration::from_secs(2)).await);
+    let share = async |engine: &Engine, processes: u32| {
+        while engine.looks().processes != processes {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    share(&first, 2).await;
+    share(&second, 2).await;
+    first.shut_down().await;
+    share(&second, 1).await;
+}
+
+#[tokio::test]
 async fn what_a_dead_worker_left_is_taken_over_all_at_once() {
     let bench = Bench::new(WAIT).await.unlocked();
     let first = bench.engine(Duration::from_secs(10)).await;

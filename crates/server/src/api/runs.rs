@@ -147,6 +147,7 @@ pub(crate) async fn ask(
         )
         .remedy("Send a new UUID, and the same one again when you repeat the request.")
     })?;
-    put(&app, &visitor, run, id, ask).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
+    let stopped = put(&app, &visitor, run, id, ask).await?;
+    let note = stopped.map(|switch| format!("{switch}. The run stops again before its next change."));
+    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id, "note": note }))).into_response())
 }

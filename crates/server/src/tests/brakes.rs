@@ -256,6 +256,35 @@ async fn a_target_is_taken_given_back_and_released_by_force() {
 }
 
 #[tokio::test]
+async fn whoever_lets_a_run_go_on_while_changes_are_held_back_is_told_that_it_stops_again() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let run = run_of(&ada.start("switch-lamp", &ada.planned("switch-lamp").await).await);
+    bench.until(run, "running").await;
+    let ask = async |what: &str| {
+        let answer = ada
+            .post(
+                &format!("/api/v1/runs/{run}/ask"),
+                &uuid::Uuid::now_v7().to_string(),
+                &json!({ "ask": what }),
+            )
+            .await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
+        answer.json()["note"].clone()
+    };
+    assert_eq!(ask("pause").await, Value::Null);
+    bench.until(run, "paused").await;
+    let stop = json!({ "runbook": "switch-lamp", "reason": "it acts strange" });
+    assert_eq!(ada.post("/api/v1/brakes/stop", "", &stop).await.status, StatusCode::OK);
+    let note = ask("resume").await;
+    let told = "The run stops again before its next change.";
+    assert!(
+        note.as_str().is_some_and(|note| note.contains("it acts strange") && note.ends_with(told)),
+        "{note}"
+    );
+}
+
+#[tokio::test]
 async fn who_may_only_look_is_told_so_where_the_brakes_are_and_presses_nothing_in_vain() {
     let bench = Bench::new().await;
     let (ada, eve) = (bench.sign_in("ada").await, bench.sign_in_as("eve", domain::Role::Viewer).await);

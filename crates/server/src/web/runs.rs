@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use domain::brake::KillSwitch;
 use domain::plan::{Comparison, DeviationKind, Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, StepPath, Takeback};
 use serde::Deserialize;
@@ -293,8 +294,14 @@ impl AskForm {
     }
 }
 
-/// Puts a wish into the run's inbox, once a reason is given where one must be.
-pub(crate) async fn put(app: &App, visitor: &Visitor, run: Uuid, id: Uuid, ask: Ask) -> Result<(), Problem> {
+/// Puts a wish into the run's inbox, once a reason is given where one must be. Answers with what stops the run again, where that is so.
+pub(crate) async fn put(
+    app: &App,
+    visitor: &Visitor,
+    run: Uuid,
+    id: Uuid,
+    ask: Ask,
+) -> Result<Option<KillSwitch>, Problem> {
     if ask.reason_needed() && ask.reason().is_none_or(|reason| reason.trim().is_empty()) {
         let detail =
             format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());

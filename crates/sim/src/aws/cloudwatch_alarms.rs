@@ -31,7 +31,8 @@ pub(super) fn describe(params: &Params, world: &Physics) -> Outcome {
         return Err(Refusal::validation(message));
     }
     let wanted = |w: &&Watch| {
-        (names.is_empty() || names.contains(&w.alarm.name))
+        !w.deleted
+            && (names.is_empty() || names.contains(&w.alarm.name))
             && (types.is_empty() || types.iter().any(|t| t == "MetricAlarm"))
             && prefix.is_none_or(|p| w.alarm.name.starts_with(p))
             && state.is_none_or(|s| s == w.state.name())

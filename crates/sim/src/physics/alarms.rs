@@ -36,6 +36,8 @@ pub(crate) struct Watch {
     /// When it came into this state.
     pub(crate) since: DateTime<Utc>,
     pub(crate) reason: String,
+    /// It is not there any more, and keeps its place: news name alarms by their places.
+    pub(crate) deleted: bool,
 }
 
 impl Physics {
@@ -53,9 +55,19 @@ impl Physics {
                 state: AlarmState::InsufficientData,
                 since,
                 reason,
+                deleted: false,
             });
         }
         self.tick_alarms();
+    }
+
+    /// Deletes an alarm, as somebody may while it rings: nobody is told of it. `false` if there is none of this name.
+    pub fn delete_alarm(&mut self, name: &str) -> bool {
+        let watch = self.watches.iter_mut().find(|watch| watch.alarm.name == name && !watch.deleted);
+        watch.is_some_and(|watch| {
+            watch.deleted = true;
+            true
+        })
     }
 
     fn watched(&self, alarm: &Alarm) -> Option<(Metric, Subject)> {
@@ -80,6 +92,9 @@ impl Physics {
     pub(super) fn tick_alarms(&mut self) {
         let now = self.now;
         for n in 0..self.watches.len() {
+            if self.watches[n].deleted {
+                continue;
+            }
             let (state, reason) = self.evaluate(&self.watches[n]);
             let watch = &mut self.watches[n];
             if state != watch.state {

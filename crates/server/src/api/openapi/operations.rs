@@ -175,7 +175,7 @@ pub(super) fn all() -> Vec<Operation> {
             "/api/v1/runs/{id}/ask",
             "Asks something of a run: pause, resume, retry, skip, approve, reject, abort, …",
             |g| g.sent::<Ask>(),
-            &[(202, |_| object(&[("id", uuid())]))],
+            &[(202, |_| object(&[("id", uuid()), ("note", or_null(text()))]))],
             BODY_AT,
         )
         .with_key(Key::NeededUuid),
