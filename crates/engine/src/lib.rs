@@ -8,7 +8,8 @@
 //!        look · change · recover ──── actions ─────────┘
 //! ```
 //!
-//! - [`Engine::start`] is the one door: every run, from every surface, comes in through it.
+//! - [`Engine::start`] is the one door: every run, from every surface, comes in through it; `asking`: what people ask of one.
+//! - [`Settings`]: how it behaves.
 //! - `driver`: one task per run; carries out what `domain::run::next` says, writes down what happened, decides nothing.
 //! - `committer`: group commit: many runs' entries in one statement; `reader`: many runs' journals in one.
 //! - `perform`: the three kinds of work: look, change, recover; `calls` keeps what they asked of the outside.
@@ -30,6 +31,7 @@
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
 //! may follow what (`domain::run`).
 
+mod asking;
 mod bell;
 mod board;
 mod brakes;
@@ -54,6 +56,7 @@ mod reload;
 mod retention;
 mod review;
 mod seal;
+mod settings;
 mod start;
 mod tail;
 mod take_over;
@@ -68,14 +71,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::action::Registry;
-use domain::brake::{EVERYTHING, KillSwitch as Switch};
 use domain::chat::Chat;
 use domain::inventory::Inventory;
 use domain::notice::Channels;
 use domain::policy::{Narrowed, Policies};
-use domain::run::{Ask, State};
 use domain::runbook::{Runbook, inventory_value};
-use domain::token::{Deed, OutOfScope};
 use domain::{Actor, Clock};
 use futures::FutureExt;
 use serde_json::Value;
@@ -84,6 +84,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub use asking::AskError;
 pub use bell::Topic;
 pub use brakes::{BrakeError, Brakes, InForce, Known};
 pub use dangling::Dangling;
@@ -93,6 +94,7 @@ pub use observer::{Budget, Counts};
 pub use plan::PlanError;
 pub use rehearse::{Readiness, RehearseError};
 pub use review::ReviewError;
+pub use settings::Settings;
 pub use start::{StartError, StartRequest, Started};
 pub use triage::trust::{TriggerView, TrustError};
 pub use triage::{OfferError, TriageSettings};
@@ -110,58 +112,6 @@ use texts::Texts;
 
 /// Enough to fill a group commit, few enough that what they copy is megabytes.
 const TELLING: usize = 128;
-
-/// How an engine behaves.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Name of this process, for people.
-    pub worker: String,
-    /// How long a worker is believed alive after its last renewal (wall time). Take-over costs at most this.
-    pub lease: Duration,
-    /// How long one mutating call may take (wall time); never longer than what is left of the lease.
-    pub change_deadline: Duration,
-    /// How long one look may take (wall time).
-    pub look_deadline: Duration,
-    /// How long after its deadline, read on anybody's clock, a signed request may still be accepted by the service: AWS
-    /// takes signatures of about five minutes' age, and machines' clocks differ by less than a minute.
-    pub signature_window: Duration,
-    /// How much the looks of all replicas together may ask of one service in one region.
-    pub look_budget: Budget,
-    /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
-    pub rest_after: Duration,
-    /// How long history may wait until a block binds it (wall time).
-    pub seal_every: Duration,
-    /// How long deliveries and messages are kept once they are done with (clock time).
-    pub keep: Duration,
-    /// How often every runbook is rehearsed on every target (clock time); not at all, when absent.
-    pub rehearse_every: Option<Duration>,
-    /// How far rules may go by themselves.
-    pub triage: TriageSettings,
-    /// Who may start what, and agree to it, where that is less than their roles allow.
-    pub policies: Policies,
-    /// How people reach the pages: what elsewhere is told leads there.
-    pub public_url: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            worker: "firebreak".into(),
-            lease: Duration::from_secs(10),
-            change_deadline: Duration::from_secs(15),
-            look_deadline: Duration::from_secs(60),
-            signature_window: Duration::from_secs(300 + 60),
-            look_budget: Budget::default(),
-            rest_after: Duration::from_millis(500),
-            seal_every: Duration::from_secs(10),
-            keep: Duration::from_secs(30 * 24 * 3600),
-            rehearse_every: None,
-            triage: TriageSettings::default(),
-            policies: Policies::default(),
-            public_url: "http://127.0.0.1:8080".into(),
-        }
-    }
-}
 
 /// What an engine works with.
 pub struct Parts {
@@ -223,35 +173,6 @@ struct Core {
     /// Runs whose newest entries a failover may have lost.
     tails: tail::Tails,
     past: forecast::Past,
-}
-
-/// Why a wish was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// There is no such run.
-    #[error("there is no run {0}")]
-    NoSuchRun(Uuid),
-    /// Their role does not allow it.
-    #[error("{0}")]
-    NotAllowed(String),
-    /// The token is not good for it.
-    #[error(transparent)]
-    OutOfScope(#[from] OutOfScope),
-    /// The runbook's policy does not allow it.
-    #[error(transparent)]
-    Narrowed(#[from] Narrowed),
-    /// It is not possible now.
-    #[error(transparent)]
-    Refused(#[from] domain::run::Refusal),
-    /// A lock of the run was released by force, and somebody holds it now.
-    #[error("a lock of this run was released by force, and it moves no further before it has it back: {0}")]
-    LockLost(Box<store::locks::Held>),
-    /// The journal does not make sense to this version.
-    #[error("the journal of this run cannot be read: {0}")]
-    Illegal(#[from] domain::run::Illegal),
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Engine {
@@ -325,53 +246,6 @@ impl Engine {
     pub fn show_runs(&self, chat: Arc<dyn Chat>) {
         let task = tokio::spawn(board::show(self.core.clone(), chat));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-    }
-
-    /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner. Answers with the kill
-    /// switch that is on all the same, where the run should go on by it: it stops again before its next change.
-    pub async fn ask(
-        &self,
-        run_id: Uuid,
-        id: Uuid,
-        by: &Actor,
-        ask: &Ask,
-    ) -> Result<Option<Switch>, AskError> {
-        let journal = store::runs::journal(&self.core.pool, run_id).await?;
-        if journal.is_empty() {
-            return Err(AskError::NoSuchRun(run_id));
-        }
-        let (state, now) = (State::replay(&journal)?, self.core.clock.now());
-        by.within_scope(Deed::Run(state.runbook()))?;
-        domain::run::answer(&state, ask)?;
-        domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
-        self.core.settings.policies.asked(&state, by, ask)?;
-        domain::run::answer_to(&state, by, ask)?;
-        domain::run::acceptable(&state, ask, now)?;
-        if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } | Ask::BeginDespite { reason } =
-            ask
-            && reason.trim().is_empty()
-        {
-            return Err(domain::run::Refusal(format!("to {} takes a reason", ask.verb())).into());
-        }
-        let audited = match ask {
-            Ask::BreakGlass { reason, .. } => Some(review::told(by, reason)),
-            _ => None,
-        };
-        if matches!(ask, Ask::Pause { .. }) {
-            store::inbox::put(&self.core.pool, run_id, id, by, ask, now).await?;
-        } else if let Some(held) =
-            store::locks::put_holding(&self.core.pool, run_id, id, by, ask, now, audited).await?
-        {
-            return Err(AskError::LockLost(Box::new(held)));
-        }
-        self.core.nudge(run_id);
-        self.core.bell.ring(Topic::Inbox(run_id));
-        if !ask.moves() {
-            return Ok(None);
-        }
-        // Asked for already: that a switch cannot be read is no reason to say that it was not.
-        let on = store::brakes::switches(&self.core.pool).await.unwrap_or_default();
-        Ok(on.into_iter().find(|switch| switch.scope == EVERYTHING || switch.scope == state.runbook()))
     }
 
     /// Completes when a run is not driven by this process (any more): it has ended, or another process has it.

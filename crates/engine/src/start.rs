@@ -108,6 +108,9 @@ pub enum StartError {
     /// Others must agree, and there is no plan to agree to.
     #[error("`{0}` needs the agreement of others, who agree to a plan: make a plan first, and start with it")]
     NoPlan(String),
+    /// Others must agree, and are not told why.
+    #[error("`{0}` needs the agreement of others: say why, in a few words, for it is what they go by")]
+    NoReason(String),
     /// The plan is not one of this start.
     #[error("the plan was made for another text of `{0}`, or for other inputs; make a new one")]
     OtherPlan(String),
@@ -328,8 +331,12 @@ fn permit(request: &StartRequest, prepared: &Prepared) -> Result<(), StartError>
     {
         return Err(StartError::NotConfirmed { runbook: runbook.name.clone(), target: target.to_owned() });
     }
+    let why = request.reason.as_deref().map_or("", str::trim);
     match &request.plan {
         None if runbook.approval().is_some() => Err(StartError::NoPlan(runbook.name.clone())),
+        _ if runbook.approval().is_some() && why.is_empty() => {
+            Err(StartError::NoReason(runbook.name.clone()))
+        }
         Some(plan)
             if plan.runbook_hash != runbook.hash
                 || plan.inputs != *inputs

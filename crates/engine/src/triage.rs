@@ -375,7 +375,10 @@ async fn start(core: &Arc<Core>, due: &Due, rule: &Rule, evidence: Evidence) -> 
         runbook: rule.runbook.clone(),
         inputs: evidence.given,
         by: principal(rule),
-        reason: Some(due.signal.summary.clone()).filter(|said| !said.is_empty()),
+        reason: Some(match due.signal.summary.trim() {
+            "" => format!("{} of {}", due.signal.kind, due.signal.source),
+            said => said.to_owned(),
+        }),
         idem_key: evidence.key,
         plan: evidence.plan,
         overrides: Overrides::default(),

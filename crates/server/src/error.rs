@@ -29,7 +29,7 @@ pub(crate) const LOCKED: &str = "locked";
 pub(crate) const AUDITED: [&str; 5] = [LOCKED, "kill_switch", "freeze", "taken_by_hand", "limit"];
 
 /// Codes with which a start is refused.
-pub(crate) const REFUSES: [&str; 17] = [
+pub(crate) const REFUSES: [&str; 18] = [
     LOCKED,
     "kill_switch",
     "freeze",
@@ -41,6 +41,7 @@ pub(crate) const REFUSES: [&str; 17] = [
     "expression",
     "narrowed",
     "no_idempotency_key",
+    "no_reason",
     "not_allowed",
     "not_confirmed",
     "out_of_scope",
@@ -243,6 +244,7 @@ impl From<StartError> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_confirmed", detail)
                     .with("confirm", json!(target))
             }
+            StartError::NoReason(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail),
             StartError::NoPlan(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "plan_needed", detail),
             StartError::OtherPlan(_) => Self::new(StatusCode::CONFLICT, "plan_changed", detail),
             StartError::Stopping => {

@@ -125,6 +125,7 @@ fn way_past(mut failure: Failure) -> Failure {
             let limit = word(&problem["brake"], "name");
             format!("Give --acknowledge \"{limit}=…\" to pass it this once.")
         }
+        "no_reason" => "Give --reason \"…\".".to_owned(),
         _ => return failure,
     };
     failure.says = format!("{}\n  {flag}", failure.says);

@@ -158,6 +158,18 @@ async fn a_rejection_ends_it_and_nobody_in_time_does_too() {
 }
 
 #[tokio::test]
+async fn nothing_that_others_must_agree_to_is_asked_for_without_a_reason() {
+    let bench = Bench::new(SET).await.severe().saying(AMPLE);
+    let engine = bench.engine(LONG).await;
+    for reason in [None, Some(" ".to_owned())] {
+        let silent = StartRequest { reason, ..planned(&engine, "key").await };
+        assert!(
+            matches!(engine.start(silent).await, Err(StartError::NoReason(runbook)) if runbook == "test")
+        );
+    }
+}
+
+#[tokio::test]
 async fn glass_that_could_not_be_broken_is_not_told_as_broken_and_what_is_sent_twice_is_told_once() {
     let bench = Bench::new(&AGREE.replace("OTHERWISE", "pause")).await.with("\"thing\"", "\"cluster:a\"");
     let engine = bench.engine(LONG).await;

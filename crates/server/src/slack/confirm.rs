@@ -35,6 +35,8 @@ pub(super) struct Asked<'a> {
     plan: &'a Plan,
     /// Type this.
     target: Option<&'a str>,
+    /// Say why: others must agree, and it was not typed with the command.
+    why: bool,
     /// Say that it starts despite a freeze, and why.
     frozen: bool,
     /// Say of each why it may be passed this once.
@@ -54,16 +56,23 @@ pub(super) struct Answers {
 }
 
 impl<'a> Asked<'a> {
-    /// Of this person.
-    pub(super) fn of(plan: &'a Plan, by: &'a Actor) -> Self {
+    /// Of this person; `unexplained`, where others must agree and nothing was said to them.
+    pub(super) fn of(plan: &'a Plan, by: &'a Actor, unexplained: bool) -> Self {
         let obstacles = Obstacles { plan, by, narrowed: None };
         let target = to_type(plan.risk, &plan.title, &plan.runbook);
-        Self { plan, target, frozen: obstacles.frozen(), limits: obstacles.limits(), held: obstacles.held() }
+        Self {
+            plan,
+            target,
+            why: unexplained || obstacles.frozen(),
+            frozen: obstacles.frozen(),
+            limits: obstacles.limits(),
+            held: obstacles.held(),
+        }
     }
 
     /// A press is enough.
     pub(super) fn nothing(&self) -> bool {
-        self.target.is_none() && !self.frozen && self.limits.is_empty() && !self.held
+        self.target.is_none() && !self.why && self.limits.is_empty() && !self.held
     }
 
     /// The form. `reason` was typed with the command.
@@ -77,6 +86,8 @@ impl<'a> Asked<'a> {
                 "Start despite it; the reason below says why",
                 false,
             ));
+        }
+        if self.why {
             let mut why = text(REASON, "Why (for whoever reads this later)", LONGEST_REASON);
             if let Some(reason) = reason {
                 why["element"]["initial_value"] = words::shorten(reason, LONGEST_REASON).into();
@@ -129,7 +140,7 @@ pub(super) fn field_of(code: &str, values: &Map<String, Value>) -> String {
     let wanted = match code {
         "locked" => WAIT,
         "freeze" => FREEZE,
-        "bad_override" => REASON,
+        "bad_override" | "no_reason" => REASON,
         "limit" => &limit,
         _ => FIELD,
     };

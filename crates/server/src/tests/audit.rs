@@ -133,6 +133,8 @@ fn the_words_that_the_search_offers_are_those_that_are_written() {
             found.extend(written(&root.join(folder), mark, ";", '"'));
         }
     }
+    // What is written together with a wish.
+    found.extend(written(&root.join("crates/engine/src"), "-> (&'static str, Value) {", "}", '"'));
     for file in [reload, "crates/store/src/incidents.rs"] {
         let text = fs::read_to_string(root.join(file)).unwrap();
         let told = text.split("=> (\"").skip(1).map(|after| after.split('"').next().unwrap().to_owned());

@@ -33,6 +33,14 @@ async fn a_severe_runbook_waits_for_another_person_who_approves_the_plan_on_its_
 
     let plan = ada.form("/runbooks/switch-lamp-severe/plan", &[("input.fleet", "lamps-eu")]).await;
     assert!(plan.text.contains("It begins after the approval of an approver"), "{}", plan.text);
+    let inputs = json!({ "fleet": "lamps-eu" });
+    let body =
+        json!({ "runbook": "switch-lamp-severe", "inputs": inputs, "plan_hash": plan.field("plan_hash") });
+    let silent = ada.post("/api/v1/runs", "k", &body).await;
+    assert_eq!(
+        (silent.status, &silent.json()["code"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("no_reason"))
+    );
     let run = severe(&ada).await;
     bench.until(run, "waiting_for_approval").await;
     assert!(ada.get("/").await.text.contains("Waits for approval"));

@@ -532,6 +532,24 @@ async fn high_risk_is_started_by_typing_its_target_into_a_form() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_for_what_others_must_agree_to_is_asked_why() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    let (_, url) = office.types("U1", "run switch-lamp-severe fleet=lamps-eu").await;
+    let preview = office.workspace.answered(&url, "Plan `").await;
+    office.presses("U1", &preview["blocks"][1]["elements"][0]["value"], true).await;
+    office.form(1).await;
+    let silent = office.fills_all("U1", &[("reason", " ")]).await.json();
+    let why = silent["errors"]["reason"].as_str().unwrap_or_default();
+    assert!(why.contains("needs the agreement of others: say why"), "{silent}");
+    assert!(office.runs().await.is_empty());
+    let told = office.fills_all("U1", &[("reason", "it is dark")]).await;
+    assert_eq!((told.status, told.text.as_str()), (StatusCode::OK, ""), "closes the form");
+    let card = office.workspace.shown("asked", |card| card.approvals.iter().any(|a| a.open)).await;
+    assert_eq!(card.reason.as_deref(), Some("it is dark"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_person_approves_by_a_button_that_then_says_who_did() {
     let office = Office::new().await;
     office.links("U1", "ada", Role::Admin).await;
