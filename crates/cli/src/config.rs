@@ -108,7 +108,7 @@ pub(crate) struct Aws {
     /// One endpoint for all services: a simulator or an emulator.
     #[serde(default)]
     pub(crate) endpoint: Option<String>,
-    /// How many requests a second all looks together may send to one service in one region. Changes are never held back.
+    /// How many requests a second the looks of all replicas together may send to one service in one region. Changes are never held back.
     #[serde(default)]
     pub(crate) looks_per_second: Option<f64>,
 }
