@@ -52,8 +52,9 @@ async fn two_hundred_runs_wait_with_one_look_and_a_change_ends_them_all() {
 #[tokio::test]
 async fn replicas_divide_what_may_be_asked_and_the_last_one_has_all_of_it() {
     let bench = Bench::new(WAIT).await;
-    let (first, second) =
-        (bench.engine(Duration::from_secs(2)).await, bench.engine(Duration::from_secs(2)).await);
+    // Long enough for neither to lose it on a busy machine: then it would never hear how many they are.
+    let lease = Duration::from_secs(10);
+    let (first, second) = (bench.engine(lease).await, bench.engine(lease).await);
     let share = async |engine: &Engine, processes: u32| {
         while engine.looks().processes != processes {
             tokio::time::sleep(Duration::from_millis(5)).await;
