@@ -32,8 +32,16 @@ async fn main() -> Result {
     let folder = std::env::current_exe()?.ancestors().nth(3).map(|target| target.join("bench-postgres"));
     let data = folder.ok_or("where is the target folder?")?;
     let server = Server::start(Options { data, durable: true }).await?;
-    let url = server.ensure_database(&format!("ended_{entries}")).await?;
-    let pool = store::connect(&url).await?;
+    let name = format!("ended_{entries}");
+    let mut url = server.ensure_database(&name).await?;
+    let pool = match store::connect(&url).await {
+        Err(StoreError::Migration(e)) => {
+            println!("{name} was made by another version, and is made anew: {e}");
+            url = server.fresh_database(&name).await?;
+            store::connect(&url).await?
+        }
+        pool => pool?,
+    };
     make(&pool, entries / PER_RUN).await?;
     ask(&pool).await?;
 
