@@ -1,6 +1,6 @@
 //! The whole click path, in a real Chromium: `firebreak demo`, the link, the finding, the plan, one click, recovered.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::chrome::{ADVICE, Chrome, free_address};
@@ -219,7 +219,7 @@ impl Demo {
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
     /// Ctrl-C.
@@ -231,6 +231,13 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What it is in the middle of, for whoever reads why a test failed.
+            for verb in [["drills", "show"].as_slice(), &["runs"], &["status"]] {
+                let (_, said, why) = self.says(verb);
+                let _ = writeln!(std::io::stderr(), "{verb:?}: {said}{why}");
+            }
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
