@@ -63,6 +63,9 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
     let home = clock.clone();
 
     let secrets = state.join("demo-secrets");
+    let usual = engine::Settings::default();
+    // A database that was given may be shared, and outlives a demo that was killed: its runs are to be taken over soon.
+    let lease = if database.server.is_some() { simulated::ALONE } else { usual.lease };
     let engine = Box::pin(app::launch(Plan {
         channels: domain::notice::Channels::new(),
         pool: pool.clone(),
@@ -74,8 +77,8 @@ pub(crate) async fn demo(args: Args) -> anyhow::Result<ExitCode> {
         engine: engine::Settings {
             rehearse_every: Some(Duration::from_secs(30 * 60)),
             triage: TriageSettings { all: args.auto.then_some(Mode::Auto), ..TriageSettings::default() },
-            lease: simulated::ALONE,
-            ..engine::Settings::default()
+            lease,
+            ..usual
         },
     }))
     .await?;

@@ -6,9 +6,8 @@
 //!
 //! Which connection writes matters more than how many there are. While little goes on, one of them writes everything, since
 //! a statement costs half where the last one has just been. A third connection, for births alone, made a start half as slow
-//! again; one for when 32 or 64 are waiting while both write gained nothing at 256 runs. With three or four for everything, 64 and 256
-//! runs were a seventh slower, and with one a fifth to a third. Nor do smaller batches: of 64 at the most they
-//! made 256 runs a seventh slower. To commit asynchronously and make the log durable apart from the statements (by a connection that
+//! again; one for when 32 or 64 are waiting while both write gained nothing at 256 runs. Nor do smaller batches: of 64 at the most they
+//! made 256 runs a seventh slower. Three or four for everything made 64 and 256 runs a seventh slower, one alone a fifth to a third. To commit asynchronously and make the log durable apart from the statements (by a connection that
 //! does nothing else, before anybody is answered) left the processors less idle, but made the batches smaller and the way longer:
 //! 64 runs were a seventh slower, 256 a tenth. `COMMIT` as a word of its own, with one or two statements at work at a time, made 256 a
 //! fifth slower.

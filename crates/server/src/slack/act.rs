@@ -106,7 +106,6 @@ async fn planned(
         Offer::Stops(why)
     } else {
         let preview = Uuid::now_v7();
-        let unexplained = confirmation.approval.is_some() && reason.is_none();
         let kept = Preview {
             id: preview,
             member: (asker.member.team.clone(), asker.member.id.clone()),
@@ -119,7 +118,7 @@ async fn planned(
             over: false,
         };
         store::slack::put_preview(app.pool(), &kept).await?;
-        Offer::Run { preview, asks: !Asked::of(&plan, &by, unexplained).nothing() }
+        Offer::Run { preview, asks: !Asked::of(app, &kept, &by).nothing() }
     };
     Ok(blocks::preview(&plan, &confirmation, &offer, &page))
 }

@@ -10,8 +10,10 @@ use domain::Actor;
 use domain::brake::{Acknowledged, Overrides};
 use domain::plan::{Plan, to_type};
 use serde_json::{Map, Value, json};
+use store::slack::Preview;
 
 use super::blocks::{self, FIELD, START, plain, section};
+use crate::app::App;
 use crate::obstacles::Obstacles;
 use crate::plans::Confirmation;
 use crate::words;
@@ -56,9 +58,12 @@ pub(super) struct Answers {
 }
 
 impl<'a> Asked<'a> {
-    /// Of this person; `unexplained`, where others must agree and nothing was said to them.
-    pub(super) fn of(plan: &'a Plan, by: &'a Actor, unexplained: bool) -> Self {
+    /// Of this person, for what was previewed.
+    pub(super) fn of(app: &App, kept: &'a Preview, by: &'a Actor) -> Self {
+        let plan = &kept.plan;
         let obstacles = Obstacles { plan, by, narrowed: None };
+        let text = app.engine().library().runbook(&kept.runbook);
+        let unexplained = kept.reason.is_none() && text.is_some_and(|text| text.approval().is_some());
         let target = to_type(plan.risk, &plan.title, &plan.runbook);
         Self {
             plan,

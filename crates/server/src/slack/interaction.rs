@@ -190,7 +190,7 @@ async fn at_work(app: &App, asker: &Asker, payload: &Payload, press: Press) -> R
         Press::Run { preview, plan_hash } => {
             let kept = good(app, &visitor, asker, preview, &plan_hash).await?;
             let by = visitor.actor();
-            let asked = Asked::of(&kept.plan, &by, unexplained(app, &kept));
+            let asked = Asked::of(app, &kept, &by);
             if !asked.nothing() {
                 let back = back(asker, Press::Run { preview, plan_hash });
                 let form = asked.form(kept.reason.as_deref(), &back);
@@ -267,12 +267,6 @@ async fn good(app: &App, visitor: &Visitor, asker: &Asker, id: Uuid, hash: &str)
         return Err(changed());
     }
     Ok(kept)
-}
-
-/// Must others agree to it, and was nothing said to them?
-fn unexplained(app: &App, kept: &Preview) -> bool {
-    let agreed = app.engine().library().runbook(&kept.runbook).is_some_and(|text| text.approval().is_some());
-    agreed && kept.reason.is_none()
 }
 
 /// Starts what was previewed, by the engine's one door; pressed again it is the same run. `answers` are those of a form, if one was
@@ -390,7 +384,7 @@ async fn of_form(
         (blocks::START, Press::Run { preview, plan_hash }) => {
             let kept = good(app, &visitor, asker, preview, &plan_hash).await?;
             let by = visitor.actor();
-            let answers = Asked::of(&kept.plan, &by, unexplained(app, &kept)).read(&filled);
+            let answers = Asked::of(app, &kept, &by).read(&filled);
             start(app, &visitor, kept, Some(answers)).await.map(Some)
         }
         (blocks::REJECT, Press::Reject { run, step }) => {
