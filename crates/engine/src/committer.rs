@@ -16,6 +16,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use domain::Timestamp;
 use domain::signal::Signal;
@@ -26,6 +27,8 @@ use store::writer::Writer;
 use store::{PgPool, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
+
+use crate::meters::{Meters, Written};
 
 /// How many statements may be on their way at the same time: one fills up while the other is in its fsync.
 const WRITERS: usize = 2;
@@ -76,10 +79,10 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Sets the committers going; they end with this handle.
-    pub(crate) fn start(pool: &PgPool, owner: i64) -> Self {
+    pub(crate) fn start(pool: &PgPool, owner: i64, meters: &Meters) -> Self {
         let pile = Arc::new(Pile::default());
         for _ in 0..WRITERS {
-            tokio::spawn(commit(Writer::to(pool), owner, pile.clone()));
+            tokio::spawn(commit(Writer::to(pool), owner, pile.clone(), meters.clone()));
         }
         let (deliveries, queue) = mpsc::unbounded_channel();
         tokio::spawn(receive(Receiving(pool.clone()), queue));
@@ -145,6 +148,13 @@ impl Batch {
         match self {
             Self::Appends(appends) => appends.len(),
             Self::Births(births) => births.len(),
+        }
+    }
+
+    fn what(&self) -> Written {
+        match self {
+            Self::Appends(_) => Written::Appends,
+            Self::Births(_) => Written::Births,
         }
     }
 }
@@ -266,9 +276,9 @@ async fn receive(mut statement: Receiving, mut queue: mpsc::UnboundedReceiver<Or
     }
 }
 
-async fn commit(mut writer: Writer, owner: i64, pile: Arc<Pile>) {
+async fn commit(mut writer: Writer, owner: i64, pile: Arc<Pile>, meters: Meters) {
     while let Some(batch) = pile.take().await {
-        let several = batch.len() > 1;
+        let (runs, what, begun) = (batch.len(), batch.what(), Instant::now());
         match batch {
             Batch::Appends(mut appends) => {
                 // In one order everywhere, so that two statements never wait for each other.
@@ -285,7 +295,8 @@ async fn commit(mut writer: Writer, owner: i64, pile: Arc<Pile>) {
                 }
             }
         }
-        if several {
+        meters.committed(what, runs, begun.elapsed());
+        if runs > 1 {
             // Those who have just been answered say their next word first, and share the next statement.
             tokio::task::yield_now().await;
         }

@@ -225,7 +225,9 @@ impl Driver {
         if self.state.outcome().is_some() {
             self.flush().await?;
             // A kill switch may have cut off what ended it.
-            return if self.state.outcome().is_some() { Err(Stop::Over) } else { Ok(()) };
+            let Some((outcome, _)) = self.state.outcome() else { return Ok(()) };
+            self.core.meters.ended(&self.program.runbook.name, outcome);
+            return Err(Stop::Over);
         }
         if self.draining {
             self.drain().await?;

@@ -18,6 +18,7 @@
 //! - `take_over`: finds what dead workers left and what people ask; `texts` shares runbooks between runs.
 //! - `lease`: this process's right to act, on its own monotonic clock; the database's clock decides.
 //! - `tail`: what a failover that lost entries leaves to be waited out and asked.
+//! - `meters`: what is counted on the way, for whoever measures this process.
 //! - `bell`: makes it fast; the one-second poll makes it right.
 //! - [`Brakes`], `kill_switch`: what holds it back, and the copy of it that every change asks.
 //! - `plan`: the same steps, told before they are done.
@@ -46,6 +47,7 @@ mod kill_switch;
 mod lease;
 mod library;
 mod look;
+mod meters;
 mod observer;
 mod outbox;
 mod perform;
@@ -106,6 +108,7 @@ use committer::Committer;
 use driver::Driver;
 use kill_switch::KillSwitch;
 use lease::Lease;
+use meters::Meters;
 use observer::{Observer, Share};
 use reader::Reader;
 use texts::Texts;
@@ -173,6 +176,7 @@ struct Core {
     /// Runs whose newest entries a failover may have lost.
     tails: tail::Tails,
     past: forecast::Past,
+    meters: Meters,
 }
 
 impl Engine {
@@ -189,8 +193,9 @@ impl Engine {
             );
         }
         let share = Share::of(settings.look_budget, lease.alive());
+        let meters = Meters::default();
         let core = Arc::new(Core {
-            committer: Committer::start(&pool, lease.worker()),
+            committer: Committer::start(&pool, lease.worker(), &meters),
             reader: Reader::start(pool.clone()),
             observer: Observer::new(clock.clone(), share, settings.look_deadline),
             calls: CallKeeper::start(pool.clone()),
@@ -215,6 +220,7 @@ impl Engine {
             kill_switch,
             bell,
             past: forecast::Past::default(),
+            meters,
         });
         let mut tasks = vec![
             tokio::spawn(core.lease.clone().keep(core.pool.clone())),

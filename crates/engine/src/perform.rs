@@ -296,6 +296,7 @@ impl Job {
         }
         let ctx = self.ctx(deadline, self.gate(closes));
         let answer = tokio::time::timeout(deadline, action.apply(&ctx, input, facts)).await;
+        self.core.meters.called(action.spec().name, answer.as_ref().ok());
         let calls = ctx.calls.take();
         let request_id = calls.iter().rev().find(|c| c.mutating).and_then(|c| c.request_id.clone());
         self.keep_calls(attempt, &calls).await;

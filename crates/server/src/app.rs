@@ -13,6 +13,7 @@ use crate::drills::Drills;
 use crate::error::Problem;
 use crate::hooks::{Hooks, PLACES, PLACES_OF_STRANGERS};
 use crate::limits::Limits;
+use crate::metrics::Answers;
 use crate::oidc::Oidc;
 use crate::plans::Plans;
 use crate::proxy::TrustedProxy;
@@ -88,14 +89,15 @@ struct Inner {
     strangers: Semaphore,
     limits: Limits,
     watched: Watched,
+    answers: Answers,
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let limits = Limits::new(settings.requests_per_minute);
         let (intake, strangers) = (Semaphore::new(PLACES), Semaphore::new(PLACES_OF_STRANGERS));
-        let (plans, watched) = (Plans::default(), Watched::default());
-        Self(Arc::new(Inner { engine, settings, plans, intake, strangers, limits, watched }))
+        let (plans, watched, answers) = (Plans::default(), Watched::default(), Answers::default());
+        Self(Arc::new(Inner { engine, settings, plans, intake, strangers, limits, watched, answers }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -124,6 +126,10 @@ impl App {
 
     pub(crate) fn watched(&self) -> &Watched {
         &self.0.watched
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.answers
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

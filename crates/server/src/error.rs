@@ -20,6 +20,7 @@ use store::StoreError;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::is_for_programs;
 use crate::session::{self, Visitor};
 use crate::web::Frame;
 
@@ -413,8 +414,9 @@ struct ErrorPage<'a> {
 
 /// Draws whatever went wrong below it, in the form that was asked for.
 pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
     let program =
-        ["/api/", "/hooks/", "/slack/"].iter().any(|beginning| request.uri().path().starts_with(beginning));
+        is_for_programs(path) || ["/hooks/", "/slack/"].iter().any(|source| path.starts_with(source));
     let headers = request.headers().clone();
     let response = next.run(request).await;
     let status = response.status();

@@ -37,6 +37,7 @@ mod idempotency;
 mod ids;
 mod incident;
 mod limits;
+mod metrics;
 mod obstacles;
 mod oidc;
 mod on_it;

@@ -16,7 +16,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::app::{App, Settings};
-use crate::{api, assets, docs, error, events, hooks, idempotency, run, session, slack, web};
+use crate::{api, assets, docs, error, events, hooks, idempotency, metrics, run, session, slack, web};
 
 /// The largest request that is read, in bytes, where the route says nothing else.
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -246,7 +246,13 @@ pub(crate) fn table() -> Vec<Route> {
         // For whoever keeps this process alive.
         look("/healthz", Public, Quick, get(api::healthy)),
         look("/readyz", Public, Quick, get(api::ready)),
+        look("/metrics", SignedIn, Quick, get(metrics::page)),
     ]
+}
+
+/// Is it a program that asks for this? Then it may show a token, and what goes wrong is told as JSON.
+pub(crate) fn is_for_programs(path: &str) -> bool {
+    path.starts_with("/api/") || path == "/metrics"
 }
 
 /// Pages that only act have an address, too, which people copy and reload: whoever opens it is led to the page above it. So many
@@ -292,7 +298,8 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
     let mut router = router
         .layer(from_fn(web::same_origin))
         .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(app.clone(), error::render));
+        .layer(from_fn_with_state(app.clone(), error::render))
+        .layer(from_fn_with_state(app.clone(), metrics::count));
     if let Some(drill) = app.settings().drill.clone() {
         // A page that is open tells by it that the drill has come to its end.
         let told = move |_: &Response| {

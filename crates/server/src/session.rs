@@ -4,7 +4,7 @@
 //!  link (works once, 15 min) ─GET─▶ "Sign in as X" ─POST─▶ session cookie (12 h, 4 h unused) ─▶ every request
 //!  a trusted proxy says who it is (`proxy`) ────────────▶ session cookie ───────────────────────▶ every request
 //!  a provider says who it is (`oidc`) ──────────────────▶ session cookie ───────────────────────▶ every request
-//!  token of a program (`tokens`) ────────────────────────▶ `Authorization: Bearer` ─────────▶ requests of the API alone
+//!  token of a program (`tokens`) ────────────────────────▶ `Authorization: Bearer` ─────────▶ what is for programs alone
 //! ```
 //!
 //! Looking at a link does not use it up, because mail and chat programs look at links too. Only SHA-256 of a token is
@@ -34,7 +34,7 @@ use store::{PgPool, StoreError};
 use crate::app::App;
 use crate::error::Problem;
 use crate::routes::BODY_LIMIT;
-use crate::{limits, oidc, tokens};
+use crate::{limits, oidc, routes, tokens};
 
 /// How long a sign-in link works (wall time).
 pub const LINK_VALID: Duration = Duration::from_secs(15 * 60);
@@ -112,7 +112,7 @@ impl FromRequestParts<App> for Visitor {
 /// Lets signed-in people through, and of what they send only what carries their session's token; and programs with a token, as
 /// often as they may ask.
 pub(crate) async fn require(State(app): State<App>, request: Request, next: Next) -> Response {
-    let program = request.uri().path().starts_with("/api/");
+    let program = routes::is_for_programs(request.uri().path());
     let from = limits::address(request.extensions());
     let (visitor, cookie) =
         match identify(&app, &request.method().clone(), request.headers(), from, program).await {

@@ -14,6 +14,7 @@ mod hooks;
 mod hooks_any;
 mod incidents;
 mod issuer;
+mod metrics;
 mod oidc;
 mod openapi;
 mod pages;

@@ -16,6 +16,7 @@
 //! - [`seals`], [`proof`]: that nothing of it was changed: made as it is written, checked from what is stored.
 //! - [`search`]: who did what to what, and when.
 //! - [`pages`]: the read side: lists and one run, for people.
+//! - [`census`]: how much of everything there is.
 //! - [`history`]: how long past runs took.
 //! - [`fleets`]: what the prober saw, and numbers over time.
 //! - [`signals`], [`triage`]: what machines say is wrong, and what became of it.
@@ -35,6 +36,7 @@ pub mod audit;
 pub mod brakes;
 pub mod calls;
 pub mod cards;
+pub mod census;
 pub mod claims;
 pub mod drills;
 mod error;

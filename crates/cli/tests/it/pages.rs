@@ -16,12 +16,13 @@ use crate::served::{Person, Served, ended};
 use crate::signals::until;
 
 /// What is no page: files to be kept, streams, and what keeps the process alive.
-const NO_PAGES: [&str; 6] = [
+const NO_PAGES: [&str; 7] = [
     "/runs/{id}/by-hand",
     "/incidents/{id}/post-mortem.md",
     "/static/{hash}/{name}",
     "/healthz",
     "/readyz",
+    "/metrics",
     "/sign-in/with-provider", // leads elsewhere
 ];
 

@@ -1,7 +1,7 @@
 //! What the engine costs, as ratios to what Postgres can do at all, taken in one run. `cargo xtask bench` runs it.
 //!
 //! - durable steps per second (intent and result, creation and completion included) at 1, 8, 64 and 256 concurrent runs of
-//!   ten steps, against one-row durable INSERTs by 32 clients of pgbench;
+//!   ten steps, against one-row durable INSERTs by 32 clients of pgbench; and the same writes by the store alone;
 //! - a ten-step run alone, against eleven single commits;
 //! - from `start` to the first intent durable; commits per step; kill -9 to take-over.
 //!
@@ -16,6 +16,7 @@
 
 mod reference;
 mod world;
+mod writes;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -90,6 +91,18 @@ async fn main() {
         );
         before = after;
     }
+    let written = writes::Written::read(&bench.pool, bench.run(&engine).await).await;
+    let rate = written.steps_per_second(&bench.pool).await;
+    let after = measure();
+    let reference = before.between(after);
+    println!(
+        "{:>16} {rate:>10.0} {:>12.0} {:>8.2} {:>16}  what an engine that costs nothing would reach",
+        "store alone",
+        reference.together,
+        rate / reference.together,
+        ""
+    );
+    before = after;
     if !only.is_empty() {
         return engine.shut_down().await;
     }
@@ -171,9 +184,10 @@ impl Bench {
     }
 
     /// One run, from its start to its end.
-    async fn run(&self, engine: &Engine) {
+    async fn run(&self, engine: &Engine) -> Uuid {
         let started = engine.start(self.request("ten")).await.unwrap();
         engine.driven(started.run_id).await;
+        started.run_id
     }
 
     /// And what a step costs this process in CPU time, in microseconds.
