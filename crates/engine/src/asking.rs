@@ -40,16 +40,45 @@ pub enum AskError {
     Store(#[from] StoreError),
 }
 
+/// A run that somebody lets go on stops again: a kill switch is on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{switch}. The run stops again before {}", self.before())]
+pub struct StopsAgain {
+    /// The switch.
+    pub switch: Switch,
+    /// It is not for this run's runbook, but for one that it runs.
+    pub inside: bool,
+}
+
+impl StopsAgain {
+    fn before(&self) -> String {
+        if self.inside {
+            format!("the first change that `{}` makes for it.", self.switch.scope)
+        } else {
+            "its next change.".to_owned()
+        }
+    }
+
+    /// By what is on, a run of these runbooks stops again: of several switches, the one that it meets first.
+    fn of(on: Vec<Switch>, state: &State) -> Option<Self> {
+        let meets = |switch: &Switch| switch.scope == EVERYTHING || switch.scope == state.runbook();
+        let (now, later): (Vec<_>, Vec<_>) = on.into_iter().partition(meets);
+        let inside = later.into_iter().find(|switch| state.children().contains_key(&switch.scope));
+        let now = now.into_iter().next().map(|switch| Self { switch, inside: false });
+        now.or(inside.map(|switch| Self { switch, inside: true }))
+    }
+}
+
 impl Engine {
-    /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner. Answers with the kill
-    /// switch that is on all the same, where the run should go on by it: it stops again before its next change.
+    /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner. Answers with what stops
+    /// the run again, where it should go on by it.
     pub async fn ask(
         &self,
         run_id: Uuid,
         id: Uuid,
         by: &Actor,
         ask: &Ask,
-    ) -> Result<Option<Switch>, AskError> {
+    ) -> Result<Option<StopsAgain>, AskError> {
         let journal = store::runs::journal(&self.core.pool, run_id).await?;
         if journal.is_empty() {
             return Err(AskError::NoSuchRun(run_id));
@@ -85,6 +114,6 @@ impl Engine {
         }
         // Asked for already: that a switch cannot be read is no reason to say that it was not.
         let on = store::brakes::switches(&self.core.pool).await.unwrap_or_default();
-        Ok(on.into_iter().find(|switch| switch.scope == EVERYTHING || switch.scope == state.runbook()))
+        Ok(StopsAgain::of(on, &state))
     }
 }

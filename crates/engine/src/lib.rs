@@ -86,7 +86,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-pub use asking::AskError;
+pub use asking::{AskError, StopsAgain};
 pub use bell::Topic;
 pub use brakes::{BrakeError, Brakes, InForce, Known};
 pub use dangling::Dangling;

@@ -402,6 +402,11 @@ async fn a_run_whose_first_change_is_a_stopped_childs_is_planned_to_stop_and_sto
     let run = engine.start(request("key")).await.unwrap().run_id;
     let state = bench.until(run, "stopped", |s| s.word() == "paused").await;
     assert!(state.paused().unwrap().why.contains("kill switch for child"), "{:?}", state.paused());
+    // Whoever lets it go on all the same is told where it stops.
+    let stops = engine.ask(run, Uuid::now_v7(), &person("ann"), &Ask::Resume).await.unwrap().unwrap();
+    let told = "not this one. The run stops again before the first change that `child` makes for it.";
+    assert!(stops.to_string().ends_with(told), "{stops}");
+    bench.until(run, "stopped again", |s| s.word() == "paused" && s.seq() > state.seq() + 1).await;
     assert_eq!(bench.world.made(), []);
     engine.brakes().allow(Some("child"), &person("bob"), "understood").await.unwrap();
     bench.world.put("go", 1);

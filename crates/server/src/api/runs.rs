@@ -147,7 +147,6 @@ pub(crate) async fn ask(
         )
         .remedy("Send a new UUID, and the same one again when you repeat the request.")
     })?;
-    let stopped = put(&app, &visitor, run, id, ask).await?;
-    let note = stopped.map(|switch| format!("{switch}. The run stops again before its next change."));
+    let note = put(&app, &visitor, run, id, ask).await?.map(|stops| stops.to_string());
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id, "note": note }))).into_response())
 }

@@ -207,9 +207,14 @@ async fn at_work(app: &App, asker: &Asker, payload: &Payload, press: Press) -> R
             Ok(Some(blocks::told("Cancelled; nothing was started by it.")))
         }
         Press::Approve { run, step, plan_hash } => {
-            put(app, &visitor, run, payload.wish(), Ask::Approve { step, plan_hash }).await?;
-            // Its message says so to all; only what one person alone saw is replaced.
-            Ok(own.then(|| blocks::told(&format!("You have approved {}.", run_link(app, run, "the run")))))
+            let stops = put(app, &visitor, run, payload.wish(), Ask::Approve { step, plan_hash }).await?;
+            let but = stops.map(|stops| format!(" {}", escape(&stops.to_string()))).unwrap_or_default();
+            let said = format!("You have approved {}.{but}", run_link(app, run, "the run"));
+            // Its message says so to all; only what one person alone saw is replaced, and only a "but" is said besides.
+            Ok(match own {
+                true => Some(blocks::told(&said)),
+                false => (!but.is_empty()).then(|| blocks::beside(&said)),
+            })
         }
         Press::Reject { run, step } => {
             let back = back(asker, Press::Reject { run, step });

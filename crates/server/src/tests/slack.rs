@@ -572,8 +572,25 @@ async fn a_second_person_approves_by_a_button_that_then_says_who_did() {
     let (said, _) = office.types("U2", &format!("approve {id}")).await;
     assert!(said.contains("waits for") && said.contains("on no → *yes*"), "{said}");
 
+    // What holds the run back all the same is said to who agrees.
+    let bob = domain::Actor::with_role("bob", Role::Approver);
+    let brakes = office.bench.engine.brakes();
+    brakes.stop(Some("switch-lamp-severe"), &bob, "the lamp is hot").await.unwrap();
     office.bench.lamp().warm = true;
-    office.presses("U2", &agree, false).await;
+    let url = office.presses("U2", &agree, false).await;
+    let but = office.workspace.answered(&url, "You have approved").await;
+    assert!(
+        but["text"]
+            .as_str()
+            .unwrap()
+            .contains("the lamp is hot. The run stops again before its next change."),
+        "{but}"
+    );
+    assert_eq!(but["replace_original"], false, "what all see stays");
+    office.bench.until(id, "paused").await;
+    brakes.allow(Some("switch-lamp-severe"), &bob, "it has cooled").await.unwrap();
+    let resume = domain::run::Ask::Resume;
+    assert_eq!(office.bench.engine.ask(id, Uuid::now_v7(), &bob, &resume).await.unwrap(), None);
     let card = office.workspace.shown("decided", |card| card.approvals[0].ruling.is_some()).await;
     assert!(card.approvals[0].ruling.as_ref().unwrap().starts_with("approved by bob at "), "{card:?}");
     office.bench.until(id, "succeeded").await;

@@ -7,9 +7,9 @@ use axum::Form;
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::brake::KillSwitch;
 use domain::plan::{Comparison, DeviationKind, Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, StepPath, Takeback};
+use engine::StopsAgain;
 use serde::Deserialize;
 use store::pages::{RunFilter, RunRow};
 use uuid::Uuid;
@@ -301,7 +301,7 @@ pub(crate) async fn put(
     run: Uuid,
     id: Uuid,
     ask: Ask,
-) -> Result<Option<KillSwitch>, Problem> {
+) -> Result<Option<StopsAgain>, Problem> {
     if ask.reason_needed() && ask.reason().is_none_or(|reason| reason.trim().is_empty()) {
         let detail =
             format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());
