@@ -2,18 +2,21 @@
 //!
 //! - [`wire`]: one connection by hand, so that each phase has its own deadline and its own kind of failure;
 //! - [`failure`]: what went wrong, in kinds that tell a sick proxy from a wrong password;
+//! - [`identity`]: which server answers, and whether it is read-only;
 //! - [`LoginMatrix`]: every cluster, directly and through every host;
 //! - [`ReplicaStatus`]: one instance, by its own endpoint.
 //!
 //! No TLS: it can be added once a cluster demands it (`require_secure_transport`), in [`wire`] alone.
 
 mod failure;
+mod identity;
 mod matrix;
 mod replica;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::action::ActionError;
 use domain::inventory::{Cluster, Credentials, Inventory, ProxyFleet};
@@ -94,4 +97,8 @@ impl Prober {
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     if names.is_empty() { "(there is none)".into() } else { names.join(", ") }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

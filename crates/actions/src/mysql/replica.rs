@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::matrix::{AURORA, identify, millis};
-use super::{Connection, Failure, Kind, Prober};
+use super::identity::{AURORA, identify};
+use super::{Connection, Failure, Kind, Prober, millis};
 use crate::input;
 use crate::shell::Command;
 

@@ -7,11 +7,18 @@
 //! So a try through a host that meets a read-only server failed, if the cluster's own endpoint leads to one that is writable.
 //! For that the query must go where writes go: it ends with ` FOR UPDATE`, which the usual rules that split reads from writes
 //! send to the writers. It reads no table, so it locks nothing, and a read-only server takes it.
+//!
+//! - [`pair`]: which logins there are, and one of them;
+//! - [`tried`]: what the tries of a pair come to;
+//! - [`told`]: what is told of all of them.
+
+mod pair;
+mod told;
+mod tried;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Timestamp;
 use domain::action::{ActionError, CallRecord, Ctx, ErrorClass, Observe};
 use domain::inventory::{Cluster, ProxyFleet};
 use futures::future::try_join_all;
@@ -19,11 +26,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::failure::UNKNOWN_VARIABLE;
-use super::{Account, Connection, Failure, Kind, Prober, list};
-use crate::ProbeLimits;
+use super::identity::AURORA;
+use super::{Prober, list, millis};
 use crate::input;
 use crate::shell::Command;
+use pair::pairs;
+use told::Matrix;
+use tried::{Tried, judge_read_only};
 
 /// `mysql.login_matrix`.
 pub(crate) struct LoginMatrix(pub(crate) Arc<Prober>);
@@ -61,11 +70,11 @@ pub(crate) struct MatrixInput {
 /// A host, by id and address. More fields are welcome and ignored, so that a whole host of
 /// `autoscaling.describe_group` can be handed on.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct HostRef {
+struct HostRef {
     /// EC2 instance id.
-    pub(crate) id: String,
+    id: String,
     /// Private address; logins through a host without one count as failed.
-    pub(crate) ip: String,
+    ip: String,
 }
 
 fn yes() -> bool {
@@ -77,74 +86,6 @@ fn once() -> u32 {
 }
 
 const MOST_TRIES: u32 = 100;
-/// A pair that timed out so often is given up: each costs a whole deadline, and the look of all pairs has one, too.
-const MOST_TIMEOUTS: u32 = 2;
-
-/// What worked and what did not.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Matrix {
-    /// Direct logins, one cell for each cluster; empty when not asked for.
-    direct: Vec<Cell>,
-    /// Logins through hosts, one cell for each pair.
-    via: Vec<Cell>,
-    /// Failed direct logins.
-    direct_failures: u32,
-    /// Failed logins through hosts.
-    failures: u32,
-    /// Ids of hosts through which some login failed.
-    failing_hosts: Vec<String>,
-    /// Ids of hosts through which every login worked.
-    healthy_hosts: Vec<String>,
-    /// Ids of clusters to which some login through a host failed.
-    failing_clusters: Vec<String>,
-    /// Ids of clusters to which some direct login failed.
-    direct_failing_clusters: Vec<String>,
-    /// Logins tried in all.
-    tried: u32,
-}
-
-/// The logins to one cluster, directly or through one host.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Cell {
-    /// The host's id, or `direct`.
-    host: String,
-    /// The cluster's id.
-    cluster: String,
-    /// Did every try work? One through a host also has to meet a server that is writable, if the direct login does.
-    ok: bool,
-    /// Logins tried.
-    tries: u32,
-    /// Logins that failed.
-    failed: u32,
-    /// The last failure.
-    error: Option<Failure>,
-    /// The server that answered last: `@@aurora_server_id`, or the host name where the server is no Aurora.
-    server_id: Option<String>,
-    /// Whether that server was read-only.
-    read_only: Option<bool>,
-    /// The slowest try took no longer than this, in milliseconds of wall time: one of 1, 2, 5, 10, 20 … so that two looks at
-    /// the same world say the same.
-    ms: f64,
-}
-
-const DIRECT: &str = "direct";
-
-/// The tries of one pair.
-struct Tried {
-    cell: Cell,
-    /// Tries that a read-only server answered.
-    read_only: u32,
-    at: Timestamp,
-    slowest: Duration,
-}
-
-/// One pair that is to be tried.
-struct Pair<'a> {
-    host: &'a str,
-    address: &'a str,
-    port: u16,
-    cluster: &'a Cluster,
-}
 
 impl Observe for LoginMatrix {
     const NAME: &'static str = "mysql.login_matrix";
@@ -295,208 +236,9 @@ impl LoginMatrix {
         }
         Ok(clusters)
     }
-
-    /// The tries of one pair, one after the other. What is known of it is known at each moment: the time may be over at any.
-    async fn cell(
-        &self,
-        ctx: &Ctx,
-        pair: &Pair<'_>,
-        tries: u32,
-        tried: &mut Tried,
-    ) -> Result<(), ActionError> {
-        tried.at = ctx.clock.now();
-        let mut timeouts = 0;
-        while tried.cell.tries < tries && timeouts < MOST_TIMEOUTS {
-            let account = self.0.account(&pair.cluster.probe)?;
-            let _turn = self.0.turn(pair.cluster).await;
-            let started = Instant::now();
-            let result = login(pair, account, &self.0.limits).await;
-            tried.slowest = tried.slowest.max(started.elapsed());
-            let cell = &mut tried.cell;
-            cell.tries += 1;
-            cell.ms = coarse(tried.slowest);
-            match result {
-                Ok(server) => {
-                    tried.read_only += u32::from(server.1 == Some(true));
-                    (cell.server_id, cell.read_only) = server;
-                }
-                Err(failure) => {
-                    timeouts += u32::from(failure.kind.is_timeout());
-                    cell.ok = false;
-                    cell.failed += 1;
-                    cell.error = Some(failure);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How long the pairs are tried. Who wants what was tried until then must still get it told before the look's own deadline.
 fn time_for(ctx: &Ctx, input: &MatrixInput) -> Duration {
     if input.partial { ctx.deadline - ctx.deadline / 10 } else { ctx.deadline }
-}
-
-/// Counts tries through hosts that met a read-only server as failed, where the cluster's endpoint leads to one that is writable.
-/// Any try, not the last one: a host may hold the old writer beside the new one.
-fn judge_read_only(tried: &mut [Tried]) {
-    let writable: Vec<String> = tried
-        .iter()
-        .filter(|one| one.cell.host == DIRECT && one.cell.ok && one.read_only == 0)
-        .filter(|one| one.cell.read_only == Some(false))
-        .map(|one| one.cell.cluster.clone())
-        .collect();
-    for Tried { cell, read_only, .. } in tried {
-        if cell.host != DIRECT && *read_only > 0 && writable.contains(&cell.cluster) {
-            cell.ok = false;
-            cell.failed += *read_only;
-            let message = format!(
-                "{read_only} of {} tries met a read-only server, and the cluster's own endpoint leads to one that is writable",
-                cell.tries
-            );
-            cell.error = Some(Failure::new(Kind::ReadOnly, message));
-        }
-    }
-}
-
-impl Tried {
-    fn not_yet(pair: &Pair<'_>, at: Timestamp) -> Self {
-        let cell = Cell {
-            host: pair.host.to_owned(),
-            cluster: pair.cluster.id.clone(),
-            ok: true,
-            tries: 0,
-            failed: 0,
-            error: None,
-            server_id: None,
-            read_only: None,
-            ms: 0.0,
-        };
-        Self { cell, read_only: 0, at, slowest: Duration::ZERO }
-    }
-
-    /// Tells the journal of a pair that failed.
-    fn record(&self, ctx: &Ctx) {
-        let cell = &self.cell;
-        let Some(failure) = &cell.error else { return };
-        ctx.calls.push(CallRecord {
-            at: self.at,
-            service: "mysql".into(),
-            operation: "login".into(),
-            target: format!("{} via {}", cell.cluster, cell.host),
-            request_id: None,
-            status: format!("{} of {} failed: {}", cell.failed, cell.tries, failure.kind.name()),
-            duration_ms: millis(self.slowest),
-            mutating: false,
-        });
-    }
-}
-
-impl Pair<'_> {
-    /// What the query ends with, so that it goes where writes go. Only through hosts: who asks a server itself has chosen it.
-    fn to_writers(&self) -> &'static str {
-        if self.host == DIRECT { "" } else { TO_WRITERS }
-    }
-}
-
-/// The next of 1, 2, 5, 10, 20, 50 … milliseconds.
-fn coarse(duration: Duration) -> f64 {
-    let ms = duration.as_secs_f64() * 1000.0;
-    let steps = (0..7).flat_map(|n| [1.0, 2.0, 5.0].map(|step| step * 10.0_f64.powi(n)));
-    steps.into_iter().find(|step| ms <= *step).unwrap_or(ms)
-}
-
-/// All pairs: direct ones first, then host by host.
-fn pairs<'a>(fleet: &'a ProxyFleet, clusters: &[&'a Cluster], input: &'a MatrixInput) -> Vec<Pair<'a>> {
-    let mut pairs = Vec::new();
-    if input.direct {
-        pairs.extend(clusters.iter().map(|cluster| Pair {
-            host: DIRECT,
-            address: &cluster.endpoint,
-            port: cluster.port,
-            cluster,
-        }));
-    }
-    for host in &input.hosts {
-        pairs.extend(clusters.iter().map(|cluster| Pair {
-            host: &host.id,
-            address: &host.ip,
-            port: fleet.port,
-            cluster,
-        }));
-    }
-    pairs
-}
-
-/// A server's name, and whether it is read-only.
-pub(super) type Server = (Option<String>, Option<bool>);
-
-/// Rules that split reads from writes take what ends so for a write.
-const TO_WRITERS: &str = " FOR UPDATE";
-pub(super) const AURORA: &str = "SELECT @@aurora_server_id, @@innodb_read_only";
-const PLAIN: &str = "SELECT @@hostname, @@read_only";
-
-/// One login with its query. The server's identity, and whether it is read-only.
-async fn login(pair: &Pair<'_>, account: Account<'_>, limits: &ProbeLimits) -> Result<Server, Failure> {
-    if pair.address.is_empty() {
-        // In service for the group, and no longer (or not yet) for EC2: nothing gets through it.
-        return Err(Failure::new(Kind::Other, "the host has no private address"));
-    }
-    let mut connection = Connection::open(pair.address, pair.port, account, limits).await?;
-    let server = identify(&mut connection, pair.to_writers()).await?;
-    connection.quit().await;
-    Ok(server)
-}
-
-/// Which server answers, and whether it is read-only. `ending` says to a proxy where the query belongs.
-pub(super) async fn identify(connection: &mut Connection, ending: &str) -> Result<Server, Failure> {
-    let rows = match connection.query(&format!("{AURORA}{ending}")).await {
-        Err(failure) if failure.code == Some(UNKNOWN_VARIABLE) => {
-            connection.query(&format!("{PLAIN}{ending}")).await?
-        }
-        answer => answer?,
-    };
-    let Some(row) = rows.into_iter().next() else {
-        return Err(Failure::new(Kind::Other, "the query was answered without a row"));
-    };
-    let mut values = row.into_iter();
-    let server = values.next().flatten();
-    let read_only = values.next().flatten().map(|value| value == "1" || value.eq_ignore_ascii_case("on"));
-    Ok((server, read_only))
-}
-
-impl Matrix {
-    fn of(input: &MatrixInput, cells: Vec<Cell>) -> Self {
-        let (direct, via): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|cell| cell.host == DIRECT);
-        let failing = |cells: &[Cell]| -> Vec<String> {
-            let mut ids: Vec<String> = Vec::new();
-            for cell in cells.iter().filter(|cell| !cell.ok) {
-                if !ids.contains(&cell.cluster) {
-                    ids.push(cell.cluster.clone());
-                }
-            }
-            ids
-        };
-        let (failing_hosts, healthy_hosts) = input
-            .hosts
-            .iter()
-            .map(|host| host.id.clone())
-            .filter(|id| via.iter().any(|cell| cell.host == *id))
-            .partition(|id| via.iter().any(|cell| cell.host == *id && !cell.ok));
-        Self {
-            direct_failures: direct.iter().map(|cell| cell.failed).sum(),
-            failures: via.iter().map(|cell| cell.failed).sum(),
-            failing_hosts,
-            healthy_hosts,
-            failing_clusters: failing(&via),
-            direct_failing_clusters: failing(&direct),
-            tried: direct.iter().chain(&via).map(|cell| cell.tries).sum(),
-            direct,
-            via,
-        }
-    }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
