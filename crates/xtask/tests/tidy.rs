@@ -42,7 +42,7 @@ const TOP: [&str; 10] = [
 
 const VAGUE: [&str; 5] = ["common", "utils", "errors", "types", "config"];
 
-const LONGEST_FILE: usize = 800;
+const LONGEST_FILE: usize = 500;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
@@ -77,8 +77,12 @@ fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for name in names(folder) {
         let path = folder.join(&name);
+        // `.git` is a file where another checkout keeps it.
+        if matches!(name.as_str(), ".git" | "target") {
+            continue;
+        }
         if path.is_dir() {
-            if !matches!(name.as_str(), ".git" | "target") && !path.join("CACHEDIR.TAG").exists() {
+            if !path.join("CACHEDIR.TAG").exists() {
                 found.extend(texts(&path));
             }
         } else if let Ok(text) = fs::read_to_string(&path) {

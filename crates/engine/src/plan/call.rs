@@ -59,21 +59,22 @@ impl Planner<'_> {
             self.tell(step, path, PlannedOutcome::Looked);
             return Slot::known(facts);
         }
-        let planned = action.settled(&input, &facts).and_then(|settled| {
-            settled.map_or_else(|| action.plan(&input, &facts).map(Err), |output| Ok(Ok(output)))
-        });
-        match planned {
-            Ok(Ok(output)) => {
+        let planned = match action.settled(&input, &facts) {
+            Ok(Some(output)) => {
                 self.tell(step, path, PlannedOutcome::AlreadySo);
-                Slot::known(output)
+                return Slot::known(output);
             }
+            Ok(None) => action.plan(&input, &facts),
+            Err(e) => Err(e),
+        };
+        match planned {
             // A limit stops the run, unless an earlier step changes something: it may lift it (the group's maximum), and the
             // limit is asked again when the run gets there.
-            Ok(Err(Planned { forbidden: Some(why), .. })) if self.changed.is_none() => {
+            Ok(Planned { forbidden: Some(why), .. }) if self.changed.is_none() => {
                 self.sight.forbidden.insert(path.clone());
                 self.refused(step, path, why.to_string())
             }
-            Ok(Err(planned)) => {
+            Ok(planned) => {
                 self.tell(step, path, PlannedOutcome::Changes { changes: planned.changes });
                 self.changed.get_or_insert_with(|| step.id.clone());
                 planned.output.map_or_else(|| Slot::Later { after: step.id.clone() }, Slot::known)
