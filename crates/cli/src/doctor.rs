@@ -1,7 +1,9 @@
 //! `firebreak doctor`: is everything here that a server needs? Each line says ok, warning or failed, and what to do.
 //!
-//! It looks with the server's own configuration and eyes, and changes nothing. What it does not look at: whether AWS lets this
-//! process do what its runbooks do; `firebreak runbook permissions` prints what that takes, and a plan is the proof.
+//! It looks with the server's own configuration and eyes, and changes nothing. What it cannot look at: whether AWS lets this
+//! process *change* what its runbooks change; `firebreak runbook permissions` prints what that takes, and a plan is the proof.
+
+mod outside;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -178,10 +180,7 @@ async fn look(config: &Config, findings: &mut Findings) {
         Err(e) => findings.fail("provider", format!("{e:#}"), "correct `auth.oidc`, or leave it out"),
         Ok(Some(oidc)) => provider(&oidc, findings).await,
     }
-    match &config.symptom {
-        Some(symptom) => findings.ok("symptom", format!("measured at {}", symptom.prometheus)),
-        None => findings.warn("symptom", "is not measured", "name a Prometheus under `symptom`: runs end when customers are well, not when the last call returned"),
-    }
+    outside::look(config, findings).await;
     let url = config.public_url();
     if url.starts_with("https://") {
         findings.ok("address", url);

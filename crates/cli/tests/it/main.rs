@@ -17,6 +17,7 @@ mod browser;
 mod chrome;
 mod described;
 mod discovery;
+mod doctor;
 mod drills;
 mod faults;
 mod fleets;
