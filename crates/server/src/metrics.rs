@@ -77,7 +77,7 @@ pub(crate) async fn page(State(app): State<App>) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("firebreak");
     let build = Family::<Build, Gauge>::default();
     build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-    registry.register("build", "The version, as a label", build);
+    registry.register("build_info", "The version, as a label", build);
     app.engine().measure(&mut registry);
     tell(&census, app.now(), &mut registry);
     let about = "Requests over HTTP, until their answer began";
