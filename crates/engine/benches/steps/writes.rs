@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use domain::Actor;
 use domain::audit::Link;
 use domain::run::{Entry, Record};
+use domain::{Actor, Clock as _};
+use engine::clock::SystemClock;
 use store::PgPool;
 use store::journal::{Append, Appended, Row};
 use store::runs::{Created, NewRun};
@@ -90,7 +91,7 @@ impl Written {
             overrides: Default::default(),
             reason: None,
             owner,
-            at: chrono::Utc::now(),
+            at: SystemClock.now(),
         };
         let mut link = Link::origin(id);
         let appends = self.commits.iter().map(|records| append(id, records, &mut link)).collect();
