@@ -348,6 +348,7 @@ impl Planner<'_> {
                 action: runbook.verify.as_ref().map(|v| v.look.action.clone()),
                 one_way: false,
                 taken_back: false,
+                undoable: false,
                 outcome: PlannedOutcome::Waits {
                     until: until.condition.source().to_owned(),
                     timeout_s: until.timeout.as_secs(),
@@ -506,6 +507,7 @@ impl Planner<'_> {
             action,
             one_way: step.one_way,
             taken_back: step.finally,
+            undoable: step.undo && !step.finally,
             outcome,
         });
     }
