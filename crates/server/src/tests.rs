@@ -24,5 +24,6 @@ mod sign_in;
 mod slack;
 mod sns;
 mod starting;
+mod steps;
 mod tokens;
 mod watched;

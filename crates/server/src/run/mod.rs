@@ -7,6 +7,7 @@
 
 mod asks;
 pub(crate) mod by_hand;
+mod failures;
 pub(crate) mod gantt;
 mod gate;
 mod gathered;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
 
+use super::failures::{Failure, Said, failures, said};
 use crate::words::{self, Badge, Icon, Tone};
 
 /// What the tree is made from.
@@ -52,6 +53,9 @@ pub(crate) struct StepView {
     /// What it saw last.
     pub(crate) seen: Vec<(String, String)>,
     pub(crate) error: Option<ActionError>,
+    /// Where people read that error first.
+    #[serde(skip)]
+    pub(crate) said: Said,
     /// What a failed guard saw, or what is seen now that the outcome is unknown.
     pub(crate) facts: Vec<(String, String)>,
     /// Objects before and after, as announced.
@@ -98,9 +102,14 @@ impl StepView {
         Some(words::usually(&took))
     }
 
+    /// Is a person asked above what to do about its error? Remedy and facts stand there, too.
+    fn is_asked_about(&self) -> bool {
+        self.said == Said::WhereAsked
+    }
+
     /// The attempts that failed.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = (&Try, &ActionError)> {
-        self.attempts.iter().filter_map(|a| Some((a, a.error.as_ref()?)))
+    pub(crate) fn failures(&self) -> Vec<Failure<'_>> {
+        failures(&self.attempts, self.error.as_ref().filter(|_| self.said == Said::Here))
     }
 
     /// The title of the step at a path, which may be inside this one.
@@ -345,6 +354,7 @@ impl Tree<'_> {
                 .map(words::facts)
                 .unwrap_or_default(),
             error: node.and_then(|n| n.error.clone()),
+            said: said(self.sight.state, path, node),
             facts: node.and_then(|n| n.facts.as_ref()).map(words::facts).unwrap_or_default(),
             changes: intent.map(|i| self.changes(i)).unwrap_or_default(),
             how: node.and_then(|n| n.how.as_ref()).map(how),
