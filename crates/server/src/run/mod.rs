@@ -14,6 +14,7 @@ mod gathered;
 mod outline;
 mod steps;
 mod timeline;
+mod wait;
 
 use std::sync::Arc;
 

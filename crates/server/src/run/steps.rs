@@ -7,12 +7,13 @@ use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
 use domain::forecast::{Forecast, Took};
 use domain::run::{ENDING, How, Intent, Node, Phase, State, Status, StepPath};
-use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Until, Use};
+use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Use};
 use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
 
 use super::failures::{Failure, Said, failures, said};
+use super::wait::Wait;
 use crate::words::{self, Badge, Icon, Tone};
 
 /// What the tree is made from.
@@ -50,6 +51,9 @@ pub(crate) struct StepView {
     pub(crate) attempts: Vec<Try>,
     /// What it waits for, while it does.
     pub(crate) waits_for: Option<String>,
+    /// The same, with the values that it is about.
+    #[serde(skip)]
+    pub(crate) wait: Option<Wait>,
     /// What it saw last.
     pub(crate) seen: Vec<(String, String)>,
     pub(crate) error: Option<ActionError>,
@@ -315,11 +319,12 @@ impl Tree<'_> {
         let node = self.sight.state.node(path);
         let ended = self.sight.state.outcome().is_some();
         let intent = node.and_then(|n| n.intent.as_ref());
-        let waiting =
-            call.and_then(|c| c.until.as_ref()).filter(|_| node.is_some_and(|n| n.status == Status::Running));
+        let until = call.and_then(|c| c.until.as_ref());
+        let waits = until.zip(node.filter(|n| n.status == Status::Running));
+        let wait = waits.map(|(until, node)| Wait::of(until, self.sight.state, path, node));
         let mut badge = badge(node.map(|n| n.status), ended);
         let forecast = self.sight.forecast.and_then(|f| f.step(path)).copied();
-        if waiting.is_some() {
+        if wait.is_some() {
             badge = WAITING;
         }
         match node {
@@ -347,7 +352,8 @@ impl Tree<'_> {
             duration_s: node.map(|n| (over_at.unwrap_or(self.sight.now) - n.started_at).num_seconds()),
             forecast,
             attempts: node.map(attempts).unwrap_or_default(),
-            waits_for: waiting.map(waits_for),
+            waits_for: wait.as_ref().map(Wait::line),
+            wait,
             seen: node
                 .filter(|n| !n.status.is_over())
                 .and_then(|n| n.seen.as_deref())
@@ -422,12 +428,6 @@ fn kind_of(call: &Use, registry: &Registry) -> &'static str {
         (true, Some(_)) => "wait",
         (true, None) => "look",
     }
-}
-
-fn waits_for(until: &Until) -> String {
-    let span = |d: std::time::Duration| words::span(chrono::TimeDelta::from_std(d).unwrap_or_default());
-    let hold = until.hold.map_or_else(String::new, |hold| format!(", for {} without a break", span(hold)));
-    format!("{}{hold}; at most {}", until.condition.source(), span(until.timeout))
 }
 
 fn how(how: &How) -> String {

@@ -1,4 +1,4 @@
-//! The steps of a run on its page: what went wrong said once.
+//! The steps of a run on its page: what went wrong said once, and what is waited for.
 
 use uuid::Uuid;
 
@@ -63,4 +63,69 @@ async fn of_a_run_that_has_ended_because_of_a_step_it_is_said_why_at_the_top() {
     let switch = step(&text, "switch");
     assert!(switch.contains("href=\"#message\"") && switch.contains("mend it"), "{switch}");
     assert_eq!(text.matches("The bulb is loose.").count(), 2, "the attempt has it, too: {text}");
+}
+
+#[tokio::test]
+async fn a_wait_shows_its_condition_beside_what_that_names_and_apart_from_what_else_was_seen() {
+    let rooms = r#"runbook: rooms
+title: Warm the rooms
+when: It is cold.
+risk: low
+inputs:
+  fleet: { type: proxy_fleet, description: Whose lamp }
+steps:
+  - id: before
+    title: Look at the lamp
+    use: lamp.look
+    with: { lamp: "${inputs.fleet.id}" }
+  - id: all
+    title: Every room
+    each: '["north"]'
+    steps:
+      - id: warm
+        title: Wait until it is warm
+        why: Nobody sleeps in the cold.
+        use: lamp.look
+        with: { lamp: "${item}" }
+        until: out.warm && !steps.before.warm && size(item) > 0
+        for: 5s
+        every: 1s
+        timeout: 1h
+  - id: last
+    title: Look again
+    use: lamp.look
+    with: { lamp: "${inputs.fleet.id}" }
+"#;
+    let bench = Bench::with(&[("rooms", rooms)]).await;
+    let person = bench.sign_in("ada").await;
+    let run = run_of(&person.start("rooms", &person.planned("rooms").await).await);
+    let mut topics = bench.engine.listen();
+    let text = loop {
+        let text = page(&person, run).await;
+        if text.contains("<i>out.warm</i> no") {
+            break text;
+        }
+        topics.recv().await.unwrap();
+    };
+    let warm = step(&text, "all[north].warm");
+    let (why, wait) = warm.split_once("data-wait>").unwrap();
+    assert!(why.contains("Nobody sleeps in the cold."), "words come first: {warm}");
+    let (wait, rest) = wait.split_once("What else it saw").unwrap();
+    for shown in [
+        "<code>out.warm &#38;&#38; !steps.before.warm &#38;&#38; size(item) &#62; 0</code>",
+        "for 5 s without a break; at most 1 h 00 m",
+        "<i>steps.before.warm</i> no",
+        "<i>item</i> north",
+    ] {
+        assert!(wait.contains(shown), "{shown}: {wait}");
+    }
+    assert!(!wait.contains("<i>on</i>") && rest.contains("<i>on</i> no"), "{warm}");
+    assert!(warm.contains("data-open=\"1\" open"), "{warm}");
+    // The line that programs get is as it was.
+    let told = person.get(&format!("/api/v1/runs/{run}")).await.json();
+    let line = &told["steps"][1]["steps"][0]["steps"][0]["waits_for"];
+    assert!(
+        line.as_str().unwrap().ends_with("size(item) > 0, for 5 s without a break; at most 1 h 00 m"),
+        "{line}"
+    );
 }
