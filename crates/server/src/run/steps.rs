@@ -66,6 +66,9 @@ pub(crate) struct StepView {
     pub(crate) changes: Vec<ObjectChange>,
     /// How it came to be done.
     pub(crate) how: Option<String>,
+    /// What came of it, in a few words, once it is done.
+    #[serde(skip)]
+    pub(crate) gave: Option<String>,
     pub(crate) skipped: Option<String>,
     /// It has failed, and the runbook says that the run ends then.
     #[serde(skip)]
@@ -93,7 +96,16 @@ pub(crate) struct Try {
 impl StepView {
     /// Unfolded from the start: what goes on, and what went wrong.
     pub(crate) fn open(&self) -> bool {
-        matches!(self.badge.tone, Tone::Busy | Tone::Wait) || self.troubled()
+        self.unfolds() > 0
+    }
+
+    /// How much it asks to be read. What somebody has folded stays so until this changes: a step that went wrong unfolds again.
+    pub(crate) fn unfolds(&self) -> u8 {
+        match self.badge.tone {
+            _ if self.troubled() => 2,
+            Tone::Busy | Tone::Wait => 1,
+            _ => 0,
+        }
     }
 
     pub(crate) fn duration(&self) -> String {
@@ -338,6 +350,7 @@ impl Tree<'_> {
         let action = call.map(|c| c.action.clone());
         let input = node.and_then(|n| n.input.as_deref().cloned());
         let command = action.as_ref().zip(input.as_ref()).and_then(|(name, input)| self.command(name, input));
+        let changes = intent.map(|i| self.changes(i)).unwrap_or_default();
         let over_at = node.and_then(|n| n.ended_at);
         StepView {
             path: path.to_string(),
@@ -362,7 +375,8 @@ impl Tree<'_> {
             error: node.and_then(|n| n.error.clone()),
             said: said(self.sight.state, path, node),
             facts: node.and_then(|n| n.facts.as_ref()).map(words::facts).unwrap_or_default(),
-            changes: intent.map(|i| self.changes(i)).unwrap_or_default(),
+            gave: node.and_then(|n| gave(kind, n, &changes)),
+            changes,
             how: node.and_then(|n| n.how.as_ref()).map(how),
             skipped: node.and_then(|n| n.skipped.clone()),
             ends_run: false,
@@ -428,6 +442,28 @@ fn kind_of(call: &Use, registry: &Registry) -> &'static str {
         (true, Some(_)) => "wait",
         (true, None) => "look",
     }
+}
+
+/// What came of a step that is done, for its line. A guard says it in its title.
+fn gave(kind: &str, node: &Node, changes: &[ObjectChange]) -> Option<String> {
+    if node.status != Status::Done {
+        return None;
+    }
+    let said = match (&node.how, changes) {
+        (Some(How::AlreadySo), _) => "it was so already".to_owned(),
+        (Some(How::MarkedDone { by, .. }), _) => format!("marked as done by {by}"),
+        (_, [change, more @ ..]) => {
+            let (before, after) = (words::brief(&change.before), words::brief(&change.after));
+            let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+            format!("{} {before} → {after}{more}", change.property)
+        }
+        _ if kind == "value" => match &*node.output {
+            Value::Array(items) if items.len() > 2 => format!("{} of them", items.len()),
+            value => words::brief(value),
+        },
+        _ => return None,
+    };
+    Some(words::shorten(&said, 90))
 }
 
 fn how(how: &How) -> String {

@@ -1,5 +1,6 @@
-//! The steps of a run on its page: what went wrong said once, and what is waited for.
+//! The steps of a run on its page: what went wrong said once, what is waited for, and what came of those that are done.
 
+use axum::http::StatusCode;
 use uuid::Uuid;
 
 use super::bench::{Bench, Person, run_of};
@@ -27,7 +28,7 @@ async fn of_a_step_that_failed_it_is_said_why_where_a_person_is_asked_and_by_its
     assert!(asked.contains("The bulb is loose.") && asked.contains("mend it"), "{asked}");
     let switch = step(&text, "switch");
     assert!(
-        switch.contains("data-open=\"1\" open") && switch.contains("href=\"#decide-switch\""),
+        switch.contains("data-open=\"2\" open") && switch.contains("href=\"#decide-switch\""),
         "{switch}"
     );
     assert!(switch.contains("data-failed>Attempt 1, ") && switch.contains("/docs/errors/"), "{switch}");
@@ -128,4 +129,42 @@ steps:
         line.as_str().unwrap().ends_with("size(item) > 0, for 5 s without a break; at most 1 h 00 m"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn a_step_that_is_done_is_folded_and_says_in_its_line_what_came_of_it() {
+    let bench = Bench::new().await;
+    let person = bench.sign_in("ada").await;
+    let run = run_of(&person.start("switch-lamp", &person.planned("switch-lamp").await).await);
+    let mut topics = bench.engine.listen();
+    let text = loop {
+        let text = page(&person, run).await;
+        if step(&text, "warm").contains("data-wait") {
+            break text;
+        }
+        topics.recv().await.unwrap();
+    };
+    for done in ["before", "is_off", "switch"] {
+        let line = step(&text, done).split('>').next().unwrap();
+        assert!(line.contains("data-status=\"done\"") && line.ends_with("data-open=\"0\""), "{line}");
+    }
+    assert!(
+        step(&text, "switch").contains("class=\"dim gave\">on no → yes</small>"),
+        "{}",
+        step(&text, "switch")
+    );
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
+
+    // One that somebody else has seen to.
+    bench.lamp().broken = Some("The bulb is loose.");
+    bench.lamp().on = false;
+    let run = run_of(&person.start("switch-lamp", &person.planned("switch-lamp").await).await);
+    bench.until(run, "paused").await;
+    let id = Uuid::now_v7().to_string();
+    let done = [("ask", "mark_done"), ("id", id.as_str()), ("step", "switch"), ("reason", "with my hand")];
+    assert_eq!(person.form(&format!("/runs/{run}/ask"), &done).await.status, StatusCode::SEE_OTHER);
+    bench.until(run, "succeeded").await;
+    let text = page(&person, run).await;
+    assert!(step(&text, "switch").contains("class=\"dim gave\">marked as done by ada</small>"), "{text}");
 }
