@@ -57,7 +57,8 @@
   // Not `node.id`: in a form that is its field of the name `id`.
   const id = (node) => node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") : null;
 
-  // Makes the children of one element those of another, reusing what is there: by id where there is one, else in order.
+  // Makes the children of one element those of another, reusing what is there: by id where there is one, else in order. What holds
+  // something that people unfold needs an id: in order, it is another one as soon as something before it comes or goes.
   function children(old, fresh) {
     const known = new Map([...old.children].filter(id).map((c) => [id(c), c]));
     let here = old.firstChild;
@@ -76,12 +77,26 @@
     while (here) { const gone = here; here = here.nextSibling; gone.remove(); }
   }
 
-  // What a person has unfolded stays unfolded, until the server itself thinks otherwise.
+  // What a person has unfolded stays unfolded; what they have folded, until the server itself thinks otherwise.
+  const unfolded = new WeakSet();
   function attributes(old, fresh) {
-    const kept = old.nodeName === "DETAILS" && old.dataset.open === fresh.dataset.open;
+    const kept = old.nodeName === "DETAILS" && (old.dataset.open === fresh.dataset.open || unfolded.has(old));
     const own = (name) => name === "open" && kept;
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !own(name)) old.removeAttribute(name);
     for (const { name, value } of [...fresh.attributes]) if (!own(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+
+  // The click comes before what it does.
+  document.addEventListener("click", (event) => {
+    const details = event.target.closest("summary")?.parentElement;
+    if (details?.nodeName !== "DETAILS") return;
+    if (details.open) unfolded.delete(details); else unfolded.add(details);
+  });
+
+  // An address may lead to something folded.
+  function reveal() {
+    let at = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (at = at?.closest("details"); at; at = at.parentElement?.closest("details")) { at.open = true; unfolded.add(at); }
   }
 
   document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else { watch(); refresh(); } });
@@ -89,4 +104,6 @@
   document.addEventListener("submit", (event) => { event.submitter?.setAttribute("aria-disabled", "true"); });
   if (main.querySelector("[data-final]")) say("done", "Ended"); else say("off", "Connecting");
   watch();
+  addEventListener("hashchange", reveal);
+  reveal();
 })();

@@ -104,6 +104,9 @@ pub struct PlannedStep {
     /// Is taken back when the run ends, however it ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_back: bool,
+    /// Can be taken back by whoever aborts the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undoable: bool,
     /// What would come of it.
     pub outcome: PlannedOutcome,
 }
@@ -231,10 +234,11 @@ impl Plan {
     }
 
     fn digest_by(&self, essence: fn(&PlannedOutcome) -> PlannedOutcome) -> String {
-        // That a step is taken back stands in the text, whose hash is in it as well.
+        // That a step is taken back, or can be, stands in the text, whose hash is in it as well.
         let essence = |step: &PlannedStep| PlannedStep {
             outcome: essence(&step.outcome),
             taken_back: false,
+            undoable: false,
             ..step.clone()
         };
         let material: Vec<_> = self.material().map(essence).collect();
@@ -301,6 +305,19 @@ mod tests {
         assert_eq!(plan.digest(), now);
         plan.steps[0].outcome = skipped("`if: 1 > 2` is false");
         assert_ne!(plan.digest(), now);
+    }
+
+    #[test]
+    fn that_a_step_can_be_taken_back_does_not_make_it_another_plan() {
+        let mut plan: Plan = serde_json::from_value(serde_json::json!({
+            "runbook": "r", "runbook_hash": "h", "title": "T", "risk": "low", "impact": null, "inputs": {}, "locks": [],
+            "steps": [{ "path": "s", "title": "S", "action": "a.b", "one_way": false, "outcome": PlannedOutcome::AlreadySo }],
+            "verdict": { "verdict": "ready" }, "customers_percent": 0.0, "at": "2024-05-07T14:42:00Z", "hash": "",
+        }))
+        .unwrap();
+        let as_kept = plan.digest();
+        plan.steps[0].undoable = true;
+        assert!(plan.is_known_by(&as_kept), "plans of earlier versions do not say it");
     }
 
     #[test]

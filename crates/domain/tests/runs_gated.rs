@@ -436,6 +436,7 @@ fn a_new_plan_that_a_guard_refuses_ends_the_run_in_the_words_of_the_guard() {
             action: action.map(str::to_owned),
             one_way: false,
             taken_back: false,
+            undoable: false,
             outcome: PlannedOutcome::Stops { message: "Every login works.".into(), facts: Map::new() },
         };
         let mut now = Plan { steps: vec![stops], ..plan(1) };

@@ -25,5 +25,6 @@ mod sign_in;
 mod slack;
 mod sns;
 mod starting;
+mod steps;
 mod tokens;
 mod watched;

@@ -30,10 +30,14 @@ async fn one_click_recovers_the_incident_while_one_watches() {
 
     // The page follows the run by itself: nothing below reloads it.
     chrome.wait(r#"#head[data-state="running"]"#).await;
+    chrome.press("#step-remove > summary").await;
     chrome.wait(r#"[data-step="ready"][data-status="done"]"#).await;
     chrome.picture("run").await;
     succeeded(&chrome).await;
     chrome.picture("recovered").await;
+    // What is done is folded, but for what somebody has unfolded themselves.
+    let unfolded = "return [...document.querySelectorAll('#steps > [open]')].map((s) => s.dataset.step)";
+    assert_eq!(chrome.script(unfolded).await, serde_json::json!(["remove"]));
     let run = chrome.script("return location.href").await.as_str().unwrap().to_owned();
     chrome.go(&format!("{run}?tab=calls")).await;
     chrome.picture("calls").await;

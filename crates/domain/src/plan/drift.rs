@@ -72,6 +72,7 @@ mod tests {
                     action: None,
                     one_way: false,
                     taken_back: false,
+                    undoable: false,
                     outcome: outcome.clone(),
                 })
                 .collect(),

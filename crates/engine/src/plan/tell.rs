@@ -27,6 +27,7 @@ impl Planner<'_> {
             action,
             one_way: step.one_way,
             taken_back: step.finally,
+            undoable: step.undo && !step.finally,
             outcome,
         });
     }

@@ -165,6 +165,7 @@ impl Planner<'_> {
                 action: runbook.verify.as_ref().map(|v| v.look.action.clone()),
                 one_way: false,
                 taken_back: false,
+                undoable: false,
                 outcome: PlannedOutcome::Waits {
                     until: until.condition.source().to_owned(),
                     timeout_s: until.timeout.as_secs(),

@@ -136,13 +136,20 @@ pub(crate) fn choices(state: &State, by: &Asker<'_>) -> Vec<Choice> {
 pub(crate) fn shown(state: &State, by: &Asker<'_>) -> Vec<Choice> {
     let mut shown = choices(state, by);
     let (kept, undone) = (abort_preview(state, Takeback::Finally), abort_preview(state, Takeback::All));
-    // Of a call of unknown outcome somebody may say later that it was made, and then it is taken back, or not.
-    let still = state.paused().is_some() && state.nodes().all(|(_, node)| node.status.is_over());
-    if still && kept == undone {
+    let says = if state.gate().is_some() {
+        Some(
+            "Ends the run before it has begun. If it begins sooner than you press, what it has done by then stays.",
+        )
+    } else {
+        // Of a call of unknown outcome somebody may say later that it was made, and then it is taken back, or not.
+        let still = state.paused().is_some() && state.nodes().all(|(_, node)| node.status.is_over());
+        still.then_some("Ends the run here.")
+    };
+    if let Some(says) = says.filter(|_| kept == undone) {
         shown.retain(|choice| choice.takeback != "all");
         for abort in shown.iter_mut().filter(|choice| choice.ask == "abort") {
             abort.label = "Abort";
-            abort.says = "Ends the run here.".into();
+            abort.says = says.into();
         }
     }
     shown

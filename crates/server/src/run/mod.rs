@@ -7,12 +7,14 @@
 
 mod asks;
 pub(crate) mod by_hand;
+mod failures;
 pub(crate) mod gantt;
 mod gate;
 mod gathered;
 mod outline;
 mod steps;
 mod timeline;
+mod wait;
 
 use std::sync::Arc;
 

@@ -7,11 +7,13 @@ use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
 use domain::forecast::{Forecast, Took};
 use domain::run::{ENDING, How, Intent, Node, Phase, State, Status, StepPath};
-use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Until, Use};
+use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Use};
 use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
 
+use super::failures::{Failure, Said, failures, said};
+use super::wait::Wait;
 use crate::words::{self, Badge, Icon, Tone};
 
 /// What the tree is made from.
@@ -49,15 +51,24 @@ pub(crate) struct StepView {
     pub(crate) attempts: Vec<Try>,
     /// What it waits for, while it does.
     pub(crate) waits_for: Option<String>,
+    /// The same, with the values that it is about.
+    #[serde(skip)]
+    pub(crate) wait: Option<Wait>,
     /// What it saw last.
     pub(crate) seen: Vec<(String, String)>,
     pub(crate) error: Option<ActionError>,
+    /// Where people read that error first.
+    #[serde(skip)]
+    pub(crate) said: Said,
     /// What a failed guard saw, or what is seen now that the outcome is unknown.
     pub(crate) facts: Vec<(String, String)>,
     /// Objects before and after, as announced.
     pub(crate) changes: Vec<ObjectChange>,
     /// How it came to be done.
     pub(crate) how: Option<String>,
+    /// What came of it, in a few words, once it is done.
+    #[serde(skip)]
+    pub(crate) gave: Option<String>,
     pub(crate) skipped: Option<String>,
     /// It has failed, and the runbook says that the run ends then.
     #[serde(skip)]
@@ -85,7 +96,16 @@ pub(crate) struct Try {
 impl StepView {
     /// Unfolded from the start: what goes on, and what went wrong.
     pub(crate) fn open(&self) -> bool {
-        matches!(self.badge.tone, Tone::Busy | Tone::Wait) || self.troubled()
+        self.unfolds() > 0
+    }
+
+    /// How much it asks to be read. What somebody has folded stays so until this changes: a step that went wrong unfolds again.
+    pub(crate) fn unfolds(&self) -> u8 {
+        match self.badge.tone {
+            _ if self.troubled() => 2,
+            Tone::Busy | Tone::Wait => 1,
+            _ => 0,
+        }
     }
 
     pub(crate) fn duration(&self) -> String {
@@ -98,9 +118,14 @@ impl StepView {
         Some(words::usually(&took))
     }
 
+    /// Is a person asked above what to do about its error? Remedy and facts stand there, too.
+    fn is_asked_about(&self) -> bool {
+        self.said == Said::WhereAsked
+    }
+
     /// The attempts that failed.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = (&Try, &ActionError)> {
-        self.attempts.iter().filter_map(|a| Some((a, a.error.as_ref()?)))
+    pub(crate) fn failures(&self) -> Vec<Failure<'_>> {
+        failures(&self.attempts, self.error.as_ref().filter(|_| self.said == Said::Here))
     }
 
     /// The title of the step at a path, which may be inside this one.
@@ -306,11 +331,12 @@ impl Tree<'_> {
         let node = self.sight.state.node(path);
         let ended = self.sight.state.outcome().is_some();
         let intent = node.and_then(|n| n.intent.as_ref());
-        let waiting =
-            call.and_then(|c| c.until.as_ref()).filter(|_| node.is_some_and(|n| n.status == Status::Running));
+        let until = call.and_then(|c| c.until.as_ref());
+        let waits = until.zip(node.filter(|n| n.status == Status::Running));
+        let wait = waits.map(|(until, node)| Wait::of(until, self.sight.state, path, node));
         let mut badge = badge(node.map(|n| n.status), ended);
         let forecast = self.sight.forecast.and_then(|f| f.step(path)).copied();
-        if waiting.is_some() {
+        if wait.is_some() {
             badge = WAITING;
         }
         match node {
@@ -324,6 +350,7 @@ impl Tree<'_> {
         let action = call.map(|c| c.action.clone());
         let input = node.and_then(|n| n.input.as_deref().cloned());
         let command = action.as_ref().zip(input.as_ref()).and_then(|(name, input)| self.command(name, input));
+        let changes = intent.map(|i| self.changes(i)).unwrap_or_default();
         let over_at = node.and_then(|n| n.ended_at);
         StepView {
             path: path.to_string(),
@@ -338,15 +365,18 @@ impl Tree<'_> {
             duration_s: node.map(|n| (over_at.unwrap_or(self.sight.now) - n.started_at).num_seconds()),
             forecast,
             attempts: node.map(attempts).unwrap_or_default(),
-            waits_for: waiting.map(waits_for),
+            waits_for: wait.as_ref().map(Wait::line),
+            wait,
             seen: node
                 .filter(|n| !n.status.is_over())
                 .and_then(|n| n.seen.as_deref())
                 .map(words::facts)
                 .unwrap_or_default(),
             error: node.and_then(|n| n.error.clone()),
+            said: said(self.sight.state, path, node),
             facts: node.and_then(|n| n.facts.as_ref()).map(words::facts).unwrap_or_default(),
-            changes: intent.map(|i| self.changes(i)).unwrap_or_default(),
+            gave: node.and_then(|n| gave(kind, n, &changes)),
+            changes,
             how: node.and_then(|n| n.how.as_ref()).map(how),
             skipped: node.and_then(|n| n.skipped.clone()),
             ends_run: false,
@@ -414,10 +444,26 @@ fn kind_of(call: &Use, registry: &Registry) -> &'static str {
     }
 }
 
-fn waits_for(until: &Until) -> String {
-    let span = |d: std::time::Duration| words::span(chrono::TimeDelta::from_std(d).unwrap_or_default());
-    let hold = until.hold.map_or_else(String::new, |hold| format!(", for {} without a break", span(hold)));
-    format!("{}{hold}; at most {}", until.condition.source(), span(until.timeout))
+/// What came of a step that is done, for its line. A guard says it in its title.
+fn gave(kind: &str, node: &Node, changes: &[ObjectChange]) -> Option<String> {
+    if node.status != Status::Done {
+        return None;
+    }
+    let said = match (&node.how, changes) {
+        (Some(How::AlreadySo), _) => "it was so already".to_owned(),
+        (Some(How::MarkedDone { by, .. }), _) => format!("marked as done by {by}"),
+        (_, [change, more @ ..]) => {
+            let (before, after) = (words::brief(&change.before), words::brief(&change.after));
+            let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+            format!("{} {before} → {after}{more}", change.property)
+        }
+        _ if kind == "value" => match &*node.output {
+            Value::Array(items) if items.len() > 2 => format!("{} of them", items.len()),
+            value => words::brief(value),
+        },
+        _ => return None,
+    };
+    Some(words::shorten(&said, 90))
 }
 
 fn how(how: &How) -> String {

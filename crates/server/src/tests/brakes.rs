@@ -118,6 +118,83 @@ async fn a_form_that_is_refused_comes_back_as_it_was_filled_in_with_why() {
     );
 }
 
+/// A part of a page, from where it begins up to where it ends.
+fn part<'t>(page: &'t str, begins: &str, ends: &str) -> &'t str {
+    page.split(begins).nth(1).unwrap_or_else(|| panic!("{begins}: {page}")).split(ends).next().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_lifted_given_back_or_released_is_said_where_the_button_is() {
+    let bench = Bench::new().await;
+    let (ada, bob) = (bench.sign_in("ada").await, bench.sign_in_as("bob", domain::Role::Admin).await);
+    ada.form("/brakes/freezes", &[("ends", "2999-01-01T00:00"), ("reason", "holidays")]).await;
+    ada.form("/brakes/locks", &[("target", "fleet:lamps-eu"), ("reason", "I am on it")]).await;
+    let id = bob.get("/api/v1/brakes").await.json()["freezes"][0]["id"].as_str().unwrap().to_owned();
+    let lift = format!("/brakes/freezes/{id}/lift");
+    let give_back = [("target", "fleet:lamps-eu"), ("reason", " ")];
+
+    // Nobody says why.
+    let page = bob.form(&lift, &[("reason", "\t")]).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let row = part(&page.text, &format!("data-freeze=\"{id}\""), "</tr>");
+    assert!(row.contains("role=\"alert\"") && row.contains("data-problem=\"no_reason\""), "{row}");
+    let page = bob.form("/brakes/locks/give-back", &give_back).await;
+    assert_eq!(page.status, StatusCode::CONFLICT, "{}", page.text);
+    let row = part(&page.text, "data-lock=\"fleet:lamps-eu\"", "</tr>");
+    assert!(row.contains("to release somebody else&#39;s lock, give a reason"), "{row}");
+
+    // Somebody else was faster, so that there is no such button any more.
+    assert_eq!(ada.form(&lift, &[("reason", "over")]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(ada.form("/brakes/locks/give-back", &give_back[..1]).await.status, StatusCode::SEE_OTHER);
+    let late = bob.form(&lift, &[("reason", "over")]).await;
+    let target = [("target", "fleet:lamps-eu"), ("reason", "she sleeps")];
+    let no_lock = bob.form("/brakes/locks/give-back", &target).await;
+    let nil = uuid::Uuid::nil().to_string();
+    let no_run = bob.form("/brakes/locks/force", &[target[0], target[1], ("run_id", &nil)]).await;
+    for (page, section) in [(late, "freezes"), (no_lock, "locks"), (no_run, "locks")] {
+        assert_eq!(page.status, StatusCode::CONFLICT, "{}", page.text);
+        let section = part(&page.text, &format!("id=\"{section}\""), "</section>");
+        assert!(section.contains("data-problem=\"not_there\""), "{section}");
+        assert_eq!(page.text.matches("data-problem=").count(), 1, "{}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_stopped_or_allowed_again_is_said_on_the_page_of_the_button() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let silent = ada.form("/brakes/stop", &[("reason", " "), ("from", "situation")]).await;
+    assert_eq!(silent.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let switch = part(&silent.text, "id=\"kill-switch\"", "</details>");
+    assert!(switch.contains("open>") && switch.contains("data-problem=\"no_reason\""), "{switch}");
+    assert!(
+        silent.text.contains("id=\"clusters\"") && !silent.text.contains("data-events"),
+        "{}",
+        silent.text
+    );
+
+    ada.form("/brakes/stop", &[("runbook", "switch-lamp"), ("reason", "it acts strange")]).await;
+    for (from, title) in [("situation", "Situation"), ("brakes", "Brakes")] {
+        let allow = async |reason| {
+            ada.form("/brakes/allow", &[("runbook", "switch-lamp"), ("from", from), ("reason", reason)]).await
+        };
+        let page = allow(" ").await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(page.text.contains(&format!("<title>{title} ")), "{}", page.text);
+        let switch = part(&page.text, "id=\"switch-switch-lamp\"", "</form>");
+        assert!(switch.contains("data-problem=\"no_reason\""), "{switch}");
+    }
+    ada.form("/brakes/allow", &[("runbook", "switch-lamp"), ("reason", "understood")]).await;
+    for (from, title) in [("situation", "Situation"), ("brakes", "Brakes")] {
+        let late = [("runbook", "switch-lamp"), ("from", from), ("reason", "understood")];
+        let page = ada.form("/brakes/allow", &late).await;
+        assert_eq!(page.status, StatusCode::CONFLICT);
+        assert!(page.text.contains(&format!("<title>{title} ")), "{}", page.text);
+        assert!(page.text.contains("That kill switch is not on."), "{}", page.text);
+        assert_eq!(page.text.matches("data-problem=").count(), 1, "{}", page.text);
+    }
+}
+
 #[tokio::test]
 async fn whoever_stops_what_is_stopped_is_told_who_did_and_that_their_reason_is_kept() {
     let bench = Bench::new().await;

@@ -185,6 +185,8 @@ async fn who_waits_for_a_lock_sees_who_holds_it() {
     assert_eq!(told["gate"]["ahead"][0]["holds"], true);
     let page = ada.get(&format!("/runs/{run}")).await;
     assert!(page.text.contains("Stands in line"), "{}", page.text);
+    let aborts: Vec<_> = page.text.split("data-ask=\"abort").skip(1).collect();
+    assert!(aborts.len() == 1 && aborts[0].contains("Ends the run before it has begun."), "{}", page.text);
     assert!(page.text.contains(&format!("data-ahead={holder}")));
     assert!(page.text.contains("It is the first in line. It gives up at <time"), "{}", page.text);
     assert!(page.text.contains("<dt>Asked for at</dt>") && page.text.contains("<dt>Has waited</dt>"));

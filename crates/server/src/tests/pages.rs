@@ -37,6 +37,8 @@ async fn the_plan_page() {
     let runbook_hash = &bench.engine.library().runbook("switch-lamp").unwrap().hash;
     let short = |hash: &str| hash[..12].to_owned();
     let secrets = [&hash, &short(&hash), &key, &person.csrf, runbook_hash, &short(runbook_hash)];
+    let changes = page.text.split("id=\"changes\"").nth(1).unwrap().split("</table>").next().unwrap();
+    assert!(changes.contains("</svg>Can be taken back</span>"), "{changes}");
     insta::assert_snapshot!(stable(&page, &secrets.map(String::as_str)));
 }
 

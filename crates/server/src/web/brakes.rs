@@ -1,5 +1,5 @@
 //! The page of everything that holds Firebreak back, and its forms. Each form does one thing and leads back to where it stood; one
-//! that takes more than a reason is shown again as it was filled in, when it is refused.
+//! that is refused is shown again there, as it was filled in.
 
 use askama::Template;
 use axum::Form;
@@ -15,7 +15,8 @@ use store::locks::Held;
 use uuid::Uuid;
 
 use super::form::field;
-use super::{Frame, html, is_fragment, with_status};
+use super::refused::Refusal;
+use super::{Frame, html, is_fragment, situation, with_status};
 use crate::app::{App, to_the_end};
 use crate::error::{Problem, Thing};
 use crate::session::Visitor;
@@ -38,15 +39,7 @@ struct Page {
     may_not_free: Option<String>,
     /// What somebody wanted to stop, and had been stopped before.
     already: Option<String>,
-    refused: Option<Refused>,
-}
-
-/// A form that was refused: shown again as it was filled in, with why.
-struct Refused {
-    /// Its id on the page.
-    form: &'static str,
-    filled: Vec<(String, String)>,
-    problem: Problem,
+    refused: Refusal,
 }
 
 /// Why they may set and release nothing, where they may not: what the engine would say.
@@ -68,25 +61,40 @@ impl Page {
         lock.holder == self.person
     }
 
+    /// May it be released by force, being held by a run that does not move without a person?
+    fn may_force(&self, lock: &Held) -> bool {
+        is_stuck(lock)
+    }
+
     /// The switch that was on when somebody pressed it again.
     fn stopped_before(&self) -> Option<&KillSwitch> {
         let scope = self.already.as_deref()?;
         self.in_force.switches.iter().find(|switch| switch.scope == scope)
     }
 
-    fn refusal(&self, form: &str) -> Option<&Refused> {
-        self.refused.as_ref().filter(|refused| refused.form == form)
+    /// Why a freeze was not lifted that is not there any more.
+    fn no_freeze(&self) -> Option<&Problem> {
+        let is_there = |id: &str| self.in_force.freezes.iter().any(|freeze| freeze.id.to_string() == id);
+        self.refused.gone("lift", is_there)
     }
 
-    /// Why the form of this id was refused.
-    fn wrong(&self, form: &str) -> Option<&Problem> {
-        self.refusal(form).map(|refused| &refused.problem)
+    /// Why a lock was not released that cannot be any more.
+    fn no_lock(&self) -> Option<&Problem> {
+        let locks = || self.in_force.locks.iter();
+        let by_hand = |target: &str| locks().any(|lock| lock.run_id.is_none() && lock.target == target);
+        let of_run = |target: &str| locks().any(|lock| lock.target == target && is_stuck(lock));
+        self.refused.gone("give-back", by_hand).or_else(|| self.refused.gone("force", of_run))
     }
 
-    /// What was filled in then.
-    fn filled(&self, form: &str, name: &str) -> &str {
-        self.refusal(form).map_or("", |refused| field(&refused.filled, name))
+    /// Why changes were not allowed again that are not stopped any more.
+    fn no_switch(&self) -> Option<&Problem> {
+        self.refused.gone("allow", |scope| self.in_force.switches.iter().any(|switch| switch.scope == scope))
     }
+}
+
+/// Is it held by a run that does not move without a person? Then it may be released by force.
+fn is_stuck(lock: &Held) -> bool {
+    lock.run_id.is_some() && words::needs_a_person(lock.state.as_deref().unwrap_or_default())
 }
 
 async fn draw(app: &App, visitor: &Visitor) -> Result<Page, Problem> {
@@ -100,7 +108,7 @@ async fn draw(app: &App, visitor: &Visitor) -> Result<Page, Problem> {
         may_not: may_not(visitor),
         may_not_free: lacks(visitor, Role::Admin),
         already: None,
-        refused: None,
+        refused: Refusal::default(),
     })
 }
 
@@ -124,10 +132,19 @@ pub(crate) async fn page(
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 
+/// What a form stops, or allows again.
+fn scope(form: &[(String, String)]) -> String {
+    given(form, "runbook").unwrap_or_else(|| EVERYTHING.to_owned())
+}
+
+/// Did the form stand on the first page?
+fn on_situation(form: &[(String, String)]) -> bool {
+    field(form, "from") == "situation"
+}
+
 /// Back to the page that the form stood on.
 fn back(form: &[(String, String)]) -> Response {
-    let to = if field(form, "from") == "situation" { "/" } else { "/brakes" };
-    Redirect::to(to).into_response()
+    Redirect::to(if on_situation(form) { "/" } else { "/brakes" }).into_response()
 }
 
 /// A field that may be left empty.
@@ -135,22 +152,31 @@ fn given(form: &[(String, String)], name: &str) -> Option<String> {
     Some(field(form, name).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// The page again, with the form as it was filled in; what is not the form's fault goes its way. It does not redraw itself: nobody's
-/// words are to vanish under their hands.
+/// The page that the form stood on again, with the form as it was filled in; what is not the form's fault goes its way. It does not
+/// redraw itself: nobody's words are to vanish under their hands. `about`: which of several such forms it is.
 async fn again(
     app: &App,
     visitor: &Visitor,
-    form: &'static str,
+    (form, about): (&'static str, String),
     filled: Vec<(String, String)>,
     problem: Problem,
 ) -> Result<Response, Problem> {
     if !problem.status.is_client_error() {
         return Err(problem);
     }
-    let status = problem.status;
+    let (status, on_situation) = (problem.status, on_situation(&filled));
+    let refused = Refusal::new(form, about, filled, problem);
+    if on_situation {
+        return situation::again(app, visitor, status, refused).await;
+    }
     let mut page = draw(app, visitor).await?;
-    page.refused = Some(Refused { form, filled, problem });
+    page.refused = refused;
     with_status(status, &page)
+}
+
+/// A form that stands on its page once.
+fn once(form: &'static str) -> (&'static str, String) {
+    (form, String::new())
 }
 
 /// Sets or releases a brake with what the form says, to the end. What came of it.
@@ -211,12 +237,12 @@ pub(crate) async fn stop(
     match on.await {
         Ok(true) => Ok(back(&form)),
         Ok(false) => {
-            let scope = given(&form, "runbook").unwrap_or_else(|| EVERYTHING.to_owned());
+            let scope = scope(&form);
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("already", &scope);
             Ok(Redirect::to(&format!("/brakes?{}", query.finish())).into_response())
         }
-        Err(problem) => again(&app, &visitor, "kill-switch", form, problem).await,
+        Err(problem) => again(&app, &visitor, once("kill-switch"), form, problem).await,
     }
 }
 
@@ -226,11 +252,13 @@ pub(crate) async fn allow(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    act(&app, &visitor, &form, |brakes, by, told| async move {
+    let done = act(&app, &visitor, &form, |brakes, by, told| async move {
         brakes.allow(told.runbook.as_deref(), &by, &told.reason).await
-    })
-    .await?;
-    Ok(back(&form))
+    });
+    match done.await {
+        Ok(_) => Ok(back(&form)),
+        Err(problem) => again(&app, &visitor, ("allow", scope(&form)), form, problem).await,
+    }
 }
 
 /// `POST /brakes/freezes`
@@ -241,7 +269,7 @@ pub(crate) async fn freeze(
 ) -> Result<Response, Problem> {
     match enter(&app, &visitor, &form).await {
         Ok(()) => Ok(back(&form)),
-        Err(problem) => again(&app, &visitor, "new-freeze", form, problem).await,
+        Err(problem) => again(&app, &visitor, once("new-freeze"), form, problem).await,
     }
 }
 
@@ -264,9 +292,17 @@ pub(crate) async fn lift(
     Path(id): Path<Uuid>,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    act(&app, &visitor, &form, |brakes, by, told| async move { brakes.lift(id, &by, &told.reason).await })
-        .await?;
-    Ok(back(&form))
+    let done =
+        act(
+            &app,
+            &visitor,
+            &form,
+            |brakes, by, told| async move { brakes.lift(id, &by, &told.reason).await },
+        );
+    match done.await {
+        Ok(_) => Ok(back(&form)),
+        Err(problem) => again(&app, &visitor, ("lift", id.to_string()), form, problem).await,
+    }
 }
 
 /// `POST /brakes/freezes/import`
@@ -281,7 +317,7 @@ pub(crate) async fn import(
     });
     match imported.await {
         Ok(_) => Ok(back(&form)),
-        Err(problem) => again(&app, &visitor, "import-freezes", form, problem).await,
+        Err(problem) => again(&app, &visitor, once("import-freezes"), form, problem).await,
     }
 }
 
@@ -293,7 +329,7 @@ pub(crate) async fn take(
 ) -> Result<Response, Problem> {
     match lock(&app, &visitor, &form).await {
         Ok(()) => Ok(back(&form)),
-        Err(problem) => again(&app, &visitor, "take", form, problem).await,
+        Err(problem) => again(&app, &visitor, once("take"), form, problem).await,
     }
 }
 
@@ -311,11 +347,15 @@ pub(crate) async fn give_back(
     visitor: Visitor,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    act(&app, &visitor, &form, |brakes, by, told| async move {
+    let done = act(&app, &visitor, &form, |brakes, by, told| async move {
         brakes.give_back(&told.target, &by, Some(&told.reason)).await
-    })
-    .await?;
-    Ok(back(&form))
+    });
+    match done.await {
+        Ok(_) => Ok(back(&form)),
+        Err(problem) => {
+            again(&app, &visitor, ("give-back", field(&form, "target").to_owned()), form, problem).await
+        }
+    }
 }
 
 /// `POST /brakes/locks/force`
@@ -325,9 +365,13 @@ pub(crate) async fn force(
     Form(form): Fields,
 ) -> Result<Response, Problem> {
     let run_id = field(&form, "run_id").parse().map_err(|_| Problem::no_such(Thing::Run))?;
-    act(&app, &visitor, &form, |brakes, by, told| async move {
+    let done = act(&app, &visitor, &form, |brakes, by, told| async move {
         brakes.force(&told.target, run_id, &by, &told.reason).await
-    })
-    .await?;
-    Ok(back(&form))
+    });
+    match done.await {
+        Ok(_) => Ok(back(&form)),
+        Err(problem) => {
+            again(&app, &visitor, ("force", field(&form, "target").to_owned()), form, problem).await
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod people;
 pub(crate) mod permissions;
 pub(crate) mod provider;
 pub(crate) mod readiness;
+mod refused;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod search;

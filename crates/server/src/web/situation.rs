@@ -2,11 +2,12 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::brakes::may_not;
-use super::{Frame, html, is_fragment};
+use super::refused::Refusal;
+use super::{Frame, html, is_fragment, with_status};
 use crate::app::App;
 use crate::chart::{HEIGHT, WIDTH};
 use crate::error::Problem;
@@ -25,6 +26,7 @@ struct Page {
     /// Title of each runbook that is advised, by name; what is not on the shelf is not offered.
     offers: Vec<(String, String)>,
     may_not: Option<String>,
+    refused: Refusal,
 }
 
 impl Page {
@@ -44,6 +46,13 @@ impl Page {
     fn is_shown_above(&self, signal: &SignalRow) -> bool {
         let mut advised = self.now.findings.iter().filter_map(|found| found.finding.runbook.as_ref());
         advised.any(|advised| self.prepared(advised).is_some_and(|shown| shown.id == signal.id))
+    }
+
+    /// Why a kill switch was not released, or not pressed, whose form does not stand here any more.
+    fn gone(&self) -> Option<&Problem> {
+        let is_on = |scope: &str| self.now.switches.iter().any(|switch| switch.scope == scope);
+        let gone = self.refused.gone("allow", is_on);
+        gone.or_else(|| self.refused.gone("kill-switch", |_| !self.now.all_stopped()))
     }
 
     /// Clusters, those whose customers see errors first.
@@ -67,10 +76,32 @@ pub(crate) async fn page(
     visitor: Visitor,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let now = situation::read(&app).await?;
+    let mut page = draw(&app, &visitor).await?;
+    page.frame = page.frame.live("/events");
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+/// The page again, with a form of it that was refused. It does not redraw itself.
+pub(super) async fn again(
+    app: &App,
+    visitor: &Visitor,
+    status: StatusCode,
+    refused: Refusal,
+) -> Result<Response, Problem> {
+    let mut page = draw(app, visitor).await?;
+    page.refused = refused;
+    with_status(status, &page)
+}
+
+async fn draw(app: &App, visitor: &Visitor) -> Result<Page, Problem> {
+    let now = situation::read(app).await?;
     let runbooks = app.engine().library();
     let offers = runbooks.runbooks().map(|runbook| (runbook.name.clone(), runbook.title.clone()));
-    let frame = Frame::new(&app, &visitor, "situation", "Situation").live("/events");
-    let page = Page { frame, now, offers: offers.collect(), may_not: may_not(&visitor) };
-    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+    Ok(Page {
+        frame: Frame::new(app, visitor, "situation", "Situation"),
+        now,
+        offers: offers.collect(),
+        may_not: may_not(visitor),
+        refused: Refusal::default(),
+    })
 }
