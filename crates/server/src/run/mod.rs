@@ -7,6 +7,7 @@
 
 mod asks;
 pub(crate) mod by_hand;
+mod came_of;
 mod failures;
 pub(crate) mod gantt;
 mod gate;

@@ -6,12 +6,13 @@ use askama::Template;
 use domain::Timestamp;
 use domain::action::{ActionError, ObjectChange, Registry};
 use domain::forecast::{Forecast, Took};
-use domain::run::{ENDING, How, Intent, Node, Phase, State, Status, StepPath};
+use domain::run::{ENDING, Intent, Node, Phase, State, Status, StepPath};
 use domain::runbook::{Body, Branch, Child, Children, Each, EachBody, OnFailure, Runbook, Step, Use};
 use serde::Serialize;
 use serde_json::Value;
 use store::calls::Call;
 
+use super::came_of::{gave, how};
 use super::failures::{Failure, Said, failures, said};
 use super::wait::Wait;
 use crate::words::{self, Badge, Icon, Tone};
@@ -441,40 +442,6 @@ fn kind_of(call: &Use, registry: &Registry) -> &'static str {
         (false, _) => "change",
         (true, Some(_)) => "wait",
         (true, None) => "look",
-    }
-}
-
-/// What came of a step that is done, for its line. A guard says it in its title.
-fn gave(kind: &str, node: &Node, changes: &[ObjectChange]) -> Option<String> {
-    if node.status != Status::Done {
-        return None;
-    }
-    let said = match (&node.how, changes) {
-        (Some(How::AlreadySo), _) => "it was so already".to_owned(),
-        (Some(How::MarkedDone { by, .. }), _) => format!("marked as done by {by}"),
-        (_, [change, more @ ..]) => {
-            let (before, after) = (words::brief(&change.before), words::brief(&change.after));
-            let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
-            format!("{} {before} → {after}{more}", change.property)
-        }
-        _ if kind == "value" => match &*node.output {
-            Value::Array(items) if items.len() > 2 => format!("{} of them", items.len()),
-            value => words::brief(value),
-        },
-        _ => return None,
-    };
-    Some(words::shorten(&said, 90))
-}
-
-fn how(how: &How) -> String {
-    match how {
-        How::Called { request_id: Some(id) } => format!("Called and answered, request {id}"),
-        How::Called { request_id: None } => "Called and answered".into(),
-        How::AlreadySo => "It was so already; nothing was called".into(),
-        How::FoundDone => "The answer was lost; a look found it done".into(),
-        How::Looked => "Looked".into(),
-        How::Reasoned => "Worked out from what was known".into(),
-        How::MarkedDone { by, reason } => format!("Marked as done by {by}: {reason}"),
     }
 }
 
