@@ -150,9 +150,9 @@ impl Stage {
     }
 }
 
-/// What is never asked of a guest: people, the drills themselves, and whether this process lives.
-const AT_HOME: [&str; 7] =
-    ["/drills", "/api/v1/drills", "/sign-in", "/sign-out", "/settings", "/healthz", "/readyz"];
+/// What is never asked of a guest: people, the drills themselves, and whether and how this process lives.
+const AT_HOME: [&str; 8] =
+    ["/drills", "/api/v1/drills", "/sign-in", "/sign-out", "/settings", "/healthz", "/readyz", "/metrics"];
 
 fn is_at_home(path: &str) -> bool {
     AT_HOME
@@ -183,6 +183,7 @@ mod tests {
             "/sign-out",
             "/settings/tokens",
             "/readyz",
+            "/metrics",
         ] {
             assert!(is_at_home(path), "{path}");
         }

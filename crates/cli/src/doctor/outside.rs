@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::action::{ActionError, Ctx, ErrorClass, Registry};
 use engine::clock::SystemClock;
-use futures::future::join_all;
+use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::Findings;
@@ -16,6 +16,9 @@ use crate::runbook;
 
 /// How long one look may take (wall time).
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// So many looks go on at once: what AWS grants an account is for the server, too.
+const AT_ONCE: usize = 4;
 
 /// One look at something that the configuration names.
 struct Look<'a> {
@@ -53,7 +56,8 @@ async fn aws(config: &Config, registry: &Registry, findings: &mut Findings) {
         input: json!({ "region": cluster.region, "cluster": cluster.id }),
     });
     let looks: Vec<Look<'_>> = fleets.chain(clusters).collect();
-    let answers = join_all(looks.iter().map(|look| ask(registry, look.action, &look.input))).await;
+    let asked: Vec<_> = looks.iter().map(|look| ask(registry, look.action, &look.input)).collect();
+    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     // What keeps many from being seen is most often one thing.
     let mut unseen: BTreeMap<(&str, String), (Vec<&str>, ActionError)> = BTreeMap::new();

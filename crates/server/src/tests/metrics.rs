@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use domain::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -62,6 +63,9 @@ async fn a_run_is_counted_while_it_goes_on_and_when_it_has_ended_and_so_is_what_
     ask(&ada, run, json!({ "ask": "abort", "takeback": "all", "reason": "a test" })).await;
     bench.engine.driven(run).await;
     bench.get("/no/such/page").await;
+    for method in ["NONSENSE-1", "NONSENSE-2"] {
+        bench.send(Request::builder().method(method).uri("/").body(Body::empty()).unwrap()).await;
+    }
     let text = read().await;
     assert_eq!(sample(&text, "firebreak_runs{state=\"paused\"}"), None, "{text}");
     let ends = "firebreak_runs_ended_total{runbook=\"switch-lamp\",outcome=\"undone\"}";
@@ -72,6 +76,7 @@ async fn a_run_is_counted_while_it_goes_on_and_when_it_has_ended_and_so_is_what_
     assert_eq!(sample(&text, asks), Some(2.0), "by its route, not by what it was asked for: {text}");
     let lost = "firebreak_http_request_seconds_count{method=\"GET\",route=\"none\",status=\"404\"}";
     assert_eq!(sample(&text, lost), Some(1.0), "{text}");
+    assert!(!text.contains("NONSENSE") && text.contains("method=\"other\""), "{text}");
 }
 
 #[tokio::test]
