@@ -13,7 +13,8 @@
 //! - [`signal`], [`triage`]: what machines say is wrong, and what is done about it.
 //! - [`incident`]: what people do together about one trouble.
 //! - [`drill`]: practice on a simulated world, and how it went.
-//! - [`notice`]: what people elsewhere are told; [`chat`]: runs as a chat shows them, and the buttons on them.
+//! - [`notice`]: what people elsewhere are told; [`chat`]: runs as a chat shows them, and the buttons on them; [`trace`]: runs as tools
+//!   for tracing show them.
 //! - [`trust`]: how far triggers may go: their modes, how they compare with what people did, and what edited rules would change.
 //! - [`brake`]: what holds Firebreak back: kill switch, freezes, limits, targets taken by hand.
 //! - [`audit`]: the hash chain that a journal is.
@@ -45,6 +46,7 @@ pub mod run;
 pub mod runbook;
 pub mod signal;
 pub mod token;
+pub mod trace;
 pub mod triage;
 pub mod trust;
 

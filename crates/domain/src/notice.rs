@@ -19,6 +19,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::trace::Trace;
 use crate::triage::{Decision, Verdict};
 
 /// How urgent it is.
@@ -41,7 +42,7 @@ pub struct Notice {
     /// What it tells: the same is told once.
     pub key: String,
     /// In a word, for programs: `asked`, `started`, `acted`, `held_back`, `needs_a_person`, `glass_broken`,
-    /// `ended`, `incident_closed`, `demoted`.
+    /// `ended`, `incident_closed`, `demoted`, `trace`.
     pub kind: String,
     /// How urgent.
     pub urgency: Urgency,
@@ -192,6 +193,8 @@ pub struct Letter<'a> {
     pub thread: Option<&'a Value>,
     /// The incident's id at the channel's own service, where a signal has told it.
     pub theirs: Option<&'a str>,
+    /// What the run did, for a channel that takes traces.
+    pub trace: Option<&'a Trace>,
 }
 
 /// The id of a notice to a channel: the same for every try, and for every process.
@@ -227,6 +230,10 @@ pub trait Channel: Send + Sync + 'static {
     fn least(&self) -> Urgency;
     /// Is it told only what is meant for it by name?
     fn is_board(&self) -> bool {
+        false
+    }
+    /// Is it sent the traces of runs, and told nothing else?
+    fn takes_traces(&self) -> bool {
         false
     }
     /// The service whose signals tell its own id of an incident; such a channel is told of no other.

@@ -63,6 +63,7 @@ mod start;
 mod tail;
 mod take_over;
 mod texts;
+mod traces;
 mod triage;
 mod watch;
 

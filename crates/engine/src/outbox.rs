@@ -25,6 +25,7 @@ use domain::Timestamp;
 use domain::notice::{
     Channel, Found, Letter, Notice, RunNews, Undelivered, Urgency, letter_id, of_glass, of_run,
 };
+use domain::trace::{self, TRACE, Trace};
 use serde_json::Value;
 use store::StoreError;
 use store::outbox::{RunNow, Sending, Sent};
@@ -33,7 +34,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::{Core, Topic};
+use crate::{Core, Topic, traces};
 
 /// What was sent without an answer may still arrive: it is looked for again after this (clock time) before it is sent again.
 const ARRIVES: Duration = Duration::from_secs(30);
@@ -57,11 +58,12 @@ const REMEMBERED: usize = 10_000;
 impl Core {
     /// A notice to every channel that wants it, in the form that the store takes.
     pub(crate) fn rows(&self, notice: &Notice) -> Value {
-        let wants = self
-            .channels
-            .iter()
-            .filter(|(_, channel)| !channel.is_board() && notice.urgency >= channel.least());
-        store::outbox::rows(notice, wants.map(|(name, _)| name.as_str()))
+        let wants = |channel: &dyn Channel| match channel.takes_traces() {
+            true => notice.kind == TRACE,
+            false => notice.kind != TRACE && !channel.is_board() && notice.urgency >= channel.least(),
+        };
+        let wanting = self.channels.iter().filter(|(_, channel)| wants(channel.as_ref()));
+        store::outbox::rows(notice, wanting.map(|(name, _)| name.as_str()))
     }
 }
 
@@ -141,7 +143,9 @@ pub(crate) async fn since(core: &Core) -> Result<Timestamp, StoreError> {
 async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>) -> Result<(), StoreError> {
     let since = if ids.is_some() { core.clock.now() - NEWS } else { since(core).await? };
     for run in store::outbox::runs(&core.pool, ids, since).await? {
-        if let Some(notice) = of_run(&told_of(run)) {
+        let news = told_of(run);
+        let traced = trace::notice(&news).filter(|_| core.channels.values().any(|c| c.takes_traces()));
+        for notice in of_run(&news).into_iter().chain(traced) {
             tell(core, &notice, told).await?;
         }
     }
@@ -249,7 +253,13 @@ async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
         Some(source) if theirs.is_none() => {
             Sent::LeftOut { why: format!("no signal of {source} belongs to its incident") }
         }
-        _ => attempt(core, channel.as_ref(), sending, theirs.as_deref()).await,
+        _ if channel.takes_traces() => {
+            match traces::draw(core, sending.notice.thread, sending.attempts).await? {
+                Ok(trace) => attempt(core, channel.as_ref(), sending, None, Some(&trace)).await,
+                Err(undelivered) => settled(core, sending, undelivered, sending.doubt),
+            }
+        }
+        _ => attempt(core, channel.as_ref(), sending, theirs.as_deref(), None).await,
     };
     if let Sent::There { receipt: Some(receipt) } = &sent
         && let Some(who) = receipt.get("refused")
@@ -270,7 +280,13 @@ async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
     store::outbox::settle(&core.pool, sending, &sent, core.clock.now()).await
 }
 
-async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: Option<&str>) -> Sent {
+async fn attempt(
+    core: &Core,
+    channel: &dyn Channel,
+    sending: &Sending,
+    theirs: Option<&str>,
+    trace: Option<&Trace>,
+) -> Sent {
     let link = format!("{}{}", core.settings.public_url, sending.notice.path);
     let letter = Letter {
         notice: &sending.notice,
@@ -278,6 +294,7 @@ async fn attempt(core: &Core, channel: &dyn Channel, sending: &Sending, theirs: 
         id: letter_id(&sending.channel, &sending.notice.key),
         thread: sending.thread.as_ref(),
         theirs,
+        trace,
     };
     let mut doubt = sending.doubt;
     if doubt {

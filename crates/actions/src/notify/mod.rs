@@ -9,12 +9,14 @@
 //! | Slack | never | the newest messages are read: each carries its id as metadata |
 //! | PagerDuty | never | the incident's notes are read: each ends with its id |
 //! | webhook | the receiver knows its id | sent again under the same id |
+//! | collector of traces | the same ids | sent again |
 //! | mail | never | it cannot be: said to be unclear, and not sent again |
 //!
 //! A request that never reached the other side (no connection, a refusal in so many words) is not an unknown outcome.
 
 pub(crate) mod http;
 mod mail;
+mod otlp;
 mod pagerduty;
 mod slack;
 mod webhook;
@@ -86,6 +88,13 @@ pub enum ChannelKind {
         /// The mail address of the user in whose name notes are written.
         from: String,
     },
+    /// A collector of traces, by OTLP over HTTP: sent each run that has ended, and told nothing else.
+    Otlp {
+        /// Its address with the path, such as `http://collector:4318/v1/traces`.
+        url: String,
+        /// Headers that let us in, where it asks for any.
+        headers: Vec<(String, Secret)>,
+    },
 }
 
 /// Why a channel could not be set up.
@@ -121,6 +130,9 @@ pub fn channels(
             }
             ChannelKind::PagerDuty { api, token, from } => {
                 Arc::new(pagerduty::PagerDuty::new(voice, &api, token, from).map_err(wrong)?)
+            }
+            ChannelKind::Otlp { url, headers } => {
+                Arc::new(otlp::Otlp::new(voice, &url, headers).map_err(wrong)?)
             }
         };
         channels.insert(name, channel);

@@ -7,6 +7,12 @@ use std::time::Duration;
 use actions::notify::{ChannelKind, ChannelSettings, Tls, channels};
 use actions::secrets::Secret;
 use domain::notice::{Channel, Found, Letter, Notice, Undelivered, Urgency, letter_id};
+use domain::trace::{Span, Trace};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +25,7 @@ pub(crate) struct Service {
 }
 
 /// Method and path, headers, body.
-pub(crate) type Asked = (String, BTreeMap<String, String>, String);
+pub(crate) type Asked = (String, BTreeMap<String, String>, Vec<u8>);
 /// Status, seconds of `Retry-After`, body.
 pub(crate) type Answer = (u16, Option<u64>, Value);
 
@@ -53,7 +59,7 @@ impl Service {
         let length = headers.get("content-length").map_or(0, |n| n.parse().unwrap());
         let mut body = vec![0; length];
         read.read_exact(&mut body).await.unwrap();
-        self.asked.lock().unwrap().push((first, headers, String::from_utf8(body).unwrap()));
+        self.asked.lock().unwrap().push((first, headers, body));
         let (status, retry_after, body) = self.answers.lock().unwrap().remove(0);
         let retry_after = retry_after.map(|s| format!("retry-after: {s}\r\n")).unwrap_or_default();
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -69,8 +75,8 @@ impl Service {
     }
 }
 
-pub(crate) fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+pub(crate) fn json_of(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap()
 }
 
 fn channel(kind: ChannelKind) -> Arc<dyn Channel> {
@@ -94,7 +100,14 @@ fn notice() -> Notice {
 
 fn letter<'a>(notice: &'a Notice, thread: Option<&'a Value>) -> Letter<'a> {
     let id = letter_id("x", &notice.key);
-    Letter { notice, link: "https://firebreak.example.com/signals/1", id, thread, theirs: Some("PT4KHLK") }
+    Letter {
+        notice,
+        link: "https://firebreak.example.com/signals/1",
+        id,
+        thread,
+        theirs: Some("PT4KHLK"),
+        trace: None,
+    }
 }
 
 fn slack(api: String) -> Arc<dyn Channel> {
@@ -207,7 +220,7 @@ async fn a_note_at_pagerduty_ends_with_its_id_by_which_it_is_found() {
         (headers["authorization"].as_str(), headers["from"].as_str()),
         ("Token token=key", "oncall@example.com")
     );
-    assert!(json_of(&body)["note"]["content"].as_str().unwrap().ends_with(&mark), "{body}");
+    assert!(json_of(&body)["note"]["content"].as_str().unwrap().ends_with(&mark), "{}", json_of(&body));
 }
 
 #[tokio::test]
@@ -220,6 +233,7 @@ async fn a_webhook_is_signed_and_follows_no_redirect_and_nobody_there_means_late
     assert!(matches!(webhook.send(&letter(&notice, None)).await, Err(Undelivered::Never(_))));
     assert_eq!(webhook.find(&letter(&notice, None)).await.unwrap(), Found::Harmless);
     let (_, headers, body) = service.asked().remove(0);
+    let body = String::from_utf8(body).unwrap();
     let signed = hmac_of("secret", &format!("{}.{body}", headers["x-firebreak-timestamp"]));
     assert_eq!(headers["x-firebreak-signature"], format!("v1={signed}"));
     assert_eq!(headers["x-firebreak-id"], letter_id("x", "asked:1").to_string());
@@ -343,4 +357,84 @@ async fn mail_is_taken_refused_put_off_or_unclear_as_the_server_says() {
     assert!(matches!(mail(port).find(&letter(&notice, None)).await, Err(Undelivered::Unclear(_))));
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     assert!(matches!(mail(free).send(&letter(&notice, None)).await, Err(Undelivered::Later { .. })));
+}
+
+#[tokio::test]
+async fn a_run_comes_to_a_collector_as_one_trace_and_what_it_does_not_take_is_said() {
+    let (from, to) = ("2024-05-07T14:00:00Z".parse().unwrap(), "2024-05-07T14:00:02.5Z".parse().unwrap());
+    let span = |id, parent, name: &str, outside| Span {
+        id: [id; 8],
+        parent,
+        name: name.into(),
+        from,
+        to,
+        outside,
+        failed: outside.then(|| "Throttling".into()),
+        tries: vec![(to, "slow down".into())],
+        about: vec![("firebreak.attempt", 2.into()), ("firebreak.changes", true.into())],
+    };
+    let spans =
+        vec![span(1, None, "heal", false), span(2, Some([1; 8]), "autoscaling.SetDesiredCapacity", true)];
+    let trace = Trace { id: letter_id("run", "7"), spans };
+    let answers =
+        [(200, None, Value::Null), (400, None, json!("no such tenant")), (503, Some(9), Value::Null)];
+    let (service, url) = Service::answering(&answers).await;
+    let headers = vec![("x-tenant".to_owned(), Secret::new("ops"))];
+    let collector = channel(ChannelKind::Otlp { url: format!("{url}v1/traces"), headers });
+    let notice = notice();
+    let letter = Letter { trace: Some(&trace), ..letter(&notice, None) };
+    assert_eq!(collector.send(&letter).await, Ok(None));
+    let refused = collector.send(&letter).await.unwrap_err();
+    assert!(matches!(&refused, Undelivered::Never(why) if why.contains("no such tenant")), "{refused:?}");
+    let busy = collector.send(&letter).await.unwrap_err();
+    assert!(
+        matches!(busy, Undelivered::Later { after: Some(after), .. } if after == Duration::from_secs(9)),
+        "{busy:?}"
+    );
+    assert_eq!(collector.find(&letter).await, Ok(Found::Harmless), "the same ids say so");
+    assert!(collector.takes_traces());
+
+    let (line, headers, body) = &service.asked()[0];
+    assert_eq!(
+        (line.as_str(), headers["content-type"].as_str(), headers["x-tenant"].as_str()),
+        ("POST /v1/traces", "application/x-protobuf", "ops")
+    );
+    let told = ExportTraceServiceRequest::decode(body.as_slice()).unwrap().resource_spans.remove(0);
+    let of_us = format!("{:?}", told.resource.unwrap().attributes);
+    assert!(of_us.contains("deployment.environment.name") && of_us.contains("staging"), "{of_us}");
+    let spans = &told.scope_spans[0].spans;
+    assert_eq!(spans[1].parent_span_id, spans[0].span_id);
+    assert!(spans.iter().all(|span| span.trace_id == trace.id.as_bytes()));
+    assert_eq!(spans[0].end_time_unix_nano - spans[0].start_time_unix_nano, 2_500_000_000);
+    assert_eq!(
+        (spans[0].status.is_none(), spans[1].status.as_ref().unwrap().message.as_str()),
+        (true, "Throttling")
+    );
+    assert_eq!((spans[1].kind(), spans[1].events.len()), (SpanKind::Client, 1));
+}
+
+#[tokio::test]
+async fn a_collector_that_takes_a_part_says_how_much_is_missing() {
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 1,
+            error_message: "too old".into(),
+        }),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked).await.unwrap();
+        let body = partial.encode_to_vec();
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    });
+    let collector = channel(ChannelKind::Otlp { url, headers: Vec::new() });
+    let trace = Trace { id: letter_id("run", "7"), spans: Vec::new() };
+    let notice = notice();
+    let letter = Letter { trace: Some(&trace), ..letter(&notice, None) };
+    let missing = Err(Undelivered::Never("it did not take 1 of 0 spans: too old".into()));
+    assert_eq!(collector.send(&letter).await, missing);
 }

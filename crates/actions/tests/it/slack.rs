@@ -37,7 +37,7 @@ fn begun() -> Notice {
 
 fn letter<'a>(notice: &'a Notice, thread: Option<&'a Value>) -> Letter<'a> {
     let id = letter_id("slack: runs", &notice.key);
-    Letter { notice, link: "https://firebreak.example.com/runs/1", id, thread, theirs: None }
+    Letter { notice, link: "https://firebreak.example.com/runs/1", id, thread, theirs: None, trace: None }
 }
 
 fn refused(error: &str) -> Answer {

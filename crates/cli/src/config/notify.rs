@@ -24,6 +24,7 @@ struct ChannelKeys {
     mail: Option<Mail>,
     webhook: Option<Webhook>,
     pagerduty: Option<PagerDuty>,
+    otlp: Option<Otlp>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -64,6 +65,14 @@ struct PagerDuty {
     api: Option<String>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Otlp {
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, SecretRef>,
+}
+
 impl Notify {
     /// Reads the secrets and sets the channels up; calls nothing.
     pub(crate) fn open(&self, environment: Option<&str>) -> anyhow::Result<Channels> {
@@ -79,23 +88,31 @@ impl Notify {
 
 impl ChannelKeys {
     fn kind(&self, name: &str) -> anyhow::Result<ChannelKind> {
-        let Self { least: _, slack, mail, webhook, pagerduty } = self;
-        match (slack, mail, webhook, pagerduty) {
-            (Some(slack), None, None, None) => Ok(ChannelKind::Slack {
+        let Self { least, slack, mail, webhook, pagerduty, otlp } = self;
+        match (slack, mail, webhook, pagerduty, otlp) {
+            (Some(slack), None, None, None, None) => Ok(ChannelKind::Slack {
                 api: slack.api.clone().unwrap_or_else(|| actions::notify::SLACK.into()),
                 channel: slack.channel.clone(),
                 token: read(&slack.token)?,
             }),
-            (None, Some(mail), None, None) => mail.kind(),
-            (None, None, Some(webhook), None) => {
+            (None, Some(mail), None, None, None) => mail.kind(),
+            (None, None, Some(webhook), None, None) => {
                 Ok(ChannelKind::Webhook { url: webhook.url.clone(), secret: read(&webhook.secret)? })
             }
-            (None, None, None, Some(pagerduty)) => Ok(ChannelKind::PagerDuty {
+            (None, None, None, Some(pagerduty), None) => Ok(ChannelKind::PagerDuty {
                 api: pagerduty.api.clone().unwrap_or_else(|| actions::notify::PAGERDUTY.into()),
                 token: read(&pagerduty.token)?,
                 from: pagerduty.from.clone(),
             }),
-            _ => bail!("`{name}` must be exactly one of slack, mail, webhook and pagerduty"),
+            (None, None, None, None, Some(_)) if least.is_some() => {
+                bail!("`{name}` is sent the trace of every run, so `least` says nothing there; leave it out")
+            }
+            (None, None, None, None, Some(otlp)) => {
+                let headers = otlp.headers.iter().map(|(header, secret)| Ok((header.clone(), read(secret)?)));
+                let headers = headers.collect::<anyhow::Result<_>>()?;
+                Ok(ChannelKind::Otlp { url: otlp.url.clone(), headers })
+            }
+            _ => bail!("`{name}` must be exactly one of slack, mail, webhook, pagerduty and otlp"),
         }
     }
 }
@@ -135,6 +152,7 @@ mod tests {
         let local =
             "relay: { mail: { host: 127.0.0.1, tls: none, from: f@example.com, to: [o@example.com] } }";
         assert_eq!(opened(local).unwrap(), ["relay"]);
+        assert_eq!(opened("c: { otlp: { url: 'http://collector:4318/v1/traces' } }").unwrap(), ["c"]);
         for (yaml, says) in [
             ("x: { least: bad }", "notify.x: `x` must be exactly one of"),
             ("x: { mail: { host: h, from: f@example.com, to: [] } }", "notify.x: `to` is empty"),
@@ -144,6 +162,15 @@ mod tests {
                 "`user` and `password` go together",
             ),
             ("x: { webhook: { url: 'http://example.com', secret: { env: PATH } } }", "is not https"),
+            (
+                "x: { otlp: { url: 'http://collector:4318' } }",
+                "has no path; for most collectors it is /v1/traces",
+            ),
+            (
+                "x: { otlp: { url: 'http://collector:4318/v1/traces', headers: { authorization: { env: PATH } } } }",
+                "is not https",
+            ),
+            ("x: { least: bad, otlp: { url: 'http://c:4318/v1/traces' } }", "`least` says nothing there"),
             ("x: { slack: { channel: '', token: { env: PATH } } }", "`channel` is empty"),
             (
                 "x: { slack: { channel: C1, token: { env: FIREBREAK_TEST_UNSET } } }",

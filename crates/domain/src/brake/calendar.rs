@@ -20,6 +20,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Tim
 use chrono_tz::Tz;
 use rrule::{RRule, Unvalidated};
 use serde::Serialize;
+use windows_timezones::WindowsTimezone;
 
 use crate::Timestamp;
 use lines::{Line, unfold};
@@ -144,14 +145,19 @@ fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Tz>> {
 
 fn named_zone(line: usize, name: &str) -> Result<Tz, NotUnderstood> {
     let name = name.trim().trim_matches('"').trim_start_matches('/');
-    Tz::from_str(name).or_else(|_| {
-        refuse(
-            line,
-            format!(
-                "`{name}` is not a time zone of the IANA database; write one such as `Europe/Berlin` or `UTC`"
-            ),
-        )
-    })
+    // Windows' own names stand for one rule each: Unicode says by which of IANA's it is kept where nothing else is known.
+    let known = Tz::from_str(name).ok().or_else(|| WindowsTimezone::from_str(name).ok().map(Tz::from));
+    known.map_or_else(
+        || {
+            refuse(
+                line,
+                format!(
+                    "`{name}` is not a time zone of the IANA database, nor of Windows; write one such as `Europe/Berlin` or `UTC`"
+                ),
+            )
+        },
+        Ok,
+    )
 }
 
 fn events(lines: &[Line], zone: Option<Tz>) -> Result<Vec<Raw>, NotUnderstood> {

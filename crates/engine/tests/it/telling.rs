@@ -1,5 +1,6 @@
 //! What people elsewhere are told: everything once, whatever is lost on the way, and never in the way of a run.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use domain::Actor;
 use domain::action::ErrorClass;
 use domain::notice::{Channel, Found, Letter, Undelivered, Urgency};
 use domain::run::Ask;
+use domain::trace::Trace;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -445,5 +447,63 @@ async fn a_failed_run_of_its_own_moves_a_trigger_to_ask_and_is_told() {
     engine.set_mode("test/bad", Some(domain::runbook::Mode::Auto), &approver, "understood").await.unwrap();
     let (triggers, _) = engine.triggers().await.unwrap();
     assert_eq!(triggers[0].mode.word(), "auto");
+    engine.shut_down().await;
+}
+
+/// A collector of traces: loses its first answer.
+#[derive(Default)]
+struct Collector {
+    drawn: Mutex<Vec<Trace>>,
+}
+
+impl Channel for Collector {
+    fn least(&self) -> Urgency {
+        Urgency::Info
+    }
+
+    fn takes_traces(&self) -> bool {
+        true
+    }
+
+    fn send<'a>(&'a self, letter: &'a Letter<'a>) -> BoxFuture<'a, Result<Option<Value>, Undelivered>> {
+        let mut drawn = self.drawn.lock().unwrap();
+        drawn.extend(letter.trace.cloned());
+        let lost = drawn.len() == 1;
+        std::future::ready(if lost { Err(Undelivered::Unclear("lost".into())) } else { Ok(None) }).boxed()
+    }
+
+    fn find<'a>(&'a self, _: &'a Letter<'a>) -> BoxFuture<'a, Result<Found, Undelivered>> {
+        std::future::ready(Ok(Found::Harmless)).boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_has_ended_is_drawn_for_collectors_alone_and_drawn_again_it_is_the_same() {
+    let (room, collector) = (Room::in_mood(&[], true), Arc::new(Collector::default()));
+    let bench = Bench::new(ONE).await.telling("ops", room.clone()).telling("traces", collector.clone());
+    let engine = bench.engine(lease()).await;
+    let run = engine.start(request("by hand")).await.unwrap().run_id;
+    bench.ended(run).await;
+    let settled = |f: &[OutboxRow]| f.len() == 2 && f.iter().all(|m| m.state == "sent");
+    let found = until(&bench, "told and drawn", settled).await;
+    let mut kinds: Vec<_> = found.iter().map(|m| (m.channel.as_str(), m.message["kind"].clone())).collect();
+    kinds.sort_by_key(|(channel, _)| *channel);
+    assert_eq!(kinds, [("ops", json!("ended")), ("traces", json!("trace"))]);
+    assert_eq!(room.titles(), ["Succeeded: Test"]);
+
+    let drawn = collector.drawn.lock().unwrap().clone();
+    assert_eq!((drawn.len(), &drawn[0]), (2, &drawn[1]), "the answer to the first was lost");
+    let Trace { id, spans } = &drawn[0];
+    assert_eq!((*id, spans[0].parent, spans[0].name.as_str()), (run, None, "test"));
+    assert!(spans[0].about.contains(&("firebreak.outcome", json!("succeeded"))), "{spans:#?}");
+    let ids: HashSet<_> = spans.iter().map(|span| span.id).collect();
+    assert_eq!(ids.len(), spans.len());
+    for span in &spans[1..] {
+        assert!(span.parent.is_some_and(|parent| ids.contains(&parent)), "{span:#?}");
+        assert!(spans[0].from <= span.from && span.from <= span.to && span.to <= spans[0].to, "{span:#?}");
+    }
+    let changes: Vec<_> =
+        spans.iter().filter(|s| s.about.contains(&("firebreak.changes", json!(true)))).collect();
+    assert!(changes.iter().all(|call| call.outside) && !changes.is_empty(), "{spans:#?}");
     engine.shut_down().await;
 }

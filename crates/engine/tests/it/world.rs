@@ -102,6 +102,19 @@ struct Look(World);
 /// A number at which somebody else is at work.
 pub(crate) const FOREIGN: i64 = 666;
 
+fn call(ctx: &Ctx, operation: &str, target: &str) -> CallRecord {
+    CallRecord {
+        at: ctx.clock.now(),
+        service: "world".into(),
+        operation: operation.into(),
+        target: target.into(),
+        request_id: None,
+        status: "ok".into(),
+        duration_ms: 1,
+        mutating: false,
+    }
+}
+
 impl Observe for Look {
     const NAME: &'static str = "world.look";
     const SUMMARY: &'static str = "Looks at a number";
@@ -117,16 +130,7 @@ impl Observe for Look {
             return Err(ActionError::new(class, "timeout", "not through in time"));
         }
         let mut inner = self.0.0.lock().unwrap();
-        ctx.calls.push(CallRecord {
-            at: ctx.clock.now(),
-            service: "world".into(),
-            operation: "Look".into(),
-            target: input.name.clone(),
-            request_id: None,
-            status: "ok".into(),
-            duration_ms: 1,
-            mutating: false,
-        });
+        ctx.calls.push(call(ctx, "Look", &input.name));
         inner.looks += 1;
         let blinks = inner.blinks > 0;
         inner.blinks = inner.blinks.saturating_sub(1);
@@ -226,6 +230,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
             }
             Some(Trouble::PanicsWhen(_)) | None => {}
         }
+        ctx.calls.push(CallRecord { mutating: true, ..call(ctx, "Set", &input.name) });
         inner.begun.push(begun);
         inner.numbers.insert(input.name.clone(), input.value);
         inner.made.push((input.name.clone(), input.value));

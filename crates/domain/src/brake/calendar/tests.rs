@@ -48,6 +48,21 @@ fn a_rule_speaks_of_its_own_zones_clock_also_over_summer_time() {
 }
 
 #[test]
+fn the_names_that_outlook_gives_zones_are_known() {
+    for (zone, written) in [
+        ("W. Europe Standard Time", "05-07 12:00 – 05-07 13:00"),
+        ("\"Eastern Standard Time\"", "05-07 18:00 – 05-07 19:00"),
+        ("UTC", "05-07 14:00 – 05-07 15:00"),
+    ] {
+        let text = event(&format!("DTSTART;TZID={zone}:20240507T140000\r\nDURATION:PT1H"));
+        assert_eq!(spans(&text, None), [written], "{zone}");
+    }
+    let of_all = event("DTSTART:20240507T140000\r\nDURATION:PT1H")
+        .replace("VERSION:2.0\r\n", "VERSION:2.0\r\nX-WR-TIMEZONE:India Standard Time\r\n");
+    assert_eq!(spans(&of_all, None), ["05-07 08:30 – 05-07 09:30"]);
+}
+
+#[test]
 fn whole_days_are_days_of_the_zone() {
     let text =
         event("DTSTART;VALUE=DATE:20240330\r\nDTEND;VALUE=DATE:20240401\r\nRRULE:FREQ=YEARLY;UNTIL=20240401");
@@ -92,7 +107,10 @@ fn what_never_ends_is_frozen_beyond_the_horizon() {
 fn what_is_not_understood_is_refused_with_its_line() {
     for (lines, expected) in [
         ("DTSTART:20240507T140000\r\nDTEND:20240507T150000", "names no zone"),
-        ("DTSTART;TZID=W. Europe Standard Time:20240507T140000\r\nDURATION:PT1H", "IANA"),
+        (
+            "DTSTART;TZID=Customized Time Zone:20240507T140000\r\nDURATION:PT1H",
+            "IANA database, nor of Windows",
+        ),
         ("DTSTART:20240507T140000Z", "neither DTEND nor DURATION"),
         ("DTSTART:20240507T140000Z\r\nDTEND:20240507T130000Z", "ends before it begins"),
         ("DTSTART:20240507T140000Z\r\nDURATION:1 hour", "is not a length"),

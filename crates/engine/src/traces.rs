@@ -1,0 +1,63 @@
+//! Draws the trace of a run that has ended, for the channels that take traces.
+//!
+//! The outbox does the rest, as for any message: one for each run and channel, tried again until it is taken. An answer that was
+//! lost is no doubt: the same trace, sent again, has the same ids.
+//!
+//! Calls are written down beside the journal (`engine::calls`), and may come a moment later than the end of their run. They are waited
+//! for, but not for ever: those of a process that died may never come.
+
+use domain::Timestamp;
+use domain::action::CallRecord;
+use domain::notice::Undelivered;
+use domain::run::{How, State, StepPath};
+use domain::trace::{StepCall, Trace};
+use store::StoreError;
+use store::calls::Call;
+use uuid::Uuid;
+
+use crate::Core;
+
+/// So many of the looks that a run acted on are told, the newest; of changes, all.
+const LOOKS: i64 = 1000;
+
+/// So often a trace is put off for a call that is not on record yet: half a minute, as the outbox waits.
+const PATIENT: i32 = 5;
+
+/// What a run did, from what is on record of it; `tries` is how often that was asked before.
+pub(crate) async fn draw(
+    core: &Core,
+    run: Option<Uuid>,
+    tries: i32,
+) -> Result<Result<Trace, Undelivered>, StoreError> {
+    let gone = || Ok(Err(Undelivered::Never("the run is not on record any more".into())));
+    let Some(id) = run else { return gone() };
+    let Some(run) = store::outbox::runs(&core.pool, Some(&[id]), Timestamp::UNIX_EPOCH).await?.pop() else {
+        return gone();
+    };
+    let state = match State::replay(&store::runs::journal(&core.pool, id).await?) {
+        Ok(state) => state,
+        // Written by a newer version, which draws it.
+        Err(e) => return Ok(Err(Undelivered::Later { error: e.to_string(), after: None })),
+    };
+    let calls = store::calls::of_run(&core.pool, id, LOOKS).await?;
+    let calls: Vec<StepCall> = calls.into_iter().map(step_call).collect();
+    if tries < PATIENT && is_to_come(&state, &calls) {
+        let error = "not all of its calls are on record yet".into();
+        return Ok(Err(Undelivered::Later { error, after: None }));
+    }
+    Ok(Ok(Trace::of(id, &run.title, &state, &calls)))
+}
+
+/// Is there a step whose call was answered, by the journal, and which call that was is not known?
+fn is_to_come(state: &State, calls: &[StepCall]) -> bool {
+    let kept = |step: &StepPath| calls.iter().any(|kept| kept.call.mutating && kept.step == *step);
+    state.nodes().any(|(step, node)| matches!(node.how, Some(How::Called { .. })) && !kept(step))
+}
+
+fn step_call(call: Call) -> StepCall {
+    let Call { step, attempt, at, service, operation, target, request_id, status, duration_ms, mutating } =
+        call;
+    let duration_ms = u64::try_from(duration_ms).unwrap_or(0);
+    let call = CallRecord { at, service, operation, target, request_id, status, duration_ms, mutating };
+    StepCall { step: StepPath::from(step.as_str()), attempt, call }
+}
