@@ -40,3 +40,4 @@ mod served;
 mod signals;
 mod slack;
 mod together;
+mod traces;
