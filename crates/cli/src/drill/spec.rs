@@ -24,6 +24,9 @@ pub(crate) struct Drill {
     /// How many readers clusters have, where it is another number than in the world.
     #[serde(default)]
     pub(crate) readers: BTreeMap<String, u8>,
+    /// How many hosts the groups of fleets have at least, where it is another number than in the world: by the name of the group.
+    #[serde(default)]
+    pub(crate) minimum: BTreeMap<String, u32>,
     /// By what the groups of fleets tell a healthy host, where it is not EC2 alone: by the name of the group.
     #[serde(default)]
     pub(crate) health_check: BTreeMap<String, sim::HealthCheck>,
@@ -192,6 +195,9 @@ impl Drill {
             }
         }
         for fleet in &mut world.fleets {
+            if let Some(least) = self.minimum.get(&fleet.asg) {
+                fleet.min = *least;
+            }
             if let Some(check) = self.health_check.get(&fleet.asg) {
                 fleet.health_check = *check;
             }

@@ -67,6 +67,11 @@ fn stage(runbook: &str) -> Option<Stage> {
             let world = World { faults: Vec::new(), ..small_world() };
             (world, json!({ "fleet": "proxysql-us", "hosts": 2 }))
         }
+        "remove-proxysql-hosts" => {
+            let mut world = World { faults: Vec::new(), ..small_world() };
+            world.fleets[0].min = 1;
+            (world, json!({ "fleet": "proxysql-us", "hosts": 1 }))
+        }
         "restart-one-proxysql-host" => {
             let fault = FaultKind::SickHosts {
                 fleet: "proxysql-us".into(),
