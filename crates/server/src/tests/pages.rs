@@ -365,6 +365,9 @@ async fn the_runbooks_page_leads_to_readiness_with_a_mark_of_how_it_stands() {
     assert_eq!(person.form("/readiness", &rehearse).await.status, StatusCode::SEE_OTHER);
     let page = person.get("/runbooks").await.text;
     assert!(page.contains("1 would stop"), "{page}");
+    let page = person.get("/readiness").await.text;
+    let (first, second) = (page.find("data-ready=").unwrap(), page.rfind("data-ready=").unwrap());
+    assert!(page[first..].starts_with("data-ready=\"stops\"") && first < second, "{page}");
 }
 
 #[tokio::test]

@@ -19,11 +19,40 @@ use crate::words;
 #[template(path = "readiness.html")]
 struct Page {
     frame: Frame,
+    /// What can be rehearsed: what would stop first.
     rows: Vec<Readiness>,
+    /// What cannot.
+    untold: Vec<Untold>,
     every: Option<TimeDelta>,
 }
 
+/// A runbook that takes more than its target: what else, only a person can say.
+struct Untold {
+    runbook: String,
+    title: String,
+    asks: Vec<String>,
+    targets: usize,
+}
+
 impl Page {
+    fn new(frame: Frame, all: Vec<Readiness>, every: Option<TimeDelta>) -> Self {
+        let (mut rows, asking): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| row.case.asks.is_empty());
+        rows.sort_by_key(|row| row.shown.as_ref().and_then(|shown| shown.ready) != Some(false));
+        let mut untold: Vec<Untold> = Vec::new();
+        for Readiness { case, title, .. } in asking {
+            match untold.last_mut().filter(|last| last.runbook == case.runbook && last.asks == case.asks) {
+                Some(last) => last.targets += 1,
+                None => untold.push(Untold { runbook: case.runbook, title, asks: case.asks, targets: 1 }),
+            }
+        }
+        Self { frame, rows, untold, every }
+    }
+
+    /// How many would do that.
+    fn count(&self, word: &str) -> usize {
+        self.rows.iter().filter(|row| self.word(row) == word).count()
+    }
+
     fn word(&self, row: &Readiness) -> &'static str {
         match row.shown.as_ref().and_then(|shown| shown.ready) {
             Some(true) => "ready",
@@ -46,7 +75,7 @@ impl Page {
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
     let rows = app.engine().readiness().await?;
     let every = app.engine().rehearses_every().and_then(|every| TimeDelta::from_std(every).ok());
-    html(&Page { frame: Frame::new(&app, &visitor, "runbooks", "Readiness"), rows, every })
+    html(&Page::new(Frame::new(&app, &visitor, "runbooks", "Readiness"), rows, every))
 }
 
 /// A runbook and a target, as the page names them.
