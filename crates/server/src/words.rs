@@ -286,13 +286,6 @@ pub(crate) fn usually(took: &Took) -> String {
     if took.of == 1 { format!("{time} the one time before") } else { format!("usually {time}") }
 }
 
-/// `1 call`, `2 calls`.
-pub(crate) fn many(n: impl fmt::Display, one: &str) -> String {
-    let n = n.to_string();
-    let s = if n == "1" { "" } else { "s" };
-    format!("{n} {one}{s}")
-}
-
 /// Is a step inside another one, so that its path says more than its title?
 pub(crate) fn is_inside(path: &domain::run::StepPath) -> bool {
     path.as_str().contains(['[', '.'])
@@ -309,6 +302,7 @@ pub(crate) fn offset(delta: TimeDelta) -> String {
 }
 
 pub(crate) use domain::advice::{percent, share};
+pub(crate) use domain::words::many;
 
 /// A value in a few words, for people: ids of things rather than things, counts rather than long lists.
 pub(crate) fn brief(value: &Value) -> String {
@@ -384,12 +378,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_once_is_no_custom_and_one_is_not_plural() {
+    fn what_was_seen_once_is_no_custom() {
         let took = |of| Took { p50_s: 697, p95_s: 697, of };
         assert_eq!(usually(&took(1)), "11 m 37 s the one time before");
         assert_eq!(usually(&took(2)), "usually 11 m 37 s");
         assert_eq!([1, 4, 5].map(|of| tells_most(&took(of))), [false, false, true]);
-        assert_eq!([0, 1, 2].map(|n| many(n, "call")), ["0 calls", "1 call", "2 calls"]);
     }
 
     #[test]

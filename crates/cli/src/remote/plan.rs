@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap_complete::engine::ArgValueCompleter;
 use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
+use domain::words::many;
 use serde_json::{Map, Value};
 
 use super::Remote;
@@ -182,10 +183,10 @@ fn duration(plan: &Plan) -> String {
     match &plan.forecast {
         Some(forecast) => match &forecast.total {
             Some(took) => format!(
-                "Takes {} as a rule, {} at most ({} runs).",
+                "Takes {} as a rule, {} at most ({}).",
                 seconds(took.p50_s),
                 seconds(took.p95_s),
-                took.of
+                many(took.of, "run")
             ),
             None => {
                 format!("It has not succeeded yet; its runbook expects {}.", seconds(forecast.expected_s))

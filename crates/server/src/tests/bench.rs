@@ -284,7 +284,7 @@ impl Bench {
         let severe = SWITCH
             .replace("switch-lamp", "switch-lamp-severe")
             .replace("risk: medium", "risk: severe\napproval: { within: 150h }");
-        let broken = "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: []\n".to_owned();
+        let broken = "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: [{ id: one, value: 1 }]\n".to_owned();
         let files = [
             ("switch-lamp.yaml".to_owned(), SWITCH.to_owned()),
             ("switch-lamp-high.yaml".to_owned(), high),
