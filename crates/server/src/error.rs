@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::routes::is_for_programs;
 use crate::session::{self, Visitor};
 use crate::web::Frame;
+use crate::words;
 
 /// The code of a start that another run stands in the way of.
 pub(crate) const LOCKED: &str = "locked";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use askama::filters::HtmlSafe;
+use askama::filters::{Escaper as _, Html, HtmlSafe};
 use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::forecast::Took;
@@ -301,6 +301,39 @@ pub(crate) fn offset(delta: TimeDelta) -> String {
     }
 }
 
+/// Words with `code` between backticks, as pages draw them.
+pub(crate) struct Prose(String);
+
+impl fmt::Display for Prose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pieces: Vec<&str> = self.0.split('`').collect();
+        for (n, piece) in pieces.iter().enumerate() {
+            // A last backtick that none closes is one.
+            let (before, after) = match n % 2 {
+                0 => ("", ""),
+                _ if n + 1 == pieces.len() => ("`", ""),
+                _ => ("<code>", "</code>"),
+            };
+            f.write_str(before)?;
+            Html.write_escaped_str(&mut *f, piece)?;
+            f.write_str(after)?;
+        }
+        Ok(())
+    }
+}
+
+impl HtmlSafe for Prose {}
+
+/// What is said with `code` in it, for templates.
+pub(crate) fn prose(text: &str) -> Prose {
+    Prose(text.to_owned())
+}
+
+/// What can be done about an error, for templates: actions say it as they say errors, without a capital and a full stop.
+pub(crate) fn remedy(text: &str) -> Prose {
+    Prose(crate::error::sentence(text))
+}
+
 pub(crate) use domain::advice::{percent, share};
 pub(crate) use domain::words::many;
 
@@ -375,6 +408,17 @@ mod tests {
         assert_eq!(span(TimeDelta::seconds(11_100)), "3 h 05 m");
         assert_eq!(offset(TimeDelta::seconds(134)), "+02:14");
         assert_eq!(offset(TimeDelta::seconds(3_734)), "+1:02:14");
+    }
+
+    #[test]
+    fn code_is_drawn_as_code_and_everything_is_escaped() {
+        assert_eq!(
+            prose("see `a <b>` & `c`").to_string(),
+            "see <code>a &#60;b&#62;</code> &#38; <code>c</code>"
+        );
+        assert_eq!(prose("`a`, then ` alone").to_string(), "<code>a</code>, then ` alone");
+        assert_eq!(remedy("run `x <id>`").to_string(), "Run <code>x &#60;id&#62;</code>.");
+        assert_eq!(remedy("`x` does it.").to_string(), "<code>x</code> does it.");
     }
 
     #[test]

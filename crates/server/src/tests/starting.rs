@@ -108,7 +108,8 @@ async fn a_failed_step_waits_for_a_decision_and_a_retry_goes_on() {
 
     let page = person.get(&format!("/runs/{run}")).await;
     assert!(page.text.contains("data-decision=\"switch\""), "{}", page.text);
-    assert!(page.text.contains("The bulb is loose.") && page.text.contains("mend it"));
+    let remedy = "<p>Mend it, see <code>lamp &#60;eu&#62;</code>.</p>";
+    assert!(page.text.contains("The bulb is loose.") && page.text.contains(remedy), "{}", page.text);
     for ask in ["retry", "mark_done", "skip", "abort-finally"] {
         assert!(page.text.contains(&format!("data-ask=\"{ask}\"")), "{ask}");
     }
