@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use domain::Timestamp;
 use domain::audit::check::{Anchor, FileCheck, Line, Report, Scope};
+use domain::words::many;
 use store::proof;
 use uuid::Uuid;
 
@@ -103,18 +104,26 @@ fn told(report: &Report) -> String {
     let Report { entries, runs, calls, audit, blocks, unsealed, unsealed_calls, broken, .. } = report;
     text += &match broken {
         0 => "Nothing was changed, removed or added".to_owned(),
-        1 => "BROKEN in 1 place".to_owned(),
-        many => format!("BROKEN in {many} places"),
+        places => format!("BROKEN in {}", many(places, "place")),
     };
     text += &format!(
-        ": {entries} entries of {runs} runs, {calls} calls to the outside, {audit} rows of audit, {blocks} blocks."
+        ": {} of {}, {} to the outside, {} of audit, {}.",
+        many(entries, "entry"),
+        many(runs, "run"),
+        many(calls, "call"),
+        many(audit, "row"),
+        many(blocks, "block")
     );
     if *unsealed > 0 {
-        text += &format!("\n{unsealed} entries are in no block yet: that they are all there is not proven.");
+        text += &format!(
+            "\n{} in no block yet: that nothing is missing there is not proven.",
+            many(unsealed, "entry")
+        );
     }
     if *unsealed_calls > 0 {
         text += &format!(
-            "\n{unsealed_calls} calls to the outside are proven by no block: that they are as they were made, and all there, is not proven."
+            "\n{} to the outside in no block: that nothing was changed or is missing there is not proven.",
+            many(unsealed_calls, "call")
         );
     }
     if let Some(newest) = &report.newest {

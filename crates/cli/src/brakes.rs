@@ -12,6 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use domain::brake::EVERYTHING;
+use domain::words::many;
 use domain::{Actor, Clock, Timestamp};
 use engine::clock::SystemClock;
 use engine::{Brakes, Known};
@@ -322,8 +323,10 @@ pub(crate) async fn freeze(command: Freeze) -> anyhow::Result<ExitCode> {
                 std::fs::read_to_string(&file).with_context(|| format!("the calendar {}", file.display()))?;
             let imported = brakes.import(runbook.as_deref(), &text, zone.as_deref(), &who.actor()).await?;
             say(format!(
-                "{} events, {} windows; they replace {} windows of before.",
-                imported.events, imported.windows, imported.replaced
+                "{}, {}; they replace {} of before.",
+                many(imported.events, "event"),
+                many(imported.windows, "window"),
+                many(imported.replaced, "window")
             ));
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Clock as _;
 use domain::inventory::{Inventory, SecretRef};
+use domain::words::many;
 use engine::clock::SystemClock;
 use engine::{Dangling, Library};
 use serde_json::json;
@@ -92,7 +93,10 @@ pub(crate) async fn doctor(args: Args) -> anyhow::Result<ExitCode> {
         ),
         Ok(config) => {
             let Inventory { clusters, fleets, .. } = &config.inventory;
-            findings.ok("configuration", format!("{} clusters, {} fleets", clusters.len(), fleets.len()));
+            findings.ok(
+                "configuration",
+                format!("{}, {}", many(clusters.len(), "cluster"), many(fleets.len(), "fleet")),
+            );
             look(&config, &mut findings).await;
         }
     }
@@ -205,7 +209,7 @@ fn alarms(config: &Config, findings: &mut Findings) {
         );
     }
     if mistakes.is_empty() && !config.alarms.of.is_empty() {
-        findings.ok("alarms", format!("are read in {} places", config.alarms.of.len()));
+        findings.ok("alarms", format!("are read in {}", many(config.alarms.of.len(), "place")));
     }
 }
 

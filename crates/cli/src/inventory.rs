@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use domain::discovery::{CLUSTERS, Compared, Place, compare, places};
+use domain::words::many;
 use engine::clock::SystemClock;
 
 use crate::config::Config;
@@ -69,7 +70,7 @@ pub(crate) async fn inventory(command: Command) -> anyhow::Result<ExitCode> {
 fn told(compared: &Compared, places: usize) -> Vec<String> {
     let mut lines: Vec<String> = compared.differences.iter().map(|said| format!("# {said}")).collect();
     if compared.agree() {
-        lines.push(format!("The inventory and AWS agree, in {places} places."));
+        lines.push(format!("The inventory and AWS agree, in {}.", many(places, "place")));
     }
     if !compared.clusters.is_empty() || !compared.fleets.is_empty() {
         lines.push("# Tagged for the inventory, and not in it. Add how it is logged in to, and what you know better.".into());

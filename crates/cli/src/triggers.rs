@@ -12,6 +12,7 @@ use domain::runbook::{Mode, inventory_value};
 use domain::triage::Rule;
 use domain::trust::backtest::{Edited, Replay, Report, Would};
 use domain::trust::in_force;
+use domain::words::many;
 use domain::{Clock as _, Timestamp};
 use engine::clock::SystemClock;
 use futures::TryStreamExt as _;
@@ -139,8 +140,11 @@ async fn backtest(args: Backtest) -> anyhow::Result<ExitCode> {
 }
 
 fn told(report: &Report) -> Vec<String> {
-    let mut lines =
-        vec![format!("{} signals; to {} of them the same would have happened.", report.signals, report.same)];
+    let mut lines = vec![format!(
+        "{}; to {} of them the same would have happened.",
+        many(report.signals, "signal"),
+        report.same
+    )];
     let words = |would: &Would| match &would.rule {
         Some(rule) => format!("{} ({rule})", would.verdict),
         None => would.verdict.clone(),

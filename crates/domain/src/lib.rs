@@ -20,6 +20,7 @@
 //! - [`audit`]: the hash chain that a journal is.
 //! - [`role`]: who may do what; [`policy`]: what less of it on some runbooks; [`token`]: what a program may that speaks for somebody.
 //! - [`identity`]: who somebody is and what they may do, by what their provider says of them.
+//! - [`words`]: numbers with what they count, in words.
 //! - [`inventory`]: the clusters and proxy fleets that runbooks may touch; [`discovery`]: what AWS has beside them.
 //!
 //! Deliberately absent: SQL (`store`), sequencing and waiting (`engine`), anything that talks (`actions`, `server`).
@@ -49,6 +50,7 @@ pub mod token;
 pub mod trace;
 pub mod triage;
 pub mod trust;
+pub mod words;
 
 pub use actor::Actor;
 pub use clock::{Clock, Timestamp};

@@ -169,6 +169,31 @@ pub enum PlannedOutcome {
     },
 }
 
+impl PlannedStep {
+    /// The objects that it would change, as far as that can be told now.
+    pub fn changes(&self) -> &[ObjectChange] {
+        match &self.outcome {
+            PlannedOutcome::Changes { changes } => changes,
+            _ => &[],
+        }
+    }
+
+    /// Whether and how its change is taken back, in the words that pages, terminal and chat share. Nothing where it changes
+    /// nothing now or later, or its runbook does not say.
+    pub fn way_back(&self) -> Option<&'static str> {
+        match self.outcome {
+            PlannedOutcome::Changes { .. } | PlannedOutcome::KnownAfter { .. } => {}
+            _ => return None,
+        }
+        match self {
+            Self { one_way: true, .. } => Some("No way back"),
+            Self { taken_back: true, .. } => Some("Taken back at the end"),
+            Self { undoable: true, .. } => Some("Can be taken back"),
+            _ => None,
+        }
+    }
+}
+
 impl PlannedOutcome {
     /// What of it makes a plan another plan. A run that stops at a step stops there, with whatever numbers its guard saw
     /// this time: a share of failing logins is never the same twice. Nor are the words of a failure that the run goes on
@@ -265,10 +290,7 @@ impl Plan {
 
     /// All objects that would change.
     pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
-        self.steps.iter().flat_map(|s| match &s.outcome {
-            PlannedOutcome::Changes { changes } => changes.as_slice(),
-            _ => &[],
-        })
+        self.steps.iter().flat_map(PlannedStep::changes)
     }
 }
 

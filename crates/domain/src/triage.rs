@@ -39,6 +39,7 @@ use crate::Timestamp;
 use crate::brake::Brake;
 use crate::runbook::Mode;
 use crate::signal::SignalState;
+use crate::words::many;
 
 /// What became of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -395,8 +396,9 @@ fn spent(case: &Case<'_>, rule: &Rule, targets: &[String]) -> Option<String> {
     let by_rule = starts.iter().filter(|s| s.rule == *rule).count();
     let on_target =
         |target: &&String| starts.iter().filter(|s| s.targets.contains(target)).count() >= budget.per_target;
-    let much =
-        |what: &str, n: usize| format!("{what} {n} times within the hour; a person decides about more.");
+    let much = |what: &str, n: usize| {
+        format!("{what} {} within the hour; a person decides about more.", many(n, "time"))
+    };
     if by_rule >= budget.per_rule {
         Some(much(&format!("{rule} has started runs"), by_rule))
     } else if let Some(target) = targets.iter().find(on_target) {

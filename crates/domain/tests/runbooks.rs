@@ -60,6 +60,25 @@ fn every_mistake_of_meaning_is_shown_at_its_place() {
 }
 
 #[test]
+fn what_an_item_of_a_written_list_never_is_is_said_of_the_item() {
+    let told = |list: &str, condition: &str| {
+        let text = format!(
+            "runbook: r\ntitle: R\nwhen: Never\nrisk: low\nsteps:\n  - id: all\n    each: {list}\n    steps:\n      - id: one\n        if: {condition}\n        value: ${{item}}\n"
+        );
+        let mistakes = mistakes_of(&[("r.yaml", &text)]);
+        mistakes.iter().map(|m| format!("{}; {}", m.what, m.remedy)).collect::<Vec<_>>().join("\n")
+    };
+    let one = r#"'["first"]'"#;
+    assert_eq!(told(one, r#"item != """#), "it is never empty; it is always `first`");
+    assert_eq!(told(one, r#"'"" != item'"#), "it is never empty; it is always `first`");
+    assert_eq!(told(one, r#"item == "other""#), "it is never `other`; it is always `first`");
+    assert_eq!(told(one, r#"item == "firts""#), "it is never `firts`; did you mean `first`?");
+    let two = r#"'["first", "second"]'"#;
+    assert_eq!(told(two, r#"item != """#), "it is never empty; it is one of first, second");
+    assert_eq!(told(two, r#"item == "second""#), "");
+}
+
+#[test]
 fn every_mistake_in_triggers_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-trigger-form.yaml");
     let mistakes = runbook::parse("bad-trigger-form.yaml", text).unwrap_err();

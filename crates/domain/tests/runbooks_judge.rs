@@ -107,6 +107,22 @@ fn only_the_failover_of_this_run_is_told_as_reverted() {
 }
 
 #[test]
+fn a_failover_says_that_the_symptom_is_gone_only_where_there_was_one() {
+    let failover = book("failover-cluster");
+    let said = |failures: u32, direct_failures: u32| {
+        let well = json!({ "key": "us", "logins": { "failures": 0, "direct_failures": 0 } });
+        let way =
+            json!({ "key": "eu", "logins": { "failures": failures, "direct_failures": direct_failures } });
+        let scope =
+            scope(json!({ "planned": true }), [("ways", json!([well, way])), ("target", json!("shard-b-2"))]);
+        failover.result.as_ref().unwrap().words(&scope)
+    };
+    assert_eq!(said(0, 0), "All steps are done, and every login finds the new writer, shard-b-2.");
+    assert_eq!(said(0, 2), "All steps are done, and the symptom is gone.");
+    assert_eq!(said(3, 0), "All steps are done, and the symptom is gone.");
+}
+
+#[test]
 fn the_fleet_whose_hosts_fail_is_named_whichever_it_is() {
     let failover = book("failover-cluster");
     let way = |fleet: &str, failing: &[&str]| {

@@ -9,6 +9,7 @@ use domain::policy::{Door, Narrowed};
 use domain::run::{Entry, Program};
 use domain::runbook::{AtStart, Children, Diagnostic, InputMistake, Runbook, input_values, resolve_inputs};
 use domain::token::{Deed, OutOfScope};
+use domain::words::many;
 use domain::{Actor, Role, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -63,7 +64,7 @@ pub enum StartError {
         known: Vec<String>,
     },
     /// The runbook has mistakes.
-    #[error("runbook `{name}` has {} mistakes and cannot be run; see `firebreak runbook check`", mistakes.len())]
+    #[error("runbook `{name}` has {} and cannot be run; see `firebreak runbook check`", many(mistakes.len(), "mistake"))]
     BrokenRunbook {
         /// Its name.
         name: String,

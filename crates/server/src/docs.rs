@@ -13,6 +13,7 @@ use axum::response::Response;
 use crate::app::App;
 use crate::error::Problem;
 use crate::web::{Frame, html};
+use crate::words;
 
 const TEXT: &str = include_str!("docs/errors.md");
 
@@ -49,30 +50,19 @@ pub(crate) fn paragraph(code: &str) -> Option<&'static str> {
 struct Page {
     frame: Frame,
     /// Codes with their paragraphs, as Markdown with nothing but code spans.
-    shown: Vec<(String, Vec<Piece>)>,
+    shown: Vec<(String, &'static str)>,
     one: bool,
-}
-
-/// A piece of a paragraph.
-pub(crate) struct Piece {
-    pub(crate) text: String,
-    pub(crate) code: bool,
-}
-
-pub(crate) fn pieces(paragraph: &str) -> Vec<Piece> {
-    let pieces = paragraph.split('`').enumerate();
-    pieces.map(|(n, text)| Piece { text: text.to_owned(), code: n % 2 == 1 }).collect()
 }
 
 /// `GET /docs/errors`
 pub(crate) async fn list(State(app): State<App>) -> Result<Response, Problem> {
-    let shown = PARAGRAPHS.iter().map(|(code, text)| ((*code).to_owned(), pieces(text))).collect();
+    let shown = PARAGRAPHS.iter().map(|(code, text)| ((*code).to_owned(), *text)).collect();
     html(&Page { frame: Frame::bare(&app, "Error codes"), shown, one: false })
 }
 
 /// `GET /docs/errors/{code}`
 pub(crate) async fn one(State(app): State<App>, Path(code): Path<String>) -> Result<Response, Problem> {
     let text = paragraph(&code).ok_or_else(|| Problem::not_found("such error code"))?;
-    let shown = vec![(code.clone(), pieces(text))];
+    let shown = vec![(code.clone(), text)];
     html(&Page { frame: Frame::bare(&app, code), shown, one: true })
 }

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::routes::is_for_programs;
 use crate::session::{self, Visitor};
 use crate::web::Frame;
+use crate::words;
 
 /// The code of a start that another run stands in the way of.
 pub(crate) const LOCKED: &str = "locked";
@@ -303,7 +304,7 @@ impl From<AskError> for Problem {
             AskError::OutOfScope(_) => out_of_scope(sentence(&detail)),
             AskError::Narrowed(_) => narrowed(sentence(&detail)),
             AskError::Refused(_) => Self::new(StatusCode::CONFLICT, "not_possible_now", sentence(&detail))
-                .remedy("Go back to the run: it may have moved since you looked."),
+                .remedy("Look at the run again: it may have moved since."),
             AskError::LockLost(held) => Self::new(StatusCode::CONFLICT, "lock_lost", sentence(&detail))
                 .remedy("Wait until it is free; then the run takes it back by itself when you ask again.")
                 .with("held", json!(held)),

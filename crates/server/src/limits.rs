@@ -18,6 +18,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::Problem;
+use crate::words;
 
 /// All is counted in windows of this length (wall time).
 const WINDOW: Duration = Duration::from_secs(60);
@@ -117,7 +118,7 @@ impl Allowance {
 pub(crate) fn refused(allowance: &Allowance) -> Problem {
     let seconds = allowance.seconds();
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "That is too often. Nothing was done.")
-        .remedy(format!("Wait {seconds} seconds."))
+        .remedy(format!("Wait {}.", words::many(seconds, "second")))
         .retry_after(seconds)
 }
 

@@ -402,9 +402,10 @@ impl Fleet {
     pub(crate) fn counted(&self, host: &str) -> Option<(String, bool)> {
         let counted = self.matrix.as_ref()?.hosts.iter().find(|counted| counted.host == host)?;
         let tried = counted.connected + counted.failed;
+        let clients = words::many(counted.clients, "client");
         let says = match counted.failed {
-            0 => format!("{} clients", counted.clients),
-            failed => format!("{} clients, {failed} of {tried} connections failed", counted.clients),
+            0 => clients,
+            failed => format!("{clients}, {failed} of {} failed", words::many(tried, "connection")),
         };
         Some((says, counted.failed > 0))
     }

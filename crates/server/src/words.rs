@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use askama::filters::HtmlSafe;
+use askama::filters::{Escaper as _, Html, HtmlSafe};
 use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::forecast::Took;
@@ -286,13 +286,6 @@ pub(crate) fn usually(took: &Took) -> String {
     if took.of == 1 { format!("{time} the one time before") } else { format!("usually {time}") }
 }
 
-/// `1 call`, `2 calls`.
-pub(crate) fn many(n: impl fmt::Display, one: &str) -> String {
-    let n = n.to_string();
-    let s = if n == "1" { "" } else { "s" };
-    format!("{n} {one}{s}")
-}
-
 /// Is a step inside another one, so that its path says more than its title?
 pub(crate) fn is_inside(path: &domain::run::StepPath) -> bool {
     path.as_str().contains(['[', '.'])
@@ -308,7 +301,41 @@ pub(crate) fn offset(delta: TimeDelta) -> String {
     }
 }
 
+/// Words with `code` between backticks, as pages draw them.
+pub(crate) struct Prose(String);
+
+impl fmt::Display for Prose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pieces: Vec<&str> = self.0.split('`').collect();
+        for (n, piece) in pieces.iter().enumerate() {
+            // A last backtick that none closes is one.
+            let (before, after) = match n % 2 {
+                0 => ("", ""),
+                _ if n + 1 == pieces.len() => ("`", ""),
+                _ => ("<code>", "</code>"),
+            };
+            f.write_str(before)?;
+            Html.write_escaped_str(&mut *f, piece)?;
+            f.write_str(after)?;
+        }
+        Ok(())
+    }
+}
+
+impl HtmlSafe for Prose {}
+
+/// What is said with `code` in it, for templates.
+pub(crate) fn prose(text: &str) -> Prose {
+    Prose(text.to_owned())
+}
+
+/// What stops a plan, and what can be done about an error, for templates: actions say it without a capital and a full stop.
+pub(crate) fn said(text: &str) -> Prose {
+    Prose(crate::error::sentence(text))
+}
+
 pub(crate) use domain::advice::{percent, share};
+pub(crate) use domain::words::many;
 
 /// A value in a few words, for people: ids of things rather than things, counts rather than long lists.
 pub(crate) fn brief(value: &Value) -> String {
@@ -384,12 +411,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_once_is_no_custom_and_one_is_not_plural() {
+    fn code_is_drawn_as_code_and_everything_is_escaped() {
+        assert_eq!(
+            prose("see `a <b>` & `c`").to_string(),
+            "see <code>a &#60;b&#62;</code> &#38; <code>c</code>"
+        );
+        assert_eq!(prose("`a`, then ` alone").to_string(), "<code>a</code>, then ` alone");
+        assert_eq!(said("run `x <id>`").to_string(), "Run <code>x &#60;id&#62;</code>.");
+        assert_eq!(said("`x` does it.").to_string(), "<code>x</code> does it.");
+    }
+
+    #[test]
+    fn what_was_seen_once_is_no_custom() {
         let took = |of| Took { p50_s: 697, p95_s: 697, of };
         assert_eq!(usually(&took(1)), "11 m 37 s the one time before");
         assert_eq!(usually(&took(2)), "usually 11 m 37 s");
         assert_eq!([1, 4, 5].map(|of| tells_most(&took(of))), [false, false, true]);
-        assert_eq!([0, 1, 2].map(|n| many(n, "call")), ["0 calls", "1 call", "2 calls"]);
     }
 
     #[test]

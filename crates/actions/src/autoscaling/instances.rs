@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::action::{
     ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, Observe, UndoByHand, UndoCall,
 };
+use domain::words::many;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -368,8 +369,8 @@ impl Change for TerminateInstance {
             return Some(ActionError::refused(
                 "below_minimum",
                 format!(
-                    "The group {} keeps at least {} hosts and {} are desired; terminating {} would go below.",
-                    input.group, facts.min, facts.desired, input.instance
+                    "The group {} keeps at least {}, and its desired capacity is {}; terminating {} would go below.",
+                    input.group, many(facts.min, "host"), facts.desired, input.instance
                 ),
             )
             .remedy("launch a host first (`autoscaling.scale_to`)"));

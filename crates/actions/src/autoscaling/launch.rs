@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_sdk_autoscaling::types::RetryStrategy;
 use domain::action::{ActionError, Change, Ctx, Effect, ErrorClass, ObjectChange, UndoCall};
+use domain::words::many;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -126,8 +127,9 @@ impl Change for LaunchInstances {
         }
         if facts.desired + count > facts.max {
             let message = format!(
-                "The group {group} may have {} hosts and {} are desired, so {count} more are too many.",
-                facts.max, facts.desired
+                "The group {group} may have {}, its desired capacity is {}, and {count} more would be too many.",
+                many(facts.max, "host"),
+                facts.desired
             );
             let remedy = "raise the maximum first (`autoscaling.set_max_size`), or launch fewer";
             return Some(input.refused("beyond_limits", message, remedy));

@@ -126,8 +126,8 @@ impl Change for ScaleTo {
                 ActionError::refused(
                     "would_shrink",
                     format!(
-                        "{} hosts are desired in {} now, so a desired capacity of {} would have AWS terminate hosts of its own choice.",
-                        facts.desired, input.group, input.desired
+                        "The desired capacity of {} is {} now; one of {} would have AWS terminate hosts of its own choice.",
+                        input.group, facts.desired, input.desired
                     ),
                 )
                 .remedy(
@@ -292,7 +292,7 @@ impl Change for SetMaxSize {
                 ActionError::refused(
                     "beyond_limits",
                     format!(
-                        "The maximum of {} cannot be {}: {} hosts are desired, and at least {} are kept.",
+                        "The maximum of {} cannot be {}: its desired capacity is {}, and its minimum {}.",
                         input.group, wanted, facts.desired, facts.min
                     ),
                 )

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::action::{ActionError, Change, Ctx, Effect, ObjectChange, UndoCall};
+use domain::words::many;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -146,9 +147,9 @@ impl Change for FailOver {
             ActionError::refused(
                 "failed_over_lately",
                 format!(
-                    "A failover of {} began {} minutes ago, and {writer} is the writer now; another one so soon is refused.",
+                    "A failover of {} began {} ago, and {writer} is the writer now; another one so soon is refused.",
                     input.cluster,
-                    age.num_minutes()
+                    many(age.num_minutes(), "minute")
                 ),
             )
             .remedy(remedy)

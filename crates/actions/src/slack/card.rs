@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use domain::chat::{Approval, Card, Press};
 use domain::notice::{Letter, Urgency};
+use domain::words::many;
 use serde_json::{Value, json};
 
 use super::{cut, escape};
@@ -66,7 +67,7 @@ pub(super) fn edited(at: &Value, card: &Card, link: &str, environment: Option<&s
     let mut words =
         format!("{} *<{link}|{}>*\n*{}*", sign(card.urgency), escape(&title), escape(&card.state));
     if card.of > 0 {
-        _ = write!(words, " · {} of {} steps", card.done, card.of);
+        _ = write!(words, " · {} of {}", card.done, many(card.of, "step"));
     }
     _ = write!(words, " · asked for by {}", escape(&card.by));
     if let Some(reason) = &card.reason {

@@ -81,7 +81,7 @@ async fn fewer_hosts_than_are_desired_now_are_never_asked_for() {
     // Within the limits, and yet AWS would choose whom to terminate.
     let error = stage.change("autoscaling.scale_to", with(json!({ "desired": 7 }))).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "would_shrink"));
-    assert!(error.message.contains("8 hosts") && error.message.contains('7'), "{error}");
+    assert!(error.message.contains("is 8 now") && error.message.contains('7'), "{error}");
     assert!(error.remedy.unwrap().contains("autoscaling.terminate_instance"));
     assert_eq!((&stage.group().await["desired"], stage.changes().len()), (&json!(8), 1));
 }

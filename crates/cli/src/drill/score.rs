@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
+use domain::words::many;
 use serde::Serialize;
 use sim::{LedgerEntry, Sample};
 use store::calls::Call;
@@ -223,9 +224,9 @@ fn failures(drill: &Drill, played: &Played, score: &Score, without: &[Sample]) -
     }
     if acted.taken_over < drill.kills.len() {
         failures.push(format!(
-            "the engine died {} times, and the run was taken over {} times",
-            drill.kills.len(),
-            acted.taken_over
+            "the engine died {}, and the run was taken over {}",
+            many(drill.kills.len(), "time"),
+            many(acted.taken_over, "time")
         ));
     }
     let expect = &drill.expect;
@@ -402,13 +403,16 @@ impl fmt::Display for Score {
             )?;
         }
         if self.taken_over > 0 {
-            writeln!(f, "taken over by another process: {} times", self.taken_over)?;
+            writeln!(f, "taken over by another process: {}", many(self.taken_over, "time"))?;
         }
         if let Some(storm) = &self.storm {
             writeln!(
                 f,
-                "alerts: {} deliveries, {} signals, {} of them without a verdict; runs: {}",
-                storm.deliveries, storm.signals, storm.unjudged, storm.runs
+                "alerts: {}, {}, {} of them without a verdict; runs: {}",
+                many(storm.deliveries, "delivery"),
+                many(storm.signals, "signal"),
+                storm.unjudged,
+                storm.runs
             )?;
         }
         for said in &self.signals {

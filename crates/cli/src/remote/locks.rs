@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use domain::words::many;
 use serde_json::{Value, json};
 
 use super::server::Server;
@@ -114,8 +115,10 @@ pub(crate) async fn freeze(remote: Remote, command: Freeze) -> anyhow::Result<Ex
         Some(id) => id.to_owned(),
         None if answer["lifted"].is_string() => "Lifted.".into(),
         None => format!(
-            "{} events, {} windows; they replace {} windows of before.",
-            answer["events"], answer["windows"], answer["replaced"]
+            "{}, {}; they replace {} of before.",
+            many(&answer["events"], "event"),
+            many(&answer["windows"], "window"),
+            many(&answer["replaced"], "window")
         ),
     });
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap_complete::engine::ArgValueCompleter;
 use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
+use domain::words::many;
 use serde_json::{Map, Value};
 
 use super::Remote;
@@ -113,11 +114,13 @@ pub(super) fn told(plan: &Plan) -> String {
                 line(format!("  {}{}", "  ".repeat(deep(around)), paint(Ink::Bold, last(around))));
             }
         }
-        let (mark, ink, says) = outcome(&step.outcome);
+        let (mark, colour, says) = outcome(&step.outcome);
         let indent = "  ".repeat(deep(step.path.as_str()));
-        let one_way = if step.one_way { paint(Ink::Warn, "  no way back") } else { String::new() };
+        let ink = if step.one_way { Ink::Warn } else { Ink::Dim };
+        let way =
+            step.way_back().map_or(String::new(), |way| paint(ink, &format!("  {}", way.to_lowercase())));
         let says = if says.is_empty() { says } else { format!("  {}", paint(Ink::Dim, &says)) };
-        line(format!("  {indent}{} {}{says}{one_way}", paint(ink, mark), step.title));
+        line(format!("  {indent}{} {}{says}{way}", paint(colour, mark), step.title));
         if let PlannedOutcome::Changes { changes } = &step.outcome {
             for c in changes {
                 let change = format!(
@@ -180,10 +183,10 @@ fn duration(plan: &Plan) -> String {
     match &plan.forecast {
         Some(forecast) => match &forecast.total {
             Some(took) => format!(
-                "Takes {} as a rule, {} at most ({} runs).",
+                "Takes {} as a rule, {} at most ({}).",
                 seconds(took.p50_s),
                 seconds(took.p95_s),
-                took.of
+                many(took.of, "run")
             ),
             None => {
                 format!("It has not succeeded yet; its runbook expects {}.", seconds(forecast.expected_s))
@@ -226,23 +229,54 @@ fn outcome(outcome: &PlannedOutcome) -> (&'static str, Ink, String) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn plan(steps: Vec<Value>) -> domain::plan::Plan {
+        let plan = json!({
+            "runbook": "replace-proxysql", "title": "Replace hosts", "runbook_hash": "0", "inputs": {}, "impact": null,
+            "risk": "medium", "at": "2024-05-07T14:42:00Z", "locks": [], "customers_percent": 0.0, "steps": steps,
+            "verdict": { "verdict": "ready" }, "hash": "0",
+        });
+        serde_json::from_value(plan).unwrap()
+    }
+
+    #[test]
+    fn a_change_says_whether_it_can_be_taken_back() {
+        let step = |title: &str, way: &str, outcome: Value| {
+            let mut step = json!({ "path": title, "title": title, "action": "a.b", "one_way": false, "outcome": outcome });
+            step[way] = true.into();
+            step
+        };
+        let later = || json!({ "outcome": "known_after", "step": "group" });
+        let told = super::told(&plan(vec![
+            step("Suspend", "undoable", json!({ "outcome": "changes", "changes": [] })),
+            step("Drain", "undoable", later()),
+            step("Protect", "taken_back", later()),
+            step("Terminate", "one_way", later()),
+            step("Detach", "undoable", json!({ "outcome": "already_so" })),
+        ]));
+        let lines: Vec<&str> = told.lines().skip_while(|line| !line.contains("Suspend")).take(5).collect();
+        assert_eq!(
+            lines,
+            [
+                "  ● Suspend  can be taken back",
+                "  ○ Drain  known after group  can be taken back",
+                "  ○ Protect  known after group  taken back at the end",
+                "  ○ Terminate  known after group  no way back",
+                "  ✔ Detach  is so already",
+            ]
+        );
+    }
 
     #[test]
     fn what_is_done_for_several_hosts_stands_under_the_name_of_each() {
         let step = |path: &str, title: &str| json!({ "path": path, "title": title, "action": null, "one_way": false, "outcome": { "outcome": "looked" } });
-        let plan = json!({
-            "runbook": "replace-proxysql", "title": "Replace hosts", "runbook_hash": "0", "inputs": {}, "impact": null,
-            "risk": "medium", "at": "2024-05-07T14:42:00Z", "locks": [], "customers_percent": 0.0,
-            "steps": [
-                step("group", "Look at the group"),
-                step("remove[i-1].drain", "Let clients finish"),
-                step("remove[i-1].end", "Terminate the host"),
-                step("remove[i-2].drain", "Let clients finish"),
-            ],
-            "verdict": { "verdict": "ready" }, "hash": "0",
-        });
-        let told = super::told(&serde_json::from_value(plan).unwrap());
+        let told = super::told(&plan(vec![
+            step("group", "Look at the group"),
+            step("remove[i-1].drain", "Let clients finish"),
+            step("remove[i-1].end", "Terminate the host"),
+            step("remove[i-2].drain", "Let clients finish"),
+        ]));
         let lines: Vec<&str> = told.lines().skip_while(|line| !line.contains("Look at")).take(7).collect();
         assert_eq!(
             lines,

@@ -34,7 +34,7 @@ async fn verify_says_whether_history_is_whole_and_an_export_proves_the_same() {
     let db = TestDb::new().await.unwrap();
     history(&db).await;
     let whole = firebreak(&db.url(), &["audit", "verify"]);
-    assert!(whole.status.success() && said(&whole).contains("3 entries of 1 runs"), "{}", said(&whole));
+    assert!(whole.status.success() && said(&whole).contains("3 entries of 1 run, "), "{}", said(&whole));
     let exported = firebreak(&db.url(), &["audit", "export"]);
     assert!(exported.status.success(), "{}", said(&exported));
     let folder = tempfile::tempdir().unwrap();

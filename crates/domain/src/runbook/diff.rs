@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::template::Template;
 use super::{Body, Each, EachBody, Input, LimitRule, Runbook, Step, Until, Use};
+use crate::words::many;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -283,7 +284,7 @@ fn of_step(step: &Step) -> Says {
 
 fn of_use(call: &Use) -> Says {
     let mut says = Says::from([("use", call.action.clone()), ("with", written(&call.with))]);
-    let retry = format!("{} attempts, {} apart", call.retry.attempts, time(call.retry.backoff));
+    let retry = format!("{}, {} apart", many(call.retry.attempts, "attempt"), time(call.retry.backoff));
     if call.retry != super::Retry::default() {
         says.insert("retry", retry);
     }

@@ -36,6 +36,7 @@ use super::template::{Node, Piece, Template, plain_text};
 use super::{Children, Limit, LimitRule, Risk, Runbook, Scope, input_values, inventory_value};
 use crate::action::{Action, Registry};
 use crate::inventory::{Inventory, SecretRef};
+use crate::words::many;
 
 /// What a manual is made of.
 #[derive(Clone, Copy)]
@@ -284,7 +285,8 @@ impl Page<'_> {
             before.push(match rule {
                 LimitRule::AtMost { runs, per } => {
                     format!(
-                        "Not more often than {runs} times in {}: {name}.",
+                        "Not more often than {} in {}: {name}.",
+                        many(runs, "time"),
                         humantime::format_duration(*per)
                     )
                 }

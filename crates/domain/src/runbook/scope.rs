@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::Until;
 use super::expr::path::{Path, Seg};
 use super::expr::{EvalError, Expr};
+use crate::words::many;
 
 /// The names that expressions can see, with their values.
 #[derive(Debug, Clone, Default)]
@@ -184,10 +185,11 @@ fn descend<'a>(value: &'a Value, path: &Path, from: usize) -> Result<&'a Value, 
             (Seg::Field(name), Value::Object(fields)) => fields.get(name).ok_or_else(|| {
                 format!("{so_far} has no field `{name}`; it has: {}", listed(fields.keys()))
             })?,
-            (Seg::Index(i), Value::Array(items)) => usize::try_from(*i)
-                .ok()
-                .and_then(|i| items.get(i))
-                .ok_or_else(|| format!("{so_far} has {} items, so there is no {}", items.len(), seg.seg))?,
+            (Seg::Index(i), Value::Array(items)) => {
+                usize::try_from(*i).ok().and_then(|i| items.get(i)).ok_or_else(|| {
+                    format!("{so_far} has {}, so there is no {}", many(items.len(), "item"), seg.seg)
+                })?
+            }
             (seg, other) => return Err(format!("{so_far} is {}, so it has no {seg}", kind(other))),
         };
     }

@@ -9,6 +9,7 @@ use domain::run::{StepPath, expand};
 use domain::runbook::{
     Body, Branch, Child, Each, EachBody, EvalError, OnFailure, Scope, Slot, Step, child_inputs, only_looks,
 };
+use domain::words::many;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -224,7 +225,7 @@ impl Planner<'_> {
         }
         self.caught = caught;
         if failed > 0 && failed >= stop_after.unwrap_or(1) {
-            return self.refused(step, path, format!("{failed} items would fail"));
+            return self.refused(step, path, format!("{} would fail", many(failed, "item")));
         }
         match outputs {
             // What was only looked at is as the run will see it.

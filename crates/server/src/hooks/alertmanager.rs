@@ -20,6 +20,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Delivered, first, json, some, unclear};
+use crate::words;
 
 #[derive(Deserialize)]
 pub(super) struct Group {
@@ -60,7 +61,8 @@ impl Group {
             signals.push(signal.unwrap_or_else(|why| unclear(source, &why, text.as_bytes())).into());
         }
         if self.truncated > 0 {
-            let why = format!("its sender has cut {} alerts off (`max_alerts`)", self.truncated);
+            let why =
+                format!("its sender has cut {} off (`max_alerts`)", words::many(self.truncated, "alert"));
             signals.push(unclear(source, &why, body).into());
         }
         signals

@@ -49,7 +49,18 @@ impl Asker<'_> {
     }
 }
 
+/// What tells one form of a run's page from the others, as it says itself when it is sent.
+pub(crate) fn form_of(ask: &str, takeback: &str, step: Option<&str>) -> String {
+    let step = step.map_or(String::new(), |step| format!("-{step}"));
+    format!("ask-{ask}{takeback}{step}")
+}
+
 impl Choice {
+    /// Its form on the page.
+    pub(crate) fn form(&self) -> String {
+        form_of(self.ask, self.takeback, self.step.as_deref())
+    }
+
     pub(super) fn new(
         state: &State,
         by: &Asker<'_>,

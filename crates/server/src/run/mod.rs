@@ -39,7 +39,7 @@ use crate::chart::{self, Chart};
 use crate::error::{Problem, Thing};
 use crate::words;
 
-pub(crate) use asks::{Asker, Choice, Decision, choices, shown};
+pub(crate) use asks::{Asker, Choice, Decision, choices, form_of, shown};
 pub(crate) use gate::GateView;
 pub(crate) use outline::Outline;
 pub(crate) use steps::StepView;

@@ -1,9 +1,10 @@
 //! How Firebreak answers in Slack: messages that one person alone sees, previews with buttons, forms.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use domain::chat::Press;
-use domain::plan::{Plan, PlannedOutcome, Verdict};
+use domain::plan::{Plan, PlannedOutcome, PlannedStep, Verdict};
 use domain::runbook::Risk;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -70,14 +71,19 @@ pub(super) fn plan(plan: &Plan, confirmation: &Confirmation) -> String {
         let share = words::percent(&plan.customers_percent);
         _ = write!(text, "\nClusters with {share} of all customers are reached through it.");
     }
-    let changes = plan.changes().map(|c| {
+    if let Some(ways) = ways_back(plan) {
+        _ = write!(text, "\n{ways}");
+    }
+    // That there is no way back stands at the change itself as well.
+    let marked = |step: &PlannedStep| if step.one_way { " (no way back)" } else { "" };
+    let changes = plan.steps.iter().flat_map(|step| step.changes().iter().map(move |c| (marked(step), c)));
+    let changes = changes.map(|(way, c)| {
         let [before, after] = [&c.before, &c.after].map(|value| escape(&words::brief(value)));
-        format!("• {}: {} {before} → *{after}*", escape(&c.object), escape(&c.property))
+        format!("• {}{way}: {} {before} → *{after}*", escape(&c.object), escape(&c.property))
     });
     let later = plan.steps.iter().filter_map(|step| match &step.outcome {
         PlannedOutcome::KnownAfter { step: after } => {
-            let way = if step.one_way { " (no way back)" } else { "" };
-            Some(format!("• {}{way}: known after `{after}`", escape(&step.title)))
+            Some(format!("• {}{}: known after `{after}`", escape(&step.title), marked(step)))
         }
         _ => None,
     });
@@ -113,6 +119,25 @@ pub(super) fn plan(plan: &Plan, confirmation: &Confirmation) -> String {
     }
     _ = write!(text, "\nPlan `{}`", &plan.hash[..plan.hash.len().min(12)]);
     text
+}
+
+/// How many of the changes have which way back, on one line: there is no room for it at each. A step whose changes are only
+/// known later counts as one, if its runbook says that it changes something.
+fn ways_back(plan: &Plan) -> Option<String> {
+    let mut ways: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut all = 0;
+    for step in &plan.steps {
+        let way = step.way_back();
+        let later = matches!(step.outcome, PlannedOutcome::KnownAfter { .. }) && way.is_some();
+        let changes = step.changes().len() + usize::from(later);
+        all += changes;
+        if let Some(way) = way.filter(|_| changes > 0) {
+            *ways.entry(way).or_default() += changes;
+        }
+    }
+    let said: Vec<_> =
+        ways.iter().map(|(way, some)| format!("{way}: {some} of {}", words::many(all, "change"))).collect();
+    (!said.is_empty()).then(|| said.join(" · "))
 }
 
 fn risk(risk: Risk) -> &'static str {
@@ -214,6 +239,52 @@ pub(super) fn wrong(field: &str, text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_says_how_much_of_a_plan_can_be_taken_back() {
+        let change = json!({ "object": "host i-1", "property": "state", "before": "up", "after": "down" });
+        let step = |path: &str, way: &str, outcome: Value| {
+            let mut step =
+                json!({ "path": path, "title": path, "action": "a.b", "one_way": false, "outcome": outcome });
+            step[way] = true.into();
+            step
+        };
+        let changes = |n: usize| json!({ "outcome": "changes", "changes": vec![&change; n] });
+        let later = || json!({ "outcome": "known_after", "step": "group" });
+        let told = |steps: Vec<Value>| {
+            let made = json!({
+                "runbook": "r", "runbook_hash": "", "title": "Replace", "risk": "low", "impact": null, "inputs": {},
+                "locks": [], "verdict": { "verdict": "ready" }, "customers_percent": 0.0, "steps": steps,
+                "at": "2024-05-07T14:00:00Z", "hash": "",
+            });
+            plan(&serde_json::from_value(made).unwrap(), &Confirmation { target: None, approval: None })
+        };
+        let all = told(vec![
+            step("suspend", "undoable", changes(2)),
+            step("drain", "undoable", later()),
+            step("protect", "taken_back", changes(1)),
+            step("end", "one_way", changes(1)),
+            step("look", "undoable", json!({ "outcome": "looked" })),
+        ]);
+        let lines: Vec<&str> = all.lines().take(7).collect();
+        assert_eq!(
+            lines,
+            [
+                "*Replace*  (low risk)",
+                "Can be taken back: 3 of 5 changes · No way back: 1 of 5 changes · Taken back at the end: 1 of 5 changes",
+                "• host i-1: state up → *down*",
+                "• host i-1: state up → *down*",
+                "• host i-1: state up → *down*",
+                "• host i-1 (no way back): state up → *down*",
+                "• drain: known after `group`",
+            ]
+        );
+        assert!(
+            told(vec![step("suspend", "undoable", changes(1))])
+                .contains("Can be taken back: 1 of 1 change\n")
+        );
+        assert!(!told(vec![step("look", "undoable", json!({ "outcome": "looked" }))]).contains("taken back"));
+    }
 
     #[test]
     fn nothing_that_a_plan_names_can_call_a_channel_or_pose_as_a_link() {

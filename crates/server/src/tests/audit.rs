@@ -66,7 +66,7 @@ async fn a_search_that_is_not_understood_keeps_its_form_and_what_was_not_given_i
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     for shown in [
         "data-problem=\"bad_filter\"",
-        "`yesterday` is not a time",
+        "<code>yesterday</code> is not a time",
         "value=\"ada\"",
         "value=\"yesterday\"",
         "<nav",

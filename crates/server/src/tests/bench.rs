@@ -162,7 +162,7 @@ impl<const BLIND: bool> Change for Set<BLIND> {
         });
         let mut lamp = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(words) = lamp.broken {
-            return Err(ActionError::refused("broken", words).remedy("mend it"));
+            return Err(ActionError::refused("broken", words).remedy("mend it, see `lamp <eu>`"));
         }
         if lamp.silent > 0 {
             lamp.silent -= 1;
@@ -284,7 +284,9 @@ impl Bench {
         let severe = SWITCH
             .replace("switch-lamp", "switch-lamp-severe")
             .replace("risk: medium", "risk: severe\napproval: { within: 150h }");
-        let broken = "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: []\n".to_owned();
+        let broken =
+            "runbook: broken\ntitle: Broken\nwhen: never\nrisk: lax\nsteps: [{ id: one, value: 1 }]\n"
+                .to_owned();
         let files = [
             ("switch-lamp.yaml".to_owned(), SWITCH.to_owned()),
             ("switch-lamp-high.yaml".to_owned(), high),

@@ -56,7 +56,7 @@ async fn a_mistyped_name_is_refused_with_what_was_meant_on_the_page_and_over_the
     assert!(refused.text.contains("did you mean `switch-lamp`?"), "{}", refused.text);
     let lock = ada.form("/brakes/locks", &[("target", "fleet:lamps-ue"), ("reason", "I am on it")]).await;
     assert_eq!(lock.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(lock.text.contains("did you mean `fleet:lamps-eu`?"), "{}", lock.text);
+    assert!(lock.text.contains("did you mean <code>fleet:lamps-eu</code>?"), "{}", lock.text);
     assert!(ada.get("/brakes").await.text.contains("Nothing is locked"));
 }
 

@@ -108,7 +108,8 @@ async fn a_failed_step_waits_for_a_decision_and_a_retry_goes_on() {
 
     let page = person.get(&format!("/runs/{run}")).await;
     assert!(page.text.contains("data-decision=\"switch\""), "{}", page.text);
-    assert!(page.text.contains("The bulb is loose.") && page.text.contains("mend it"));
+    let remedy = "<p>Mend it, see <code>lamp &#60;eu&#62;</code>.</p>";
+    assert!(page.text.contains("The bulb is loose.") && page.text.contains(remedy), "{}", page.text);
     for ask in ["retry", "mark_done", "skip", "abort-finally"] {
         assert!(page.text.contains(&format!("data-ask=\"{ask}\"")), "{ask}");
     }
@@ -124,6 +125,24 @@ async fn a_failed_step_waits_for_a_decision_and_a_retry_goes_on() {
     let not_now = person.form(&path, &[("ask", "resume"), ("id", &id)]).await;
     assert_eq!(not_now.status, StatusCode::CONFLICT);
     assert!(not_now.text.contains("A step has failed"));
+    let at_button = |page: &str, form: &str, code: &str| {
+        let form = page.split(&format!("id=\"{form}\"")).nth(1).unwrap_or_default();
+        let form = form.split("class=\"ask").next().unwrap_or_default();
+        page.matches("role=\"alert\" tabindex").count() == 1
+            && form.contains(&format!("data-problem=\"{code}\""))
+    };
+    assert!(at_button(&no_reason.text, "ask-skip-switch", "no_reason"), "{}", no_reason.text);
+    assert!(at_button(&not_now.text, "ask-resume", "not_possible_now"), "{}", not_now.text);
+    // What was typed is kept: here with a character that cannot be.
+    let odd = [("ask", "skip"), ("id", &id), ("step", "switch"), ("reason", "not needed\0")];
+    let not_kept = person.form(&path, &odd).await;
+    assert_eq!(not_kept.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(at_button(&not_kept.text, "ask-skip-switch", "not_storable"), "{}", not_kept.text);
+    assert!(not_kept.text.contains("value=\"not needed\0\""), "{}", not_kept.text);
+    // Of what stands on the page no more, the refusal stands above.
+    let gone = person.form(&path, &[("ask", "retry"), ("id", &id), ("step", "other")]).await;
+    assert_eq!(gone.status, StatusCode::CONFLICT);
+    assert!(gone.text.contains("id=\"not-asked\"") && gone.text.contains("data-decision=\"switch\""));
 
     bench.lamp().broken = None;
     let retry = person.form(&path, &[("ask", "retry"), ("id", &id), ("step", "switch")]).await;

@@ -25,7 +25,7 @@ async fn of_a_step_that_failed_it_is_said_why_where_a_person_is_asked_and_by_its
     let text = page(&person, run).await;
     assert!(!text.contains("id=\"pause\""), "the panel below the header says it: {text}");
     let asked = text.split("id=\"decide-switch\"").nth(1).unwrap().split("</section>").next().unwrap();
-    assert!(asked.contains("The bulb is loose.") && asked.contains("mend it"), "{asked}");
+    assert!(asked.contains("The bulb is loose.") && asked.contains("Mend it"), "{asked}");
     let switch = step(&text, "switch");
     assert!(
         switch.contains("data-open=\"2\" open") && switch.contains("href=\"#decide-switch\""),
@@ -33,7 +33,7 @@ async fn of_a_step_that_failed_it_is_said_why_where_a_person_is_asked_and_by_its
     );
     assert!(switch.contains("data-failed>Attempt 1, ") && switch.contains("/docs/errors/"), "{switch}");
     assert_eq!(text.matches("The bulb is loose.").count(), 2, "{text}");
-    assert_eq!(text.matches("mend it").count(), 1, "{text}");
+    assert_eq!(text.matches("Mend it").count(), 1, "{text}");
 
     // The same once more is not told once more.
     let id = Uuid::now_v7().to_string();
@@ -62,7 +62,7 @@ async fn of_a_run_that_has_ended_because_of_a_step_it_is_said_why_at_the_top() {
     let text = page(&person, run).await;
     assert!(text.contains("id=\"message\">The bulb is loose.</p>"), "{text}");
     let switch = step(&text, "switch");
-    assert!(switch.contains("href=\"#message\"") && switch.contains("mend it"), "{switch}");
+    assert!(switch.contains("href=\"#message\"") && switch.contains("Mend it"), "{switch}");
     assert_eq!(text.matches("The bulb is loose.").count(), 2, "the attempt has it, too: {text}");
 }
 

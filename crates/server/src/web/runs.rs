@@ -14,13 +14,14 @@ use serde::Deserialize;
 use store::pages::{RunFilter, RunRow};
 use uuid::Uuid;
 
-use super::{Frame, html, is_fragment};
+use super::refused::Refusal;
+use super::{Frame, html, is_fragment, with_status};
 use crate::app::{App, to_the_end};
 use crate::chart::{Chart, HEIGHT, WIDTH};
 use crate::error::{Problem, Thing};
 use crate::ids::{self, AMONG, is_like};
 use crate::run::gantt::{self, Gantt};
-use crate::run::{self, Asker, Choice, Decision, GateView, RunView, Told};
+use crate::run::{self, Asker, Choice, Decision, GateView, RunView, Seen, Told, form_of};
 use crate::session::Visitor;
 use crate::words;
 
@@ -182,6 +183,7 @@ struct Page<'a> {
     chart: Option<&'a Chart>,
     /// Above the timeline.
     gantt: Option<Gantt>,
+    refused: Refusal,
 }
 
 impl Page<'_> {
@@ -191,6 +193,19 @@ impl Page<'_> {
 
     fn shows(&self, tab: &Tab) -> bool {
         self.tab == *tab
+    }
+
+    /// Why something was not asked whose button does not stand there any more: the run has moved since.
+    fn not_asked(&self) -> Option<&Problem> {
+        let gate = &self.gate;
+        let approvals = gate.approvals.iter().filter(|approval| approval.open);
+        let choices = (self.choices.iter())
+            .chain(self.decisions.iter().flat_map(|decision| &decision.choices))
+            .chain(approvals.flat_map(|approval| &approval.choices))
+            .chain(gate.drift.iter().flat_map(|drift| &drift.choices))
+            .chain(gate.held_back.iter().flat_map(|held| &held.choices));
+        let forms: Vec<String> = choices.map(Choice::form).collect();
+        self.refused.gone("ask", |form| forms.iter().any(|stands| stands == form))
     }
 
     /// Entries of the journal that are not shown.
@@ -231,6 +246,12 @@ pub(crate) async fn page(
         None if is_fragment(&headers) => app.watched().run(&app, id).await?,
         None => Arc::new(run::see(&app, id, run::Looks::Newest).await?),
     };
+    let mut page = draw(&app, &visitor, &seen, &show);
+    page.frame = page.frame.live(format!("/runs/{id}/events"));
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+fn draw<'a>(app: &App, visitor: &Visitor, seen: &'a Seen, show: &Show) -> Page<'a> {
     let run = &seen.run;
     let told = match show.tab {
         Tab::Timeline => run.timeline(if show.all.is_some() { usize::MAX } else { TOLD }),
@@ -238,14 +259,13 @@ pub(crate) async fn page(
     };
     let by = Asker { by: visitor.actor(), policies: app.engine().policies() };
     let choices = if run.state.outcome().is_some() { Vec::new() } else { run::shown(&run.state, &by) };
-    let frame = Frame::new(&app, &visitor, "runs", run.row.title.clone()).live(format!("/runs/{id}/events"));
+    let frame = Frame::new(app, visitor, "runs", run.row.title.clone());
     let chart = seen.chart.as_ref().filter(|_| show.tab == Tab::Steps);
     let gantt = if show.tab == Tab::Timeline { gantt::draw(run) } else { None };
     let (plan, comparison) = (run.plan(), run.comparison.clone());
     let (gate, decisions) = (run.gate(&by), run.decisions(&by));
-    let page =
-        Page { frame, plan, comparison, told, choices, gate, decisions, chart, gantt, tab: show.tab, run };
-    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+    let (tab, refused) = (show.tab, Refusal::default());
+    Page { frame, plan, comparison, told, choices, gate, decisions, chart, gantt, tab, run, refused }
 }
 
 /// What a form asks.
@@ -264,6 +284,11 @@ pub(crate) struct AskForm {
 }
 
 impl AskForm {
+    /// Which form of the page it is.
+    fn form(&self) -> String {
+        form_of(&self.ask, &self.takeback, Some(self.step.as_str()).filter(|step| !step.is_empty()))
+    }
+
     fn read(self) -> Result<Ask, Problem> {
         let step = || StepPath::from(self.step.as_str());
         let reason = self.reason.trim().to_owned();
@@ -306,7 +331,7 @@ pub(crate) async fn put(
         let detail =
             format!("To {} needs a reason: it is read by whoever looks at this run later.", ask.verb());
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_reason", detail)
-            .remedy("Go back and say why, in a few words.")
+            .remedy("Say why, in a few words.")
             .link("Back to the run", format!("/runs/{run}")));
     }
     let (engine, by) = (app.engine().clone(), visitor.actor());
@@ -315,14 +340,28 @@ pub(crate) async fn put(
         .map_err(|error| Problem::from(error).link("Back to the run", format!("/runs/{run}")))
 }
 
-/// `POST /runs/{id}/ask`
+/// `POST /runs/{id}/ask`. What is refused is told on the page of the run, where its button stands; it does not redraw itself then, so
+/// that what was typed stays.
 pub(crate) async fn ask(
     State(app): State<App>,
     visitor: Visitor,
     Path(run): Path<Uuid>,
     Form(form): Form<AskForm>,
 ) -> Result<Response, Problem> {
-    let id = form.id;
-    put(&app, &visitor, run, id, form.read()?).await?;
-    Ok(Redirect::to(&format!("/runs/{run}")).into_response())
+    let (id, about, filled) = (form.id, form.form(), vec![("reason".to_owned(), form.reason.clone())]);
+    let asked = match form.read() {
+        Ok(ask) => put(&app, &visitor, run, id, ask).await,
+        Err(problem) => Err(problem),
+    };
+    match asked {
+        Ok(_) => Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
+        Err(problem) if problem.status.is_client_error() => {
+            let status = problem.status;
+            let seen = run::see(&app, run, run::Looks::Newest).await?;
+            let mut page = draw(&app, &visitor, &seen, &Show::default());
+            page.refused = Refusal::new("ask", about, filled, problem);
+            with_status(status, &page)
+        }
+        Err(problem) => Err(problem),
+    }
 }

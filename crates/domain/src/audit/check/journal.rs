@@ -8,6 +8,7 @@ use super::super::Link;
 use super::{Ends, Kind, Place, Report};
 use crate::Timestamp;
 use crate::run::Entry;
+use crate::words::many;
 
 /// An entry as it is stored.
 #[derive(Debug, Clone, Copy)]
@@ -226,8 +227,11 @@ impl JournalCheck {
         } else if let Some(head) = head.filter(|head| *head != open.seq) {
             let (seq, kind) =
                 if head > open.seq { (open.seq + 1, Kind::Removed) } else { (head + 1, Kind::Added) };
-            let why =
-                format!("the run's row counts {head} entries, and the journal ends with entry {}", open.seq);
+            let why = format!(
+                "the run's row counts {}, and the journal ends with entry {}",
+                many(head, "entry"),
+                open.seq
+            );
             self.break_at(open.run_id, seq, kind, why);
         }
     }
@@ -236,13 +240,16 @@ impl JournalCheck {
         let all = self.ends.clone();
         let why = match (all.of(run).last(), head) {
             (Some(end), None) => {
-                format!("the whole run is gone; block {} saw {} entries of it", end.block, end.seq)
+                format!("the whole run is gone; block {} saw {} of it", end.block, many(end.seq, "entry"))
             }
             (Some(end), Some(_)) => {
-                format!("its journal is gone; block {} saw {} entries of it", end.block, end.seq)
+                format!("its journal is gone; block {} saw {} of it", end.block, many(end.seq, "entry"))
             }
             (None, head) => {
-                format!("its journal is gone; the run's row counts {} entries", head.unwrap_or_default())
+                format!(
+                    "its journal is gone; the run's row counts {}",
+                    many(head.unwrap_or_default(), "entry")
+                )
             }
         };
         self.break_at(run, 1, Kind::Removed, why);

@@ -8,6 +8,7 @@ use super::walk::{Otherwise, Walk, Walker, blind};
 use crate::action::ActionError;
 use crate::run::{Entry, Node, Status, StepPath, Takeback};
 use crate::runbook::{Branch, Child, OnFailure, Runbook, Step, Verify, child_inputs};
+use crate::words::many;
 
 impl<'a> Walker<'a> {
     /// All branches, each as far as it comes. One that failed does not stop the others.
@@ -36,7 +37,7 @@ impl<'a> Walker<'a> {
             return Walk::Blocked;
         }
         if !failed.is_empty() {
-            let what = format!("{} of {} branches failed", failed.len(), branches.len());
+            let what = format!("{} of {} failed", failed.len(), many(branches.len(), "branch"));
             return self.fail_inside(path, &what, because);
         }
         let output = branches

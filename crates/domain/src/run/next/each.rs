@@ -10,6 +10,7 @@ use super::walk::{Otherwise, Walk, Walker, undo_of};
 use crate::action::ActionError;
 use crate::run::{Item, Node, Status, StepPath};
 use crate::runbook::{Each, EachBody, Scope, Step, Template};
+use crate::words::many;
 
 impl Walker<'_> {
     pub(super) fn items(
@@ -51,7 +52,7 @@ impl Walker<'_> {
             return Walk::Blocked;
         }
         if stopped {
-            let what = format!("{} of {} items failed", failed.len(), items.len());
+            let what = format!("{} of {} failed", failed.len(), many(items.len(), "item"));
             return self.fail_inside(path, &what, because);
         }
         if complete + failed.len() < items.len() {

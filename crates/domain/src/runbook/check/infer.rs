@@ -334,12 +334,22 @@ impl<'a> Infer<'a> {
             self.wrong(pos, what, "compare things of one kind, or convert with `int(…)`, `string(…)`");
         }
         if let (Shape::Word(a), Shape::Word(b)) = (a, b)
+            && let (Some(x), Some(y)) = (a.first(), b.first())
             && !a.iter().any(|word| b.contains(word))
         {
-            let (word, words) = if a.len() == 1 { (&a[0], b) } else { (&b[0], a) };
-            let remedy = suggest(word, words.iter().map(String::as_str))
-                .unwrap_or_else(|| format!("it is one of {}", listed(words.iter())));
-            self.wrong(pos, format!("it is never `{word}`"), remedy);
+            // Of two single words, the one that is written here is what the other never is.
+            let written = a.len() == 1 && matches!(call.args[0].expr, Ast::Literal(_));
+            let (word, words) = if written || b.len() > 1 { (x, b) } else { (y, a) };
+            let remedy = || match &words[..] {
+                [only] => format!("it is always `{only}`"),
+                _ => format!("it is one of {}", listed(words.iter())),
+            };
+            if word.is_empty() {
+                self.wrong(pos, "it is never empty", remedy());
+            } else {
+                let remedy = suggest(word, words.iter().map(String::as_str)).unwrap_or_else(remedy);
+                self.wrong(pos, format!("it is never `{word}`"), remedy);
+            }
         }
     }
 

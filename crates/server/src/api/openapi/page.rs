@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use super::describe;
 use crate::app::App;
-use crate::docs::{Piece, pieces};
 use crate::error::Problem;
 use crate::session::Visitor;
 use crate::web::{Frame, html};
+use crate::words;
 
 #[derive(Template)]
 #[template(path = "api.html")]
 struct Page {
     frame: Frame,
-    about: Vec<Piece>,
+    about: String,
     address: String,
     groups: Vec<Group>,
     schemas: Vec<(String, String)>,
@@ -53,7 +53,7 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Res
     });
     let schemas = document["components"]["schemas"].as_object().into_iter().flatten();
     let page = Page {
-        about: pieces(&word(&document["info"]["description"])),
+        about: word(&document["info"]["description"]),
         groups: groups.collect(),
         schemas: schemas.map(|(name, schema)| (name.clone(), format!("{schema:#}"))).collect(),
         frame: Frame::new(&app, &visitor, "api", "API"),
