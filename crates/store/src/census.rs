@@ -24,7 +24,7 @@ pub struct Census {
     pub incidents: i64,
     /// Signals that fire.
     pub firing: i64,
-    /// Messages that were not taken by their channel yet.
+    /// Messages to people that were not taken by their channel yet: a collector of traces that is away wakes nobody.
     pub messages: i64,
     /// Since when the oldest of them waits.
     pub oldest_message: Option<Timestamp>,
@@ -45,7 +45,8 @@ pub async fn take(pool: &PgPool) -> Result<Census, StoreError> {
                   (SELECT count(*) FROM signal WHERE state = 'firing') AS "firing!",
                   (SELECT count(*) FROM review WHERE closed_at IS NULL) AS "reviews!",
                   m.n AS "messages!", m.oldest
-             FROM (SELECT count(*) AS n, min(at) AS oldest FROM outbox WHERE due IS NOT NULL) AS m"#
+             FROM (SELECT count(*) AS n, min(at) AS oldest FROM outbox
+                    WHERE due IS NOT NULL AND message->>'kind' <> 'trace') AS m"#
     )
     .fetch_one(pool)
     .await?;

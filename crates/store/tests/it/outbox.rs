@@ -1,7 +1,7 @@
 //! What channels are told, and in which order.
 
 use domain::Timestamp;
-use domain::notice::{Notice, Urgency};
+use domain::notice::{Notice, RunNews, Urgency};
 use serde_json::json;
 use sqlx::PgPool;
 use store::outbox::{Sending, Sent, claim, put, rows, settle, untold};
@@ -74,4 +74,39 @@ async fn a_message_that_was_not_taken_for_everybody_is_told_on_the_first_page() 
     let found = untold(pool, now() - chrono::TimeDelta::hours(1)).await.unwrap();
     assert_eq!((found.len(), found[0].lost, found[0].waiting), (1, 1, 0));
     assert!(found[0].error.as_deref().unwrap().contains("oncall@example.com"), "{found:?}");
+}
+
+#[tokio::test]
+async fn people_are_told_before_a_trace_is_sent_and_one_that_waits_is_no_message_that_nobody_got() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "INSERT INTO worker (name, lease_until) VALUES ('w', now() + interval '1 hour')").await;
+    let run = RunNews {
+        id: Uuid::now_v7(),
+        title: "Heal".into(),
+        by: "ada".into(),
+        state: "succeeded".into(),
+        seq: 9,
+        message: None,
+        why: None,
+        ended: true,
+        incident: None,
+    };
+    let trace = domain::trace::notice(&run).unwrap();
+    put(pool, &rows(&trace, ["ops"]), now()).await.unwrap();
+    told(pool, "somebody must decide", Uuid::now_v7()).await;
+    let names = ["ops".to_owned()];
+    let first = claim(pool, 1, &names, &[], now(), 1).await.unwrap();
+    assert_eq!(titles(&first), ["somebody must decide"]);
+    let later = Sent::Later { error: "nobody there".into(), due: now(), doubt: false };
+    for _ in 0..3 {
+        let second = claim(pool, 1, &names, &[first[0].claim], now(), 1).await.unwrap();
+        assert_eq!(titles(&second), ["Trace: Heal"]);
+        settle(pool, &second[0], &later, now()).await.unwrap();
+    }
+    let counted = store::census::take(pool).await.unwrap();
+    assert_eq!((counted.messages, counted.oldest_message), (1, Some(now())), "somebody must decide");
+    settle(pool, &first[0], &Sent::There { receipt: None }, now()).await.unwrap();
+    assert_eq!(store::census::take(pool).await.unwrap().messages, 0);
+    assert!(untold(pool, now() - chrono::TimeDelta::hours(1)).await.unwrap().is_empty());
 }
