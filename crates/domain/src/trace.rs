@@ -29,7 +29,7 @@ pub const TRACE: &str = "trace";
 pub struct Trace {
     /// The run's id.
     pub id: Uuid,
-    /// The run itself first, then its steps, each followed by its calls.
+    /// The run itself first, then its steps, then their calls.
     pub spans: Vec<Span>,
 }
 
@@ -50,7 +50,7 @@ pub struct Span {
     pub outside: bool,
     /// Why it failed, if it did.
     pub failed: Option<String>,
-    /// Tries before the last that failed: when, and why.
+    /// Tries that failed: when, and why.
     pub tries: Vec<(Timestamp, String)>,
     /// What else is told of it, by the names that OpenTelemetry has for it where it has one.
     pub about: Vec<(&'static str, Value)>,
