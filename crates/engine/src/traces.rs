@@ -48,10 +48,16 @@ pub(crate) async fn draw(
     Ok(Ok(Trace::of(id, &run.title, &state, &calls)))
 }
 
-/// Is there a step whose call was answered, by the journal, and which call that was is not known?
+/// Is there a step whose call was answered, by the journal, and which call of its last attempt that was is not known?
 fn is_to_come(state: &State, calls: &[StepCall]) -> bool {
-    let kept = |step: &StepPath| calls.iter().any(|kept| kept.call.mutating && kept.step == *step);
-    state.nodes().any(|(step, node)| matches!(node.how, Some(How::Called { .. })) && !kept(step))
+    let kept = |step: &StepPath, attempt: u32| {
+        calls.iter().any(|kept| {
+            kept.call.mutating && kept.step == *step && u32::try_from(kept.attempt) == Ok(attempt)
+        })
+    };
+    state
+        .nodes()
+        .any(|(step, node)| matches!(node.how, Some(How::Called { .. })) && !kept(step, node.attempt()))
 }
 
 fn step_call(call: Call) -> StepCall {

@@ -22,12 +22,12 @@ struct Page {
     /// What can be rehearsed: what would stop first.
     rows: Vec<Readiness>,
     /// What cannot.
-    untold: Vec<Untold>,
+    asking: Vec<Asking>,
     every: Option<TimeDelta>,
 }
 
 /// A runbook that takes more than its target: what else, only a person can say.
-struct Untold {
+struct Asking {
     runbook: String,
     title: String,
     asks: Vec<String>,
@@ -36,16 +36,16 @@ struct Untold {
 
 impl Page {
     fn new(frame: Frame, all: Vec<Readiness>, every: Option<TimeDelta>) -> Self {
-        let (mut rows, asking): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| row.case.asks.is_empty());
+        let (mut rows, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| row.case.asks.is_empty());
         rows.sort_by_key(|row| row.shown.as_ref().and_then(|shown| shown.ready) != Some(false));
-        let mut untold: Vec<Untold> = Vec::new();
-        for Readiness { case, title, .. } in asking {
-            match untold.last_mut().filter(|last| last.runbook == case.runbook && last.asks == case.asks) {
+        let mut asking: Vec<Asking> = Vec::new();
+        for Readiness { case, title, .. } in others {
+            match asking.last_mut().filter(|last| last.runbook == case.runbook && last.asks == case.asks) {
                 Some(last) => last.targets += 1,
-                None => untold.push(Untold { runbook: case.runbook, title, asks: case.asks, targets: 1 }),
+                None => asking.push(Asking { runbook: case.runbook, title, asks: case.asks, targets: 1 }),
             }
         }
-        Self { frame, rows, untold, every }
+        Self { frame, rows, asking, every }
     }
 
     /// How many would do that.
