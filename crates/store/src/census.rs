@@ -46,7 +46,7 @@ pub async fn take(pool: &PgPool) -> Result<Census, StoreError> {
                   (SELECT count(*) FROM review WHERE closed_at IS NULL) AS "reviews!",
                   m.n AS "messages!", m.oldest
              FROM (SELECT count(*) AS n, min(at) AS oldest FROM outbox
-                    WHERE due IS NOT NULL AND message->>'kind' <> 'trace') AS m"#
+                    WHERE due IS NOT NULL AND message->>'kind' IS DISTINCT FROM 'trace') AS m"#
     )
     .fetch_one(pool)
     .await?;

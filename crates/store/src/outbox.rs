@@ -78,7 +78,7 @@ pub async fn claim(
                                                AND (a.attempts < $6 OR NOT EXISTS (SELECT FROM outbox s
                                                     WHERE s.id > a.id AND s.channel = a.channel AND s.state = 'sent')))
                           -- People before collectors of traces.
-                          ORDER BY o.message->>'kind' = 'trace', o.id LIMIT $5 FOR UPDATE SKIP LOCKED) due
+                          ORDER BY o.message->>'kind' IS NOT DISTINCT FROM 'trace', o.id LIMIT $5 FOR UPDATE SKIP LOCKED) due
             WHERE outbox.id = due.id
            RETURNING outbox.id, channel, message, attempts - 1 AS "attempts!", claim AS "claim!", doubt AS "doubt!", taken_over AS "taken_over!",
                      CASE WHEN outbox.thread IS NULL
@@ -258,7 +258,7 @@ pub async fn untold(pool: &PgPool, since: Timestamp) -> Result<Vec<Untold>, Stor
         r#"SELECT channel, count(*) FILTER (WHERE state <> 'waiting') AS "lost!", count(*) FILTER (WHERE state = 'waiting') AS "waiting!",
                   (array_agg(error ORDER BY id DESC))[1] AS error, min(at) AS "since!"
              FROM outbox
-            WHERE at > $1 AND message->>'kind' <> 'trace' AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
+            WHERE at > $1 AND message->>'kind' IS DISTINCT FROM 'trace' AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
                                OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL)
             GROUP BY channel ORDER BY channel"#,
         since,
