@@ -13,7 +13,7 @@ use crate::drills::Drills;
 use crate::error::Problem;
 use crate::hooks::{Hooks, PLACES, PLACES_OF_STRANGERS};
 use crate::limits::Limits;
-use crate::metrics::Answers;
+use crate::metrics::{Answers, Readers};
 use crate::oidc::Oidc;
 use crate::plans::Plans;
 use crate::proxy::TrustedProxy;
@@ -90,14 +90,17 @@ struct Inner {
     limits: Limits,
     watched: Watched,
     answers: Answers,
+    readers: Readers,
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
         let limits = Limits::new(settings.requests_per_minute);
         let (intake, strangers) = (Semaphore::new(PLACES), Semaphore::new(PLACES_OF_STRANGERS));
-        let (plans, watched, answers) = (Plans::default(), Watched::default(), Answers::default());
-        Self(Arc::new(Inner { engine, settings, plans, intake, strangers, limits, watched, answers }))
+        let (plans, watched) = (Plans::default(), Watched::default());
+        let (answers, readers) = (Answers::default(), Readers::default());
+        let inner = Inner { engine, settings, plans, intake, strangers, limits, watched, answers, readers };
+        Self(Arc::new(inner))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -130,6 +133,10 @@ impl App {
 
     pub(crate) fn answers(&self) -> &Answers {
         &self.0.answers
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.0.readers
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

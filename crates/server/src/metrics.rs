@@ -5,11 +5,16 @@
 //! the store counts when it is asked, and how requests were answered, which is counted here.
 //!
 //! The numbers of the store are the same from every replica: read them by `max`, not by `sum`.
+//!
+//! While the database is away there are none, and `firebreak_database_up` says why; what the process counts itself is told all the
+//! same, to whoever has shown a good token within the last hour: the database is where tokens are looked up, too.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
@@ -18,10 +23,23 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use store::StoreError;
 use store::census::Census;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::Problem;
+use crate::session::{Known, Visitor};
+use crate::tokens;
+
+/// Where they are read.
+pub(crate) const PATH: &str = "/metrics";
+
+/// How long the database may take (wall time), for the token and for the numbers each: both are over within the ten seconds that
+/// Prometheus waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a token that was good may read on (wall time), while nobody can tell whether it still is.
+const GOOD_FOR: Duration = Duration::from_secs(3600);
 
 /// Of a request, from what is read from Postgres to what looks at the world.
 const REQUEST_SECONDS: [f64; 8] = [0.005, 0.02, 0.05, 0.2, 1.0, 5.0, 20.0, 180.0];
@@ -76,15 +94,82 @@ pub(crate) async fn count(
     answer
 }
 
+/// Who has read them, by the hash of the token: as many as there are good ones.
+#[derive(Debug, Default)]
+pub(crate) struct Readers(Mutex<HashMap<Vec<u8>, (Visitor, Instant)>>);
+
+impl Readers {
+    fn remember(&self, visitor: &Visitor, now: Instant) {
+        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|_, (_, at)| now.duration_since(*at) < GOOD_FOR);
+        readers.insert(visitor.session.clone(), (visitor.clone(), now));
+    }
+
+    fn recall(&self, session: &[u8], now: Instant) -> Option<Visitor> {
+        let readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (visitor, at) = readers.get(session)?;
+        (now.duration_since(*at) < GOOD_FOR).then(|| visitor.clone())
+    }
+
+    fn forget(&self, session: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    }
+}
+
+/// Who reads, as `identified` says. While the database does not, a token that was good goes on being good here, and nowhere else.
+pub(crate) async fn reader(
+    app: &App,
+    headers: &HeaderMap,
+    identified: impl Future<Output = Result<Known, Problem>>,
+) -> Result<Known, Problem> {
+    let (shown, now) = (headers.get(header::AUTHORIZATION).and_then(tokens::shown), Instant::now());
+    let problem = match timeout(PATIENCE, identified).await {
+        Ok(Ok(known)) => {
+            if known.0.token.is_some() {
+                app.readers().remember(&known.0, now);
+            }
+            return Ok(known);
+        }
+        Ok(Err(problem)) if problem.code != "store_unavailable" => {
+            shown.inspect(|session| app.readers().forget(session));
+            return Err(problem);
+        }
+        Ok(Err(problem)) => problem,
+        Err(_) => StoreError::Again("the database does not answer").into(),
+    };
+    let remembered = shown.and_then(|session| app.readers().recall(&session, now));
+    remembered.map(|visitor| (visitor, None)).ok_or(problem)
+}
+
+/// What the store counts; nothing while it is away.
+async fn census(app: &App) -> Result<Option<Census>, Problem> {
+    match timeout(PATIENCE, store::census::take(app.pool())).await {
+        Ok(Ok(census)) => Ok(Some(census)),
+        Ok(Err(e)) if !e.is_unavailable() => Err(e.into()),
+        Ok(Err(e)) => {
+            tracing::warn!("what the database counts cannot be told: {e}");
+            Ok(None)
+        }
+        Err(_) => {
+            tracing::warn!("what the database counts cannot be told: it does not answer");
+            Ok(None)
+        }
+    }
+}
+
 /// `GET /metrics`
 pub(crate) async fn page(State(app): State<App>) -> Result<Response, Problem> {
-    let census = store::census::take(app.pool()).await?;
+    let census = census(&app).await?;
     let mut registry = Registry::with_prefix("firebreak");
     let build = Family::<Build, Gauge>::default();
     build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
     registry.register("build_info", "The version, as a label", build);
     app.engine().measure(&mut registry);
-    tell(&census, app.now(), &mut registry);
+    let about = "Whether the database answers (1 or 0); while it does not, what is counted there is missing";
+    registry.register("database_up", about, ConstGauge::new(i64::from(census.is_some())));
+    if let Some(census) = census {
+        tell(&census, app.now(), &mut registry);
+    }
     let about = "Requests over HTTP, until their answer began";
     registry.register_with_unit("http_request", about, Unit::Seconds, app.answers().0.clone());
     let mut text = String::new();
@@ -112,4 +197,33 @@ fn tell(census: &Census, now: Timestamp, registry: &mut Registry) {
     }
     let about = "How long the oldest of these messages has waited";
     registry.register_with_unit("messages_oldest", about, Unit::Seconds, ConstGauge::new(oldest));
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Role;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_is_remembered_for_an_hour_and_forgotten_when_the_token_is_bad() {
+        let visitor = |session: &[u8]| Visitor {
+            person: "prometheus".into(),
+            role: Role::Viewer,
+            csrf: String::new(),
+            groups: Vec::new(),
+            token: None,
+            session: session.to_vec(),
+        };
+        let (readers, begin) = (Readers::default(), Instant::now());
+        let minutes = |n: u64| begin + Duration::from_secs(60 * n);
+        readers.remember(&visitor(b"a"), begin);
+        readers.remember(&visitor(b"b"), begin);
+        assert_eq!(readers.recall(b"a", minutes(59)).unwrap().person, "prometheus");
+        assert!(readers.recall(b"c", begin).is_none() && readers.recall(b"a", minutes(60)).is_none());
+        readers.forget(b"a");
+        assert!(readers.recall(b"a", begin).is_none());
+        readers.remember(&visitor(b"c"), minutes(60));
+        assert_eq!(readers.0.lock().unwrap().len(), 1, "whoever reads no more takes no room");
+    }
 }

@@ -246,13 +246,13 @@ pub(crate) fn table() -> Vec<Route> {
         // For whoever keeps this process alive.
         look("/healthz", Public, Quick, get(api::healthy)),
         look("/readyz", Public, Quick, get(api::ready)),
-        look("/metrics", SignedIn, Quick, get(metrics::page)),
+        look(metrics::PATH, SignedIn, Quick, get(metrics::page)),
     ]
 }
 
 /// Is it a program that asks for this? Then it may show a token, and what goes wrong is told as JSON.
 pub(crate) fn is_for_programs(path: &str) -> bool {
-    path.starts_with("/api/") || path == "/metrics"
+    path.starts_with("/api/") || path == metrics::PATH
 }
 
 /// Pages that only act have an address, too, which people copy and reload: whoever opens it is led to the page above it. So many

@@ -34,7 +34,7 @@ use store::{PgPool, StoreError};
 use crate::app::App;
 use crate::error::Problem;
 use crate::routes::BODY_LIMIT;
-use crate::{limits, oidc, routes, tokens};
+use crate::{limits, metrics, oidc, routes, tokens};
 
 /// How long a sign-in link works (wall time).
 pub const LINK_VALID: Duration = Duration::from_secs(15 * 60);
@@ -112,16 +112,21 @@ impl FromRequestParts<App> for Visitor {
 /// Lets signed-in people through, and of what they send only what carries their session's token; and programs with a token, as
 /// often as they may ask.
 pub(crate) async fn require(State(app): State<App>, request: Request, next: Next) -> Response {
-    let program = routes::is_for_programs(request.uri().path());
-    let from = limits::address(request.extensions());
-    let (visitor, cookie) =
-        match identify(&app, &request.method().clone(), request.headers(), from, program).await {
-            Ok(known) => known,
-            Err(problem) if problem.code == "signed_out" && !program && request.method() == Method::GET => {
-                return back_to(problem, request.uri()).into_response();
-            }
-            Err(problem) => return problem.into_response(),
-        };
+    let path = request.uri().path();
+    let program = routes::is_for_programs(path);
+    let (method, headers) = (request.method().clone(), request.headers());
+    let identified = identify(&app, &method, headers, limits::address(request.extensions()), program);
+    let known = match path {
+        metrics::PATH => metrics::reader(&app, headers, identified).await,
+        _ => identified.await,
+    };
+    let (visitor, cookie) = match known {
+        Ok(known) => known,
+        Err(problem) if problem.code == "signed_out" && !program && method == Method::GET => {
+            return back_to(problem, request.uri()).into_response();
+        }
+        Err(problem) => return problem.into_response(),
+    };
     let allowance = program.then(|| app.limits().ask(&visitor.session));
     // Whoever meets a page of what went wrong goes on from there by the same navigation as from any other.
     let who = (!program).then(|| visitor.clone());
@@ -158,14 +163,17 @@ fn back_to(problem: Problem, uri: &Uri) -> Problem {
     }
 }
 
-/// Who it is, and the cookie of a session that a trusted proxy has just opened. A program may show a token.
+/// Who it is, and the cookie of a session that a trusted proxy has just opened.
+pub(crate) type Known = (Visitor, Option<HeaderValue>);
+
+/// Who asks. A program may show a token.
 async fn identify(
     app: &App,
     method: &Method,
     headers: &HeaderMap,
     from: IpAddr,
     program: bool,
-) -> Result<(Visitor, Option<HeaderValue>), Problem> {
+) -> Result<Known, Problem> {
     if let Some(shown) = headers.get(header::AUTHORIZATION).filter(|_| program) {
         return Ok((tokens::visitor(app, shown, from).await?, None));
     }

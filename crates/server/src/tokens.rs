@@ -90,13 +90,17 @@ pub(crate) async fn revoke(app: &App, visitor: &Visitor, id: Uuid) -> Result<(),
         .link("Settings", "/settings"))
 }
 
+/// Hash of the token in a header `Authorization`.
+pub(crate) fn shown(header: &HeaderValue) -> Option<Vec<u8>> {
+    let (scheme, secret) = header.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| hash(secret.trim()))
+}
+
 /// Whose program it is, by the header `Authorization`.
-pub(crate) async fn visitor(app: &App, shown: &HeaderValue, from: IpAddr) -> Result<Visitor, Problem> {
-    let words = shown.to_str().ok().and_then(|text| text.trim().split_once(' '));
-    let Some((_, secret)) = words.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+pub(crate) async fn visitor(app: &App, header: &HeaderValue, from: IpAddr) -> Result<Visitor, Problem> {
+    let Some(session) = shown(header) else {
         return Err(refused("The header `Authorization` is not understood."));
     };
-    let session = hash(secret.trim());
     let Some((token, standing)) = store::tokens::find(app.people(), &session).await? else {
         tracing::warn!(%from, "a token that is none");
         let allowance = app.limits().failed(from);

@@ -37,7 +37,7 @@ pub(crate) struct Search {
     /// At which step of a run
     #[arg(long)]
     step: Option<String>,
-    /// Not before, such as 2024-05-07 or 2024-05-07T14:42 (UTC)
+    /// Not before: 2h (so long ago), 2024-05-07, or 2024-05-07T14:42 (UTC)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Before

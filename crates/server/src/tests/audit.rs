@@ -39,6 +39,8 @@ async fn what_people_did_is_found_by_who_what_when_and_words_on_the_page_and_by_
     assert_eq!(found("text=%22dark+so%22".into()).await, [""; 0]);
     assert_eq!(found("until=2020-01-01".into()).await, [""; 0]);
     assert_eq!(found("since=2020-01-01T10:30".into()).await.len(), 3);
+    assert_eq!(found("since=90d".into()).await.len(), 3, "so long ago");
+    assert_eq!(found("until=90d".into()).await, [""; 0]);
     let some = person.get("/api/v1/audit?limit=2").await.json();
     assert_eq!(some["entries"].as_array().unwrap().len(), 2);
     let after = some["next"].as_str().unwrap();

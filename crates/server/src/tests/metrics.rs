@@ -28,6 +28,25 @@ async fn prometheus_reads_them_with_a_token_and_nobody_without() {
     assert_eq!(read.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
 }
 
+#[tokio::test]
+async fn while_the_database_is_away_a_token_that_was_good_reads_what_this_process_counts() {
+    let bench = Bench::new().await;
+    let prometheus = bench.program("ada", wish("prometheus", Role::Viewer)).await;
+    let later = bench.program("ada", wish("later", Role::Viewer)).await;
+    let text = prometheus.get("/metrics").await.text;
+    assert_eq!(sample(&text, "firebreak_database_up"), Some(1.0), "{text}");
+    bench.engine.pool().close().await;
+    let read = prometheus.get("/metrics").await;
+    assert_eq!(read.status, StatusCode::OK, "{}", read.text);
+    assert_eq!(sample(&read.text, "firebreak_database_up"), Some(0.0), "{}", read.text);
+    assert!(sample(&read.text, "firebreak_runs_driven").is_some(), "{}", read.text);
+    assert!(sample(&read.text, "firebreak_workers").is_none(), "nobody knows: {}", read.text);
+    // Nobody can tell whether that one is good; and it is for reading these alone.
+    for refused in [later.get("/metrics").await, prometheus.get("/api/v1/runs").await] {
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
+    }
+}
+
 async fn start(person: &Person<'_>) -> Uuid {
     let body = json!({ "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" } });
     let started = person.post("/api/v1/runs", &Uuid::now_v7().to_string(), &body).await;

@@ -1,7 +1,7 @@
 //! What the audit is asked for, as the page's form and the API's query say it.
 
 use axum::http::StatusCode;
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use domain::Timestamp;
 use serde::Deserialize;
 use store::search::{Found, Search, search};
@@ -45,8 +45,8 @@ impl Filter {
             step: given(&self.step),
             run,
             text: given(&self.text),
-            since: given(&self.since).map(|text| time(&text)).transpose()?,
-            until: given(&self.until).map(|text| time(&text)).transpose()?,
+            since: given(&self.since).map(|text| time(&text, app.now())).transpose()?,
+            until: given(&self.until).map(|text| time(&text, app.now())).transpose()?,
             after: given(&self.after).map(|text| cursor(&text)).transpose()?,
         })
     }
@@ -99,13 +99,17 @@ fn cursor(text: &str) -> Result<(Timestamp, String), Problem> {
     })
 }
 
-/// A day, a minute of a day, or a time as programs write it; all in UTC.
-fn time(text: &str) -> Result<Timestamp, Problem> {
+/// A day, a minute of a day, or a time as programs write it, all in UTC; or how long ago it was.
+fn time(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| TimeDelta::from_std(ago).ok());
+    if let Some(then) = ago.and_then(|ago| now.checked_sub_signed(ago)) {
+        return Ok(then);
+    }
     let day = NaiveDate::parse_from_str(text, "%F").map(|day| day.and_time(chrono::NaiveTime::MIN));
     let minute = |form| NaiveDateTime::parse_from_str(text, form);
     text.parse::<Timestamp>()
         .or_else(|_| day.or_else(|_| minute("%FT%R")).or_else(|_| minute("%F %R")).map(|at| at.and_utc()))
-        .map_err(|_| bad(text, "a time, such as 2024-05-07 or 2024-05-07T14:42"))
+        .map_err(|_| bad(text, "a time, such as 2024-05-07, 2024-05-07T14:42 (UTC), or 2h for two hours ago"))
 }
 
 fn bad(text: &str, wanted: &str) -> Problem {
