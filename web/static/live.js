@@ -58,13 +58,14 @@
   const id = (node) => node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") : null;
 
   // Makes the children of one element those of another, reusing what is there: by id where there is one, else in order. What holds
-  // something that people unfold needs an id: in order, it is another one as soon as something before it comes or goes.
+  // something that people unfold or fill in needs an id: in order, it is another one as soon as something before it comes or goes.
+  // A form of another address is never made of the one that stands there: what was typed was not meant for it.
   function children(old, fresh) {
     const known = new Map([...old.children].filter(id).map((c) => [id(c), c]));
     let here = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
       const found = id(wanted) ? known.get(id(wanted)) : here && !id(here) ? here : null;
-      const match = found && found.nodeName === wanted.nodeName ? found : null;
+      const match = found && alike(found, wanted) ? found : null;
       if (!match) {
         old.insertBefore(wanted, here);
         if (found) { if (found === here) here = here.nextSibling; found.remove(); }
@@ -75,6 +76,10 @@
       else if (match.nodeValue !== wanted.nodeValue) match.nodeValue = wanted.nodeValue;
     }
     while (here) { const gone = here; here = here.nextSibling; gone.remove(); }
+  }
+
+  function alike(old, fresh) {
+    return old.nodeName === fresh.nodeName && (old.nodeName !== "FORM" || old.getAttribute("action") === fresh.getAttribute("action"));
   }
 
   // What a person has unfolded stays unfolded; what they have folded, until the server itself thinks otherwise.

@@ -32,6 +32,9 @@ pub enum AskError {
     /// A lock of the run was released by force, and somebody holds it now.
     #[error("a lock of this run was released by force, and it moves no further before it has it back: {0}")]
     LockLost(Box<store::locks::Held>),
+    /// Its id is that of another wish.
+    #[error("this key was used for another request; nothing was asked")]
+    KeyReused,
     /// The journal does not make sense to this version.
     #[error("the journal of this run cannot be read: {0}")]
     Illegal(#[from] domain::run::Illegal),
@@ -71,7 +74,8 @@ impl StopsAgain {
 
 impl Engine {
     /// Asks something of a run: checked against its state now, put into its inbox, and answered by its owner. Answers with what stops
-    /// the run again, where it should go on by it.
+    /// the run again, where it should go on by it. What was asked under the same id before is not checked anew: by it, the run may have
+    /// come to where it would be refused.
     pub async fn ask(
         &self,
         run_id: Uuid,
@@ -83,13 +87,35 @@ impl Engine {
         if journal.is_empty() {
             return Err(AskError::NoSuchRun(run_id));
         }
-        let (state, now) = (State::replay(&journal)?, self.core.clock.now());
+        let state = State::replay(&journal)?;
+        match store::inbox::kept(&self.core.pool, id).await? {
+            None => self.put(run_id, &state, id, by, ask).await?,
+            Some(kept) if kept == (run_id, ask.clone()) => {}
+            Some(_) => return Err(AskError::KeyReused),
+        }
+        if !ask.moves() {
+            return Ok(None);
+        }
+        // Asked for already: that a switch cannot be read is no reason to say that it was not.
+        let on = store::brakes::switches(&self.core.pool).await.unwrap_or_default();
+        Ok(StopsAgain::of(on, &state))
+    }
+
+    async fn put(
+        &self,
+        run_id: Uuid,
+        state: &State,
+        id: Uuid,
+        by: &Actor,
+        ask: &Ask,
+    ) -> Result<(), AskError> {
+        let now = self.core.clock.now();
         by.within_scope(Deed::Run(state.runbook()))?;
-        domain::run::answer(&state, ask)?;
-        domain::run::allowed(&state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
-        self.core.settings.policies.asked(&state, by, ask)?;
-        domain::run::answer_to(&state, by, ask)?;
-        domain::run::acceptable(&state, ask, now)?;
+        domain::run::answer(state, ask)?;
+        domain::run::allowed(state, by, ask).map_err(|e| AskError::NotAllowed(e.0))?;
+        self.core.settings.policies.asked(state, by, ask)?;
+        domain::run::answer_to(state, by, ask)?;
+        domain::run::acceptable(state, ask, now)?;
         if let Ask::Reject { reason, .. } | Ask::BreakGlass { reason, .. } | Ask::BeginDespite { reason } =
             ask
             && reason.trim().is_empty()
@@ -109,11 +135,6 @@ impl Engine {
         }
         self.core.nudge(run_id);
         self.core.bell.ring(Topic::Inbox(run_id));
-        if !ask.moves() {
-            return Ok(None);
-        }
-        // Asked for already: that a switch cannot be read is no reason to say that it was not.
-        let on = store::brakes::switches(&self.core.pool).await.unwrap_or_default();
-        Ok(StopsAgain::of(on, &state))
+        Ok(())
     }
 }

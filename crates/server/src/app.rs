@@ -152,6 +152,12 @@ impl App {
         self.0.engine.clock().now()
     }
 
+    /// The run that was started under this key before: a repeat is answered by it, whatever would keep it from being started now.
+    pub(crate) async fn started(&self, idem_key: &str) -> Result<Option<Started>, Problem> {
+        let run = store::runs::of_key(self.pool(), idem_key).await?;
+        Ok(run.map(|run_id| Started { run_id, new: false }))
+    }
+
     /// Starts a run. Goes on to its end even if the browser hangs up halfway: a run that was written must be driven.
     pub(crate) async fn start(&self, request: StartRequest) -> Result<Result<Started, StartError>, Problem> {
         let engine = self.engine().clone();

@@ -308,6 +308,7 @@ impl From<AskError> for Problem {
             AskError::LockLost(held) => Self::new(StatusCode::CONFLICT, "lock_lost", sentence(&detail))
                 .remedy("Wait until it is free; then the run takes it back by itself when you ask again.")
                 .with("held", json!(held)),
+            AskError::KeyReused => key_reused(sentence(&detail)),
             AskError::Illegal(error) => Self::internal(error),
             AskError::Store(error) => error.into(),
         }
@@ -396,6 +397,12 @@ fn narrowed(detail: String) -> Problem {
 pub(crate) fn out_of_scope(detail: String) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "out_of_scope", detail)
         .remedy("Use another token; tokens are made under Settings, or by `firebreak token create`.")
+}
+
+/// A key that stands for something else already.
+pub(crate) fn key_reused(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail)
+        .remedy("Take a fresh key for each intent.")
 }
 
 /// With a capital at the front and a full stop at the end.

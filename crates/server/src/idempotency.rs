@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use store::answered::{self, Known};
 
 use crate::app::{App, to_the_end};
-use crate::error::Problem;
+use crate::error::{Problem, key_reused};
 use crate::routes::BODY_LIMIT;
 use crate::session::Visitor;
 
@@ -58,9 +58,7 @@ async fn at_most_once(
                 .retry_after(1))
         }
         Known::Other => {
-            let detail = "This Idempotency-Key was used for another request; nothing was done.";
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail)
-                .remedy("Take a fresh key for each intent."))
+            Err(key_reused("This Idempotency-Key was used for another request; nothing was done."))
         }
     }
 }

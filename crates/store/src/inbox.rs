@@ -45,6 +45,16 @@ pub async fn put(
     Ok(())
 }
 
+/// What was put in under this id, and into which run's inbox.
+pub async fn kept(pool: &PgPool, id: Uuid) -> Result<Option<(Uuid, Ask)>, StoreError> {
+    let kept = sqlx::query!("SELECT run_id, ask FROM inbox WHERE id = $1", id).fetch_optional(pool).await?;
+    kept.map(|row| {
+        let ask = serde_json::from_value(row.ask).map_err(|e| StoreError::corrupt("wish", id, e))?;
+        Ok((row.run_id, ask))
+    })
+    .transpose()
+}
+
 /// The wishes after number `n`.
 pub async fn after(pool: &PgPool, run_id: Uuid, n: i64) -> Result<Vec<Wish>, StoreError> {
     sqlx::query!("SELECT n, by, ask FROM inbox WHERE run_id = $1 AND n > $2 ORDER BY n", run_id, n)

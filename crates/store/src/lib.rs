@@ -83,6 +83,10 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 
 /// Longer than any statement of ours takes; a server that is stuck must not hold up what asks it.
 const STATEMENT_TIMEOUT: &str = "60s";
+
+/// How long a transaction of several statements may wait for its next one. A process that is frozen, or whose machine is gone, in the
+/// middle of one holds its locks until somebody ends it: all others would wait for that, senders of alerts among them.
+const PAUSE_IN_TRANSACTION: &str = "10s";
 /// No statement of ours is worth compiling: those that Postgres takes for dear are so by estimate only, as the claim of runs was
 /// seen to be.
 const COMPILER: &str = "off";
@@ -125,6 +129,10 @@ pub async fn open(url: &str) -> Result<PgPool, StoreError> {
     let options = options(url)?.application_name("firebreak");
     // A pool would only say that it waited in vain; one connection says why. A migration may take its time.
     connection(&options).await?.close().await?;
-    let settings = [("statement_timeout", STATEMENT_TIMEOUT), ("jit", COMPILER)];
+    let settings = [
+        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("idle_in_transaction_session_timeout", PAUSE_IN_TRANSACTION),
+        ("jit", COMPILER),
+    ];
     Ok(pool::options().connect_with(options.options(settings)).await?)
 }

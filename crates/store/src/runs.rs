@@ -258,6 +258,11 @@ pub async fn stands_still(
     Ok(())
 }
 
+/// The run of a request, if one was written under its key.
+pub async fn of_key(pool: &PgPool, idem_key: &str) -> Result<Option<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar!("SELECT id FROM run WHERE idem_key = $1", idem_key).fetch_optional(pool).await?)
+}
+
 /// A run's journal, in order.
 pub async fn journal(pool: &PgPool, run_id: Uuid) -> Result<Vec<Record>, StoreError> {
     let rows = sqlx::query_as!(

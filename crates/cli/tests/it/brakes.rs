@@ -61,6 +61,7 @@ async fn everything_is_held_back_from_a_terminal_and_the_page_says_so() {
     chrome.go(&format!("{}/brakes", served.url)).await;
     chrome.wait("#locks").await;
     chrome.picture("brakes").await;
+    words_stay_with_what_they_were_typed_for(&served, &chrome).await;
     chrome.type_into("#switch-\\* input[name=reason]", "understood").await;
     chrome.press("#switch-\\* button").await;
     chrome.wait("#kill-switch").await;
@@ -81,4 +82,23 @@ async fn everything_is_held_back_from_a_terminal_and_the_page_says_so() {
         "{}",
         plan["verdict"]
     );
+}
+
+/// While somebody types why one freeze is to be lifted, another one goes: the row above, or below.
+async fn words_stay_with_what_they_were_typed_for(served: &Served, chrome: &Chrome) {
+    let second =
+        ["freeze", "add", "--until", "2033-01-01T00:00:00Z", "--by", "ada", "--reason", "moving house"];
+    served.command(&second);
+    chrome.wait("[data-freeze] ~ [data-freeze]").await;
+    let rows = chrome
+        .script("return [...document.querySelectorAll('[data-freeze]')].map(row => row.dataset.freeze)")
+        .await;
+    let [gone, kept] = [0, 1].map(|n| rows[n].as_str().unwrap().to_owned());
+    chrome.type_into(&format!("[data-freeze='{kept}'] input[name=reason]"), "half a wo").await;
+    served.command(&["freeze", "lift", &gone, "--by", "ada", "--reason", "over"]);
+    chrome.wait(&format!("main:not(:has([data-freeze='{gone}']))")).await;
+    let at = "const at = document.activeElement;
+              return [at.value, at.form.getAttribute('action'), at.closest('[data-freeze]').dataset.freeze]";
+    let expected = json!(["half a wo", format!("/brakes/freezes/{kept}/lift"), kept]);
+    assert_eq!(chrome.script(at).await, expected);
 }

@@ -6,18 +6,20 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::brake::{Acknowledged, Overrides};
 use domain::run::{Ask, Record};
+use domain::runbook::resolve_inputs;
 use engine::{StartRequest, Started};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use store::pages::RunRow;
 use uuid::Uuid;
 
 use super::key;
 use crate::app::App;
-use crate::error::{Problem, Thing};
+use crate::error::{Problem, Thing, key_reused};
 use crate::plans::{self, Agreed};
 use crate::run;
 use crate::session::Visitor;
-use crate::web::runbooks::{audit_refusal, changed, idem_key};
+use crate::web::runbooks::{audit_refusal, changed, idem_key, ready};
 use crate::web::runs::{Filter, put, some};
 
 /// `GET /api/v1/runs?open=1&runbook=…&before=…`
@@ -93,7 +95,7 @@ pub(crate) async fn start(
     headers: HeaderMap,
     Json(body): Json<StartBody>,
 ) -> Result<Response, Problem> {
-    let runbook = body.runbook.clone();
+    let (runbook, given) = (body.runbook.clone(), body.inputs.clone());
     let started = match begin(&app, &visitor, key(&headers), body).await {
         Ok(started) => started,
         Err(problem) => {
@@ -103,11 +105,9 @@ pub(crate) async fn start(
     };
     let row =
         store::pages::run(app.pool(), started.run_id).await?.ok_or_else(|| Problem::no_such(Thing::Run))?;
-    if !started.new && row.runbook != runbook {
-        let detail = "This Idempotency-Key was used for another runbook; nothing was started.";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail)
-            .remedy("Take a fresh key for each intent.")
-            .with("run_id", json!(row.id)));
+    if !started.new && !is_of(&app, &row, &runbook, &given) {
+        let detail = "This Idempotency-Key was used for another start; nothing was started.";
+        return Err(key_reused(detail).with("run_id", json!(row.id)));
     }
     let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(header::LOCATION, format!("/api/v1/runs/{}", started.run_id))];
@@ -115,9 +115,26 @@ pub(crate) async fn start(
         .into_response())
 }
 
+/// Is it the run of just this start? By what the runbook makes of the inputs today; an input that it did not have then tells nothing,
+/// unless it was given.
+fn is_of(app: &App, run: &RunRow, runbook: &str, given: &Map<String, Value>) -> bool {
+    if run.runbook != runbook {
+        return false;
+    }
+    let Ok((_, text)) = ready(app, runbook) else { return true };
+    let Ok(now) = resolve_inputs(&text, app.engine().inventory(), given) else { return true };
+    text.inputs.iter().all(|input| match (run.inputs.get(&input.name), now.get(&input.name)) {
+        (None, Some(_)) => !given.contains_key(&input.name),
+        (then, now) => then == now,
+    })
+}
+
 async fn begin(app: &App, visitor: &Visitor, key: &str, body: StartBody) -> Result<Started, Problem> {
     let StartBody { runbook, inputs, reason, plan_hash, despite_freeze, acknowledge, confirm, wait } = body;
     let idem_key = idem_key(visitor, key)?;
+    if let Some(started) = app.started(&idem_key).await? {
+        return Ok(started);
+    }
     let plan = match plan_hash {
         None => None,
         Some(hash) => match plans::agreed(app, &visitor.actor(), &runbook, &inputs, &hash).await? {

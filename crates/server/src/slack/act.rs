@@ -240,60 +240,54 @@ fn help(visitor: &Visitor) -> String {
     text
 }
 
+/// How things stand. First, what keeps everything else from being done: a message that is too long loses its end.
 async fn status(app: &App) -> Result<String, Problem> {
     let now = situation::read(app).await?;
-    let url = &app.settings().public_url;
-    let mut text = String::new();
+    let mut lines = Vec::new();
     if now.well {
-        text.push_str(":white_check_mark: Nothing is found to be wrong.");
+        lines.push(":white_check_mark: Nothing is found to be wrong.".to_owned());
     }
-    for unseen in now.unseen.iter().take(LISTED) {
-        _ = write!(text, "\n:grey_question: {}", escape(unseen));
-    }
-    for found in now.findings.iter().take(LISTED) {
-        let finding = &found.finding;
-        _ = write!(text, "\n:rotating_light: {} {}", escape(&finding.what), escape(&finding.advice));
-        if let Some(on_it) = &found.on_it {
-            _ = write!(text, " {}", who(app, on_it));
-        }
-    }
-    for incident in now.incidents.iter().take(LISTED) {
-        let driver = incident.driver.as_deref().unwrap_or("nobody");
-        _ = write!(text, "\n:fire: {} · {} has it", incident_link(app, incident), escape(driver));
-    }
-    for row in now.runs.iter().take(LISTED) {
-        let state = words::run_badge(&row.state).word;
-        _ = write!(
-            text,
-            "\n:arrow_forward: {} · {state} · `{}`",
-            run_link(app, row.id, &row.title),
-            short(row.id)
-        );
-    }
-    for switch in &now.switches {
-        _ = write!(
-            text,
-            "\n:no_entry: Kill switch ({}) by {}: {}",
-            escape(&switch.scope),
-            escape(&switch.by),
-            escape(&switch.reason)
-        );
-    }
-    for freeze in now.freezes.iter().take(LISTED) {
-        let ends = freeze.ends.format("%-d %b %H:%M UTC");
-        _ = write!(
-            text,
-            "\n:snowflake: Freeze ({}) until {ends}: {} · `{}`",
-            escape(&freeze.scope),
+    lines.extend(now.switches.iter().map(|switch| {
+        let (scope, by, reason) = (escape(&switch.scope), escape(&switch.by), escape(&switch.reason));
+        format!(":no_entry: Kill switch ({scope}) by {by}: {reason}")
+    }));
+    lines.extend(some(now.freezes.iter().map(|freeze| {
+        let (scope, ends) = (escape(&freeze.scope), freeze.ends.format("%-d %b %H:%M UTC"));
+        format!(
+            ":snowflake: Freeze ({scope}) until {ends}: {} · `{}`",
             escape(&freeze.reason),
             short(freeze.id)
-        );
+        )
+    })));
+    let by_hand = now.locks.iter().filter(|lock| lock.kind == "person");
+    lines.extend(some(by_hand.map(|lock| format!(":lock: {}", escape(&lock.to_string())))));
+    lines.extend(some(now.unseen.iter().map(|unseen| format!(":grey_question: {}", escape(unseen)))));
+    lines.extend(some(now.findings.iter().map(|found| {
+        let finding = &found.finding;
+        let who = found.on_it.as_ref().map_or_else(String::new, |on_it| format!(" {}", who(app, on_it)));
+        format!(":rotating_light: {} {}{who}", escape(&finding.what), escape(&finding.advice))
+    })));
+    lines.extend(some(now.incidents.iter().map(|incident| {
+        let driver = incident.driver.as_deref().unwrap_or("nobody");
+        format!(":fire: {} · {} has it", incident_link(app, incident), escape(driver))
+    })));
+    lines.extend(some(now.runs.iter().map(|row| {
+        let (link, state) = (run_link(app, row.id, &row.title), words::run_badge(&row.state).word);
+        format!(":arrow_forward: {link} · {state} · `{}`", short(row.id))
+    })));
+    lines.push(format!("<{}/|The situation>", app.settings().public_url));
+    Ok(lines.join("\n"))
+}
+
+/// As many of a list as a message has room for, and how many there are besides.
+fn some(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = all.collect();
+    let more = lines.len().saturating_sub(LISTED);
+    lines.truncate(LISTED);
+    if more > 0 {
+        lines.push(format!("… and {more} more"));
     }
-    for lock in now.locks.iter().filter(|lock| lock.kind == "person").take(LISTED) {
-        _ = write!(text, "\n:lock: {}", escape(&lock.to_string()));
-    }
-    _ = write!(text, "\n<{url}/|The situation>");
-    Ok(text.trim_start().to_owned())
+    lines
 }
 
 /// Who is on it, and what they wait for.
@@ -319,7 +313,7 @@ async fn incidents(app: &App) -> Result<String, Problem> {
         let driver = incident.driver.as_deref().unwrap_or("nobody");
         format!(":fire: {}{severity} · {} has it", incident_link(app, incident), escape(driver))
     });
-    let lines: Vec<String> = lines.take(LISTED).collect();
+    let lines = some(lines);
     Ok(if lines.is_empty() { "No incident is open.".into() } else { lines.join("\n") })
 }
 
@@ -383,7 +377,7 @@ async fn find_freeze(app: &App, word: Option<&str>) -> Result<Uuid, Problem> {
 }
 
 /// The end of an id: what differs soonest between two that are of the same day.
-fn short(id: Uuid) -> String {
+pub(super) fn short(id: Uuid) -> String {
     let id = id.to_string();
     id[id.len() - 8..].to_owned()
 }

@@ -22,7 +22,7 @@ use store::slack::{Member, Preview};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::act::{run_link, start_key};
+use super::act::{run_link, short, start_key};
 use super::answer::Asker;
 use super::blocks::{self, escape};
 use super::confirm::{self, Answers, Asked, written};
@@ -199,13 +199,7 @@ async fn at_work(app: &App, asker: &Asker, payload: &Payload, press: Press) -> R
             }
             start(app, &visitor, kept, None).await.map(Some)
         }
-        Press::Cancel { preview } => {
-            let kept = store::slack::preview(app.pool(), preview, PREVIEW_GOOD).await?;
-            if kept.is_some_and(|kept| is_of(&kept, asker)) {
-                store::slack::cancel(app.pool(), preview).await?;
-            }
-            Ok(Some(blocks::told("Cancelled; nothing was started by it.")))
-        }
+        Press::Cancel { preview } => cancel(app, asker, preview).await.map(Some),
         Press::Approve { run, step, plan_hash } => {
             let stops = put(app, &visitor, run, payload.wish(), Ask::Approve { step, plan_hash }).await?;
             let but = stops.map(|stops| format!(" {}", escape(&stops.to_string()))).unwrap_or_default();
@@ -222,6 +216,23 @@ async fn at_work(app: &App, asker: &Asker, payload: &Payload, press: Press) -> R
             Ok(None)
         }
     }
+}
+
+/// Takes a preview back, and says what it has started before that: a press of *Run* may be slow to be answered.
+async fn cancel(app: &App, asker: &Asker, id: Uuid) -> Result<Value, Problem> {
+    let kept = store::slack::preview(app.pool(), id, PREVIEW_GOOD).await?;
+    let Some(kept) = kept.filter(|kept| is_of(kept, asker)) else {
+        return Ok(blocks::told("There is no such preview any more."));
+    };
+    store::slack::cancel(app.pool(), id).await?;
+    Ok(match app.started(&kept.start_key).await? {
+        Some(started) => {
+            let run = run_link(app, started.run_id, &kept.plan.title);
+            let end = format!("`{COMMAND} abort {} …` ends it", short(started.run_id));
+            blocks::told(&format!("It was started before it was cancelled: {run}. {end}."))
+        }
+        None => blocks::told("Cancelled: this preview starts nothing any more."),
+    })
 }
 
 async fn known(app: &App, asker: &Asker) -> Result<Visitor, Problem> {
@@ -283,6 +294,9 @@ async fn start(
     answers: Option<Answers>,
 ) -> Result<Value, Problem> {
     let Preview { runbook, inputs, plan, reason, start_key, .. } = kept;
+    if let Some(started) = app.started(&start_key).await? {
+        return Ok(blocks::told(&format!("Started already: {}", run_link(app, started.run_id, &plan.title))));
+    }
     let (title, by, asked) = (plan.title.clone(), visitor.actor(), answers.is_some());
     let seen = plan.brakes.clone();
     let Answers { confirm, reason: said, overrides, wait } = answers.unwrap_or_default();

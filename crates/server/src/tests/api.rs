@@ -52,6 +52,17 @@ async fn a_start_needs_a_key_and_the_same_key_starts_once() {
     let again = person.post("/api/v1/runs", "key-1", &body).await;
     assert_eq!(again.status, StatusCode::OK);
     assert_eq!(again.json()["run_id"], first.json()["run_id"]);
+    for inputs in
+        [json!({ "fleet": "lamps-eu", "mode": "hard" }), json!({ "fleet": "lamps-eu", "cluster": "shard-b" })]
+    {
+        let other = json!({ "runbook": "switch-lamp", "inputs": inputs });
+        let reused = person.post("/api/v1/runs", "key-1", &other).await;
+        assert_eq!(reused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", reused.text);
+        assert_eq!(
+            (&reused.json()["code"], &reused.json()["run_id"]),
+            (&json!("key_reused"), &first.json()["run_id"])
+        );
+    }
     let other = person.post("/api/v1/runs", "key-2", &body).await;
     assert_eq!(other.json()["code"], "locked");
     assert_eq!(other.json()["held_by"], first.json()["run_id"]);
@@ -90,8 +101,13 @@ async fn a_run_is_paused_and_aborted_with_undo() {
     let asks = told["asks"].as_array().unwrap();
     assert_eq!(asks.iter().find(|a| a["ask"] == "pause").unwrap()["why_not"], "the run is paused already");
     let abort = json!({ "ask": "abort", "takeback": "all", "reason": "changed my mind" });
-    assert_eq!(person.post(&path, &key(), &abort).await.status, StatusCode::ACCEPTED);
+    let once = key();
+    assert_eq!(person.post(&path, &once, &abort).await.status, StatusCode::ACCEPTED);
     bench.until(run, "undone").await;
+    let again = person.post(&path, &once, &abort).await;
+    assert_eq!(again.status, StatusCode::ACCEPTED, "its first answer may have been lost: {}", again.text);
+    let other = person.post(&path, &once, &json!({ "ask": "resume" })).await;
+    assert_eq!(other.json()["code"], "key_reused", "{}", other.text);
     assert!(!bench.lamp().on, "what was done is taken back");
     let late = person.post(&path, &key(), &abort).await;
     assert_eq!(late.json()["code"], "not_possible_now");

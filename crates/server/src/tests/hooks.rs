@@ -510,6 +510,28 @@ async fn a_signal_asks_with_its_evidence_and_one_click_starts_the_run() {
 }
 
 #[tokio::test]
+async fn an_offer_of_high_risk_has_a_field_for_what_must_be_typed() {
+    let bench = Bench::with(&[("light", &lit("ask").replace("risk: medium", "risk: high"))]).await;
+    deliver(&bench, Source::Generic, DARK).await;
+    let signal = judged(&bench).await.remove(0);
+    let person = bench.sign_in("ada").await;
+    for path in ["/", "/signals", &format!("/signals/{}", signal.id)] {
+        let page = person.get(path).await.text;
+        assert!(
+            page.contains("Type <code>lamps-eu</code>") && page.contains("name=\"confirm\""),
+            "{path}: {page}"
+        );
+    }
+    let start = format!("/signals/{}/start", signal.id);
+    assert_eq!(
+        person.form(&start, &[("confirm", "lamps-us")]).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let run = run_of(&person.form(&start, &[("confirm", "lamps-eu")]).await);
+    bench.until(run, "succeeded").await;
+}
+
+#[tokio::test]
 async fn a_rule_in_mode_shadow_only_writes_down_what_it_would_have_done() {
     let bench = Bench::with(&[("light", &lit("shadow"))]).await;
     deliver(&bench, Source::Generic, DARK).await;

@@ -200,6 +200,18 @@ async fn what_was_cancelled_or_is_somebody_elses_starts_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_cancels_what_has_started_already_is_told_so() {
+    let office = Office::new().await;
+    office.links("U1", "ada", Role::Responder).await;
+    let (run, cancel) = office.previews("U1", "switch-lamp").await;
+    let url = office.presses("U1", &run, true).await;
+    office.workspace.answered(&url, "Started").await;
+    let url = office.presses("U1", &cancel, true).await;
+    office.workspace.answered(&url, "It was started before it was cancelled").await;
+    assert_eq!(office.runs().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn high_risk_is_started_by_typing_its_target_into_a_form() {
     let office = Office::new().await;
     office.links("U1", "ada", Role::Responder).await;
@@ -335,7 +347,9 @@ async fn locks_freezes_and_incidents_are_the_same_as_on_the_pages() {
     );
     assert!(say("stop they blink").await.contains("Changes of all are stopped. `/firebreak allow WHY`"));
     assert!(say("stop they blink").await.contains("were stopped already"));
-    assert!(say("status").await.contains("Kill switch (*) by ada: they blink"));
+    let status = say("status").await;
+    let stopped = status.find("Kill switch (*) by ada: they blink");
+    assert!(stopped.is_some() && stopped < status.find("INC-1"), "before what may be cut off: {status}");
     assert!(say("allow runbook=switch-lamp fine").await.contains("not on"), "each switch is another");
     assert!(say("allow fine").await.contains("are allowed again. Runs that were stopped stay paused"));
     assert!(say("unlock fleet:lamps-eu").await.contains("is free"));

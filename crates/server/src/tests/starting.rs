@@ -29,6 +29,31 @@ async fn a_double_click_lands_on_one_run() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_repeated_at_another_replica_is_answered_by_its_run_though_the_plan_is_another_by_now()
+ {
+    let mut bench = Bench::new().await;
+    let mut topics = bench.engine.listen();
+    let fields = bench.sign_in("ada").await.planned("switch-lamp").await;
+    let run = run_of(&bench.sign_in("ada").await.start("switch-lamp", &fields).await);
+    while bench.lamp().switched == 0 {
+        topics.recv().await.unwrap();
+    }
+    bench.behind(None); // knows nothing of the plans that the first has shown
+    let person = bench.sign_in("ada").await;
+    assert_eq!(run_of(&person.start("switch-lamp", &fields).await), run);
+    let field = |wanted| fields.iter().find(|(name, _)| *name == wanted).unwrap().1.clone();
+    let body = serde_json::json!({
+        "runbook": "switch-lamp", "inputs": { "fleet": "lamps-eu" }, "plan_hash": field("plan_hash"),
+    });
+    let again = person.post("/api/v1/runs", &field("idem_key"), &body).await;
+    assert_eq!((again.status, again.json()["run_id"].clone()), (StatusCode::OK, run.to_string().into()));
+    let fresh = person.post("/api/v1/runs", "fresh", &body).await;
+    assert_eq!(fresh.json()["code"], "plan_changed", "which is why it must be asked first: {}", fresh.text);
+    bench.lamp().warm = true;
+    bench.until(run, "succeeded").await;
+}
+
+#[tokio::test]
 async fn a_target_that_another_run_holds_is_refused_with_a_way_to_it_and_the_inputs_stay() {
     let bench = Bench::new().await;
     let person = bench.sign_in("ada").await;

@@ -201,6 +201,11 @@ async fn begin(
     name: &str,
     form: &[(String, String)],
 ) -> Result<Started, Box<Refused>> {
+    let idem_key = idem_key(visitor, field(form, "idem_key"))?;
+    // A second click of a slow double click finds the world changed by the first.
+    if let Some(started) = app.started(&idem_key).await? {
+        return Ok(started);
+    }
     ready(app, name)?;
     let given = inputs(form);
     let plan = match plans::agreed(app, &visitor.actor(), name, &given, field(form, "plan_hash")).await? {
@@ -213,7 +218,7 @@ async fn begin(
         inputs: given,
         by: visitor.actor(),
         reason,
-        idem_key: idem_key(visitor, field(form, "idem_key"))?,
+        idem_key,
         plan: Some(plan.clone()),
         overrides: overrides(form),
         confirm: Some(field(form, "confirm").to_owned()),
@@ -308,7 +313,7 @@ fn find(app: &App, name: &str) -> Result<Arc<Shelf>, Problem> {
     })
 }
 
-fn ready(app: &App, name: &str) -> Result<(Arc<Shelf>, Arc<Runbook>), Problem> {
+pub(crate) fn ready(app: &App, name: &str) -> Result<(Arc<Shelf>, Arc<Runbook>), Problem> {
     let shelf = find(app, name)?;
     match &shelf.runbook {
         Ok(runbook) => Ok((Arc::clone(&shelf), Arc::clone(runbook))),

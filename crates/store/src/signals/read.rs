@@ -1,6 +1,7 @@
 //! Signals as people and processes ask for them.
 
 use domain::Timestamp;
+use domain::plan::to_type;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -53,6 +54,10 @@ pub struct SignalRow {
     pub runbook: Option<String>,
     /// Its inputs.
     pub inputs: Option<Value>,
+    /// How dangerous what it offers is.
+    pub risk: Option<String>,
+    /// What that does to what.
+    pub title: Option<String>,
     /// The run: the one that was started for it, or that it joined.
     pub run_id: Option<Uuid>,
     /// What that run does to what.
@@ -66,6 +71,12 @@ impl SignalRow {
     pub fn asks(&self) -> bool {
         self.state == "firing" && self.verdict.as_deref() == Some("asked") && self.run_id.is_none()
     }
+
+    /// What must be typed to start that, where its risk demands it.
+    pub fn to_type(&self) -> Option<&str> {
+        let risk = serde_json::from_value(self.risk.as_deref()?.into()).ok()?;
+        to_type(risk, self.title.as_deref()?, self.runbook.as_deref()?)
+    }
 }
 
 /// Which signals a list shows.
@@ -77,43 +88,42 @@ pub struct SignalFilter {
     pub before: Option<(Timestamp, Uuid)>,
 }
 
+/// Signals with the verdicts in force, and the runs that those name.
+macro_rules! shown {
+    ($which:tt, $($given:expr),*) => {
+        sqlx::query_as!(
+            SignalRow,
+            r#"SELECT s.id, s.source, s.kind, s.state, s.severity, s.summary, s.labels, s.started_at, s.first_seen, s.last_seen,
+                      s.resolved_at, s.count, s.incident, v.id AS "verdict_id?", v.verdict AS "verdict?", v.code AS "code?",
+                      v.because AS "because?", v.rule, v.at AS "decided_at?", v.runbook, v.inputs,
+                      CASE WHEN v.verdict = 'asked' THEN v.plan->>'risk' END AS "risk?",
+                      CASE WHEN v.verdict = 'asked' THEN v.plan->>'title' END AS "title?",
+                      r.id AS "run_id?", r.title AS "run_title?", r.state AS "run_state?"
+                 FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
+                 LEFT JOIN run r ON r.id = coalesce(v.run_id, (SELECT k.id FROM run k WHERE k.idem_key = v.start_key))
+                WHERE "# + $which,
+            $($given),*
+        )
+    };
+}
+
 /// Signals, the newest first.
 pub async fn list(pool: &PgPool, filter: SignalFilter, limit: i64) -> Result<Vec<SignalRow>, StoreError> {
     let (before, id) = filter.before.unzip();
-    Ok(sqlx::query_as!(
-        SignalRow,
-        r#"SELECT s.id, s.source, s.kind, s.state, s.severity, s.summary, s.labels, s.started_at, s.first_seen, s.last_seen,
-                  s.resolved_at, s.count, s.incident, v.id AS "verdict_id?", v.verdict AS "verdict?", v.code AS "code?",
-                  v.because AS "because?", v.rule, v.at AS "decided_at?", v.runbook, v.inputs,
-                  r.id AS "run_id?", r.title AS "run_title?", r.state AS "run_state?"
-             FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
-             LEFT JOIN run r ON r.id = coalesce(v.run_id, (SELECT k.id FROM run k WHERE k.idem_key = v.start_key))
-            WHERE (NOT $1 OR s.state = 'firing') AND ($2::timestamptz IS NULL OR (s.first_seen, s.id) < ($2, $3))
-            ORDER BY s.first_seen DESC, s.id DESC LIMIT $4"#,
+    let signals = shown!(
+        "(NOT $1 OR s.state = 'firing') AND ($2::timestamptz IS NULL OR (s.first_seen, s.id) < ($2, $3))
+          ORDER BY s.first_seen DESC, s.id DESC LIMIT $4",
         filter.firing,
         before,
         id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await?)
+        limit
+    );
+    Ok(signals.fetch_all(pool).await?)
 }
 
 /// One of them.
 pub async fn one(pool: &PgPool, id: Uuid) -> Result<Option<SignalRow>, StoreError> {
-    Ok(sqlx::query_as!(
-        SignalRow,
-        r#"SELECT s.id, s.source, s.kind, s.state, s.severity, s.summary, s.labels, s.started_at, s.first_seen, s.last_seen,
-                  s.resolved_at, s.count, s.incident, v.id AS "verdict_id?", v.verdict AS "verdict?", v.code AS "code?",
-                  v.because AS "because?", v.rule, v.at AS "decided_at?", v.runbook, v.inputs,
-                  r.id AS "run_id?", r.title AS "run_title?", r.state AS "run_state?"
-             FROM signal s LEFT JOIN verdict v ON v.id = s.verdict
-             LEFT JOIN run r ON r.id = coalesce(v.run_id, (SELECT k.id FROM run k WHERE k.idem_key = v.start_key))
-            WHERE s.id = $1"#,
-        id,
-    )
-    .fetch_optional(pool)
-    .await?)
+    Ok(shown!("s.id = $1", id).fetch_optional(pool).await?)
 }
 
 /// A signal as it was received last; nothing for the prober's own.
