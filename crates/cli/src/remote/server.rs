@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Remote;
 use super::exit::{Exit, Failure};
 use super::login;
+use crate::foreign;
 
 /// Longer than the API takes to look at the world.
 const PATIENCE: Duration = Duration::from_secs(200);
@@ -19,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     token: String,
     http: reqwest::Client,
+    /// Are answers put into words? Then nothing that others wrote is in them as more than what it looks like.
+    in_words: bool,
 }
 
 impl Server {
@@ -42,15 +45,15 @@ impl Server {
                 format!("no token for {url}: run `firebreak login {url}`, or set FIREBREAK_TOKEN"),
             )
         })?;
-        Self::with(url, token)
+        Ok(Self { in_words: !remote.json, ..Self::with(url, token)? })
     }
 
-    /// The one at an address, with a token.
+    /// The one at an address, with a token; its answers are put into words.
     pub(crate) fn with(url: String, token: String) -> Result<Self, Failure> {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let client = client.connect_timeout(Duration::from_secs(10)).build();
         let http = client.map_err(|e| Failure::new(Exit::Unreachable, format!("no HTTP client: {e}")))?;
-        Ok(Self { url, token: token.trim().to_owned(), http })
+        Ok(Self { url, token: token.trim().to_owned(), http, in_words: true })
     }
 
     /// Asks for something.
@@ -65,7 +68,7 @@ impl Server {
         if !answer.status().is_success() {
             return Err(problem(answer).await);
         }
-        answer.text().await.map_err(|e| self.lost(&e))
+        answer.text().await.map(|text| foreign::lines(&text)).map_err(|e| self.lost(&e))
     }
 
     /// Has something done, once: a lost answer is asked for again under the same key.
@@ -104,11 +107,12 @@ impl Server {
         if !answer.status().is_success() {
             return Err(problem(answer).await);
         }
-        answer.json().await.map_err(|e| {
+        let answer = answer.json().await.map_err(|e| {
             let says =
                 format!("{} answered something that is no JSON ({e}); is it a Firebreak server?", self.url);
             Failure::new(Exit::Unreachable, says)
-        })
+        })?;
+        Ok(if self.in_words { foreign::value(answer) } else { answer })
     }
 
     fn lost(&self, error: &reqwest::Error) -> Failure {
@@ -129,7 +133,7 @@ impl Server {
 async fn problem(answer: Response) -> Failure {
     let status = answer.status();
     let problem: Value = answer.json().await.unwrap_or(Value::Null);
-    let word = |name: &str| problem[name].as_str().map(str::to_owned);
+    let word = |name: &str| problem[name].as_str().map(foreign::lines);
     let exit = match status {
         StatusCode::UNAUTHORIZED => Exit::SignedOut,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Exit::Unreachable,
@@ -139,7 +143,8 @@ async fn problem(answer: Response) -> Failure {
         _ => Exit::Refused,
     };
     let mut says = word("detail").unwrap_or_else(|| format!("the server answered {status}"));
-    let holder = problem["held_by"].as_str().map(|run| format!("See `firebreak show {run}`."));
+    let holder = problem["held_by"].as_str().map(foreign::line);
+    let holder = holder.map(|run| format!("See `firebreak show {run}`."));
     for more in [word("remedy"), holder].into_iter().flatten() {
         says = format!("{says}\n  {more}");
     }
