@@ -27,8 +27,9 @@ pub(crate) struct Server {
 impl Server {
     /// The one that flags, environment or `firebreak login` name.
     pub(crate) fn of(remote: &Remote) -> Result<Self, Failure> {
-        let kept = login::kept()?;
         let token = std::env::var("FIREBREAK_TOKEN").ok().filter(|token| !token.trim().is_empty());
+        // Whoever names both needs no file, whatever is the matter with it.
+        let kept = if remote.url.is_some() && token.is_some() { None } else { login::kept()? };
         let url = remote.url.clone().or_else(|| kept.as_ref().map(|kept| kept.url.clone()));
         let url = url.ok_or_else(|| {
             Failure::new(
