@@ -61,6 +61,9 @@
   // something that people unfold or fill in needs an id: in order, it is another one as soon as something before it comes or goes.
   // A form of another address is never made of the one that stands there: what was typed was not meant for it.
   function children(old, fresh) {
+    // What is gone goes first: what stands behind it need not be moved, which would take the focus from it.
+    const stays = new Set([...fresh.children].map(id));
+    for (const gone of [...old.children]) if (id(gone) && !stays.has(id(gone))) gone.remove();
     const known = new Map([...old.children].filter(id).map((c) => [id(c), c]));
     let here = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
@@ -71,11 +74,16 @@
         if (found) { if (found === here) here = here.nextSibling; found.remove(); }
         continue;
       }
-      if (match === here) here = here.nextSibling; else old.insertBefore(match, here);
+      if (match === here) here = here.nextSibling; else move(old, match, here);
       if (match.nodeType === Node.ELEMENT_NODE) { attributes(match, wanted); children(match, wanted); }
       else if (match.nodeValue !== wanted.nodeValue) match.nodeValue = wanted.nodeValue;
     }
     while (here) { const gone = here; here = here.nextSibling; gone.remove(); }
+  }
+
+  // Where the browser can, with its focus.
+  function move(parent, child, before) {
+    if (parent.moveBefore) parent.moveBefore(child, before); else parent.insertBefore(child, before);
   }
 
   function alike(old, fresh) {

@@ -1,28 +1,24 @@
 //! `firebreak stop`, `allow-changes`, `freeze …`, `lock …`: holding Firebreak back from a terminal.
 //!
 //! ```text
-//!  with the server's configuration file ─▶ the database alone, so that everything can be stopped while no server answers
+//!  with the server's configuration file ─▶ the database alone, so that everything can be stopped while no server answers (`direct`)
 //!  without ──────────────────────────────▶ a server's API, with a token (`remote::locks`)
 //! ```
+//!
+//! A script is told the same either way: JSON as the API's, and the same exit codes.
 
-use std::path::{Path, PathBuf};
+mod direct;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Subcommand;
-use domain::brake::EVERYTHING;
-use domain::words::many;
-use domain::{Actor, Clock, Timestamp};
-use engine::clock::SystemClock;
-use engine::{Brakes, Known};
+use domain::Timestamp;
 use uuid::Uuid;
 
-use crate::config::Config;
 use crate::moment::moment;
 use crate::remote::{Remote, locks};
-use crate::terminal::{remark, say};
-use crate::{files, simulated};
 
 /// Who does it, and where.
 #[derive(clap::Args)]
@@ -212,160 +208,35 @@ impl Lock {
     }
 }
 
-impl Who {
-    fn actor(&self) -> Actor {
-        // Whoever has the database may do as much anyway.
-        Actor::with_role(&self.by, domain::Role::Admin)
-    }
-
-    /// The database, where there is a configuration; said aloud, because it need not be the one that the configuration means.
-    async fn brakes(&self) -> anyhow::Result<Option<Brakes>> {
-        let Some(config) = &self.config else { return Ok(None) };
-        if self.by.trim().is_empty() {
-            bail!("say who you are, as the audit shall have it: --by NAME");
-        }
-        let config = Config::read(config)?;
-        let pool = store::connect(&config.database_url()?).await?;
-        let wins = if std::env::var_os("DATABASE_URL").is_some() {
-            ", as DATABASE_URL says, which comes before --config"
-        } else {
-            ""
-        };
-        remark(format!("the database is {}{wins}", store::place(&pool)));
-        let clock: Arc<dyn Clock> = match &config.simulation {
-            Some(simulation) => simulated::remote_clock(&simulation.control).await?,
-            None => Arc::new(SystemClock),
-        };
-        // Where the folder cannot be read, any name may be one.
-        let runbooks = files::runbooks(config.runbooks.as_deref()).ok();
-        let stem = |file: &String| Some(Path::new(file).file_stem()?.to_str()?.to_owned());
-        let names = runbooks.map(|files| files.iter().filter_map(|(file, _)| stem(file)).collect());
-        Ok(Some(Brakes::new(
-            pool,
-            clock,
-            Known::of(names, &config.inventory),
-            config.engine().signature_window,
-        )))
-    }
-}
-
-fn of(scope: Option<&str>) -> String {
-    match scope {
-        None | Some(EVERYTHING) => "everything".into(),
-        Some(runbook) => format!("`{runbook}`"),
-    }
-}
-
 /// Stops changes.
-pub(crate) async fn stop(Switch { who, runbook, reason }: Switch) -> anyhow::Result<ExitCode> {
-    let Some(brakes) = who.brakes().await? else {
-        return locks::switch(who.remote, true, runbook.as_deref(), &reason).await;
-    };
-    let new = brakes.stop(runbook.as_deref(), &who.actor(), &reason).await?;
-    let already = if new { "" } else { " (that was so already)" };
-    say(format!(
-        "Changes of {} are stopped{already}; within a second no replica begins one.",
-        of(runbook.as_deref())
-    ));
-    Ok(ExitCode::SUCCESS)
+pub(crate) async fn stop(args: Switch) -> anyhow::Result<ExitCode> {
+    switch(args, true).await
 }
 
 /// Allows changes again.
-pub(crate) async fn allow(Switch { who, runbook, reason }: Switch) -> anyhow::Result<ExitCode> {
-    let Some(brakes) = who.brakes().await? else {
-        return locks::switch(who.remote, false, runbook.as_deref(), &reason).await;
-    };
-    brakes.allow(runbook.as_deref(), &who.actor(), &reason).await?;
-    say(format!(
-        "Changes of {} are allowed again. Runs that were stopped stay paused: look at each, and resume it.",
-        of(runbook.as_deref())
-    ));
-    Ok(ExitCode::SUCCESS)
+pub(crate) async fn allow(args: Switch) -> anyhow::Result<ExitCode> {
+    switch(args, false).await
+}
+
+async fn switch(Switch { who, runbook, reason }: Switch, on: bool) -> anyhow::Result<ExitCode> {
+    match direct::brakes(&who).await? {
+        Some(brakes) => Ok(direct::switch(&brakes, &who, on, runbook.as_deref(), &reason).await?),
+        None => locks::switch(who.remote, on, runbook.as_deref(), &reason).await,
+    }
 }
 
 /// Freezes.
 pub(crate) async fn freeze(command: Freeze) -> anyhow::Result<ExitCode> {
-    let remote = command.who().remote.clone();
-    let Some(brakes) = command.who().brakes().await? else { return locks::freeze(remote, command).await };
-    match command {
-        Freeze::List(_) => {
-            let in_force = brakes.in_force().await?;
-            if remote.json {
-                say(serde_json::to_string_pretty(&in_force.freezes)?);
-                return Ok(ExitCode::SUCCESS);
-            }
-            for f in &in_force.freezes {
-                say(format!(
-                    "{}  {} to {}  {}  {} ({})",
-                    f.id,
-                    f.starts,
-                    f.ends,
-                    of(Some(&f.scope)),
-                    f.reason,
-                    f.by
-                ));
-            }
-            if in_force.freezes.is_empty() {
-                say("No freeze, now or to come.");
-            }
-        }
-        Freeze::Add { who, runbook, from, until, reason } => {
-            let from = from.unwrap_or_else(|| brakes.now());
-            let freeze = brakes.freeze(runbook.as_deref(), (from, until), &who.actor(), &reason).await?;
-            say(freeze.id);
-        }
-        Freeze::Lift { who, id, reason } => {
-            brakes.lift(id, &who.actor(), &reason).await?;
-            say("Lifted.");
-        }
-        Freeze::Import { who, file, runbook, zone } => {
-            let text =
-                std::fs::read_to_string(&file).with_context(|| format!("the calendar {}", file.display()))?;
-            let imported = brakes.import(runbook.as_deref(), &text, zone.as_deref(), &who.actor()).await?;
-            say(format!(
-                "{}, {}; they replace {} of before.",
-                many(imported.events, "event"),
-                many(imported.windows, "window"),
-                many(imported.replaced, "window")
-            ));
-        }
+    match direct::brakes(command.who()).await? {
+        Some(brakes) => Ok(direct::freeze(&brakes, command).await?),
+        None => locks::freeze(command.who().remote.clone(), command).await,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Locks.
 pub(crate) async fn lock(command: Lock) -> anyhow::Result<ExitCode> {
-    let remote = command.who().remote.clone();
-    let Some(brakes) = command.who().brakes().await? else { return locks::lock(remote, command).await };
-    match command {
-        Lock::List(_) => {
-            let in_force = brakes.in_force().await?;
-            if remote.json {
-                say(serde_json::to_string_pretty(&in_force)?);
-                return Ok(ExitCode::SUCCESS);
-            }
-            locks::stopped(&serde_json::to_value(&in_force)?).for_each(say);
-            for lock in &in_force.locks {
-                say(format!("{lock} (since {})", lock.since));
-            }
-            if in_force.locks.is_empty() {
-                say("Nothing is locked.");
-            }
-        }
-        Lock::Take { who, target, reason, until } => {
-            brakes.take(&target, &who.actor(), &reason, until).await?;
-            say(format!("`{target}` is yours; nobody else starts a run on it."));
-        }
-        Lock::GiveBack { who, target, reason } => {
-            brakes.give_back(&target, &who.actor(), reason.as_deref()).await?;
-            say(format!("`{target}` is free of hands."));
-        }
-        Lock::Force { who, target, run, reason } => {
-            brakes.force(&target, run, &who.actor(), &reason).await?;
-            say(format!(
-                "`{target}` is free. Run {run} stays where it is until it has it back; read its page before you act on the target."
-            ));
-        }
+    match direct::brakes(command.who()).await? {
+        Some(brakes) => Ok(direct::lock(&brakes, command).await?),
+        None => locks::lock(command.who().remote.clone(), command).await,
     }
-    Ok(ExitCode::SUCCESS)
 }

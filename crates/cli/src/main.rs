@@ -24,6 +24,7 @@ mod demo;
 mod doctor;
 mod drill;
 mod files;
+mod foreign;
 mod inventory;
 mod migrate;
 mod moment;

@@ -1,6 +1,9 @@
-//! What people see in a terminal: results on stdout, everything else on stderr.
+//! What people see in a terminal: results on stdout, everything else on stderr. Of sequences that a terminal obeys, only colours come
+//! through, whoever wrote the text.
 
 use tracing_subscriber::EnvFilter;
+
+use crate::foreign;
 
 /// Logs go to stderr, at `info` unless `RUST_LOG` says otherwise. What the SDK warns of while it looks for credentials is the error
 /// of the call that needs them, and is told there.
@@ -19,7 +22,7 @@ pub(crate) fn log_to_stderr() {
 /// Prints a result. Whoever reads it may stop reading: that is no reason to complain.
 pub(crate) fn say(text: impl std::fmt::Display) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", foreign::shown(&text.to_string()));
 }
 
 /// Prints what is to be known beside a result that may be piped on.
@@ -43,7 +46,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
 /// Prints to stderr. Nobody may read that any more either (`2>&1 | head`): how a command ends never hangs on it.
 fn aside(text: std::fmt::Arguments<'_>) {
     use std::io::Write as _;
-    let _ = std::io::stderr().write_fmt(text);
+    let _ = std::io::stderr().write_all(foreign::shown(&text.to_string()).as_bytes());
 }
 
 /// Asks a person something; what they typed, or nothing when there is nobody.
@@ -79,7 +82,7 @@ impl Screen {
             text += &format!("\u{1b}[{}A\u{1b}[J", self.drawn);
         }
         for line in &shown {
-            text += &cut(line, width);
+            text += &cut(&foreign::shown(line), width);
             text.push('\n');
         }
         self.drawn = shown.len();

@@ -124,7 +124,7 @@ fn candidates(all: impl Iterator<Item = (String, String)>, begun: &OsStr) -> Vec
 
 /// Asks the server, from a place that is not asynchronous; nothing when it does not answer.
 fn asked(path: &str) -> Value {
-    let Ok(server) = Server::of(&Remote { url: std::env::var("FIREBREAK_URL").ok(), json: true }) else {
+    let Ok(server) = Server::of(&Remote { url: std::env::var("FIREBREAK_URL").ok(), json: false }) else {
         return Value::Null;
     };
     soon(async { server.get(path).await.unwrap_or(Value::Null) })

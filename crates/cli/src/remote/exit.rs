@@ -61,6 +61,11 @@ impl Failure {
     pub(crate) fn new(exit: Exit, says: impl Into<String>) -> Self {
         Self { exit, says: says.into(), problem: None }
     }
+
+    /// Is what was asked for being done, for the same request of before?
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| problem["code"] == "at_work")
+    }
 }
 
 impl fmt::Display for Failure {

@@ -52,6 +52,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 /// Tells a result: as it came, or in words.
-fn tell(json: bool, value: &Value, words: impl FnOnce(&Value) -> String) {
+pub(crate) fn tell(json: bool, value: &Value, words: impl FnOnce(&Value) -> String) {
     say(if json { format!("{value:#}") } else { words(value) });
 }

@@ -13,6 +13,7 @@ use super::server::Server;
 use super::which::Of;
 use super::words::word;
 use super::{Remote, watch};
+use crate::foreign;
 use crate::terminal::{ask, remark, say};
 
 /// `firebreak run`
@@ -122,7 +123,7 @@ fn way_past(mut failure: Failure) -> Failure {
         "locked" => STAND_IN_LINE.to_owned(),
         "freeze" => "Give --despite-freeze --reason \"…\" to start despite it.".to_owned(),
         "limit" => {
-            let limit = word(&problem["brake"], "name");
+            let limit = foreign::line(word(&problem["brake"], "name"));
             format!("Give --acknowledge \"{limit}=…\" to pass it this once.")
         }
         "no_reason" => "Give --reason \"…\".".to_owned(),

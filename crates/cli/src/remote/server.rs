@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::Remote;
 use super::exit::{Exit, Failure};
 use super::login;
+use crate::foreign;
 
 /// Longer than the API takes to look at the world.
 const PATIENCE: Duration = Duration::from_secs(200);
+/// So long a request is asked after whose first answer was lost, and on which the server is still at work.
+const AT_WORK: Duration = Duration::from_secs(15);
+/// A server that does not say when to ask again is asked then.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A server that can be asked.
 pub(crate) struct Server {
@@ -19,13 +25,16 @@ pub(crate) struct Server {
     pub(crate) url: String,
     token: String,
     http: reqwest::Client,
+    /// Are answers put into words? Then nothing that others wrote is in them as more than what it looks like.
+    in_words: bool,
 }
 
 impl Server {
     /// The one that flags, environment or `firebreak login` name.
     pub(crate) fn of(remote: &Remote) -> Result<Self, Failure> {
-        let kept = login::kept()?;
         let token = std::env::var("FIREBREAK_TOKEN").ok().filter(|token| !token.trim().is_empty());
+        // Whoever names both needs no file, whatever is the matter with it.
+        let kept = if remote.url.is_some() && token.is_some() { None } else { login::kept()? };
         let url = remote.url.clone().or_else(|| kept.as_ref().map(|kept| kept.url.clone()));
         let url = url.ok_or_else(|| {
             Failure::new(
@@ -42,15 +51,15 @@ impl Server {
                 format!("no token for {url}: run `firebreak login {url}`, or set FIREBREAK_TOKEN"),
             )
         })?;
-        Self::with(url, token)
+        Ok(Self { in_words: !remote.json, ..Self::with(url, token)? })
     }
 
-    /// The one at an address, with a token.
+    /// The one at an address, with a token; its answers are put into words.
     pub(crate) fn with(url: String, token: String) -> Result<Self, Failure> {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let client = client.connect_timeout(Duration::from_secs(10)).build();
         let http = client.map_err(|e| Failure::new(Exit::Unreachable, format!("no HTTP client: {e}")))?;
-        Ok(Self { url, token: token.trim().to_owned(), http })
+        Ok(Self { url, token: token.trim().to_owned(), http, in_words: true })
     }
 
     /// Asks for something.
@@ -65,7 +74,7 @@ impl Server {
         if !answer.status().is_success() {
             return Err(problem(answer).await);
         }
-        answer.text().await.map_err(|e| self.lost(&e))
+        answer.text().await.map(|text| foreign::lines(&text)).map_err(|e| self.lost(&e))
     }
 
     /// Has something done, once: a lost answer is asked for again under the same key.
@@ -78,10 +87,32 @@ impl Server {
     pub(crate) async fn post_under(&self, key: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         let request =
             || self.request(Method::POST, path).timeout(PATIENCE).header("idempotency-key", key).json(body);
-        match request().send().await {
+        let answer = match request().send().await {
             // Sent, and no answer: the key makes it safe to ask again.
-            Err(e) if !e.is_connect() => self.read(request()).await,
-            answer => self.told(answer).await,
+            Err(e) if !e.is_connect() => request().send().await,
+            answer => answer,
+        };
+        self.settled(request, answer, AT_WORK).await
+    }
+
+    /// The answer to what was asked, which is asked for again while the server is at work on it: what it will have done by then is no
+    /// refusal.
+    async fn settled(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        mut answer: reqwest::Result<Response>,
+        patience: Duration,
+    ) -> Result<Value, Failure> {
+        let end = Instant::now() + patience;
+        loop {
+            let pause = answer.as_ref().map_or(AGAIN, pause);
+            let left = end.saturating_duration_since(Instant::now());
+            match self.told(answer).await {
+                Err(failure) if failure.is_at_work() && pause < left => sleep(pause).await,
+                Err(failure) if failure.is_at_work() => return Err(self.undecided(failure)),
+                told => return told,
+            }
+            answer = request().send().await;
         }
     }
 
@@ -104,11 +135,20 @@ impl Server {
         if !answer.status().is_success() {
             return Err(problem(answer).await);
         }
-        answer.json().await.map_err(|e| {
+        let answer = answer.json().await.map_err(|e| {
             let says =
                 format!("{} answered something that is no JSON ({e}); is it a Firebreak server?", self.url);
             Failure::new(Exit::Unreachable, says)
-        })
+        })?;
+        Ok(if self.in_words { foreign::value(answer) } else { answer })
+    }
+
+    fn undecided(&self, failure: Failure) -> Failure {
+        let says = format!(
+            "{} is still at work on it, so it may or may not have been done: look before you ask for it anew",
+            self.url
+        );
+        Failure { exit: Exit::Unreachable, says, ..failure }
     }
 
     fn lost(&self, error: &reqwest::Error) -> Failure {
@@ -125,11 +165,17 @@ impl Server {
     }
 }
 
+/// How long to wait before it is asked again, as it says.
+fn pause(answer: &Response) -> Duration {
+    let said = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    said.map_or(AGAIN, Duration::from_secs)
+}
+
 /// What a server refused, with what to do.
 async fn problem(answer: Response) -> Failure {
     let status = answer.status();
     let problem: Value = answer.json().await.unwrap_or(Value::Null);
-    let word = |name: &str| problem[name].as_str().map(str::to_owned);
+    let word = |name: &str| problem[name].as_str().map(foreign::lines);
     let exit = match status {
         StatusCode::UNAUTHORIZED => Exit::SignedOut,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Exit::Unreachable,
@@ -139,9 +185,81 @@ async fn problem(answer: Response) -> Failure {
         _ => Exit::Refused,
     };
     let mut says = word("detail").unwrap_or_else(|| format!("the server answered {status}"));
-    let holder = problem["held_by"].as_str().map(|run| format!("See `firebreak show {run}`."));
+    let holder = problem["held_by"].as_str().map(foreign::line);
+    let holder = holder.map(|run| format!("See `firebreak show {run}`."));
     for more in [word("remedy"), holder].into_iter().flatten() {
         says = format!("{says}\n  {more}");
     }
     Failure { exit, says, problem: Some(problem).filter(|p| !p.is_null()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    const STILL: &str =
+        "HTTP/1.1 409 Conflict\r\nretry-after: 0\r\ncontent-length: 18\r\n\r\n{\"code\":\"at_work\"}";
+    const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"on\":true}";
+    /// It hangs up without a word.
+    const LOST: &str = "";
+
+    /// A server that has these answers, one for each request, and tells the key of each.
+    fn answers(answers: &[&'static str]) -> (Server, Receiver<String>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (keys, asked) = channel();
+        let mut left = VecDeque::from_iter(answers.iter().copied());
+        std::thread::spawn(move || {
+            while let Some(answer) = left.pop_front() {
+                let mut stream = listener.accept().unwrap().0;
+                keys.send(key(&stream)).unwrap();
+                let closing = answer.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                stream.write_all(closing.as_bytes()).unwrap();
+            }
+        });
+        (Server::with(url, "fb_x".into()).unwrap(), asked)
+    }
+
+    /// Reads a request to its end; its Idempotency-Key.
+    fn key(stream: &TcpStream) -> String {
+        let mut reader = BufReader::new(stream);
+        let (mut key, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            match line.trim().split_once(": ") {
+                Some(("idempotency-key", value)) => key = value.to_owned(),
+                Some(("content-length", value)) => length = value.parse().unwrap(),
+                None if line.trim().is_empty() => break,
+                _ => {}
+            }
+        }
+        reader.read_exact(&mut vec![0; length]).unwrap();
+        key
+    }
+
+    #[tokio::test]
+    async fn what_is_still_worked_on_when_it_is_repeated_is_asked_after_until_it_is_done() {
+        let (server, asked) = answers(&[LOST, STILL, STILL, DONE]);
+        let told = server.post_under("k", "/api/v1/brakes/stop", &Value::Null).await.unwrap();
+        assert_eq!(told["on"], true);
+        assert_eq!(asked.iter().collect::<Vec<_>>(), ["k"; 4]);
+    }
+
+    #[tokio::test]
+    async fn what_is_worked_on_for_too_long_is_no_refusal() {
+        let (server, _asked) = answers(&[STILL]);
+        let request = || server.request(Method::POST, "/api/v1/brakes/stop");
+        let first = request().send().await;
+        let failure = server.settled(request, first, Duration::ZERO).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert!(failure.says.contains("may or may not have been done"), "{failure}");
+        assert_eq!(failure.problem.unwrap()["code"], "at_work");
+    }
 }

@@ -1,10 +1,13 @@
 //! Holding it back from a terminal, and how that looks on the situation page.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use sim::{FaultKind, Sim};
 
 use crate::chrome::Chrome;
 use crate::kills::small_world;
+use crate::remote::Terminal;
 use crate::served::Served;
 
 const CALENDAR: &str = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:always\nDTSTART:20240101T000000\nDTEND:20340101T000000\n\
@@ -101,4 +104,89 @@ async fn words_stay_with_what_they_were_typed_for(served: &Served, chrome: &Chro
               return [at.value, at.form.getAttribute('action'), at.closest('[data-freeze]').dataset.freeze]";
     let expected = json!(["half a wo", format!("/brakes/freezes/{kept}/lift"), kept]);
     assert_eq!(chrome.script(at).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_is_told_the_same_by_the_database_and_by_a_server() {
+    let sim =
+        Sim::start(small_world(), sim::Options { speed: 10.0, ..sim::Options::default() }).await.unwrap();
+    let served = Served::on(&sim).await;
+    let ada = Terminal::of(&served, "ada", &["--role", "admin"]);
+    let folder = tempfile::tempdir().unwrap();
+    let calendar = folder.path().join("elections.ics").display().to_string();
+    std::fs::write(&calendar, CALENDAR).unwrap();
+    let direct = |args: &[&str]| {
+        let output = served.output(&[args, &["--by", "ada", "--json"]].concat());
+        let (said, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let told: Value =
+            serde_json::from_str(&said).unwrap_or_else(|e| panic!("{args:?}: {e}: {said}{why}"));
+        (output.status.code().unwrap(), told)
+    };
+    let over_the_api = |args: &[&str]| ada.json(&[args, &["--json"]].concat());
+
+    let both = |args: &[&str], between: &[&str]| {
+        let first = direct(args);
+        if !between.is_empty() {
+            direct(between);
+        }
+        assert_eq!(first, over_the_api(args), "{args:?}");
+        first
+    };
+    let why = ["--reason", "it acts on a wrong view"];
+    let with = |args: &[&'static str]| [args, &why].concat();
+    let (stop, allow) = (with(&["stop"]), with(&["allow-changes"]));
+    assert_eq!(both(&stop, &allow), (0, json!({ "on": true, "new": true })));
+    assert_eq!(both(&allow, &stop), (0, json!({ "on": false })));
+    let take = with(&["lock", "take", "cluster:shard-a"]);
+    let back = ["lock", "give-back", "cluster:shard-a"];
+    assert_eq!(both(&take, &back), (0, json!({ "target": "cluster:shard-a", "holder": "ada" })));
+    assert_eq!(both(&back, &take), (0, json!({ "released": "cluster:shard-a" })));
+    let import = ["freeze", "import", &calendar, "--zone", "America/New_York"];
+    assert_eq!(direct(&import), (0, json!({ "events": 1, "windows": 1, "replaced": 0 })));
+    assert_eq!(both(&import, &[]).0, 0);
+    assert_eq!(both(&["freeze", "list"], &[]).1[0]["reason"], "Elections");
+    let add = with(&["freeze", "add", "--until", "2037-01-01T00:00:00Z"]);
+    let (_, freeze) = direct(&add);
+    assert_eq!((&freeze["by"], &freeze["reason"]), (&json!("ada"), &json!(why[1])));
+    let id = freeze["id"].as_str().unwrap();
+    assert_eq!(direct(&[&["freeze", "lift", id], &why[..]].concat()), (0, json!({ "lifted": id })));
+    assert_eq!(both(&["locks"], &[]).1["locks"], json!([]));
+
+    // Refusals: the same exit code, and the same word for it.
+    let past = with(&["freeze", "add", "--until", "2001-01-01T00:00:00Z"]);
+    let gone = [&["freeze", "lift", id], &why[..]].concat();
+    let refused = [
+        (with(&["stop", "--runbook", "replace-proxsql"]), "bad_name"),
+        (past, "bad_time"),
+        (vec!["stop", "--reason", " "], "no_reason"),
+        (gone, "not_there"),
+    ];
+    for (args, code) in refused {
+        for (exit, problem) in [direct(&args), over_the_api(&args)] {
+            assert_eq!((exit, &problem["code"]), (3, &json!(code)), "{args:?}: {problem}");
+        }
+    }
+    let theirs = served.output(&[&take[..], &["--by", "bob"]].concat());
+    assert!(theirs.status.success(), "{theirs:?}");
+    let (exit, problem) = direct(&take);
+    assert_eq!((exit, &problem["held"]["holder"]), (3, &json!("bob")), "{problem}");
+    assert_eq!(over_the_api(&take).1["held"], problem["held"]);
+}
+
+#[test]
+fn a_database_that_is_away_is_no_wrong_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("firebreak.yaml");
+    std::fs::write(&config, "inventory: {}\n").unwrap();
+    let stop = |by: &str, database: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firebreak"));
+        command.args(["stop", "--reason", "x", "--json", "--by", by, "--config"]).arg(&config).env_clear();
+        command.env("DATABASE_URL", database).output().unwrap()
+    };
+    let away = stop("ada", "postgres://firebreak@127.0.0.1:9/firebreak");
+    let problem: Value = serde_json::from_slice(&away.stdout).unwrap();
+    assert_eq!((away.status.code(), &problem["code"]), (Some(5), &json!("store_unavailable")));
+    for wrong in [stop("", "postgres://firebreak@127.0.0.1:9/firebreak"), stop("ada", "no address")] {
+        assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    }
 }

@@ -284,6 +284,9 @@ async fn login_keeps_a_token_that_nobody_else_reads_and_says_what_is_wrong() {
     assert!(
         open.status.code() == Some(2) && String::from_utf8_lossy(&open.stderr).contains("others can read it")
     );
+    // Where address and token are named, nobody needs that file.
+    let (code, me) = ada.json(&["whoami", "--json"]);
+    assert_eq!((code, me["person"].as_str()), (0, Some("ada")));
     assert!(ada.command(&["logout"]).output().unwrap().status.success() && !file.exists());
 
     let nobody = ada
