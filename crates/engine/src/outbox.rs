@@ -118,7 +118,7 @@ pub(crate) async fn gather(rings: &mut Receiver<Topic>, first: Topic) -> Option<
 async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreError> {
     runs_tell(core, None, told).await?;
     let since = since(core).await?;
-    for demoted in store::trust::demotions(&core.pool, since).await? {
+    for demoted in core.soon(store::trust::demotions(&core.pool, since)).await? {
         let notice = Notice {
             key: format!("demoted:{}", demoted.run_id),
             kind: "demoted".into(),
@@ -137,21 +137,20 @@ async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreEr
 
 pub(crate) async fn since(core: &Core) -> Result<Timestamp, StoreError> {
     let now = core.clock.now();
-    Ok(store::outbox::newest(&core.pool).await?.map_or(now, |newest| newest.min(now)) - NEWS)
+    Ok(core.soon(store::outbox::newest(&core.pool)).await?.map_or(now, |newest| newest.min(now)) - NEWS)
 }
 
 async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>) -> Result<(), StoreError> {
     let since = if ids.is_some() { core.clock.now() - NEWS } else { since(core).await? };
-    for run in store::outbox::runs(&core.pool, ids, since).await? {
+    for run in core.soon(store::outbox::runs(&core.pool, ids, since)).await? {
         let news = told_of(run);
         let traced = trace::notice(&news).filter(|_| core.channels.values().any(|c| c.takes_traces()));
         for notice in of_run(&news).into_iter().chain(traced) {
             tell(core, &notice, told).await?;
         }
     }
-    for review in
-        store::reviews::open(&core.pool).await?.into_iter().filter(|review| review.opened_at > since)
-    {
+    let reviews = core.soon(store::reviews::open(&core.pool)).await?;
+    for review in reviews.into_iter().filter(|review| review.opened_at > since) {
         let said = (review.opened_by.as_str(), review.reason.as_str());
         tell(core, &of_glass(review.id, (review.run_id, &review.title), said), told).await?;
     }
@@ -177,7 +176,7 @@ async fn tell(core: &Core, notice: &Notice, told: &mut HashSet<String>) -> Resul
     if told.contains(&notice.key) {
         return Ok(());
     }
-    store::outbox::put(&core.pool, &core.rows(notice), core.clock.now()).await?;
+    core.soon(store::outbox::put(&core.pool, &core.rows(notice), core.clock.now())).await?;
     core.bell.ring(Topic::Signals);
     if told.len() >= REMEMBERED {
         told.clear();
@@ -234,19 +233,20 @@ async fn take(core: &Core, names: &[String], claims: &[Uuid], room: usize) -> Ve
     }
     let limit = i64::try_from(room).unwrap_or(0);
     let now = core.clock.now();
-    store::outbox::claim(&core.pool, core.lease.worker(), names, claims, now, limit).await.unwrap_or_else(
-        |e| {
-            tracing::warn!("what is to be told cannot be read: {e}");
-            Vec::new()
-        },
-    )
+    let due = store::outbox::claim(&core.pool, core.lease.worker(), names, claims, now, limit);
+    core.soon(due).await.unwrap_or_else(|e| {
+        tracing::warn!("what is to be told cannot be read: {e}");
+        Vec::new()
+    })
 }
 
 /// Sends one message, and writes down what became of it.
 async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
     let Some(channel) = core.channels.get(&sending.channel) else { return Ok(()) };
     let theirs = match (channel.follows(), sending.notice.incident) {
-        (Some(source), Some(incident)) => store::outbox::theirs(&core.pool, incident, source).await?,
+        (Some(source), Some(incident)) => {
+            core.soon(store::outbox::theirs(&core.pool, incident, source)).await?
+        }
         _ => None,
     };
     let sent = match channel.follows() {
@@ -277,7 +277,7 @@ async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
             "a message was not sent: {error}"
         );
     }
-    store::outbox::settle(&core.pool, sending, &sent, core.clock.now()).await
+    core.soon(store::outbox::settle(&core.pool, sending, &sent, core.clock.now())).await
 }
 
 async fn attempt(

@@ -31,15 +31,15 @@ pub(crate) async fn draw(
 ) -> Result<Result<Trace, Undelivered>, StoreError> {
     let gone = || Ok(Err(Undelivered::Never("the run is not on record any more".into())));
     let Some(id) = run else { return gone() };
-    let Some(run) = store::outbox::runs(&core.pool, Some(&[id]), Timestamp::UNIX_EPOCH).await?.pop() else {
-        return gone();
-    };
-    let state = match State::replay(&store::runs::journal(&core.pool, id).await?) {
+    let runs = [id];
+    let runs = store::outbox::runs(&core.pool, Some(&runs), Timestamp::UNIX_EPOCH);
+    let Some(run) = core.soon(runs).await?.pop() else { return gone() };
+    let state = match State::replay(&core.soon(store::runs::journal(&core.pool, id)).await?) {
         Ok(state) => state,
         // Written by a newer version, which draws it.
         Err(e) => return Ok(Err(Undelivered::Later { error: e.to_string(), after: None })),
     };
-    let calls = store::calls::of_run(&core.pool, id, LOOKS).await?;
+    let calls = core.soon(store::calls::of_run(&core.pool, id, LOOKS)).await?;
     let calls: Vec<StepCall> = calls.into_iter().map(step_call).collect();
     if tries < PATIENT && is_to_come(&state, &calls) {
         let error = "not all of its calls are on record yet".into();

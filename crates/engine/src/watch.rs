@@ -103,7 +103,7 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
         {
             let samples =
                 view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
-            if let Err(e) = store::fleets::put(&core.pool, &view).await {
+            if let Err(e) = core.soon(store::fleets::put(&core.pool, &view)).await {
                 tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
             }
             add(&core, "login_failures", &samples).await;
@@ -111,7 +111,7 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
         }
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
         let before = core.clock.now() - keep;
-        match store::fleets::forget_before(&core.pool, before, forgotten).await {
+        match core.soon(store::fleets::forget_before(&core.pool, before, forgotten)).await {
             Ok(()) => forgotten = Some(before),
             Err(e) => tracing::warn!("old samples were not forgotten: {e}"),
         }
@@ -134,10 +134,10 @@ async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView, blind: &mut Blin
     let (mut said, at) = (Ok(()), core.clock.now());
     for signal in domain::signal::of_logins(&fleet.id, &matrix).into_iter().chain(no_host) {
         let received = Received { signal: &signal, delivery: None, body: None, at };
-        said = said.and(store::signals::receive(&core.pool, received).await.map(drop));
+        said = said.and(core.soon(store::signals::receive(&core.pool, received)).await.map(drop));
     }
     let unseen = blind.lately(domain::signal::unseen(fleet, group, &matrix), at);
-    let calm = store::signals::prober_is_calm(&core.pool, &fleet.id, &unseen, at - CALM, at).await;
+    let calm = core.soon(store::signals::prober_is_calm(&core.pool, &fleet.id, &unseen, at - CALM, at)).await;
     if let Err(e) = said.and(calm.map(drop)) {
         tracing::warn!(fleet = view.fleet, "what the prober says was not kept: {e}");
     }
@@ -181,7 +181,7 @@ async fn error_shares(core: &Core, query: &str) -> Result<Vec<Sample>, ActionErr
 }
 
 async fn add(core: &Core, series: &str, samples: &[Sample]) {
-    if let Err(e) = store::fleets::add_samples(&core.pool, series, samples).await {
+    if let Err(e) = core.soon(store::fleets::add_samples(&core.pool, series, samples)).await {
         tracing::warn!(series, "samples were not kept: {e}");
     }
 }
