@@ -98,6 +98,7 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
             say(&core, fleet, &view, blind).await;
         });
         join_all(rounds).await;
+        end_unknown(&core).await;
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
         let before = core.clock.now() - keep;
         match core.soon(store::fleets::forget_before(&core.pool, before, forgotten)).await {
@@ -140,6 +141,18 @@ async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView, blind: &mut Blin
         tracing::warn!(fleet = view.fleet, "what the prober says was not kept: {e}");
     }
     core.bell.ring(Topic::Signals);
+}
+
+/// Ends what was said of fleets that the inventory does not have any more: no round looks after them. A process that still has one,
+/// while a deploy lasts, says it again and again, and what was said lately is left alone.
+async fn end_unknown(core: &Core) {
+    let known: Vec<String> = core.inventory.fleets.iter().map(|fleet| fleet.id.clone()).collect();
+    let at = core.clock.now();
+    match core.soon(store::signals::prober_is_gone(&core.pool, &known, at - CALM, at)).await {
+        Ok(0) => {}
+        Ok(_) => core.bell.ring(Topic::Signals),
+        Err(e) => tracing::warn!("what was said of fleets that are gone was not ended: {e}"),
+    }
 }
 
 /// The share of failed tries through the hosts, per cluster.

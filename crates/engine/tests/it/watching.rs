@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::action::{ActionError, Ctx, ErrorClass, Observe, Registry};
 use domain::inventory::Inventory;
 use domain::notice::Channels;
+use domain::signal::{PROBER, Signal};
 use engine::clock::ScaledClock;
 use engine::{Engine, Library, Parts, Settings, WatchSettings};
 use schemars::JsonSchema;
@@ -257,4 +258,16 @@ async fn a_metrics_store_and_a_region_that_hang_hold_back_no_other_fleet() {
     // And the rounds go on.
     let before = bench.engine.clock().now();
     bench.until("again", |view, _| view.at > before && clusters(view, "via") == 4).await;
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_fleet_that_has_left_the_inventory_is_over_soon() {
+    let bench = Bench::new(Seen { hosts: Some(vec!["i-1"]), ..Seen::default() }).await;
+    let signal: Signal = serde_json::from_value(json!({
+        "source": PROBER, "kind": "no_host_in_service", "fingerprint": "no_host_in_service/old", "state": "firing",
+        "summary": "old has no host in service.", "labels": { "fleet": "old" },
+    }))
+    .unwrap();
+    bench.engine.receive(&signal, None, None).await.unwrap();
+    bench.until("over", |_, signals| is(signals, "no_host_in_service", "resolved")).await;
 }
