@@ -102,7 +102,11 @@ async fn catch_up(core: &Core, chat: &dyn Chat) -> Result<(), StoreError> {
 }
 
 async fn one(core: &Core, chat: &dyn Chat, behind: &Behind) -> Result<(), StoreError> {
-    let edited = edit(core, chat, behind).await?;
+    let edited = match edit(core, chat, behind).await {
+        // What is written there is not for this version, or not for the database: asked again at once, it says the same.
+        Err(e) if e.is_final() => Edited::Later { error: Some(e.to_string()), rest: LONGEST_REST },
+        edited => edited?,
+    };
     if let Edited::GivenUp { error } = &edited {
         tracing::warn!(run = %behind.run_id, "its message is not edited any more: {error}");
     }

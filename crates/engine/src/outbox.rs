@@ -32,12 +32,15 @@ use store::outbox::{RunNow, Sending, Sent};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{Core, Topic, traces};
 
 /// What was sent without an answer may still arrive: it is looked for again after this (clock time) before it is sent again.
 const ARRIVES: Duration = Duration::from_secs(30);
+/// A message of which nothing could be written down is not taken again for so long (wall time): it may be refused again and again.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// So many messages are on their way at the same time.
 const AT_ONCE: usize = 8;
 /// A channel that does not answer for so long (wall time) is given up for this time.
@@ -191,7 +194,7 @@ pub(crate) async fn send(core: Arc<Core>) {
         return;
     }
     let names: Vec<String> = core.channels.keys().cloned().collect();
-    let mut at_work: JoinSet<Uuid> = JoinSet::new();
+    let mut at_work: JoinSet<(Uuid, bool)> = JoinSet::new();
     let mut claims: Vec<Uuid> = Vec::new();
     let mut rings = core.bell.listen_but_runs();
     loop {
@@ -203,31 +206,39 @@ pub(crate) async fn send(core: Arc<Core>) {
             claims.push(sending.claim);
             let core = core.clone();
             at_work.spawn(async move {
-                let claim = sending.claim;
-                if let Err(e) = one(&core, &sending).await {
+                let settled = one(&core, &sending).await;
+                if let Err(e) = &settled {
                     tracing::warn!(
                         channel = sending.channel,
                         "what became of a message was not written down: {e}"
                     );
                 }
-                claim
+                (sending.claim, settled.is_ok())
             });
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             Some(done) = at_work.join_next(), if !at_work.is_empty() => match done {
-                Ok(claim) => claims.retain(|c| *c != claim),
+                Ok((claim, true)) => claims.retain(|c| *c != claim),
+                Ok((claim, false)) => unsettled.push((Instant::now(), claim)),
                 // It panicked: what it had claimed is in doubt, and taken again.
-                Err(_) if at_work.is_empty() => claims.clear(),
+                Err(_) if at_work.is_empty() => unsettled = claims.iter().map(|c| (Instant::now(), *c)).collect(),
                 Err(_) => {}
             },
             () = crate::triage::heard(&mut rings), if room > 0 => {}
             () = core.drain.notified() => {}
+    // Those of them of which nothing could be written down, each since when.
+    let mut unsettled: Vec<(Instant, Uuid)> = Vec::new();
         }
     }
 }
 
 async fn take(core: &Core, names: &[String], claims: &[Uuid], room: usize) -> Vec<Sending> {
+        unsettled.retain(|(since, claim)| {
+            let rests = since.elapsed() < UNSETTLED;
+            claims.retain(|c| rests || c != claim);
+            rests
+        });
     if core.lease.remaining().is_none() || core.draining.load(Ordering::SeqCst) {
         return Vec::new();
     }

@@ -34,10 +34,15 @@ pub(crate) async fn draw(
     let runs = [id];
     let runs = store::outbox::runs(&core.pool, Some(&runs), Timestamp::UNIX_EPOCH);
     let Some(run) = core.soon(runs).await?.pop() else { return gone() };
-    let state = match State::replay(&core.soon(store::runs::journal(&core.pool, id)).await?) {
+    // Written by a newer version, which draws it.
+    let unread = |error: String| Ok(Err(Undelivered::Later { error, after: None }));
+    let journal = match core.soon(store::runs::journal(&core.pool, id)).await {
+        Err(e) if e.is_final() => return unread(e.to_string()),
+        journal => journal?,
+    };
+    let state = match State::replay(&journal) {
         Ok(state) => state,
-        // Written by a newer version, which draws it.
-        Err(e) => return Ok(Err(Undelivered::Later { error: e.to_string(), after: None })),
+        Err(e) => return unread(e.to_string()),
     };
     let calls = core.soon(store::calls::of_run(&core.pool, id, LOOKS)).await?;
     let calls: Vec<StepCall> = calls.into_iter().map(step_call).collect();

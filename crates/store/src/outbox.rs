@@ -152,19 +152,20 @@ pub enum Sent {
 /// Writes down what became of a try, if the right to say so still holds.
 pub async fn settle(pool: &PgPool, sending: &Sending, sent: &Sent, at: Timestamp) -> Result<(), StoreError> {
     let doubtful = matches!(sent, Sent::Later { doubt: true, .. });
-    let missed = match sent {
-        Sent::There { receipt: Some(receipt) } => {
-            receipt.get("refused").map(|who| format!("not taken for {who}"))
-        }
+    let receipt = match sent {
+        Sent::There { receipt } => receipt.as_ref().map(kept),
         _ => None,
     };
-    let (state, receipt, error, due) = match sent {
-        Sent::There { receipt } => ("sent", receipt.as_ref(), missed.as_ref(), None),
-        Sent::Later { error, due, .. } => ("waiting", None, Some(error), Some(*due)),
-        Sent::LeftOut { why } => ("left_out", None, Some(why), None),
-        Sent::Unclear { error } => ("unclear", None, Some(error), None),
-        Sent::Failed { error } => ("failed", None, Some(error), None),
+    let refused = receipt.as_ref().and_then(|receipt| receipt.get("refused"));
+    let missed = refused.map(|who| format!("not taken for {who}"));
+    let (state, error, due) = match sent {
+        Sent::There { .. } => ("sent", missed.as_ref(), None),
+        Sent::Later { error, due, .. } => ("waiting", Some(error), Some(*due)),
+        Sent::LeftOut { why } => ("left_out", Some(why), None),
+        Sent::Unclear { error } => ("unclear", Some(error), None),
+        Sent::Failed { error } => ("failed", Some(error), None),
     };
+    let error = error.map(|error| error.replace('\0', ""));
     sqlx::query!(
         // A claim that nobody holds is doubt.
         "UPDATE outbox SET state = $3, receipt = $4, error = $5, due = $6, claim = CASE WHEN $8 THEN claim END, claimed_by = NULL,
@@ -182,6 +183,18 @@ pub async fn settle(pool: &PgPool, sending: &Sending, sent: &Sent, at: Timestamp
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// An answer from outside as Postgres keeps it: no text there has a NUL.
+fn kept(answer: &Value) -> Value {
+    match answer {
+        Value::String(text) => text.replace('\0', "").into(),
+        Value::Array(values) => values.iter().map(kept).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.replace('\0', ""), kept(value))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 /// When the newest message became true, if there was ever one.

@@ -507,3 +507,20 @@ async fn a_run_that_has_ended_is_drawn_for_collectors_alone_and_drawn_again_it_i
     assert!(changes.iter().all(|call| call.outside) && !changes.is_empty(), "{spans:#?}");
     engine.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_this_version_cannot_read_is_left_to_one_that_can_and_is_not_asked_for_without_a_pause() {
+    let collector = Arc::new(Collector::default());
+    let bench = Bench::new(ONE).await.calm();
+    let (engine, run) = bench.start().await;
+    bench.ended(run).await;
+    engine.shut_down().await;
+    bench.write_of_tomorrow(run).await;
+    let bench = bench.telling("traces", collector.clone());
+    let engine = bench.engine(lease()).await;
+    let found = until(&bench, "put off", |f| f.iter().any(|m| m.error.is_some())).await;
+    assert_eq!((found[0].state.as_str(), found[0].attempts), ("waiting", 1), "{found:?}");
+    assert!(found[0].error.as_ref().unwrap().contains("cannot be read"), "{found:?}");
+    assert!(collector.drawn.lock().unwrap().is_empty());
+    engine.shut_down().await;
+}

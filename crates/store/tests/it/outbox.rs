@@ -110,3 +110,24 @@ async fn people_are_told_before_a_trace_is_sent_and_one_that_waits_is_no_message
     assert_eq!(store::census::take(pool).await.unwrap().messages, 0);
     assert!(untold(pool, now() - chrono::TimeDelta::hours(1)).await.unwrap().is_empty());
 }
+
+/// It would be refused, and the message be sent again and again.
+#[tokio::test]
+async fn what_a_receiver_answers_is_kept_whatever_bytes_it_is_made_of() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "INSERT INTO worker (name, lease_until) VALUES ('w', now() + interval '1 hour')").await;
+    let receipt = || Some(json!({ "ts": "1\0", "of": ["\0a"], "refused": { "boss\0": "n\0o" } }));
+    let answers = [
+        (Sent::There { receipt: receipt() }, "sent", r#"not taken for {"boss":"no"}"#),
+        (Sent::Later { error: "4\u{0}04".into(), due: now(), doubt: false }, "waiting", "404"),
+        (Sent::Failed { error: "no\0body".into() }, "failed", "nobody"),
+    ];
+    for (answer, state, error) in answers {
+        told(pool, state, Uuid::now_v7()).await;
+        let sendings = due(pool).await;
+        settle(pool, sendings.last().unwrap(), &answer, now()).await.unwrap();
+        let listed = store::outbox::list(pool, 1).await.unwrap();
+        assert_eq!((listed[0].state.as_str(), listed[0].error.as_deref()), (state, Some(error)));
+    }
+}
