@@ -53,6 +53,10 @@ const LONGEST_REST: TimeDelta = TimeDelta::minutes(5);
 const SWEEP: Duration = Duration::from_secs(30);
 /// What ended so long ago (clock time) is no news.
 const NEWS: TimeDelta = TimeDelta::hours(1);
+/// So soon it is tried again to work out what runs have to tell, after the database did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// So many runs are asked about together: no more are answered at a time.
+const AT_A_TURN: usize = 1000;
 /// Rings are gathered for so long.
 const GATHER: Duration = Duration::from_millis(200);
 /// What was told already is remembered for so many keys, to spare the database the question.
@@ -77,13 +81,20 @@ pub(crate) async fn find_news(core: Arc<Core>) {
     }
     let (mut rings, mut told) = (core.bell.listen(), HashSet::new());
     let mut sweep = tokio::time::interval(SWEEP);
+    // Runs that have moved, until what they have to tell is in the outbox.
+    let mut untold: BTreeSet<Uuid> = BTreeSet::new();
     loop {
         let looked = tokio::select! {
-            moved = moved(&mut rings) => match moved {
-                Some(runs) => runs_tell(&core, Some(&runs), &mut told).await,
+            // Nothing is gathered inside of it: what it does not choose is dropped.
+            first = moved(&mut rings) => match gather_all(&mut rings, first).await {
+                Some(runs) => {
+                    untold.extend(runs);
+                    these_tell(&core, &mut untold, &mut told).await
+                }
                 None => continue,
             },
             _ = sweep.tick() => all_tell(&core, &mut told).await,
+            () = tokio::time::sleep(AGAIN), if !untold.is_empty() => these_tell(&core, &mut untold, &mut told).await,
         };
         if let Err(e) = looked {
             tracing::warn!("what is to be told was not worked out: {e}");
@@ -91,11 +102,30 @@ pub(crate) async fn find_news(core: Arc<Core>) {
     }
 }
 
+/// What these have to tell. They are kept while the database does not answer; what it refuses is left to the sweep.
+async fn these_tell(
+    core: &Core,
+    untold: &mut BTreeSet<Uuid>,
+    told: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    let runs: Vec<Uuid> = untold.iter().copied().take(AT_A_TURN).collect();
+    let looked = runs_tell(core, Some(&runs), told).await;
+    if looked.as_ref().err().is_none_or(StoreError::is_final) {
+        untold.retain(|run| runs.binary_search(run).is_err());
+    }
+    looked
+}
+
 /// The runs that have moved; `None` where it is not known which, so that the next sweep finds them.
-async fn moved(rings: &mut Receiver<Topic>) -> Option<Vec<Uuid>> {
+async fn gather_all(rings: &mut Receiver<Topic>, first: Option<Topic>) -> Option<Vec<Uuid>> {
+    gather(rings, first?).await
+}
+
+/// Completes when runs have moved; with `None` where it was missed which.
+async fn moved(rings: &mut Receiver<Topic>) -> Option<Topic> {
     loop {
         match rings.recv().await {
-            Ok(topic @ (Topic::Run(_) | Topic::Runs)) => return gather(rings, topic).await,
+            Ok(topic @ (Topic::Run(_) | Topic::Runs)) => return Some(topic),
             Err(RecvError::Lagged(_)) => return None,
             Ok(_) => {}
             Err(RecvError::Closed) => std::future::pending().await,
@@ -196,11 +226,18 @@ pub(crate) async fn send(core: Arc<Core>) {
     let names: Vec<String> = core.channels.keys().cloned().collect();
     let mut at_work: JoinSet<(Uuid, bool)> = JoinSet::new();
     let mut claims: Vec<Uuid> = Vec::new();
+    // Those of them of which nothing could be written down, each since when.
+    let mut unsettled: Vec<(Instant, Uuid)> = Vec::new();
     let mut rings = core.bell.listen_but_runs();
     loop {
         if at_work.is_empty() && core.draining.load(Ordering::SeqCst) {
             return;
         }
+        unsettled.retain(|(since, claim)| {
+            let rests = since.elapsed() < UNSETTLED;
+            claims.retain(|c| rests || c != claim);
+            rests
+        });
         let room = AT_ONCE - at_work.len().min(AT_ONCE);
         for sending in take(&core, &names, &claims, room).await {
             claims.push(sending.claim);
@@ -227,18 +264,11 @@ pub(crate) async fn send(core: Arc<Core>) {
             },
             () = crate::triage::heard(&mut rings), if room > 0 => {}
             () = core.drain.notified() => {}
-    // Those of them of which nothing could be written down, each since when.
-    let mut unsettled: Vec<(Instant, Uuid)> = Vec::new();
         }
     }
 }
 
 async fn take(core: &Core, names: &[String], claims: &[Uuid], room: usize) -> Vec<Sending> {
-        unsettled.retain(|(since, claim)| {
-            let rests = since.elapsed() < UNSETTLED;
-            claims.retain(|c| rests || c != claim);
-            rests
-        });
     if core.lease.remaining().is_none() || core.draining.load(Ordering::SeqCst) {
         return Vec::new();
     }
