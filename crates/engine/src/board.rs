@@ -81,7 +81,8 @@ pub(crate) async fn show(core: Arc<Core>, chat: Arc<dyn Chat>) {
 }
 
 async fn begin(core: &Core, chat: &dyn Chat, runs: Option<&[Uuid]>) -> Result<(), StoreError> {
-    store::cards::begin(&core.pool, runs, since(core).await?, chat.place()).await
+    let since = since(core).await?;
+    core.soon(store::cards::begin(&core.pool, runs, since, chat.place())).await
 }
 
 /// Edits what is behind and may be edited now.
@@ -91,7 +92,7 @@ async fn catch_up(core: &Core, chat: &dyn Chat) -> Result<(), StoreError> {
         if core.lease.remaining().is_none() {
             return Ok(());
         }
-        let behind = store::cards::claim(&core.pool, core.lease.worker(), AT_ONCE).await?;
+        let behind = core.soon(store::cards::claim(&core.pool, core.lease.worker(), AT_ONCE)).await?;
         if behind.is_empty() {
             return Ok(());
         }
@@ -101,11 +102,15 @@ async fn catch_up(core: &Core, chat: &dyn Chat) -> Result<(), StoreError> {
 }
 
 async fn one(core: &Core, chat: &dyn Chat, behind: &Behind) -> Result<(), StoreError> {
-    let edited = edit(core, chat, behind).await?;
+    let edited = match edit(core, chat, behind).await {
+        // What is written there is not for this version, or not for the database: asked again at once, it says the same.
+        Err(e) if e.is_final() => Edited::Later { error: Some(e.to_string()), rest: LONGEST_REST },
+        edited => edited?,
+    };
     if let Edited::GivenUp { error } = &edited {
         tracing::warn!(run = %behind.run_id, "its message is not edited any more: {error}");
     }
-    settle(&core.pool, behind, &edited).await
+    core.soon(settle(&core.pool, behind, &edited)).await
 }
 
 async fn edit(core: &Core, chat: &dyn Chat, behind: &Behind) -> Result<Edited, StoreError> {
@@ -113,24 +118,23 @@ async fn edit(core: &Core, chat: &dyn Chat, behind: &Behind) -> Result<Edited, S
     let later = |error: Option<String>, rest| Ok(Edited::Later { error, rest });
     let given_up = |error: String| Ok(Edited::GivenUp { error });
     let ids = [run];
-    let Some(now) = store::outbox::runs(pool, Some(&ids), domain::Timestamp::UNIX_EPOCH).await?.pop() else {
-        return given_up("there is no such run".into());
-    };
-    let journal = store::runs::journal(pool, run).await?;
+    let runs = store::outbox::runs(pool, Some(&ids), domain::Timestamp::UNIX_EPOCH);
+    let Some(now) = core.soon(runs).await?.pop() else { return given_up("there is no such run".into()) };
+    let journal = core.soon(store::runs::journal(pool, run)).await?;
     let state = match State::replay(&journal) {
         Ok(state) => state,
         // Written by a newer version, which shows it.
         Err(e) => return later(Some(e.to_string()), LONGEST_REST),
     };
-    let text = store::pages::runbook_text(pool, state.hash()).await?.unwrap_or_default();
+    let text = core.soon(store::pages::runbook_text(pool, state.hash())).await?.unwrap_or_default();
     let text = runbook::parse(state.runbook(), &text).ok();
     let (title, told) = (now.title.clone(), told_of(now));
     let notices = news(&told, &state, text.as_ref(), &behind.place);
     let rows: Vec<_> =
         notices.iter().flat_map(|notice| rows_of(store::outbox::rows(notice, [BOARD]))).collect();
-    store::outbox::put(pool, &rows.into(), core.clock.now()).await?;
+    core.soon(store::outbox::put(pool, &rows.into(), core.clock.now())).await?;
 
-    let parent = store::cards::parent(pool, BOARD, run).await?;
+    let parent = core.soon(store::cards::parent(pool, BOARD, run)).await?;
     let at = match parent {
         Some(parent) => match (parent.receipt, parent.settled) {
             (Some(at), _) => at,

@@ -16,7 +16,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use domain::signal::Signal;
@@ -28,6 +28,7 @@ use store::{PgPool, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::lease::within;
 use crate::meters::{Meters, Written};
 
 /// How many statements may be on their way at the same time: one fills up while the other is in its fsync.
@@ -40,6 +41,9 @@ const BEFORE_BIRTHS: u32 = 3;
 
 /// How many deliveries of signals one commit may hold.
 const DELIVERIES: usize = 256;
+/// How long that may take before its connection counts as dead, as that of a writer does. Whoever delivers them does so again, and each
+/// is kept once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Not answered, or refused: told to all that were in the statement.
 pub(crate) type Unwritten = Arc<StoreError>;
@@ -250,7 +254,7 @@ impl Statement for Receiving {
     async fn write(&mut self, deliveries: &[&Delivery]) -> Result<Vec<Rows>, StoreError> {
         let received: Vec<Received<'_>> =
             deliveries.iter().flat_map(|delivery| delivery.received()).collect();
-        let mut rows = store::signals::receive_all(&self.0, &received).await?.into_iter();
+        let mut rows = within(PATIENCE, store::signals::receive_all(&self.0, &received)).await?.into_iter();
         Ok(deliveries.iter().map(|delivery| rows.by_ref().take(delivery.signals.len()).collect()).collect())
     }
 }

@@ -308,7 +308,7 @@ impl Driver {
             return Ok(());
         }
         let wishes = store::inbox::after(&self.core.pool, self.run_id, self.state.inbox());
-        let wishes = match self.working.beside(wishes).await {
+        let wishes = match self.working.beside(self.core.soon(wishes)).await {
             Ok(wishes) => wishes,
             // The poll of the whole process nudges again, within a minute.
             Err(e) => {

@@ -41,7 +41,7 @@ impl Core {
         runbook: &Runbook,
         children: &Children,
     ) -> Result<Forecast, StoreError> {
-        let took = history::took(&self.pool, &runbook.name).await?;
+        let took = self.soon(history::took(&self.pool, &runbook.name)).await?;
         let known = (self.clock.now(), took.clone());
         self.past.0.lock().unwrap_or_else(PoisonError::into_inner).insert(runbook.name.clone(), known);
         Ok(told(took, runbook, children))

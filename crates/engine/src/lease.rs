@@ -18,6 +18,8 @@ use store::workers::LeaseLine;
 use store::{PgPool, StoreError, workers};
 use tokio::sync::watch;
 
+use crate::Core;
+
 /// Whoever ends waits no longer for a database that may be gone.
 const HANDED_BACK: Duration = Duration::from_secs(10);
 
@@ -160,6 +162,18 @@ impl Lease {
     /// How long ago the last renewal was asked for.
     fn age(&self) -> Duration {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+impl Core {
+    /// What the database answers within the length of a lease. A connection may fall silent while all others go on, and no packet
+    /// ever tells; the lease has a line of its own, so that nothing would end this process, and what asks would wait for ever.
+    /// Whoever asks again gets another connection: the silent one is closed with the question that is given up.
+    pub(crate) async fn soon<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(self.lease.length(), answer).await
     }
 }
 

@@ -197,7 +197,7 @@ impl Engine {
         let meters = Meters::default();
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker(), &meters),
-            reader: Reader::start(pool.clone()),
+            reader: Reader::start(pool.clone(), lease.length()),
             observer: Observer::new(clock.clone(), share, settings.look_deadline),
             calls: CallKeeper::start(pool.clone()),
             plans: triage::Plans::default(),

@@ -32,12 +32,15 @@ use store::outbox::{RunNow, Sending, Sent};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{Core, Topic, traces};
 
 /// What was sent without an answer may still arrive: it is looked for again after this (clock time) before it is sent again.
 const ARRIVES: Duration = Duration::from_secs(30);
+/// A message of which nothing could be written down is not taken again for so long (wall time): it may be refused again and again.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// So many messages are on their way at the same time.
 const AT_ONCE: usize = 8;
 /// A channel that does not answer for so long (wall time) is given up for this time.
@@ -50,6 +53,10 @@ const LONGEST_REST: TimeDelta = TimeDelta::minutes(5);
 const SWEEP: Duration = Duration::from_secs(30);
 /// What ended so long ago (clock time) is no news.
 const NEWS: TimeDelta = TimeDelta::hours(1);
+/// So soon it is tried again to work out what runs have to tell, after the database did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// So many runs are asked about together: no more are answered at a time.
+const AT_A_TURN: usize = 1000;
 /// Rings are gathered for so long.
 const GATHER: Duration = Duration::from_millis(200);
 /// What was told already is remembered for so many keys, to spare the database the question.
@@ -74,13 +81,20 @@ pub(crate) async fn find_news(core: Arc<Core>) {
     }
     let (mut rings, mut told) = (core.bell.listen(), HashSet::new());
     let mut sweep = tokio::time::interval(SWEEP);
+    // Runs that have moved, until what they have to tell is in the outbox.
+    let mut untold: BTreeSet<Uuid> = BTreeSet::new();
     loop {
         let looked = tokio::select! {
-            moved = moved(&mut rings) => match moved {
-                Some(runs) => runs_tell(&core, Some(&runs), &mut told).await,
+            // Nothing is gathered inside of it: what it does not choose is dropped.
+            first = moved(&mut rings) => match gather_all(&mut rings, first).await {
+                Some(runs) => {
+                    untold.extend(runs);
+                    these_tell(&core, &mut untold, &mut told).await
+                }
                 None => continue,
             },
             _ = sweep.tick() => all_tell(&core, &mut told).await,
+            () = tokio::time::sleep(AGAIN), if !untold.is_empty() => these_tell(&core, &mut untold, &mut told).await,
         };
         if let Err(e) = looked {
             tracing::warn!("what is to be told was not worked out: {e}");
@@ -88,11 +102,30 @@ pub(crate) async fn find_news(core: Arc<Core>) {
     }
 }
 
+/// What these have to tell. They are kept while the database does not answer; what it refuses is left to the sweep.
+async fn these_tell(
+    core: &Core,
+    untold: &mut BTreeSet<Uuid>,
+    told: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    let runs: Vec<Uuid> = untold.iter().copied().take(AT_A_TURN).collect();
+    let looked = runs_tell(core, Some(&runs), told).await;
+    if looked.as_ref().err().is_none_or(StoreError::is_final) {
+        untold.retain(|run| runs.binary_search(run).is_err());
+    }
+    looked
+}
+
 /// The runs that have moved; `None` where it is not known which, so that the next sweep finds them.
-async fn moved(rings: &mut Receiver<Topic>) -> Option<Vec<Uuid>> {
+async fn gather_all(rings: &mut Receiver<Topic>, first: Option<Topic>) -> Option<Vec<Uuid>> {
+    gather(rings, first?).await
+}
+
+/// Completes when runs have moved; with `None` where it was missed which.
+async fn moved(rings: &mut Receiver<Topic>) -> Option<Topic> {
     loop {
         match rings.recv().await {
-            Ok(topic @ (Topic::Run(_) | Topic::Runs)) => return gather(rings, topic).await,
+            Ok(topic @ (Topic::Run(_) | Topic::Runs)) => return Some(topic),
             Err(RecvError::Lagged(_)) => return None,
             Ok(_) => {}
             Err(RecvError::Closed) => std::future::pending().await,
@@ -118,7 +151,7 @@ pub(crate) async fn gather(rings: &mut Receiver<Topic>, first: Topic) -> Option<
 async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreError> {
     runs_tell(core, None, told).await?;
     let since = since(core).await?;
-    for demoted in store::trust::demotions(&core.pool, since).await? {
+    for demoted in core.soon(store::trust::demotions(&core.pool, since)).await? {
         let notice = Notice {
             key: format!("demoted:{}", demoted.run_id),
             kind: "demoted".into(),
@@ -137,21 +170,20 @@ async fn all_tell(core: &Core, told: &mut HashSet<String>) -> Result<(), StoreEr
 
 pub(crate) async fn since(core: &Core) -> Result<Timestamp, StoreError> {
     let now = core.clock.now();
-    Ok(store::outbox::newest(&core.pool).await?.map_or(now, |newest| newest.min(now)) - NEWS)
+    Ok(core.soon(store::outbox::newest(&core.pool)).await?.map_or(now, |newest| newest.min(now)) - NEWS)
 }
 
 async fn runs_tell(core: &Core, ids: Option<&[Uuid]>, told: &mut HashSet<String>) -> Result<(), StoreError> {
     let since = if ids.is_some() { core.clock.now() - NEWS } else { since(core).await? };
-    for run in store::outbox::runs(&core.pool, ids, since).await? {
+    for run in core.soon(store::outbox::runs(&core.pool, ids, since)).await? {
         let news = told_of(run);
         let traced = trace::notice(&news).filter(|_| core.channels.values().any(|c| c.takes_traces()));
         for notice in of_run(&news).into_iter().chain(traced) {
             tell(core, &notice, told).await?;
         }
     }
-    for review in
-        store::reviews::open(&core.pool).await?.into_iter().filter(|review| review.opened_at > since)
-    {
+    let reviews = core.soon(store::reviews::open(&core.pool)).await?;
+    for review in reviews.into_iter().filter(|review| review.opened_at > since) {
         let said = (review.opened_by.as_str(), review.reason.as_str());
         tell(core, &of_glass(review.id, (review.run_id, &review.title), said), told).await?;
     }
@@ -177,7 +209,7 @@ async fn tell(core: &Core, notice: &Notice, told: &mut HashSet<String>) -> Resul
     if told.contains(&notice.key) {
         return Ok(());
     }
-    store::outbox::put(&core.pool, &core.rows(notice), core.clock.now()).await?;
+    core.soon(store::outbox::put(&core.pool, &core.rows(notice), core.clock.now())).await?;
     core.bell.ring(Topic::Signals);
     if told.len() >= REMEMBERED {
         told.clear();
@@ -192,34 +224,42 @@ pub(crate) async fn send(core: Arc<Core>) {
         return;
     }
     let names: Vec<String> = core.channels.keys().cloned().collect();
-    let mut at_work: JoinSet<Uuid> = JoinSet::new();
+    let mut at_work: JoinSet<(Uuid, bool)> = JoinSet::new();
     let mut claims: Vec<Uuid> = Vec::new();
+    // Those of them of which nothing could be written down, each since when.
+    let mut unsettled: Vec<(Instant, Uuid)> = Vec::new();
     let mut rings = core.bell.listen_but_runs();
     loop {
         if at_work.is_empty() && core.draining.load(Ordering::SeqCst) {
             return;
         }
+        unsettled.retain(|(since, claim)| {
+            let rests = since.elapsed() < UNSETTLED;
+            claims.retain(|c| rests || c != claim);
+            rests
+        });
         let room = AT_ONCE - at_work.len().min(AT_ONCE);
         for sending in take(&core, &names, &claims, room).await {
             claims.push(sending.claim);
             let core = core.clone();
             at_work.spawn(async move {
-                let claim = sending.claim;
-                if let Err(e) = one(&core, &sending).await {
+                let settled = one(&core, &sending).await;
+                if let Err(e) = &settled {
                     tracing::warn!(
                         channel = sending.channel,
                         "what became of a message was not written down: {e}"
                     );
                 }
-                claim
+                (sending.claim, settled.is_ok())
             });
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             Some(done) = at_work.join_next(), if !at_work.is_empty() => match done {
-                Ok(claim) => claims.retain(|c| *c != claim),
+                Ok((claim, true)) => claims.retain(|c| *c != claim),
+                Ok((claim, false)) => unsettled.push((Instant::now(), claim)),
                 // It panicked: what it had claimed is in doubt, and taken again.
-                Err(_) if at_work.is_empty() => claims.clear(),
+                Err(_) if at_work.is_empty() => unsettled = claims.iter().map(|c| (Instant::now(), *c)).collect(),
                 Err(_) => {}
             },
             () = crate::triage::heard(&mut rings), if room > 0 => {}
@@ -234,19 +274,20 @@ async fn take(core: &Core, names: &[String], claims: &[Uuid], room: usize) -> Ve
     }
     let limit = i64::try_from(room).unwrap_or(0);
     let now = core.clock.now();
-    store::outbox::claim(&core.pool, core.lease.worker(), names, claims, now, limit).await.unwrap_or_else(
-        |e| {
-            tracing::warn!("what is to be told cannot be read: {e}");
-            Vec::new()
-        },
-    )
+    let due = store::outbox::claim(&core.pool, core.lease.worker(), names, claims, now, limit);
+    core.soon(due).await.unwrap_or_else(|e| {
+        tracing::warn!("what is to be told cannot be read: {e}");
+        Vec::new()
+    })
 }
 
 /// Sends one message, and writes down what became of it.
 async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
     let Some(channel) = core.channels.get(&sending.channel) else { return Ok(()) };
     let theirs = match (channel.follows(), sending.notice.incident) {
-        (Some(source), Some(incident)) => store::outbox::theirs(&core.pool, incident, source).await?,
+        (Some(source), Some(incident)) => {
+            core.soon(store::outbox::theirs(&core.pool, incident, source)).await?
+        }
         _ => None,
     };
     let sent = match channel.follows() {
@@ -277,7 +318,7 @@ async fn one(core: &Core, sending: &Sending) -> Result<(), StoreError> {
             "a message was not sent: {error}"
         );
     }
-    store::outbox::settle(&core.pool, sending, &sent, core.clock.now()).await
+    core.soon(store::outbox::settle(&core.pool, sending, &sent, core.clock.now())).await
 }
 
 async fn attempt(

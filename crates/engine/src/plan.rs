@@ -60,10 +60,15 @@ impl Core {
         waits: bool,
     ) -> Result<(Plan, Sight), PlanError> {
         let Prepared { runbook, inputs, title, locks, limits, program } = prepared;
-        let held: HashMap<_, _> =
-            store::pages::locks(&self.pool).await?.into_iter().map(|h| (h.target, h.title)).collect();
+        let held: HashMap<_, _> = self
+            .soon(store::pages::locks(&self.pool))
+            .await?
+            .into_iter()
+            .map(|h| (h.target, h.title))
+            .collect();
         let (now, (_, by)) = (self.clock.now(), nobody());
-        let mut brakes = store::brakes::against(&self.pool, &runbook.name, &by, &locks, &limits, now).await?;
+        let brakes = store::brakes::against(&self.pool, &runbook.name, &by, &locks, &limits, now);
+        let mut brakes = self.soon(brakes).await?;
         if program.is_free(&limits) {
             brakes.retain(|brake| !brake.is_for_changes());
         }
@@ -72,7 +77,7 @@ impl Core {
             .map(|target| PlannedLock { held_by: held.get(&target).cloned(), target })
             .collect();
         let forecast = self.forecast(&runbook, &program.children).await?;
-        let switches = store::brakes::switches(&self.pool).await?;
+        let switches = self.soon(store::brakes::switches(&self.pool)).await?;
         let mut planner = Planner { switches, waits, ..Planner::new(self, &program) };
         planner.steps(&runbook.steps, None, &mut program.scope()).await;
         let Planner { steps, stops, foreign, sight, .. } = planner;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::audit::Link;
 use domain::run::Record;
@@ -9,6 +10,8 @@ use store::claims::journals;
 use store::{PgPool, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
+
+use crate::lease::within;
 
 /// Told to all whose journals the statement was to read.
 type Unread = Arc<StoreError>;
@@ -26,10 +29,11 @@ struct Order {
 pub(crate) struct Reader(mpsc::UnboundedSender<Order>);
 
 impl Reader {
-    /// Sets the reader going; it ends with this handle.
-    pub(crate) fn start(pool: PgPool) -> Self {
+    /// Sets the reader going; it ends with this handle. What is not answered within the `patience` is given up, so that one
+    /// silent connection does not keep all runs asleep.
+    pub(crate) fn start(pool: PgPool, patience: Duration) -> Self {
         let (orders, queue) = mpsc::unbounded_channel();
-        tokio::spawn(read(pool, queue));
+        tokio::spawn(read(pool, patience, queue));
         Self(orders)
     }
 
@@ -41,11 +45,11 @@ impl Reader {
     }
 }
 
-async fn read(pool: PgPool, mut queue: mpsc::UnboundedReceiver<Order>) {
+async fn read(pool: PgPool, patience: Duration, mut queue: mpsc::UnboundedReceiver<Order>) {
     let mut orders = Vec::new();
     while queue.recv_many(&mut orders, BATCH).await > 0 {
         let ids: Vec<Uuid> = orders.iter().map(|order| order.run_id).collect();
-        let (mut found, failed) = match journals(&pool, &ids).await {
+        let (mut found, failed) = match within(patience, journals(&pool, &ids)).await {
             Ok(found) => (found, None),
             Err(e) => (HashMap::new(), Some(Arc::new(e))),
         };

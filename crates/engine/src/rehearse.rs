@@ -115,7 +115,7 @@ pub(crate) async fn keep_rehearsing(core: Arc<Core>, every: Duration) {
             }
             let hash = core.library().runbook(&case.runbook).map(|r| r.hash.clone()).unwrap_or_default();
             let now = core.clock.now();
-            match store::readiness::begin(&core.pool, case, &hash, now, now - age).await {
+            match core.soon(store::readiness::begin(&core.pool, case, &hash, now, now - age)).await {
                 Ok(false) => continue,
                 Ok(true) => {}
                 Err(e) => {
@@ -148,7 +148,7 @@ impl Core {
         let (run_id, by) = nobody();
         // One that cannot even be prepared takes nothing, and its rehearsal says why.
         let Ok(prepared) = self.prepare(&case.runbook, &case.inputs, run_id, &by) else { return Ok(None) };
-        let held = store::pages::locks(&self.pool).await?;
+        let held = self.soon(store::pages::locks(&self.pool)).await?;
         Ok(held.into_iter().map(|held| held.target).find(|target| prepared.locks.contains(target)))
     }
 
@@ -164,7 +164,7 @@ impl Core {
             Ok(prepared) => self.rehearsed(&prepared).await,
             Err(e) => Answer::Stops { step: StepPath::top("start"), message: e.to_string() },
         };
-        store::readiness::put(&self.pool, case, &answer, self.clock.now()).await?;
+        self.soon(store::readiness::put(&self.pool, case, &answer, self.clock.now())).await?;
         Ok(answer)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
-use store::{PgPool, StoreError};
+use store::StoreError;
 
 use crate::Core;
 
@@ -23,7 +23,7 @@ const REST: Duration = Duration::from_millis(200);
 pub(crate) async fn keep_house(core: Arc<Core>) {
     loop {
         let before = core.clock.now() - crate::triage::delta(core.settings.keep);
-        match sweep(&core.pool, before).await {
+        match sweep(&core, before).await {
             Ok(0) => {}
             Ok(removed) => {
                 tracing::info!("removed {removed} deliveries and messages of before {before}, and sessions")
@@ -35,12 +35,13 @@ pub(crate) async fn keep_house(core: Arc<Core>) {
 }
 
 /// Removes all that is old, batch by batch; how many rows.
-async fn sweep(pool: &PgPool, before: Timestamp) -> Result<u64, StoreError> {
+async fn sweep(core: &Core, before: Timestamp) -> Result<u64, StoreError> {
+    let pool = &core.pool;
     let mut removed = 0;
     loop {
-        let deliveries = store::retention::deliveries(pool, before, AT_ONCE).await?;
-        let messages = store::retention::messages(pool, before, AT_ONCE).await?;
-        let sign_ins = store::retention::sign_ins(pool, AT_ONCE).await?;
+        let deliveries = core.soon(store::retention::deliveries(pool, before, AT_ONCE)).await?;
+        let messages = core.soon(store::retention::messages(pool, before, AT_ONCE)).await?;
+        let sign_ins = core.soon(store::retention::sign_ins(pool, AT_ONCE)).await?;
         removed += deliveries + messages + sign_ins;
         if deliveries + messages + sign_ins == 0 {
             return Ok(removed);

@@ -241,7 +241,7 @@ impl Core {
             }
             Created::New | Created::Existing(_) => return Err(StartError::Stopping),
         };
-        store::audit::add(&self.pool, at, &request.by, &action, title, details).await?;
+        self.soon(store::audit::add(&self.pool, at, &request.by, &action, title, details)).await?;
         Err(error)
     }
 
@@ -310,7 +310,8 @@ impl Core {
     /// The texts of children are kept before the run that names them by hash is written: at worst a text nobody ever ran.
     async fn keep_texts(&self, children: &Children, at: Timestamp) -> Result<(), StoreError> {
         for child in children.values() {
-            store::runs::keep_text(&self.pool, &child.name, &child.hash, &child.source, at).await?;
+            let (name, hash, text) = (&child.name, &child.hash, &child.source);
+            self.soon(store::runs::keep_text(&self.pool, name, hash, text, at)).await?;
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ pub(crate) async fn hear_wishes(core: Arc<Core>) {
             },
             _ = tick.tick() => {}
         }
-        match inbox::waiting(&core.pool, core.lease.worker(), &mut watermark).await {
+        match core.soon(inbox::waiting(&core.pool, core.lease.worker(), &mut watermark)).await {
             Ok(runs) => runs.into_iter().for_each(|run_id| core.nudge(run_id)),
             Err(e) => tracing::warn!("looking for wishes: {e}"),
         }

@@ -31,15 +31,20 @@ pub(crate) async fn draw(
 ) -> Result<Result<Trace, Undelivered>, StoreError> {
     let gone = || Ok(Err(Undelivered::Never("the run is not on record any more".into())));
     let Some(id) = run else { return gone() };
-    let Some(run) = store::outbox::runs(&core.pool, Some(&[id]), Timestamp::UNIX_EPOCH).await?.pop() else {
-        return gone();
+    let runs = [id];
+    let runs = store::outbox::runs(&core.pool, Some(&runs), Timestamp::UNIX_EPOCH);
+    let Some(run) = core.soon(runs).await?.pop() else { return gone() };
+    // Written by a newer version, which draws it.
+    let unread = |error: String| Ok(Err(Undelivered::Later { error, after: None }));
+    let journal = match core.soon(store::runs::journal(&core.pool, id)).await {
+        Err(e) if e.is_final() => return unread(e.to_string()),
+        journal => journal?,
     };
-    let state = match State::replay(&store::runs::journal(&core.pool, id).await?) {
+    let state = match State::replay(&journal) {
         Ok(state) => state,
-        // Written by a newer version, which draws it.
-        Err(e) => return Ok(Err(Undelivered::Later { error: e.to_string(), after: None })),
+        Err(e) => return unread(e.to_string()),
     };
-    let calls = store::calls::of_run(&core.pool, id, LOOKS).await?;
+    let calls = core.soon(store::calls::of_run(&core.pool, id, LOOKS)).await?;
     let calls: Vec<StepCall> = calls.into_iter().map(step_call).collect();
     if tries < PATIENT && is_to_come(&state, &calls) {
         let error = "not all of its calls are on record yet".into();

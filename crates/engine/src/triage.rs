@@ -235,7 +235,8 @@ async fn take(core: &Core, claims: &[Uuid]) -> Vec<Due> {
     }
     let now = core.clock.now();
     let limit = i64::try_from(TAKEN).unwrap_or(0);
-    store::triage::claim(&core.pool, core.lease.worker(), claims, now, limit).await.unwrap_or_else(|e| {
+    let due = store::triage::claim(&core.pool, core.lease.worker(), claims, now, limit);
+    core.soon(due).await.unwrap_or_else(|e| {
         tracing::warn!("what is due to be judged cannot be read: {e}");
         Vec::new()
     })
@@ -248,7 +249,7 @@ async fn dismiss(core: &Core, dues: &[Due]) -> Result<(), StoreError> {
     }
     let (now, around) = (core.clock.now(), Surroundings::default());
     // What is said about a target belongs to its incident, whether a rule takes it or not.
-    let open = store::incidents::now_open(&core.pool).await?;
+    let open = core.soon(store::incidents::now_open(&core.pool)).await?;
     let incident = |due: &Due| {
         let targets = due.signal.targets();
         open.iter()
@@ -283,7 +284,7 @@ async fn dismiss(core: &Core, dues: &[Due]) -> Result<(), StoreError> {
             look_at: decision.again.map(|again| now + again),
         })
         .collect();
-    if store::triage::give_all(&core.pool, &verdicts).await?.contains(&Given::Stored) {
+    if core.soon(store::triage::give_all(&core.pool, &verdicts)).await?.contains(&Given::Stored) {
         core.bell.ring(Topic::Signals);
     }
     Ok(())
@@ -301,15 +302,19 @@ async fn one(core: &Arc<Core>, due: Due, warm_at: Timestamp) -> Result<(), Store
             Given::Same | Given::Lost => return Ok(()),
         }
     }
-    store::triage::postpone(&core.pool, &due, core.clock.now() + TimeDelta::seconds(5)).await
+    postpone(core, &due, TimeDelta::seconds(5)).await
+}
+
+async fn postpone(core: &Core, due: &Due, by: TimeDelta) -> Result<(), StoreError> {
+    core.soon(store::triage::postpone(&core.pool, due, core.clock.now() + by)).await
 }
 
 async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Given, StoreError> {
     // What was started is left alone while it runs.
     if let Some(key) = &due.start_key
-        && let Some((_, None)) = store::triage::run_of(&core.pool, key).await?
+        && let Some((_, None)) = core.soon(store::triage::run_of(&core.pool, key)).await?
     {
-        store::triage::postpone(&core.pool, due, core.clock.now() + TimeDelta::seconds(30)).await?;
+        postpone(core, due, TimeDelta::seconds(30)).await?;
         return Ok(Given::Same);
     }
     let Looked { candidates, evidence, around, incident, seen, modes_seen } =
@@ -352,7 +357,7 @@ async fn attempt(core: &Arc<Core>, due: &Due, warm_at: Timestamp) -> Result<Give
         modes_seen,
         look_at: decision.again.map(|again| now + again),
     };
-    let given = store::triage::give(&core.pool, &verdict).await?;
+    let given = core.soon(store::triage::give(&core.pool, &verdict)).await?;
     if given == Given::Stored {
         let (signal, verdict) = (&due.signal.fingerprint, decision.verdict.word());
         tracing::info!(signal, verdict, code = decision.code, "{}", decision.because);

@@ -1,7 +1,7 @@
 //! The login prober, the symptom charts, and alarms that nobody told of (`alarms`).
 //!
 //! Every few seconds each fleet's group is read, every cluster is logged in to directly and through every host (`fleet`), each host is
-//! asked what it counts (`counted`), and the customers' error share is asked of the metrics store, if one is configured. The newest view
+//! asked what it counts (`counted`), and the customers' error share is asked of the metrics store, if one is configured (`felt`). The newest view
 //! is kept for the situation page, the numbers for its charts, and logins that fail are said as signals ([`domain::signal`]). A host that
 //! is leaving, or has just come and does not listen yet, says nothing of its fleet: logins through it are left out. What cannot be seen is
 //! said, never left as it was. Its looks are the shared observer's: a run that waits for the same thing is served by them, and the other
@@ -9,20 +9,21 @@
 
 mod alarms;
 mod counted;
+mod felt;
 mod fleet;
 mod recent;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::action::ActionError;
-use domain::advice::{FELT, Matrix};
+use domain::advice::Matrix;
 use domain::inventory::ProxyFleet;
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::fleets::{FleetView, Sample};
 use store::signals::Received;
 
@@ -30,6 +31,7 @@ use crate::{Core, Topic};
 use alarms::ALARMS;
 pub use alarms::AlarmWatch;
 pub(crate) use alarms::watch_alarms;
+use felt::Felt;
 use fleet::Watched;
 
 const GROUP: &str = "autoscaling.describe_group";
@@ -82,43 +84,40 @@ pub(crate) async fn watch(core: Arc<Core>, settings: WatchSettings) {
     let mut fleets: Vec<Watched> = core.inventory.fleets.iter().map(Watched::new).collect();
     let now = core.clock.now();
     let mut blind: Vec<Blind> = core.inventory.fleets.iter().map(|fleet| Blind::before(fleet, now)).collect();
-    let mut forgotten = None;
+    let (mut felts, mut forgotten) = (Felt::default(), None);
     loop {
         let looked = tokio::time::Instant::now();
         let wait = core.clock.sleep(settings.every);
-        let mut felt = BTreeSet::new();
-        if let Some(query) = &settings.error_share_query {
-            match error_shares(&core, query).await {
-                Ok(samples) => {
-                    let seen = samples.iter().filter(|sample| sample.value >= FELT);
-                    felt.extend(seen.map(|sample| sample.subject.clone()));
-                    add(&core, "error_share", &samples).await;
-                }
-                Err(e) => tracing::warn!("the customers' error share is not known: {e}"),
-            }
-        }
-        // What is not answered by then is taken in by the next round.
-        let rounds = fleets.iter_mut().map(|fleet| fleet.look(&core, settings.every / 4, &felt));
-        for ((fleet, blind), view) in core.inventory.fleets.iter().zip(&mut blind).zip(join_all(rounds).await)
-        {
-            let samples =
-                view.matrix.as_ref().map(|matrix| login_failures(matrix, &view)).unwrap_or_default();
-            if let Err(e) = store::fleets::put(&core.pool, &view).await {
-                tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
-            }
-            add(&core, "login_failures", &samples).await;
+        let felt = felts.round(&core, settings.error_share_query.as_ref());
+        // Each fleet is told as soon as it has been looked at: one whose region hangs holds back no other.
+        let watched = core.inventory.fleets.iter().zip(fleets.iter_mut().zip(&mut blind));
+        let rounds = watched.map(async |(fleet, (watched, blind))| {
+            // What is not answered by then is taken in by the next round.
+            let view = watched.look(&core, settings.every / 4, &felt).await;
+            keep(&core, &view).await;
             say(&core, fleet, &view, blind).await;
-        }
+        });
+        join_all(rounds).await;
+        end_unknown(&core).await;
         let keep = TimeDelta::from_std(settings.keep).unwrap_or(TimeDelta::MAX);
         let before = core.clock.now() - keep;
-        match store::fleets::forget_before(&core.pool, before, forgotten).await {
+        match core.soon(store::fleets::forget_before(&core.pool, before, forgotten)).await {
             Ok(()) => forgotten = Some(before),
             Err(e) => tracing::warn!("old samples were not forgotten: {e}"),
         }
-        core.bell.ring(Topic::Fleets);
         wait.await;
         tokio::time::sleep_until(looked + settings.at_most_every).await;
     }
+}
+
+/// Keeps what a round saw of a fleet, for the situation page and its charts.
+async fn keep(core: &Core, view: &FleetView) {
+    let samples = view.matrix.as_ref().map(|matrix| login_failures(matrix, view)).unwrap_or_default();
+    if let Err(e) = core.soon(store::fleets::put(&core.pool, view)).await {
+        tracing::warn!(fleet = view.fleet, "the view was not kept: {e}");
+    }
+    add(core, "login_failures", &samples).await;
+    core.bell.ring(Topic::Fleets);
 }
 
 /// Says which logins fail, and that a fleet has no host. What no process has said for a minute is over; but of what cannot be seen just
@@ -134,14 +133,26 @@ async fn say(core: &Core, fleet: &ProxyFleet, view: &FleetView, blind: &mut Blin
     let (mut said, at) = (Ok(()), core.clock.now());
     for signal in domain::signal::of_logins(&fleet.id, &matrix).into_iter().chain(no_host) {
         let received = Received { signal: &signal, delivery: None, body: None, at };
-        said = said.and(store::signals::receive(&core.pool, received).await.map(drop));
+        said = said.and(core.soon(store::signals::receive(&core.pool, received)).await.map(drop));
     }
     let unseen = blind.lately(domain::signal::unseen(fleet, group, &matrix), at);
-    let calm = store::signals::prober_is_calm(&core.pool, &fleet.id, &unseen, at - CALM, at).await;
+    let calm = core.soon(store::signals::prober_is_calm(&core.pool, &fleet.id, &unseen, at - CALM, at)).await;
     if let Err(e) = said.and(calm.map(drop)) {
         tracing::warn!(fleet = view.fleet, "what the prober says was not kept: {e}");
     }
     core.bell.ring(Topic::Signals);
+}
+
+/// Ends what was said of fleets that the inventory does not have any more: no round looks after them. A process that still has one,
+/// while a deploy lasts, says it again and again, and what was said lately is left alone.
+async fn end_unknown(core: &Core) {
+    let known: Vec<String> = core.inventory.fleets.iter().map(|fleet| fleet.id.clone()).collect();
+    let at = core.clock.now();
+    match core.soon(store::signals::prober_is_gone(&core.pool, &known, at - CALM, at)).await {
+        Ok(0) => {}
+        Ok(_) => core.bell.ring(Topic::Signals),
+        Err(e) => tracing::warn!("what was said of fleets that are gone was not ended: {e}"),
+    }
 }
 
 /// The share of failed tries through the hosts, per cluster.
@@ -166,22 +177,8 @@ fn login_failures(matrix: &Value, view: &FleetView) -> Vec<Sample> {
         .collect()
 }
 
-async fn error_shares(core: &Core, query: &str) -> Result<Vec<Sample>, ActionError> {
-    let at = core.clock.now();
-    let answer = observe(core, METRICS, json!({ "query": query })).await?;
-    let samples = answer.get("samples").and_then(Value::as_array).cloned().unwrap_or_default();
-    Ok(samples
-        .iter()
-        .filter_map(|sample| {
-            let cluster = sample.pointer("/labels/cluster")?.as_str()?;
-            let value = sample.get("value")?.as_f64().filter(|v| v.is_finite())?;
-            Some(Sample { subject: cluster.to_owned(), at, value })
-        })
-        .collect())
-}
-
 async fn add(core: &Core, series: &str, samples: &[Sample]) {
-    if let Err(e) = store::fleets::add_samples(&core.pool, series, samples).await {
+    if let Err(e) = core.soon(store::fleets::add_samples(&core.pool, series, samples)).await {
         tracing::warn!(series, "samples were not kept: {e}");
     }
 }
@@ -196,6 +193,8 @@ async fn observe(core: &Core, name: &str, input: Value) -> Result<Value, ActionE
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -229,6 +229,9 @@ pub struct Imported {
 /// Imports a calendar, whole or not at all. Events are known by their UID and what they are imported for: importing again replaces
 /// what stood for them, and takes back what was cancelled. What is not in the calendar stays, and what the same calendar froze of
 /// another scope: no import lifts a freeze that it does not name.
+///
+/// One import at a time, by a lock of its own that is taken before: a statement sees what was there when it began, and one that
+/// waited inside of itself would not see, nor replace, what the import before it has entered.
 pub async fn import_freezes(
     pool: &PgPool,
     events: &[Event],
@@ -243,6 +246,10 @@ pub async fn import_freezes(
     let starts: Vec<Timestamp> = windows.iter().map(|(_, w)| w.starts).collect();
     let ends: Vec<Timestamp> = windows.iter().map(|(_, w)| w.ends).collect();
     let reasons: Vec<String> = windows.iter().map(|(_, w)| w.reason.clone()).collect();
+    let mut import = pool.begin().await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('freezes imported', 0))")
+        .fetch_one(&mut *import)
+        .await?;
     let replaced = sqlx::query_scalar!(
         r#"WITH alone AS MATERIALIZED (
                SELECT pg_advisory_xact_lock(brakes_key())
@@ -268,8 +275,9 @@ pub async fn import_freezes(
         by,
         at,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *import)
     .await?;
+    import.commit().await?;
     Ok(Imported { events: events.len(), windows: windows.len(), replaced })
 }
 

@@ -123,6 +123,8 @@ pub async fn settle(pool: &PgPool, behind: &Behind, edited: &Edited) -> Result<(
         Edited::Later { error, rest } => (None, error.as_deref(), Some(rest.as_secs_f64())),
         Edited::GivenUp { error } => (None, Some(error.as_str()), None),
     };
+    // Words from outside may hold what no text in Postgres does.
+    let error = error.map(|error| error.replace('\0', ""));
     sqlx::query!(
         "UPDATE run_card SET shown = coalesce($3, shown), attempts = CASE WHEN $3::bigint IS NULL AND $4::text IS NOT NULL THEN attempts ELSE 0 END,
                 error = $4,

@@ -152,19 +152,20 @@ pub enum Sent {
 /// Writes down what became of a try, if the right to say so still holds.
 pub async fn settle(pool: &PgPool, sending: &Sending, sent: &Sent, at: Timestamp) -> Result<(), StoreError> {
     let doubtful = matches!(sent, Sent::Later { doubt: true, .. });
-    let missed = match sent {
-        Sent::There { receipt: Some(receipt) } => {
-            receipt.get("refused").map(|who| format!("not taken for {who}"))
-        }
+    let receipt = match sent {
+        Sent::There { receipt } => receipt.as_ref().map(kept),
         _ => None,
     };
-    let (state, receipt, error, due) = match sent {
-        Sent::There { receipt } => ("sent", receipt.as_ref(), missed.as_ref(), None),
-        Sent::Later { error, due, .. } => ("waiting", None, Some(error), Some(*due)),
-        Sent::LeftOut { why } => ("left_out", None, Some(why), None),
-        Sent::Unclear { error } => ("unclear", None, Some(error), None),
-        Sent::Failed { error } => ("failed", None, Some(error), None),
+    let refused = receipt.as_ref().and_then(|receipt| receipt.get("refused"));
+    let missed = refused.map(|who| format!("not taken for {who}"));
+    let (state, error, due) = match sent {
+        Sent::There { .. } => ("sent", missed.as_ref(), None),
+        Sent::Later { error, due, .. } => ("waiting", Some(error), Some(*due)),
+        Sent::LeftOut { why } => ("left_out", Some(why), None),
+        Sent::Unclear { error } => ("unclear", Some(error), None),
+        Sent::Failed { error } => ("failed", Some(error), None),
     };
+    let error = error.map(|error| error.replace('\0', ""));
     sqlx::query!(
         // A claim that nobody holds is doubt.
         "UPDATE outbox SET state = $3, receipt = $4, error = $5, due = $6, claim = CASE WHEN $8 THEN claim END, claimed_by = NULL,
@@ -182,6 +183,18 @@ pub async fn settle(pool: &PgPool, sending: &Sending, sent: &Sent, at: Timestamp
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// An answer from outside as Postgres keeps it: no text there has a NUL.
+fn kept(answer: &Value) -> Value {
+    match answer {
+        Value::String(text) => text.replace('\0', "").into(),
+        Value::Array(values) => values.iter().map(kept).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.replace('\0', ""), kept(value))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 /// When the newest message became true, if there was ever one.
@@ -290,7 +303,8 @@ pub struct RunNow {
     pub incident: Option<Uuid>,
 }
 
-/// Runs that may have something to tell: these, or all, of those that are open or have ended since a moment.
+/// Runs that may have something to tell: these, or all, of those that are open or have ended since a moment. All are found by what
+/// they are now, not by when they were asked for: a run may take days.
 pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Result<Vec<RunNow>, StoreError> {
     macro_rules! found {
         ($which:tt, $($given:expr),*) => {
@@ -320,10 +334,16 @@ pub async fn runs(pool: &PgPool, ids: Option<&[Uuid]>, since: Timestamp) -> Resu
     Ok(match ids {
         Some(ids) => found!("run r WHERE r.id = ANY ($2)", since, ids),
         None => found!(
-            "run_listed l JOIN run r ON r.id = l.id
-                    WHERE l.created_at > $1::timestamptz - interval '1 day'
-                      AND r.state IN ('waiting_for_approval', 'paused', 'outcome_unknown', 'stuck', 'succeeded', 'symptom_persists',
-                                      'refused', 'expired', 'failed', 'aborted', 'undone')",
+            // What has ended is found runbook by runbook, as it is kept. Of each the newest: what one of them ended a thousand times
+            // leaves room for the others.
+            "(SELECT id FROM run
+                     WHERE ended_at IS NULL AND state IN ('waiting_for_approval', 'paused', 'outcome_unknown', 'stuck')
+                    UNION ALL
+                    SELECT e.id FROM (SELECT DISTINCT name FROM runbook_text) t
+                      JOIN LATERAL (SELECT id FROM run WHERE runbook = t.name AND ended_at IS NOT NULL AND ended_at > $1
+                                     ORDER BY ended_at DESC LIMIT 1000) e ON true) found
+                    JOIN run r ON r.id = found.id
+                    WHERE true",
             since
         ),
     })

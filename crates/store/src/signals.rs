@@ -27,4 +27,4 @@ mod turns;
 
 pub use intake::{Received, receive, receive_all};
 pub use read::{SignalFilter, SignalRow, body, firing_of, list, one};
-pub use silence::{events_are_over, prober_is_calm};
+pub use silence::{events_are_over, prober_is_calm, prober_is_gone};

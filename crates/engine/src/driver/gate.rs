@@ -79,7 +79,7 @@ impl Driver {
             });
             return Ok(false);
         }
-        let holder = store::runs::holder(&self.core.pool, &locks).await.unwrap_or_else(|e| {
+        let holder = self.core.soon(store::runs::holder(&self.core.pool, &locks)).await.unwrap_or_else(|e| {
             tracing::warn!(run = %self.run_id, "who holds the locks cannot be read now: {e}");
             None
         });
@@ -109,7 +109,7 @@ impl Driver {
             .map_err(|e| Stop::Broken(e.to_string()))?;
         let owner = self.core.lease.worker();
         loop {
-            match store::gate::pass(&self.core.pool, owner, &append, claim).await {
+            match self.core.soon(store::gate::pass(&self.core.pool, owner, &append, claim)).await {
                 Ok(Passed::Held) => return Ok(false),
                 Ok(Passed::Fenced) => return Err(Stop::Fenced),
                 Ok(Passed::Written) => {
@@ -144,7 +144,7 @@ impl Driver {
 
 /// What no run holds is in somebody's hand, or has just become free.
 async fn by_hand(core: &Core, locks: &[String]) -> (String, String) {
-    let all = store::locks::all(&core.pool, core.clock.now()).await.unwrap_or_else(|e| {
+    let all = core.soon(store::locks::all(&core.pool, core.clock.now())).await.unwrap_or_else(|e| {
         tracing::warn!("who holds the locks cannot be read now: {e}");
         Vec::new()
     });
@@ -165,12 +165,12 @@ pub(super) fn is_stale(report: &Report, state: &State) -> bool {
 async fn until_free(core: &Core, run_id: Uuid) {
     let mut rings = core.bell.listen();
     loop {
-        match store::gate::is_held_up(&core.pool, run_id, core.clock.now()).await {
+        match core.soon(store::gate::is_held_up(&core.pool, run_id, core.clock.now())).await {
             Ok(false) => return,
             Ok(true) => {}
             Err(e) => tracing::warn!(run = %run_id, "the line cannot be read now: {e}"),
         }
-        let ahead = store::gate::ahead(&core.pool, run_id).await.unwrap_or_default();
+        let ahead = core.soon(store::gate::ahead(&core.pool, run_id)).await.unwrap_or_default();
         let moved = async {
             loop {
                 match rings.recv().await {
@@ -209,7 +209,8 @@ impl Brakes {
         let (pool, runbook) = (&self.core.pool, &self.program.runbook.name);
         loop {
             let now = self.core.clock.now();
-            match store::brakes::at_the_gate(pool, self.run_id, runbook, &limits, &self.despite, now).await {
+            let asked = store::brakes::at_the_gate(pool, self.run_id, runbook, &limits, &self.despite, now);
+            match self.core.soon(asked).await {
                 Ok(brakes) => return (!brakes.is_empty()).then_some(Entry::HeldBack { brakes }),
                 Err(e) => {
                     tracing::warn!(run = %self.run_id, "freezes and limits cannot be read now: {e}");
@@ -288,7 +289,7 @@ const PAUSES_S: [u64; 7] = [5, 10, 20, 40, 60, 60, 120];
 /// The plan that the requester saw; waits for the database while it is away.
 async fn plan_of(core: &Core, run_id: Uuid) -> Option<Plan> {
     loop {
-        let read: Result<_, StoreError> = store::pages::run(&core.pool, run_id).await;
+        let read: Result<_, StoreError> = core.soon(store::pages::run(&core.pool, run_id)).await;
         match read {
             Ok(row) => return serde_json::from_value(row?.plan?).ok(),
             Err(e) => {

@@ -220,7 +220,8 @@ impl Driver {
     /// pending is kept, and the run waits for a person.
     async fn stopped(&mut self, switch: &Switch, records: Vec<Record>) -> Result<(), Stop> {
         let journal = loop {
-            match self.working.beside(store::runs::journal(&self.core.pool, self.run_id)).await {
+            let journal = store::runs::journal(&self.core.pool, self.run_id);
+            match self.working.beside(self.core.soon(journal)).await {
                 Ok(journal) => break journal,
                 Err(e) => {
                     tracing::warn!(run = %self.run_id, "the journal cannot be read now: {e}");

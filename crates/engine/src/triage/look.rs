@@ -79,8 +79,8 @@ pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<L
     let now = core.clock.now();
     let modes = super::trust::modes(core).await?;
     let lately =
-        store::triage::lately(&core.pool, due.start_key.as_deref(), now - BUDGET_SPAN, now - STORM_SPAN)
-            .await?;
+        store::triage::lately(&core.pool, due.start_key.as_deref(), now - BUDGET_SPAN, now - STORM_SPAN);
+    let lately = core.soon(lately).await?;
     let around = Surroundings {
         starts: lately.starts,
         struck: lately.struck.into_iter().collect(),
@@ -116,7 +116,7 @@ pub(super) async fn look(core: &Core, due: &Due, warm_at: Timestamp) -> Result<L
             incident = incident.or(at);
         }
         if incident.is_none() {
-            incident = store::triage::incident(&core.pool, &due.signal.targets()).await?;
+            incident = core.soon(store::triage::incident(&core.pool, &due.signal.targets())).await?;
         }
     }
     Ok(Looked { candidates, evidence, around, incident, seen: lately.seen, modes_seen: modes.seen })
@@ -154,13 +154,13 @@ async fn stands(
         Err(e) => return unfit(e.to_string()),
     };
     let targets = prepared.locks.clone();
-    let open = store::triage::incident(&core.pool, &targets).await?;
+    let open = core.soon(store::triage::incident(&core.pool, &targets)).await?;
     let stands = |standing| Ok(Stand { standing, evidence: None, incident: open });
     let incident = open.unwrap_or_else(Uuid::now_v7);
     let first = format!("signal:{incident}:{}:{}", rule.runbook, targets.join(","));
     let mut key = first.clone();
     for again in 1.. {
-        let Some((run, outcome)) = store::triage::run_of(&core.pool, &key).await? else { break };
+        let Some((run, outcome)) = core.soon(store::triage::run_of(&core.pool, &key)).await? else { break };
         match outcome.as_deref() {
             None => return stands(Standing::Running(run)),
             // It has changed nothing: the world was another one by then, and may be again. The budget says how often.
@@ -168,13 +168,13 @@ async fn stands(
             Some(outcome) => return stands(Standing::Acted(run, outcome.to_owned())),
         }
     }
-    if let Some(holder) = store::runs::holder(&core.pool, &targets).await? {
+    if let Some(holder) = core.soon(store::runs::holder(&core.pool, &targets)).await? {
         let run = Run { id: holder.run_id, title: holder.title, by: holder.requested_by };
         return stands(Standing::Running(run));
     }
     let rest = delta(trigger.cooldown);
     let since = core.clock.now() - rest;
-    let ended = store::triage::just_ended(&core.pool, &rule.runbook, &targets, since).await?;
+    let ended = core.soon(store::triage::just_ended(&core.pool, &rule.runbook, &targets, since)).await?;
     let asked = format!("{rule} {}", json!(given));
     let plan = match core.plans.fresh(&asked, core.clock.now()) {
         Some(made) => Ok(made),

@@ -11,7 +11,7 @@ use crate::{Core, Topic};
 /// Looks once.
 pub(super) async fn tidy(core: &Core) {
     let now = core.clock.now();
-    if let Err(e) = store::signals::events_are_over(&core.pool, now - EVENT_LASTS, now).await {
+    if let Err(e) = core.soon(store::signals::events_are_over(&core.pool, now - EVENT_LASTS, now)).await {
         tracing::warn!("events that are over were not ended: {e}");
     }
     let quiet_since = now - delta(core.settings.triage.quiet);
@@ -22,7 +22,7 @@ pub(super) async fn tidy(core: &Core) {
 
 /// Closes what is over, and tells of it.
 async fn close_incidents(core: &Core, quiet_since: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-    for (id, number, title) in store::triage::quiet_incidents(&core.pool, quiet_since).await? {
+    for (id, number, title) in core.soon(store::triage::quiet_incidents(&core.pool, quiet_since)).await? {
         let notice = Notice {
             key: format!("incident:{id}:closed"),
             kind: "incident_closed".into(),
@@ -35,7 +35,7 @@ async fn close_incidents(core: &Core, quiet_since: Timestamp, now: Timestamp) ->
             place: None,
         };
         let notices = core.rows(&notice);
-        if store::triage::close_quiet(&core.pool, id, quiet_since, now, &notices).await? {
+        if core.soon(store::triage::close_quiet(&core.pool, id, quiet_since, now, &notices)).await? {
             core.bell.ring(Topic::Signals);
         }
     }

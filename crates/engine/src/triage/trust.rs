@@ -38,12 +38,12 @@ impl Modes {
 /// Moves down what has failed, and reads what holds. In this order: whoever sees that a run has ended sees what follows from it.
 pub(super) async fn modes(core: &Core) -> Result<Modes, StoreError> {
     let now = core.clock.now();
-    for demoted in store::trust::demote(&core.pool, &Actor::system("triage"), now - FAILED_SINCE, now).await?
-    {
+    let by = Actor::system("triage");
+    for demoted in core.soon(store::trust::demote(&core.pool, &by, now - FAILED_SINCE, now)).await? {
         tracing::warn!(run = %demoted.run_id, "{} asks from now on: “{}” ended as {}", demoted.rule, demoted.title, demoted.outcome);
         core.bell.ring(Topic::Signals);
     }
-    let store::trust::Modes { set, seen } = store::trust::modes(&core.pool).await?;
+    let store::trust::Modes { set, seen } = core.soon(store::trust::modes(&core.pool)).await?;
     Ok(Modes { set, seen })
 }
 

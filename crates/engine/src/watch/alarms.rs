@@ -63,8 +63,8 @@ pub(crate) async fn watch_alarms(core: Arc<Core>, settings: AlarmWatch) {
 
 async fn read(core: &Core, source: &str, input: &Value) -> Result<(), String> {
     // Before the look: an alarm that is made and rings after it would seem to be deleted.
-    let firing: HashSet<String> =
-        store::signals::firing_of(&core.pool, source).await.map_err(|e| e.to_string())?.into_iter().collect();
+    let firing = core.soon(store::signals::firing_of(&core.pool, source)).await;
+    let firing: HashSet<String> = firing.map_err(|e| e.to_string())?.into_iter().collect();
     let seen = observe(core, ALARMS, input.clone()).await.map_err(|e| e.to_string())?;
     let mut seen: Seen = serde_json::from_value(seen).map_err(|e| e.to_string())?;
     let gone = deleted(&firing, &seen.alarms, input);
@@ -84,7 +84,7 @@ async fn read(core: &Core, source: &str, input: &Value) -> Result<(), String> {
         };
         let received =
             Received { signal: &signal, delivery: delivery.as_deref(), body: None, at: core.clock.now() };
-        store::signals::receive(&core.pool, received).await.map_err(|e| e.to_string())?;
+        core.soon(store::signals::receive(&core.pool, received)).await.map_err(|e| e.to_string())?;
     }
     Ok(())
 }

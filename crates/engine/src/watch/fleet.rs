@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
-use domain::action::ActionError;
+use domain::action::{ActionError, ErrorClass};
 use domain::inventory::ProxyFleet;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -85,8 +85,7 @@ impl Watched {
             matrix: None,
             error: None,
         };
-        let group = json!({ "region": fleet.region, "group": fleet.group });
-        match observe(core, GROUP, group).await {
+        match group(core, fleet, patience).await {
             Ok(group) => view.group = Some(group),
             Err(e) => view.error = Some(format!("The group could not be read: {e}")),
         }
@@ -109,7 +108,7 @@ impl Watched {
         // Who does not know which hosts there are does not know which of them are new, either.
         if view.group.is_some() {
             unheard = self.coming(core.clock.now(), &hosts);
-            unheard.extend(self.leaving(core, &hosts).await);
+            unheard.extend(self.leaving(core, &hosts, patience).await);
         }
         for host in unheard {
             self.recent.values_mut().for_each(|recent| recent.forget(&host));
@@ -155,7 +154,7 @@ impl Watched {
 
     /// Hosts through which logins fail because they are on their way out: they have left the service since the group was read, or
     /// take no new connections by order (ProxySQL is paused, and says so; one that is dead says nothing).
-    async fn leaving(&self, core: &Core, hosts: &[Value]) -> Vec<Value> {
+    async fn leaving(&self, core: &Core, hosts: &[Value], patience: Duration) -> Vec<Value> {
         let failing = |host: &&Value| self.recent.values().any(|recent| recent.fails_through(&host["id"]));
         let suspects: Vec<&Value> = hosts.iter().filter(failing).collect();
         if suspects.is_empty() {
@@ -164,13 +163,13 @@ impl Watched {
         let refusing = |host: &&&Value| self.recent.values().any(|recent| recent.is_refused_by(&host["id"]));
         let paused = join_all(suspects.iter().filter(refusing).map(async |host| {
             let about = json!({ "fleet": self.fleet.id, "host": host });
-            let paused = observe(core, STATUS, about).await.is_ok_and(|status| status["paused"] == true);
+            let status = in_time(core, patience, observe(core, STATUS, about)).await;
+            let paused = status.is_ok_and(|status| status["paused"] == true);
             paused.then(|| host["id"].clone())
         }));
         let paused: Vec<Value> = paused.await.into_iter().flatten().collect();
         // Last: who was paused a moment ago may have left by now, and then does not say so any more.
-        let group = json!({ "region": self.fleet.region, "group": self.fleet.group });
-        let group = observe(core, GROUP, group).await.ok();
+        let group = group(core, &self.fleet, patience).await.ok();
         let serving = group.as_ref().and_then(|group| group["ids"].as_array());
         let ids = suspects.into_iter().map(|host| host["id"].clone());
         ids.filter(|id| paused.contains(id) || serving.is_some_and(|ids| !ids.contains(id))).collect()
@@ -203,8 +202,7 @@ impl Watched {
 
     /// Takes in what is answered within the patience; what could not be tried at all, in a sentence.
     async fn take_in(&mut self, core: &Core, patience: Duration) -> Option<String> {
-        // However fast the clock runs, answers come at the pace of the machine.
-        let end = async { tokio::join!(core.clock.sleep(patience), tokio::time::sleep(LEAST_PATIENCE)) };
+        let end = over(core, patience);
         tokio::pin!(end);
         let mut failed = Vec::new();
         loop {
@@ -216,7 +214,7 @@ impl Watched {
                     Some(Err(_)) => continue,
                     Some(Ok(answer)) => answer,
                 },
-                _ = &mut end => break,
+                () = &mut end => break,
             };
             match answer.matrix {
                 // Told for a minute from now on, however long the tries have taken.
@@ -226,6 +224,30 @@ impl Watched {
         }
         (!failed.is_empty()).then(|| format!("Logins could not be tried: {}", failed.join("; ")))
     }
+}
+
+/// The group of a fleet. More patience than for a login: without it nobody knows which hosts to try, and when much is asked of the
+/// region it waits its turn. A region that hangs is blind after most of a round, and late for none.
+async fn group(core: &Core, fleet: &ProxyFleet, patience: Duration) -> Result<Value, ActionError> {
+    let group = json!({ "region": fleet.region, "group": fleet.group });
+    in_time(core, patience * 3, observe(core, GROUP, group)).await
+}
+
+async fn in_time(
+    core: &Core,
+    patience: Duration,
+    look: impl Future<Output = Result<Value, ActionError>>,
+) -> Result<Value, ActionError> {
+    tokio::select! {
+        biased;
+        seen = look => seen,
+        () = over(core, patience) => Err(ActionError::new(ErrorClass::Transient, "timeout", "no answer in time")),
+    }
+}
+
+/// Completes when the patience is over. However fast the clock runs, answers come at the pace of the machine.
+async fn over(core: &Core, patience: Duration) {
+    tokio::join!(core.clock.sleep(patience), tokio::time::sleep(LEAST_PATIENCE));
 }
 
 /// What each host counts, of those that answer within the patience.

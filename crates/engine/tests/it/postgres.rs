@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Actor;
 use domain::run::{Ask, Entry, How, Outcome, State, Status};
 use engine::Engine;
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -192,6 +193,32 @@ async fn a_connection_that_falls_silent_holds_nothing_up() {
     let state = process.ended(run).await;
     assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
     each_once(&process.bench, 40);
+}
+
+/// The lease is kept on a line of its own, so that nobody would take the run over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_is_heard_though_the_connection_that_asked_for_wishes_has_fallen_silent_alone() {
+    let server = Alone::start().await.unwrap();
+    let wire = Wire::to(server.socket()).await;
+    let pool = store::connect(&wire.url("postgres")).await.unwrap();
+    let process = Process::of(Bench::new(&forty()).await.on(pool), Duration::from_secs(6));
+    let run = process.start().await;
+    process.waits_at(run, "wait").await;
+    // The question is on its way, and waits for this, when its connection falls silent. New ones are well.
+    let elsewhere = database(&server).await;
+    let mut held = elsewhere.begin().await.unwrap();
+    sqlx::query("LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let asks = "query LIKE '%max(n)%FROM inbox%' AND wait_event_type = 'Lock'";
+    until(&server, &format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {asks})")).await;
+    wire.swallow();
+    wire.heal();
+    held.rollback().await.unwrap();
+
+    let (by, pause) = (Actor::person("bob"), Ask::Pause { reason: None });
+    let at = process.bench.clock.now();
+    store::inbox::put(&elsewhere, run, Uuid::now_v7(), &by, &pause, at).await.unwrap();
+    let state = process.until(run, "paused", |s| s.paused().is_some()).await;
+    assert_eq!(state.epoch(), 1, "the same incarnation has heard it");
 }
 
 /// A process that begins anew uses the pool it has, and nobody is there to start it once more.

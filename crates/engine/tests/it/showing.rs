@@ -187,3 +187,29 @@ async fn a_process_that_dies_while_it_edits_leaves_the_last_state_to_the_next_on
     assert_eq!(parents, 1);
     second.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_this_version_cannot_read_is_shown_by_one_that_can() {
+    let wall = Wall::in_mood(&[]);
+    let bench = Bench::new(STEPS).await.calm().telling(BOARD, wall.clone());
+    let (engine, run) = bench.start().await;
+    bench.ended(run).await;
+    bench.write_of_tomorrow(run).await;
+    engine.show_runs(wall.clone());
+    let put_off = "SELECT error FROM run_card WHERE error IS NOT NULL AND claim IS NULL
+                      AND due > clock_timestamp() + interval '30 seconds'";
+    let error = async {
+        loop {
+            if let Some(error) =
+                sqlx::query_scalar::<_, String>(put_off).fetch_optional(bench.pool()).await.unwrap()
+            {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(60), error).await.expect("it is put off");
+    assert!(error.contains("cannot be read"), "{error}");
+    assert!(wall.shown.lock().unwrap().is_empty());
+    engine.shut_down().await;
+}

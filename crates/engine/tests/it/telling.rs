@@ -507,3 +507,41 @@ async fn a_run_that_has_ended_is_drawn_for_collectors_alone_and_drawn_again_it_i
     assert!(changes.iter().all(|call| call.outside) && !changes.is_empty(), "{spans:#?}");
     engine.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_this_version_cannot_read_is_left_to_one_that_can_and_is_not_asked_for_without_a_pause() {
+    let collector = Arc::new(Collector::default());
+    let bench = Bench::new(ONE).await.calm();
+    let (engine, run) = bench.start().await;
+    bench.ended(run).await;
+    engine.shut_down().await;
+    bench.write_of_tomorrow(run).await;
+    let bench = bench.telling("traces", collector.clone());
+    let engine = bench.engine(lease()).await;
+    let found = until(&bench, "put off", |f| f.iter().any(|m| m.error.is_some())).await;
+    assert_eq!((found[0].state.as_str(), found[0].attempts), ("waiting", 1), "{found:?}");
+    assert!(found[0].error.as_ref().unwrap().contains("cannot be read"), "{found:?}");
+    assert!(collector.drawn.lock().unwrap().is_empty());
+    engine.shut_down().await;
+}
+
+/// The database is told to refuse it once, in a way that passes. The sweep would tell of it half a minute later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_put_into_the_outbox_is_put_there_soon() {
+    let room = Room::in_mood(&[], true);
+    let bench = Bench::new(ONE).await.telling("ops", room.clone());
+    let once = "CREATE SEQUENCE refusals;
+        CREATE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('refusals') = 1 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '55P03'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse_once BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION refuse_once();";
+    sqlx::raw_sql(once).execute(bench.db.pool()).await.unwrap();
+    let (engine, run) = bench.start().await;
+    bench.ended(run).await;
+    let told = until(&bench, "told", |f| f.iter().any(|m| m.state == "sent"));
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("before the sweep");
+    assert_eq!(room.titles(), ["Succeeded: Test"]);
+    engine.shut_down().await;
+}

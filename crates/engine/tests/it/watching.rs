@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::action::{ActionError, Ctx, ErrorClass, Observe, Registry};
 use domain::inventory::Inventory;
 use domain::notice::Channels;
+use domain::signal::{PROBER, Signal};
 use engine::clock::ScaledClock;
 use engine::{Engine, Library, Parts, Settings, WatchSettings};
 use schemars::JsonSchema;
@@ -25,6 +26,8 @@ struct Seen {
     blind: Option<&'static str>,
     /// The cluster to which every login through hosts fails.
     sick: Option<&'static str>,
+    /// The group that is asked for in vain: its region answers nobody.
+    hangs: Option<&'static str>,
 }
 
 #[derive(Clone, Default)]
@@ -36,6 +39,8 @@ struct Any {
     hosts: Vec<Value>,
     #[serde(default)]
     clusters: Vec<String>,
+    #[serde(default)]
+    group: String,
 }
 
 struct Group(World);
@@ -47,7 +52,11 @@ impl Observe for Group {
     type Input = Any;
     type Output = Value;
 
-    async fn observe(&self, _ctx: &Ctx, _input: &Any) -> Result<Value, ActionError> {
+    async fn observe(&self, _ctx: &Ctx, input: &Any) -> Result<Value, ActionError> {
+        let hangs = self.0.0.lock().unwrap().hangs;
+        if hangs == Some(input.group.as_str()) {
+            std::future::pending().await
+        }
         let Some(hosts) = self.0.0.lock().unwrap().hosts.clone() else { return Err(dark()) };
         let serving: Vec<_> = hosts.iter().map(|id| json!({ "id": id, "ip": "10.0.0.1" })).collect();
         Ok(
@@ -87,6 +96,25 @@ impl Observe for Logins {
     }
 }
 
+/// A metrics store that answers nobody.
+struct Metrics;
+
+impl Observe for Metrics {
+    const NAME: &'static str = "metrics.query";
+    const SUMMARY: &'static str = "Hangs";
+    const PERMISSIONS: &'static [&'static str] = &[];
+    type Input = Any;
+    type Output = Value;
+
+    async fn observe(&self, _ctx: &Ctx, _input: &Any) -> Result<Value, ActionError> {
+        std::future::pending().await
+    }
+
+    fn command(&self, _input: &Any) -> String {
+        String::new()
+    }
+}
+
 fn dark() -> ActionError {
     ActionError::new(ErrorClass::Transient, "dark", "nothing can be seen")
 }
@@ -99,15 +127,24 @@ struct Bench {
 
 impl Bench {
     async fn new(seen: Seen) -> Self {
+        Self::of(seen, None, &[]).await
+    }
+
+    /// With what is asked of the metrics store, and with more fleets, each of one cluster and named like its group.
+    async fn of(seen: Seen, error_share_query: Option<String>, more: &[&str]) -> Self {
         let (db, world) = (TestDb::new().await.unwrap(), World(Arc::new(Mutex::new(seen))));
         let account = json!({ "user": "probe", "password": { "file": "p" } });
         let cluster = |id: &str| json!({ "id": id, "region": "eu-west-1", "endpoint": id, "customers_percent": 1.0, "probe": account });
-        let inventory: Inventory = serde_json::from_value(json!({
-            "clusters": [cluster("a"), cluster("b")],
-            "fleets": [{ "id": "f", "region": "eu-west-1", "group": "g", "clusters": ["a", "b"], "admin": account }],
-        }))
-        .unwrap();
-        let registry = Registry::default().observing(Group(world.clone())).observing(Logins(world.clone()));
+        let fleet = |id: &str, group: &str, clusters: &[&str]| json!({ "id": id, "region": "eu-west-1", "group": group, "clusters": clusters, "admin": account });
+        let clusters: Vec<Value> = ["a", "b"].iter().chain(more).map(|id| cluster(id)).collect();
+        let others = more.iter().map(|id| fleet(id, id, &[id]));
+        let fleets: Vec<Value> = std::iter::once(fleet("f", "g", &["a", "b"])).chain(others).collect();
+        let inventory = json!({ "clusters": clusters, "fleets": fleets });
+        let inventory: Inventory = serde_json::from_value(inventory).unwrap();
+        let registry = Registry::default()
+            .observing(Group(world.clone()))
+            .observing(Logins(world.clone()))
+            .observing(Metrics);
         let engine = Engine::launch(Parts {
             channels: Channels::new(),
             pool: db.pool().clone(),
@@ -122,7 +159,7 @@ impl Bench {
         engine.watch(WatchSettings {
             every: Duration::from_secs(5),
             at_most_every: Duration::from_millis(10),
-            error_share_query: None,
+            error_share_query,
             keep: Duration::from_secs(3600),
             alarms: None,
         });
@@ -133,13 +170,21 @@ impl Bench {
         *self.world.0.lock().unwrap() = seen;
     }
 
-    /// Waits until the newest view and the signals are as wanted.
+    /// Waits until the newest view of the first fleet, and the signals, are as wanted.
     async fn until(&self, what: &str, wanted: impl Fn(&FleetView, &[SignalRow]) -> bool) {
+        let first = |views: &[FleetView], signals: &[SignalRow]| {
+            views.first().is_some_and(|view| wanted(view, signals))
+        };
+        self.until_all(what, first).await;
+    }
+
+    /// The same with the views of all fleets.
+    async fn until_all(&self, what: &str, wanted: impl Fn(&[FleetView], &[SignalRow]) -> bool) {
         let (mut rings, end) = (self.engine.listen(), Instant::now() + Duration::from_secs(60));
         loop {
             let views = store::fleets::all(self.db.pool()).await.unwrap();
             let signals = store::signals::list(self.db.pool(), SignalFilter::default(), 100).await.unwrap();
-            if views.first().is_some_and(|view| wanted(view, &signals)) {
+            if wanted(&views, &signals) {
                 return;
             }
             assert!(Instant::now() < end, "never {what}: {views:#?} {signals:#?}");
@@ -192,4 +237,37 @@ async fn what_the_prober_said_of_a_cluster_is_not_over_because_it_cannot_be_trie
     }
     bench.is(Seen { hosts: hosts(), ..Seen::default() });
     bench.until("over", |_, signals| is(signals, "logins_fail", "resolved")).await;
+}
+
+#[tokio::test]
+async fn a_metrics_store_and_a_region_that_hang_hold_back_no_other_fleet() {
+    let hosts = || Some(vec!["i-1", "i-2"]);
+    let seen = Seen { hosts: hosts(), sick: Some("b"), hangs: Some("z"), ..Seen::default() };
+    let bench = Bench::of(seen, Some("error_share".into()), &["z"]).await;
+    let logins_fail = |signals: &[SignalRow]| is(signals, "logins_fail", "firing");
+    bench.until("said", |view, signals| clusters(view, "via") == 4 && logins_fail(signals)).await;
+    // Of the region that hangs it is told that it was not seen; its cluster is tried all the same.
+    bench
+        .until_all("told", |views, _| {
+            views.iter().any(|view| {
+                let error = view.error.as_deref().unwrap_or_default();
+                view.fleet == "z" && error.contains("no answer in time") && clusters(view, "direct") == 1
+            })
+        })
+        .await;
+    // And the rounds go on.
+    let before = bench.engine.clock().now();
+    bench.until("again", |view, _| view.at > before && clusters(view, "via") == 4).await;
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_fleet_that_has_left_the_inventory_is_over_soon() {
+    let bench = Bench::new(Seen { hosts: Some(vec!["i-1"]), ..Seen::default() }).await;
+    let signal: Signal = serde_json::from_value(json!({
+        "source": PROBER, "kind": "no_host_in_service", "fingerprint": "no_host_in_service/old", "state": "firing",
+        "summary": "old has no host in service.", "labels": { "fleet": "old" },
+    }))
+    .unwrap();
+    bench.engine.receive(&signal, None, None).await.unwrap();
+    bench.until("over", |_, signals| is(signals, "no_host_in_service", "resolved")).await;
 }

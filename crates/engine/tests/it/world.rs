@@ -460,6 +460,17 @@ impl Bench {
         (engine, started.run_id)
     }
 
+    /// Its journal goes on with an entry of a kind that this version does not know.
+    pub(crate) async fn write_of_tomorrow(&self, run_id: Uuid) {
+        let mut owner = self.db.pool().acquire().await.unwrap();
+        let entry = "UPDATE journal_line SET entry = json_build_object('kind', 'of_tomorrow')";
+        let entry = format!("{entry} WHERE run_id = '{run_id}' AND seq = 2");
+        for sql in ["SET session_replication_role = replica", &entry, "RESET session_replication_role"] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut *owner).await.unwrap();
+        }
+        assert!(store::runs::journal(self.pool(), run_id).await.is_err());
+    }
+
     pub(crate) async fn journal(&self, run_id: Uuid) -> Vec<Record> {
         store::runs::journal(self.pool(), run_id).await.unwrap()
     }

@@ -33,6 +33,29 @@ pub async fn prober_is_calm(
     Ok(ended.rows_affected())
 }
 
+/// The prober's signals of fleets that are not among the `known`, and that no process has said since a moment, are over.
+pub async fn prober_is_gone(
+    pool: &PgPool,
+    known: &[String],
+    since: Timestamp,
+    at: Timestamp,
+) -> Result<u64, StoreError> {
+    let ended = sqlx::query!(
+        r#"UPDATE signal SET state = 'resolved', resolved_at = $4, change = change + 1,
+                  look_at = CASE WHEN verdict IS NULL THEN $4::timestamptz END
+            WHERE id IN (SELECT id FROM signal
+                          WHERE source = $1 AND state = 'firing' AND labels->>'fleet' <> ALL ($2) AND last_seen < $3
+                            FOR UPDATE SKIP LOCKED)"#,
+        PROBER,
+        known,
+        since,
+        at,
+    )
+    .execute(pool)
+    .await?;
+    Ok(ended.rows_affected())
+}
+
 /// Events of AWS that were not said again since a moment are over. Whoever writes one of them just now is not waited for.
 pub async fn events_are_over(pool: &PgPool, since: Timestamp, at: Timestamp) -> Result<u64, StoreError> {
     let kinds = EVENTS.map(str::to_owned);

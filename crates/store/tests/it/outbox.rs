@@ -4,7 +4,7 @@ use domain::Timestamp;
 use domain::notice::{Notice, RunNews, Urgency};
 use serde_json::json;
 use sqlx::PgPool;
-use store::outbox::{Sending, Sent, claim, put, rows, settle, untold};
+use store::outbox::{Sending, Sent, claim, put, rows, runs, settle, untold};
 use store::private::TestDb;
 use uuid::Uuid;
 
@@ -109,4 +109,48 @@ async fn people_are_told_before_a_trace_is_sent_and_one_that_waits_is_no_message
     settle(pool, &first[0], &Sent::There { receipt: None }, now()).await.unwrap();
     assert_eq!(store::census::take(pool).await.unwrap().messages, 0);
     assert!(untold(pool, now() - chrono::TimeDelta::hours(1)).await.unwrap().is_empty());
+}
+
+/// Nobody heard that they moved.
+#[tokio::test]
+async fn a_run_that_was_asked_for_days_ago_is_found_by_how_it_stands_and_when_it_ended() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    for sql in [
+        "INSERT INTO runbook_text (hash, name, source, first_seen) VALUES ('h', 'heal', '', now()), ('i', 'heal', '', now()), ('j', 'drain', '', now())",
+        "INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, epoch, seq, created_at, updated_at, ended_at)
+         SELECT gen_random_uuid(), runbook, hash, title, '{}', 'ana', title, state, 1, 1, '2024-05-01T00:00:00Z', ended::timestamptz, ended::timestamptz
+           FROM (VALUES ('heal', 'h', 'ended now', 'succeeded', '2024-05-07T14:59:00Z'), ('heal', 'i', 'ended before', 'failed', '2024-05-07T13:00:00Z'),
+                        ('drain', 'j', 'failed now', 'failed', '2024-05-07T14:58:00Z')) AS t (runbook, hash, title, state, ended)",
+        "INSERT INTO run (id, runbook, hash, title, inputs, requested_by, idem_key, state, epoch, seq, created_at, updated_at)
+         SELECT gen_random_uuid(), 'heal', 'h', title, '{}', 'ana', title, state, 1, 1, '2024-05-01T00:00:00Z', '2024-05-07T00:00:00Z'
+           FROM (VALUES ('waits for a person', 'paused'), ('goes on', 'running')) AS t (title, state)",
+    ] {
+        execute(pool, sql).await;
+    }
+    let found = runs(pool, None, now() - chrono::TimeDelta::hours(1)).await.unwrap();
+    let mut titles: Vec<_> = found.iter().map(|run| run.title.as_str()).collect();
+    titles.sort_unstable();
+    assert_eq!(titles, ["ended now", "failed now", "waits for a person"]);
+}
+
+/// It would be refused, and the message be sent again and again.
+#[tokio::test]
+async fn what_a_receiver_answers_is_kept_whatever_bytes_it_is_made_of() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "INSERT INTO worker (name, lease_until) VALUES ('w', now() + interval '1 hour')").await;
+    let receipt = || Some(json!({ "ts": "1\0", "of": ["\0a"], "refused": { "boss\0": "n\0o" } }));
+    let answers = [
+        (Sent::There { receipt: receipt() }, "sent", r#"not taken for {"boss":"no"}"#),
+        (Sent::Later { error: "4\u{0}04".into(), due: now(), doubt: false }, "waiting", "404"),
+        (Sent::Failed { error: "no\0body".into() }, "failed", "nobody"),
+    ];
+    for (answer, state, error) in answers {
+        told(pool, state, Uuid::now_v7()).await;
+        let sendings = due(pool).await;
+        settle(pool, sendings.last().unwrap(), &answer, now()).await.unwrap();
+        let listed = store::outbox::list(pool, 1).await.unwrap();
+        assert_eq!((listed[0].state.as_str(), listed[0].error.as_deref()), (state, Some(error)));
+    }
 }

@@ -8,7 +8,7 @@ use domain::Timestamp;
 use domain::signal::{PROBER, Signal, SignalState};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use store::private::TestDb;
-use store::signals::{Received, prober_is_calm, receive, receive_all};
+use store::signals::{Received, prober_is_calm, prober_is_gone, receive, receive_all};
 
 const FIRING: SignalState = SignalState::Firing;
 const RESOLVED: SignalState = SignalState::Resolved;
@@ -266,4 +266,25 @@ async fn what_the_prober_has_not_seen_is_ended_and_what_somebody_writes_just_now
     assert_eq!(states(db.pool()).await[2], ("c".to_owned(), "firing".to_owned()));
     assert_eq!(calm(&[]).await, 1);
     assert!(states(db.pool()).await.iter().all(|(_, state)| state == "resolved"));
+}
+
+#[tokio::test]
+async fn what_the_prober_said_of_a_fleet_that_nobody_knows_any_more_is_over_once_nobody_says_it() {
+    let db = TestDb::new().await.unwrap();
+    write(db.pool(), PROBER, &[("a", FIRING)]).await;
+    write(db.pool(), "alertmanager", &[("b", FIRING)]).await;
+    let later = at() + TimeDelta::minutes(1);
+    let gone = async |known: &[&str], since| {
+        let known: Vec<String> = known.iter().map(|one| (*one).to_owned()).collect();
+        prober_is_gone(db.pool(), &known, since, later).await.unwrap()
+    };
+    assert_eq!(gone(&["lamps", "torches"], later).await, 0, "it is known");
+    assert_eq!(gone(&["torches"], at()).await, 0, "somebody has just said it: there it is known");
+    assert_eq!(gone(&["torches"], later).await, 1);
+    assert_eq!(
+        states(db.pool()).await,
+        [("a".to_owned(), "resolved".to_owned()), ("b".to_owned(), "firing".to_owned())]
+    );
+    write(db.pool(), PROBER, &[("a", FIRING)]).await;
+    assert_eq!(gone(&[], later).await, 1, "an inventory without fleets knows none");
 }
