@@ -172,3 +172,24 @@ fn more_hosts_than_can_be_protected_are_refused_before_anything_is_launched() {
     let place = |id: &str| replace.steps.iter().position(|s| s.id == id).unwrap();
     assert!(place("not_too_many") < place("quiet"));
 }
+
+#[test]
+fn only_the_load_balancer_that_hosts_are_registered_with_is_waited_for() {
+    for name in ["replace-proxysql", "restart-one-proxysql-host"] {
+        let book = book(name);
+        let said = |named: Value, registered: &[&str]| {
+            let inputs = json!({ "fleet": { "id": "us", "group": "g", "target_group": named } });
+            guard(
+                &book,
+                "balancer_known",
+                &scope(inputs, [("group", json!({ "target_groups": registered }))]),
+            )
+        };
+        assert_eq!((said(json!("a"), &["a"]), said(json!("a"), &["b", "a"])), (None, None));
+        assert_eq!((said(json!(null), &[]), said(json!("a"), &[])), (None, None));
+        let none = said(json!(null), &["a"]).unwrap();
+        assert!(none.contains("names no target group. Enter a as `target_group`"), "{none}");
+        let old = said(json!("old"), &["a", "b"]).unwrap();
+        assert!(old.contains("names old. Enter the one that clients come through"), "{old}");
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::json;
 use sim::{FaultKind, Phase, Sim, TimedFault, World};
 
 use crate::kills::{reached, small_world};
-use crate::served::{PATIENCE, Served, ended};
+use crate::served::{self, PATIENCE, Served, ended};
 
 /// A world in which the writer of shard-b has no connections left, and what else is wrong.
 async fn exhausted(world: World, beside: Option<FaultKind>) -> Sim {
@@ -92,4 +92,30 @@ async fn a_host_that_dies_while_the_cluster_fails_over_is_not_asked_for_the_new_
     called.release();
     let row = ended(&served.db, run).await;
     assert_eq!(row.state, "succeeded", "{:?}", row.message);
+}
+
+/// Nobody would wait for a load balancer that the configuration does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_behind_another_load_balancer_than_the_configuration_names_are_left_alone() {
+    let sim = Sim::start(small_world(), sim::Options { speed: 100.0, ..Default::default() }).await.unwrap();
+    sim.clock().sleep(Duration::from_secs(60)).await;
+    let arn = sim.world_info().fleets[0].target_group_arn.clone().unwrap();
+    let host = sim.edit(|world| world.host_ids()).remove(0);
+    for (named, said) in
+        [(json!(null), "names no target group"), (json!(format!("{arn}0")), "names arn:aws:")]
+    {
+        let passwords = tempfile::tempdir().unwrap();
+        let mut inventory = served::inventory(&sim.world_info(), passwords.path());
+        inventory["fleets"][0]["target_group"] = named;
+        let served = Served::on_with(&sim, &json!({ "inventory": inventory })).await;
+        let person = served.person().await;
+        for (runbook, inputs) in [
+            ("replace-proxysql", json!({ "fleet": "proxysql-us", "cluster": "shard-b" })),
+            ("restart-one-proxysql-host", json!({ "fleet": "proxysql-us", "host": host })),
+        ] {
+            let plan = person.post(&format!("/api/v1/runbooks/{runbook}/plan"), &inputs).await.to_string();
+            let enter = format!("Enter {arn} as `target_group`");
+            assert!(plan.contains(said) && plan.contains(&enter), "{runbook}: {plan}");
+        }
+    }
 }
