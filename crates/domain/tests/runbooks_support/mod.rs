@@ -122,7 +122,7 @@ observing!(describe_group, "autoscaling.describe_group", { region: String, group
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
     desired: u32, max: u32, suspended: Vec<String>, target_groups: Vec<String>, health_check: String
 });
-observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String }, {
+observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String, within_s: Option<u32> }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
     desired: u32, max: u32, suspended: Vec<String>, launch_failure: Option<String> });
 observing!(describe_refreshes, "autoscaling.describe_refreshes", { region: String, group: String }, { active: Vec<String> });
