@@ -155,7 +155,7 @@ fn a_replacement_is_judged_by_the_clusters_that_it_was_about() {
     let group = json!({ "desired": 2, "in_service": [], "ids": [] });
     let said = |direct: &[&str]| {
         let seen = json!({ "direct_failing_clusters": direct });
-        let scope = scope(json!({}), [("gone", group.clone()), ("group", group.clone()), ("verify", seen)]);
+        let scope = scope(json!({}), [("now", group.clone()), ("group", group.clone()), ("verify", seen)]);
         replace.result.as_ref().unwrap().words(&scope)
     };
     assert_eq!(said(&[]), "All steps are done, and the symptom is gone.");

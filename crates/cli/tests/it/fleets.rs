@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use domain::run::{State, Status};
 use serde_json::json;
 use sim::{FaultKind, Phase, Sim, TimedFault, World};
+use uuid::Uuid;
 
 use crate::kills::{reached, small_world};
 use crate::served::{self, PATIENCE, Served, ended};
@@ -27,17 +28,27 @@ async fn a_host_of_the_second_fleet_that_keeps_the_old_writer_holds_the_failover
     let served = Served::on(&sim).await;
     let run =
         served.begin(&served.person().await, "failover-cluster", &json!({ "cluster": "shard-b" })).await;
+    let (failed, why) = failure(&served, run).await;
+    assert!(failed.starts_with("reached[proxysql-eu]"), "{failed}");
+    let host = sim.edit(|world| world.host_ids()).into_iter().find(|host| why.contains(host));
+    assert!(
+        host.is_some() && why.contains("shard-b-1, read-only") && why.contains("replace-proxysql"),
+        "{why}"
+    );
+}
+
+/// Waits until a step has failed; which, and why.
+async fn failure(served: &Served, run: Uuid) -> (String, String) {
     let end = Instant::now() + PATIENCE;
-    let failed = loop {
+    loop {
         let state = State::replay(&store::runs::journal(served.db.pool(), run).await.unwrap()).unwrap();
         let failed = state.nodes().find(|(_, node)| node.status == Status::Failed);
-        if let Some((step, _)) = failed {
-            break step.as_str().to_owned();
+        if let Some((step, node)) = failed {
+            return (step.as_str().to_owned(), node.error.as_ref().unwrap().message.clone());
         }
         assert!(state.outcome().is_none() && Instant::now() < end, "{}: {:?}", state.word(), state.outcome());
         tokio::time::sleep(Duration::from_millis(200)).await;
-    };
-    assert!(failed.starts_with("reached[proxysql-eu]"), "{failed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
