@@ -130,3 +130,31 @@ async fn hosts_behind_another_load_balancer_than_the_configuration_names_are_lef
         }
     }
 }
+
+/// What its group launches in its place is proven by nobody: the run says so, and what to do, before hosts go and in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_host_that_has_left_its_group_is_named() {
+    for (operation, at, and) in [
+        ("SetInstanceProtection", "registered", "abort and undo, then begin anew"),
+        ("TerminateInstanceInAutoScalingGroup", ".floor", "Old hosts have been removed already"),
+    ] {
+        let sim =
+            Sim::start(small_world(), sim::Options { speed: 100.0, ..Default::default() }).await.unwrap();
+        let old = sim.edit(|world| world.host_ids());
+        let served = Served::on(&sim).await;
+        let mut done = sim.hold(operation, Phase::AfterEffect);
+        let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" });
+        let run = served.begin(&served.person().await, "replace-proxysql", &inputs).await;
+        reached(&served, run, &mut done, operation, "after").await;
+        let new = loop {
+            match sim.edit(|world| world.host_ids()).into_iter().find(|host| !old.contains(host)) {
+                Some(new) => break new,
+                None => sim.clock().sleep(Duration::from_secs(5)).await,
+            }
+        };
+        sim.edit(|world| world.terminate_in_group(&new, false)).unwrap();
+        done.release();
+        let (step, why) = failure(&served, run).await;
+        assert!(step.ends_with(at) && why.contains(&new) && why.contains(and), "{step}: {why}");
+    }
+}
