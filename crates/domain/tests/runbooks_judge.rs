@@ -173,6 +173,23 @@ fn more_hosts_than_can_be_protected_are_refused_before_anything_is_launched() {
     assert!(place("not_too_many") < place("quiet"));
 }
 
+/// A host in Standby rests as it is: that it is in the way is told with its name, and not that the group will settle.
+#[test]
+fn hosts_that_keep_a_group_from_resting_are_named() {
+    for name in ["replace-proxysql", "add-proxysql-capacity", "remove-proxysql-hosts"] {
+        let book = book(name);
+        let said = |leaving: &[&str], other: &[&str]| {
+            let group = json!({ "pending": [], "leaving": leaving, "other": other, "desired": 1, "in_service": [{}] });
+            guard(&book, "settled", &scope(json!({}), [("group", group)]))
+        };
+        assert_eq!(said(&[], &[]), None);
+        let aside = said(&[], &["i-1", "i-2"]).unwrap();
+        assert!(aside.contains("Set aside: i-1, i-2. A host in Standby stays so"), "{aside}");
+        let leaving = said(&["i-3"], &[]).unwrap();
+        assert!(leaving.contains("Leaving: i-3.") && !leaving.contains("Standby"), "{leaving}");
+    }
+}
+
 #[test]
 fn only_the_load_balancer_that_hosts_are_registered_with_is_waited_for() {
     for name in ["replace-proxysql", "restart-one-proxysql-host"] {
