@@ -190,6 +190,29 @@ fn hosts_that_keep_a_group_from_resting_are_named() {
     }
 }
 
+/// A hook and the load balancer hold a host alike; who accepts that is let pass.
+#[test]
+fn what_holds_hosts_for_long_is_refused_unless_it_is_accepted() {
+    let replace = book("replace-proxysql");
+    let hook = |name: &str, s: u32| json!({ "name": name, "timeout_s": s });
+    let hooks = |slow: bool, launching: u32, terminating: u32| {
+        let hooks =
+            json!({ "launching": [hook("boot", launching)], "terminating": [hook("bye", terminating)] });
+        guard(&replace, "hooks_are_short", &scope(json!({ "slow": slow }), [("hooks", hooks)]))
+    };
+    assert_eq!(hooks(false, 600, 600), None);
+    assert_eq!(hooks(true, 3600, 3600), None);
+    let said = hooks(false, 3600, 3600).unwrap();
+    assert!(said.contains("(boot: 3600 s, bye: 3600 s)") && said.contains("`slow`"), "{said}");
+    let delay = |slow: bool, balancer: Value| {
+        let inputs = json!({ "slow": slow, "fleet": { "target_group": "arn" } });
+        guard(&replace, "lets_go", &scope(inputs, [("balancer", balancer)]))
+    };
+    let of = |s: u32| json!({ "deregistration_delay_s": s });
+    assert_eq!((delay(false, Value::Null), delay(false, of(600)), delay(true, of(3600))), (None, None, None));
+    assert!(delay(false, of(3600)).unwrap().contains("3600 s"));
+}
+
 #[test]
 fn only_the_load_balancer_that_hosts_are_registered_with_is_waited_for() {
     for name in ["replace-proxysql", "restart-one-proxysql-host"] {

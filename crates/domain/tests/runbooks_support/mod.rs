@@ -137,7 +137,7 @@ observing!(describe_hooks, "autoscaling.describe_hooks", { region: String, group
 });
 observing!(describe_instance, "autoscaling.describe_instance", { region: String, group: String, instance: String }, { in_service: bool });
 observing!(target_health, "elbv2.target_health", { region: String, target_group: String }, {
-    healthy: Vec<String>, targets: Vec<Target>
+    healthy: Vec<String>, targets: Vec<Target>, deregistration_delay_s: u32
 });
 observing!(login_matrix, "mysql.login_matrix", {
     fleet: String, hosts: Option<Vec<Host>>, clusters: Option<Vec<String>>, tries: Option<u32>, direct: Option<bool>
