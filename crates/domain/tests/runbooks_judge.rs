@@ -233,3 +233,15 @@ fn only_the_load_balancer_that_hosts_are_registered_with_is_waited_for() {
         assert!(old.contains("names old. Enter the one that clients come through"), "{old}");
     }
 }
+
+#[test]
+fn a_finding_is_told_also_when_nobody_knows_which_alarms_ring() {
+    let diagnose = book("diagnose-logins");
+    let said = |alarms: Value| {
+        let known = [("finding", json!("Found.")), ("beside", json!("")), ("alarms", alarms)];
+        diagnose.result.as_ref().unwrap().words(&scope(json!({}), known))
+    };
+    assert_eq!(said(json!({ "ringing": [] })), "Found.");
+    assert_eq!(said(json!({ "ringing": ["a", "b"] })), "Found. Alarms that ring: a, b.");
+    assert_eq!(said(Value::Null), "Found. CloudWatch did not answer: which alarms ring is not known.");
+}
