@@ -235,6 +235,23 @@ fn only_the_load_balancer_that_hosts_are_registered_with_is_waited_for() {
 }
 
 #[test]
+fn a_fleet_that_was_not_tried_is_not_one_without_hosts() {
+    let failover = book("failover-cluster");
+    let said = |hosts: &[&str]| {
+        let diagnose = json!([{ "key": "us", "group": { "in_service": hosts }, "logins": null }]);
+        let fleets = json!([{ "id": "us", "group": "us-asg" }]);
+        let scope = scope(json!({}), [("ways", json!([])), ("diagnose", diagnose), ("fleets", fleets)]);
+        guard(&failover, "has_hosts", &scope).unwrap()
+    };
+    assert!(said(&[]).starts_with("No fleet in front of it has a host in service (us-asg)"), "{}", said(&[]));
+    assert!(
+        said(&["i-1"]).starts_with("Logins were not tried through the hosts of us,"),
+        "{}",
+        said(&["i-1"])
+    );
+}
+
+#[test]
 fn a_finding_is_told_also_when_nobody_knows_which_alarms_ring() {
     let diagnose = book("diagnose-logins");
     let said = |alarms: Value| {
