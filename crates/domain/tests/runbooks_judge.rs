@@ -155,7 +155,7 @@ fn a_replacement_is_judged_by_the_clusters_that_it_was_about() {
     let group = json!({ "desired": 2, "in_service": [], "ids": [] });
     let said = |direct: &[&str]| {
         let seen = json!({ "direct_failing_clusters": direct });
-        let scope = scope(json!({}), [("gone", group.clone()), ("group", group.clone()), ("verify", seen)]);
+        let scope = scope(json!({}), [("now", group.clone()), ("group", group.clone()), ("verify", seen)]);
         replace.result.as_ref().unwrap().words(&scope)
     };
     assert_eq!(said(&[]), "All steps are done, and the symptom is gone.");
@@ -171,4 +171,94 @@ fn more_hosts_than_can_be_protected_are_refused_before_anything_is_launched() {
     assert!(said.starts_with("51 hosts"), "{said}");
     let place = |id: &str| replace.steps.iter().position(|s| s.id == id).unwrap();
     assert!(place("not_too_many") < place("quiet"));
+}
+
+/// A host in Standby rests as it is: that it is in the way is told with its name, and not that the group will settle.
+#[test]
+fn hosts_that_keep_a_group_from_resting_are_named() {
+    for name in ["replace-proxysql", "add-proxysql-capacity", "remove-proxysql-hosts"] {
+        let book = book(name);
+        let said = |leaving: &[&str], other: &[&str]| {
+            let group = json!({ "pending": [], "leaving": leaving, "other": other, "desired": 1, "in_service": [{}] });
+            guard(&book, "settled", &scope(json!({}), [("group", group)]))
+        };
+        assert_eq!(said(&[], &[]), None);
+        let aside = said(&[], &["i-1", "i-2"]).unwrap();
+        assert!(aside.contains("Set aside: i-1, i-2. A host in Standby stays so"), "{aside}");
+        let leaving = said(&["i-3"], &[]).unwrap();
+        assert!(leaving.contains("Leaving: i-3.") && !leaving.contains("Standby"), "{leaving}");
+    }
+}
+
+/// A hook and the load balancer hold a host alike; who accepts that is let pass.
+#[test]
+fn what_holds_hosts_for_long_is_refused_unless_it_is_accepted() {
+    let replace = book("replace-proxysql");
+    let hook = |name: &str, s: u32| json!({ "name": name, "timeout_s": s });
+    let hooks = |slow: bool, launching: u32, terminating: u32| {
+        let hooks =
+            json!({ "launching": [hook("boot", launching)], "terminating": [hook("bye", terminating)] });
+        guard(&replace, "hooks_are_short", &scope(json!({ "slow": slow }), [("hooks", hooks)]))
+    };
+    assert_eq!(hooks(false, 600, 600), None);
+    assert_eq!(hooks(true, 3600, 3600), None);
+    let said = hooks(false, 3600, 3600).unwrap();
+    assert!(said.contains("(boot: 3600 s, bye: 3600 s)") && said.contains("`slow`"), "{said}");
+    let delay = |slow: bool, balancer: Value| {
+        let inputs = json!({ "slow": slow, "fleet": { "target_group": "arn" } });
+        guard(&replace, "lets_go", &scope(inputs, [("balancer", balancer)]))
+    };
+    let of = |s: u32| json!({ "deregistration_delay_s": s });
+    assert_eq!((delay(false, Value::Null), delay(false, of(600)), delay(true, of(3600))), (None, None, None));
+    assert!(delay(false, of(3600)).unwrap().contains("3600 s"));
+}
+
+#[test]
+fn only_the_load_balancer_that_hosts_are_registered_with_is_waited_for() {
+    for name in ["replace-proxysql", "restart-one-proxysql-host"] {
+        let book = book(name);
+        let said = |named: Value, registered: &[&str]| {
+            let inputs = json!({ "fleet": { "id": "us", "group": "g", "target_group": named } });
+            guard(
+                &book,
+                "balancer_known",
+                &scope(inputs, [("group", json!({ "target_groups": registered }))]),
+            )
+        };
+        assert_eq!((said(json!("a"), &["a"]), said(json!("a"), &["b", "a"])), (None, None));
+        assert_eq!((said(json!(null), &[]), said(json!("a"), &[])), (None, None));
+        let none = said(json!(null), &["a"]).unwrap();
+        assert!(none.contains("names no target group. Enter a as `target_group`"), "{none}");
+        let old = said(json!("old"), &["a", "b"]).unwrap();
+        assert!(old.contains("names old. Enter the one that clients come through"), "{old}");
+    }
+}
+
+#[test]
+fn a_fleet_that_was_not_tried_is_not_one_without_hosts() {
+    let failover = book("failover-cluster");
+    let said = |hosts: &[&str]| {
+        let diagnose = json!([{ "key": "us", "group": { "in_service": hosts }, "logins": null }]);
+        let fleets = json!([{ "id": "us", "group": "us-asg" }]);
+        let scope = scope(json!({}), [("ways", json!([])), ("diagnose", diagnose), ("fleets", fleets)]);
+        guard(&failover, "has_hosts", &scope).unwrap()
+    };
+    assert!(said(&[]).starts_with("No fleet in front of it has a host in service (us-asg)"), "{}", said(&[]));
+    assert!(
+        said(&["i-1"]).starts_with("Logins were not tried through the hosts of us,"),
+        "{}",
+        said(&["i-1"])
+    );
+}
+
+#[test]
+fn a_finding_is_told_also_when_nobody_knows_which_alarms_ring() {
+    let diagnose = book("diagnose-logins");
+    let said = |alarms: Value| {
+        let known = [("finding", json!("Found.")), ("beside", json!("")), ("alarms", alarms)];
+        diagnose.result.as_ref().unwrap().words(&scope(json!({}), known))
+    };
+    assert_eq!(said(json!({ "ringing": [] })), "Found.");
+    assert_eq!(said(json!({ "ringing": ["a", "b"] })), "Found. Alarms that ring: a, b.");
+    assert_eq!(said(Value::Null), "Found. CloudWatch did not answer: which alarms ring is not known.");
 }

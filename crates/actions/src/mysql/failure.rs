@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     MaxConnectTimeout,
     /// The server is read-only (1290, 1836): a failover was not followed.
     ReadOnly,
+    /// Not through when the time of the look was over.
+    NotTried,
     /// Anything else; the message tells.
     Other,
 }
@@ -51,6 +53,7 @@ impl Kind {
             Self::TooManyConnections => "too_many_connections",
             Self::MaxConnectTimeout => "max_connect_timeout",
             Self::ReadOnly => "read_only",
+            Self::NotTried => "not_tried",
             Self::Other => "other",
         }
     }
@@ -139,7 +142,9 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_output() {
-        for kind in [Kind::TimeoutGreeting, Kind::AccessDeniedByProxy, Kind::Other, Kind::Refused] {
+        for kind in
+            [Kind::TimeoutGreeting, Kind::AccessDeniedByProxy, Kind::Other, Kind::Refused, Kind::NotTried]
+        {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }

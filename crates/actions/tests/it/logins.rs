@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sim::FaultKind;
 use tokio::net::TcpListener;
 
-use crate::harness::{Stage, strings};
+use crate::harness::{Bench, Stage, inventory, quick, strings};
 
 fn cell<'a>(matrix: &'a Value, list: &str, host: &str, cluster: &str) -> &'a Value {
     matrix[list]
@@ -174,6 +174,34 @@ async fn at_the_deadline_a_partial_look_tells_what_was_tried_and_leaves_out_what
     assert_eq!((&matrix["healthy_hosts"], &matrix["failing_clusters"]), (&json!([]), &json!(["shard-b"])));
     // A runbook that would act by it is told that it does not know.
     let error = stage.look("mysql.login_matrix", input(false)).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "timeout"));
+}
+
+/// A writer that hangs: neither its own endpoint answers, nor any host in front of it.
+#[tokio::test]
+async fn where_the_cluster_itself_hangs_one_time_out_is_enough_and_what_was_not_tried_counts_as_failed() {
+    let stage = Stage::calm().await;
+    let (mut inventory, secrets) = inventory(&stage.sim);
+    let (silent, _hosts) = free_address(stage.sim.world_info().fleets[0].mysql_port).await;
+    let writer = inventory.clusters.iter_mut().find(|cluster| cluster.id == "shard-b").unwrap();
+    let (endpoint, _writer) = free_address(writer.port).await;
+    writer.endpoint = endpoint;
+    let settings = actions::Settings { probe: quick(), ..actions::Settings::default() };
+    let mut bench = Bench::new(inventory, settings, secrets).await;
+    bench.ctx.deadline = std::time::Duration::from_secs(4);
+    let hosts: Vec<_> = (0..40).map(|n| json!({ "id": format!("silent-{n}"), "ip": silent })).collect();
+    let input =
+        |clusters: &[&str]| json!({ "fleet": "us", "clusters": clusters, "hosts": hosts, "tries": 5 });
+    let matrix = bench.look("mysql.login_matrix", input(&["shard-b"])).await.unwrap();
+    assert_eq!(matrix["direct_failing_clusters"], json!(["shard-b"]));
+    let (failing, healthy) = (strings(&matrix["failing_hosts"]), strings(&matrix["healthy_hosts"]));
+    assert_eq!((failing.len(), healthy.len()), (40, 0));
+    let late = cell(&matrix, "via", "silent-10", "shard-b");
+    assert_eq!((&late["tries"], &late["error"]["kind"]), (&json!(1), &json!("timeout_greeting")), "{late:#}");
+    let last = cell(&matrix, "via", "silent-39", "shard-b");
+    assert_eq!((&last["tries"], &last["error"]["kind"]), (&json!(0), &json!("not_tried")), "{last:#}");
+    // Beside a cluster that answers directly, nobody knows of a host that was not tried for it.
+    let error = bench.look("mysql.login_matrix", input(&["shard-a", "shard-b"])).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "timeout"));
 }
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use domain::run::{State, Status};
 use serde_json::json;
 use sim::{FaultKind, Phase, Sim, TimedFault, World};
+use uuid::Uuid;
 
 use crate::kills::{reached, small_world};
-use crate::served::{PATIENCE, Served, ended};
+use crate::served::{self, PATIENCE, Served, ended};
 
 /// A world in which the writer of shard-b has no connections left, and what else is wrong.
 async fn exhausted(world: World, beside: Option<FaultKind>) -> Sim {
@@ -27,17 +28,27 @@ async fn a_host_of_the_second_fleet_that_keeps_the_old_writer_holds_the_failover
     let served = Served::on(&sim).await;
     let run =
         served.begin(&served.person().await, "failover-cluster", &json!({ "cluster": "shard-b" })).await;
+    let (failed, why) = failure(&served, run).await;
+    assert!(failed.starts_with("reached[proxysql-eu]"), "{failed}");
+    let host = sim.edit(|world| world.host_ids()).into_iter().find(|host| why.contains(host));
+    assert!(
+        host.is_some() && why.contains("shard-b-1, read-only") && why.contains("replace-proxysql"),
+        "{why}"
+    );
+}
+
+/// Waits until a step has failed; which, and why.
+async fn failure(served: &Served, run: Uuid) -> (String, String) {
     let end = Instant::now() + PATIENCE;
-    let failed = loop {
+    loop {
         let state = State::replay(&store::runs::journal(served.db.pool(), run).await.unwrap()).unwrap();
         let failed = state.nodes().find(|(_, node)| node.status == Status::Failed);
-        if let Some((step, _)) = failed {
-            break step.as_str().to_owned();
+        if let Some((step, node)) = failed {
+            return (step.as_str().to_owned(), node.error.as_ref().unwrap().message.clone());
         }
         assert!(state.outcome().is_none() && Instant::now() < end, "{}: {:?}", state.word(), state.outcome());
         tokio::time::sleep(Duration::from_millis(200)).await;
-    };
-    assert!(failed.starts_with("reached[proxysql-eu]"), "{failed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,4 +103,58 @@ async fn a_host_that_dies_while_the_cluster_fails_over_is_not_asked_for_the_new_
     called.release();
     let row = ended(&served.db, run).await;
     assert_eq!(row.state, "succeeded", "{:?}", row.message);
+}
+
+/// Nobody would wait for a load balancer that the configuration does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_behind_another_load_balancer_than_the_configuration_names_are_left_alone() {
+    let sim = Sim::start(small_world(), sim::Options { speed: 100.0, ..Default::default() }).await.unwrap();
+    sim.clock().sleep(Duration::from_secs(60)).await;
+    let arn = sim.world_info().fleets[0].target_group_arn.clone().unwrap();
+    let host = sim.edit(|world| world.host_ids()).remove(0);
+    for (named, said) in
+        [(json!(null), "names no target group"), (json!(format!("{arn}0")), "names arn:aws:")]
+    {
+        let passwords = tempfile::tempdir().unwrap();
+        let mut inventory = served::inventory(&sim.world_info(), passwords.path());
+        inventory["fleets"][0]["target_group"] = named;
+        let served = Served::on_with(&sim, &json!({ "inventory": inventory })).await;
+        let person = served.person().await;
+        for (runbook, inputs) in [
+            ("replace-proxysql", json!({ "fleet": "proxysql-us", "cluster": "shard-b" })),
+            ("restart-one-proxysql-host", json!({ "fleet": "proxysql-us", "host": host })),
+        ] {
+            let plan = person.post(&format!("/api/v1/runbooks/{runbook}/plan"), &inputs).await.to_string();
+            let enter = format!("Enter {arn} as `target_group`");
+            assert!(plan.contains(said) && plan.contains(&enter), "{runbook}: {plan}");
+        }
+    }
+}
+
+/// What its group launches in its place is proven by nobody: the run says so, and what to do, before hosts go and in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_host_that_has_left_its_group_is_named() {
+    for (operation, at, and) in [
+        ("SetInstanceProtection", "registered", "abort and undo, then begin anew"),
+        ("TerminateInstanceInAutoScalingGroup", ".floor", "Old hosts have been removed already"),
+    ] {
+        let sim =
+            Sim::start(small_world(), sim::Options { speed: 100.0, ..Default::default() }).await.unwrap();
+        let old = sim.edit(|world| world.host_ids());
+        let served = Served::on(&sim).await;
+        let mut done = sim.hold(operation, Phase::AfterEffect);
+        let inputs = json!({ "fleet": "proxysql-us", "cluster": "shard-b", "at_once": "50%" });
+        let run = served.begin(&served.person().await, "replace-proxysql", &inputs).await;
+        reached(&served, run, &mut done, operation, "after").await;
+        let new = loop {
+            match sim.edit(|world| world.host_ids()).into_iter().find(|host| !old.contains(host)) {
+                Some(new) => break new,
+                None => sim.clock().sleep(Duration::from_secs(5)).await,
+            }
+        };
+        sim.edit(|world| world.terminate_in_group(&new, false)).unwrap();
+        done.release();
+        let (step, why) = failure(&served, run).await;
+        assert!(step.ends_with(at) && why.contains(&new) && why.contains(and), "{step}: {why}");
+    }
 }

@@ -118,11 +118,17 @@ pub(crate) struct Hook {
     timeout_s: u32,
 }
 
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Target {
+    id: String,
+    state: String,
+}
+
 observing!(describe_group, "autoscaling.describe_group", { region: String, group: String }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
-    desired: u32, max: u32, suspended: Vec<String>, health_check: String
+    desired: u32, max: u32, suspended: Vec<String>, target_groups: Vec<String>, health_check: String
 });
-observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String }, {
+observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String, within_s: Option<u32> }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
     desired: u32, max: u32, suspended: Vec<String>, launch_failure: Option<String> });
 observing!(describe_refreshes, "autoscaling.describe_refreshes", { region: String, group: String }, { active: Vec<String> });
@@ -130,7 +136,9 @@ observing!(describe_hooks, "autoscaling.describe_hooks", { region: String, group
     launching: Vec<Hook>, terminating: Vec<Hook>
 });
 observing!(describe_instance, "autoscaling.describe_instance", { region: String, group: String, instance: String }, { in_service: bool });
-observing!(target_health, "elbv2.target_health", { region: String, target_group: String }, { healthy: Vec<String> });
+observing!(target_health, "elbv2.target_health", { region: String, target_group: String }, {
+    healthy: Vec<String>, targets: Vec<Target>, deregistration_delay_s: u32
+});
 observing!(login_matrix, "mysql.login_matrix", {
     fleet: String, hosts: Option<Vec<Host>>, clusters: Option<Vec<String>>, tries: Option<u32>, direct: Option<bool>
 }, {

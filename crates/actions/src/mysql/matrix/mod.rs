@@ -32,7 +32,7 @@ use crate::input;
 use crate::shell::Command;
 use pair::pairs;
 use told::Matrix;
-use tried::{Tried, judge_read_only};
+use tried::{Tried, judge_read_only, out_of_time};
 
 /// `mysql.login_matrix`.
 pub(crate) struct LoginMatrix(pub(crate) Arc<Prober>);
@@ -57,12 +57,13 @@ pub(crate) struct MatrixInput {
     #[serde(default = "yes")]
     direct: bool,
     /// Logins for each pair of host and cluster (1 to 100): a sick host may fail only now and then. A pair that runs
-    /// into its second time-out is given up, and counts as failed.
+    /// into its second time-out is given up, and counts as failed; into its first, where the direct login to the cluster has timed out.
     #[serde(default = "once")]
     #[schemars(range(min = 1, max = 100))]
     tries: u32,
     /// When the time is over before all is through: tell what was tried until then, and leave out what was not. Without it such a look
-    /// fails as a whole, so that nobody takes what was not tried for well.
+    /// fails as a whole, so that nobody takes what was not tried for well; unless all that was not tried is of clusters whose direct
+    /// login timed out: then it counts as failed (`not_tried`).
     #[serde(default)]
     partial: bool,
 }
@@ -155,11 +156,13 @@ impl Observe for LoginMatrix {
         let mut tried: Vec<Tried> = pairs.iter().map(|pair| Tried::not_yet(pair, at)).collect();
         let cells = pairs.iter().zip(&mut tried);
         let all = try_join_all(cells.map(|(pair, tried)| Box::pin(self.cell(ctx, pair, input.tries, tried))));
-        match timeout(time_for(ctx, input), all).await {
+        let time = time_for(ctx);
+        match timeout(time, all).await {
             Ok(through) => through.map(drop)?,
             Err(_) if input.partial && tried.iter().any(|one| one.cell.tries > 0) => {
                 tried.retain(|one| one.cell.tries > 0);
             }
+            Err(_) if !input.partial && out_of_time(&pairs, &mut tried) => {}
             Err(_) => {
                 return Err(ActionError::new(
                     ErrorClass::Transient,
@@ -168,7 +171,7 @@ impl Observe for LoginMatrix {
                         "{} pairs with {} tries each were not through within {:.1} s.",
                         pairs.len(),
                         input.tries,
-                        ctx.deadline.as_secs_f64()
+                        time.as_secs_f64()
                     ),
                 )
                 .remedy("lower `tries`, or name fewer hosts or clusters"));
@@ -238,7 +241,7 @@ impl LoginMatrix {
     }
 }
 
-/// How long the pairs are tried. Who wants what was tried until then must still get it told before the look's own deadline.
-fn time_for(ctx: &Ctx, input: &MatrixInput) -> Duration {
-    if input.partial { ctx.deadline - ctx.deadline / 10 } else { ctx.deadline }
+/// How long the pairs are tried: what was tried until then must still get told before the look's own deadline.
+fn time_for(ctx: &Ctx) -> Duration {
+    ctx.deadline - ctx.deadline / 10
 }

@@ -1,5 +1,8 @@
 //! Which logins there are: every cluster directly, and through every host; and how one is done.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use domain::inventory::{Cluster, ProxyFleet};
 
 use super::MatrixInput;
@@ -18,6 +21,8 @@ pub(super) struct Pair<'a> {
     pub(super) address: &'a str,
     pub(super) port: u16,
     pub(super) cluster: &'a Cluster,
+    /// Has a direct login to the cluster timed out? All pairs of the cluster share it.
+    pub(super) hangs: Arc<AtomicBool>,
 }
 
 impl Pair<'_> {
@@ -34,20 +39,23 @@ pub(super) fn pairs<'a>(
     input: &'a MatrixInput,
 ) -> Vec<Pair<'a>> {
     let mut pairs = Vec::new();
+    let clusters: Vec<_> = clusters.iter().map(|cluster| (*cluster, Arc::<AtomicBool>::default())).collect();
     if input.direct {
-        pairs.extend(clusters.iter().map(|cluster| Pair {
+        pairs.extend(clusters.iter().map(|(cluster, hangs)| Pair {
             host: DIRECT,
             address: &cluster.endpoint,
             port: cluster.port,
             cluster,
+            hangs: Arc::clone(hangs),
         }));
     }
     for host in &input.hosts {
-        pairs.extend(clusters.iter().map(|cluster| Pair {
+        pairs.extend(clusters.iter().map(|(cluster, hangs)| Pair {
             host: &host.id,
             address: &host.ip,
             port: fleet.port,
             cluster,
+            hangs: Arc::clone(hangs),
         }));
     }
     pairs

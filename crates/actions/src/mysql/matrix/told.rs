@@ -18,11 +18,11 @@ pub(crate) struct Matrix {
     pub(super) direct_failures: u32,
     /// Failed logins through hosts.
     pub(super) failures: u32,
-    /// Ids of hosts through which some login failed.
+    /// Ids of hosts through which some login failed, or was not tried.
     failing_hosts: Vec<String>,
     /// Ids of hosts through which every login worked.
     healthy_hosts: Vec<String>,
-    /// Ids of clusters to which some login through a host failed.
+    /// Ids of clusters to which some login through a host failed, or was not tried.
     failing_clusters: Vec<String>,
     /// Ids of clusters to which some direct login failed.
     direct_failing_clusters: Vec<String>,

@@ -1,5 +1,6 @@
 //! The tries of one pair, and which of them count as failed.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::Timestamp;
@@ -19,6 +20,10 @@ pub(super) struct Tried {
     pub(super) cell: Cell,
     /// Tries that a read-only server answered.
     read_only: u32,
+    /// Tries that timed out.
+    timeouts: u32,
+    /// All tries are done, or no more are worth their time.
+    through: bool,
     at: Timestamp,
     slowest: Duration,
 }
@@ -36,7 +41,14 @@ impl Tried {
             read_only: None,
             ms: 0.0,
         };
-        Self { cell, read_only: 0, at, slowest: Duration::ZERO }
+        Self { cell, read_only: 0, timeouts: 0, through: false, at, slowest: Duration::ZERO }
+    }
+
+    /// Is another try not worth its time? Where the cluster's own endpoint hangs, one time-out through a host says what there is to
+    /// say; the second would only keep the others waiting.
+    fn given_up(&self, pair: &Pair<'_>) -> bool {
+        let hangs = pair.host != DIRECT && pair.hangs.load(Ordering::Relaxed);
+        self.timeouts >= if hangs { 1 } else { MOST_TIMEOUTS }
     }
 
     /// Tells the journal of a pair that failed.
@@ -66,10 +78,13 @@ impl LoginMatrix {
         tried: &mut Tried,
     ) -> Result<(), ActionError> {
         tried.at = ctx.clock.now();
-        let mut timeouts = 0;
-        while tried.cell.tries < tries && timeouts < MOST_TIMEOUTS {
+        while tried.cell.tries < tries && !tried.given_up(pair) {
             let account = self.0.account(&pair.cluster.probe)?;
             let _turn = self.0.turn(pair.cluster).await;
+            // What it waited for may have been the time-out that says it all.
+            if tried.given_up(pair) {
+                break;
+            }
             let started = Instant::now();
             let result = login(pair, account, &self.0.limits).await;
             tried.slowest = tried.slowest.max(started.elapsed());
@@ -82,15 +97,35 @@ impl LoginMatrix {
                     (cell.server_id, cell.read_only) = server;
                 }
                 Err(failure) => {
-                    timeouts += u32::from(failure.kind.is_timeout());
+                    if failure.kind.is_timeout() {
+                        tried.timeouts += 1;
+                        pair.hangs.fetch_or(pair.host == DIRECT, Ordering::Relaxed);
+                    }
                     cell.ok = false;
                     cell.failed += 1;
                     cell.error = Some(failure);
                 }
             }
         }
+        tried.through = true;
         Ok(())
     }
+}
+
+/// The time is over. Is all that is not through of clusters whose own endpoint hangs? Such pairs then count as failed: that their
+/// cluster fails directly is known, and no host is taken for well by them. Any other pair may be well or not, so that nothing is told.
+pub(super) fn out_of_time(pairs: &[Pair<'_>], tried: &mut [Tried]) -> bool {
+    let mut late: Vec<_> = pairs.iter().zip(tried).filter(|(_, one)| !one.through).collect();
+    if !late.iter().all(|(pair, _)| pair.hangs.load(Ordering::Relaxed)) {
+        return false;
+    }
+    for (_, Tried { cell, .. }) in &mut late {
+        cell.ok = false;
+        let message =
+            "the time was over before it was tried, and the cluster's own endpoint does not answer in time";
+        cell.error.get_or_insert_with(|| Failure::new(Kind::NotTried, message));
+    }
+    true
 }
 
 /// Counts tries through hosts that met a read-only server as failed, where the cluster's endpoint leads to one that is writable.

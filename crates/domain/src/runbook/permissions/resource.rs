@@ -18,8 +18,6 @@ pub(super) enum Resource {
     Clusters,
     /// DB instances. The inventory names none: they come and go.
     Instances,
-    /// CloudWatch's alarms: all of a region, as a listing is authorized on.
-    Alarms,
 }
 
 impl Resource {
@@ -30,6 +28,8 @@ impl Resource {
             | "autoscaling:DescribeInstanceRefreshes"
             | "autoscaling:DescribeLifecycleHooks"
             | "autoscaling:DescribeScalingActivities"
+            // Allowed on less than everything, it tells of no composite alarm, and says nothing of that.
+            | "cloudwatch:DescribeAlarms"
             | "cloudwatch:GetMetricData"
             | "cloudwatch:GetMetricStatistics"
             | "ec2:DescribeInstances"
@@ -51,7 +51,6 @@ impl Resource {
             | "rds:DescribeValidDBInstanceModifications"
             | "rds:ModifyDBInstance"
             | "rds:RebootDBInstance" => Self::Instances,
-            "cloudwatch:DescribeAlarms" => Self::Alarms,
             _ => return None,
         })
     }
@@ -63,7 +62,6 @@ impl Resource {
             Self::Groups => "Groups",
             Self::Clusters => "Clusters",
             Self::Instances => "Instances",
-            Self::Alarms => "Alarms",
         }
     }
 }
@@ -101,7 +99,6 @@ impl<'a> Arns<'a> {
                 clusters().map(|c| self.arn(resource, &c.region, c.rds_identifier())).collect()
             }
             Resource::Instances => clusters().map(|c| self.arn(resource, &c.region, "*")).collect(),
-            Resource::Alarms => self.regions().iter().flatten().map(|r| self.arn(resource, r, "*")).collect(),
         };
         found.into_iter().collect()
     }
@@ -138,7 +135,6 @@ impl<'a> Arns<'a> {
             ),
             Resource::Clusters => format!("arn:{partition}:rds:{region}:{account}:cluster:{name}"),
             Resource::Instances => format!("arn:{partition}:rds:{region}:{account}:db:{name}"),
-            Resource::Alarms => format!("arn:{partition}:cloudwatch:{region}:{account}:alarm:{name}"),
         }
     }
 }

@@ -95,6 +95,19 @@ fn nothing_to_allow_it_on_means_that_it_is_not_allowed() {
     );
 }
 
+/// Of composite alarms AWS tells only whom it is allowed on everything.
+#[test]
+fn alarms_are_read_on_everything_of_the_regions() {
+    let permissions = policy(["cloudwatch:DescribeAlarms"], Some(&inventory())).unwrap();
+    assert_eq!(
+        serde_json::to_value(&permissions.policy.statement).unwrap(),
+        json!([{
+            "Sid": "LookCloudWatch", "Effect": "Allow", "Action": ["cloudwatch:DescribeAlarms"], "Resource": ["*"],
+            "Condition": { "StringEquals": { "aws:RequestedRegion": ["cn-north-1", "us-east-1"] } },
+        }])
+    );
+}
+
 #[test]
 fn what_nobody_has_looked_up_is_an_error() {
     assert_eq!(policy(["s3:GetObject"], None), Err(UnknownPermission("s3:GetObject".into())));
