@@ -3,6 +3,7 @@
 //! A row is written by the statement that makes it true (a verdict, the end of an incident), or worked out from history (a run). Of
 //! one incident, or of one run in a chat, one channel is told in order, one message at a time: so that a thread has a beginning, and the last word is the last.
 
+use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::notice::Notice;
 use serde_json::{Value, json};
@@ -52,6 +53,9 @@ pub struct Sending {
 /// is this message that is not taken (an alert that was deleted there, words that a filter in front of it does not let through).
 const PATIENT: i32 = 5;
 
+/// When a message is looked at again that this version cannot read (clock time).
+const UNREAD: TimeDelta = TimeDelta::minutes(5);
+
 /// Takes messages that are due: no other worker sends them while this one lives, and none of an incident before the one ahead of
 /// it is settled, or has been refused so often that it is the message's fault. What this worker has taken before and does not send any more (`at_work` are those that it does) is taken again,
 /// and told as `doubt`: nobody knows what became of it.
@@ -97,11 +101,10 @@ pub async fn claim(
     .await?;
     // What an UPDATE returns comes in no order.
     rows.sort_unstable_by_key(|row| row.id);
-    rows.into_iter()
-        .map(|row| {
-            let notice = serde_json::from_value(row.message)
-                .map_err(|e| StoreError::corrupt("notice", row.id, e.to_string()))?;
-            Ok(Sending {
+    let (mut sendings, mut unread) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match serde_json::from_value(row.message) {
+            Ok(notice) => sendings.push(Sending {
                 id: row.id,
                 channel: row.channel,
                 notice,
@@ -110,9 +113,35 @@ pub async fn claim(
                 taken_over: row.taken_over,
                 claim: row.claim,
                 thread: row.thread,
-            })
-        })
-        .collect()
+            }),
+            Err(e) => unread.push((row.claim, e.to_string())),
+        }
+    }
+    // What is readable is sent all the same: one such message must not silence all.
+    if !unread.is_empty()
+        && let Err(e) = put_off(pool, unread, at).await
+    {
+        tracing::warn!("messages that this version cannot read were not put off: {e}");
+    }
+    Ok(sendings)
+}
+
+/// Leaves messages for a while to the version that has written them, and says so where it is told what was not sent. Those behind them
+/// do not wait for that.
+async fn put_off(pool: &PgPool, unread: Vec<(Uuid, String)>, at: Timestamp) -> Result<(), StoreError> {
+    let (claims, errors): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+    sqlx::query!(
+        "UPDATE outbox SET claim = NULL, claimed_by = NULL, due = $3, attempts = greatest(attempts, $4),
+                error = 'this version cannot read it: ' || u.error
+           FROM unnest($1::uuid[], $2::text[]) AS u(claim, error) WHERE outbox.claim = u.claim",
+        &claims,
+        &errors,
+        at + UNREAD,
+        PATIENT,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// What became of a try.

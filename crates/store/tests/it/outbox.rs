@@ -77,6 +77,26 @@ async fn a_message_that_was_not_taken_for_everybody_is_told_on_the_first_page() 
 }
 
 #[tokio::test]
+async fn a_message_that_this_version_cannot_read_silences_no_other_and_is_told_as_one_that_was_not_sent() {
+    let db = TestDb::new().await.unwrap();
+    let pool = db.pool();
+    execute(pool, "INSERT INTO worker (name, lease_until) VALUES ('w', now() + interval '1 hour')").await;
+    let incident = Uuid::now_v7();
+    told(pool, "of another version", incident).await;
+    execute(pool, "UPDATE outbox SET message = message - 'title'").await;
+    told(pool, "elsewhere", Uuid::now_v7()).await;
+    let sendings = due(pool).await;
+    assert_eq!(titles(&sendings), ["elsewhere"]);
+    settle(pool, &sendings[0], &Sent::There { receipt: None }, now()).await.unwrap();
+    assert!(due(pool).await.is_empty(), "not again at once");
+    let found = untold(pool, now() - chrono::TimeDelta::hours(1)).await.unwrap();
+    let error = found[0].error.as_deref().unwrap();
+    assert!(found.len() == 1 && error.contains("cannot read it") && error.contains("title"), "{error}");
+    told(pool, "behind it", incident).await;
+    assert_eq!(titles(&due(pool).await), ["behind it"]);
+}
+
+#[tokio::test]
 async fn people_are_told_before_a_trace_is_sent_and_one_that_waits_is_no_message_that_nobody_got() {
     let db = TestDb::new().await.unwrap();
     let pool = db.pool();
