@@ -13,7 +13,7 @@ use crate::terminal::{self, say};
 /// `firebreak runbook check`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files; the embedded runbooks when none is named
+    /// Files, or folders of them; the embedded runbooks when none is named
     files: Vec<PathBuf>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) async fn check(args: Args) -> anyhow::Result<ExitCode> {
         texts = files::runbooks(None)?;
     }
     // One that is not there keeps nobody from hearing about the others.
-    for path in args.files {
+    for path in in_folders(args.files)? {
         match std::fs::read_to_string(&path) {
             Ok(text) => {
                 texts.push((path.display().to_string(), text));
@@ -51,4 +51,19 @@ pub(crate) async fn check(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A folder stands for the runbooks in it, as it does in the configuration.
+fn in_folders(paths: Vec<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        if path.is_dir() {
+            let inside = files::runbooks(Some(&path))?;
+            anyhow::ensure!(!inside.is_empty(), "{} has no runbook in it (no .yaml file)", path.display());
+            files.extend(inside.into_iter().map(|(file, _)| PathBuf::from(file)));
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }

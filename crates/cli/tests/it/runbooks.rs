@@ -107,6 +107,18 @@ fn a_file_that_is_not_there_keeps_nobody_from_hearing_about_the_others() {
     );
 }
 
+#[test]
+fn a_folder_stands_for_the_runbooks_in_it() {
+    let (code, said) = firebreak(&["runbook", "check", root().to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{said}");
+    let yaml = |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml");
+    let files = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()).filter(yaml);
+    assert_eq!(said.matches(": ok").count(), files.count(), "{said}");
+    let empty = tempfile::tempdir().unwrap();
+    let (code, said) = firebreak(&["runbook", "check", empty.path().to_str().unwrap()]);
+    assert!(code == Some(2) && said.contains("has no runbook in it"), "{code:?}: {said}");
+}
+
 fn firebreak(args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_firebreak")).args(args).output().unwrap();
     let said =
