@@ -82,4 +82,19 @@ mod tests {
         let again: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await.unwrap();
         assert_eq!(after, again);
     }
+
+    #[tokio::test]
+    async fn neither_a_statement_nor_a_pause_between_two_lasts_for_ever() {
+        let db = TestDb::new().await.unwrap();
+        let pool = crate::open(&db.url()).await.unwrap();
+        for (setting, most) in [
+            ("statement_timeout", crate::STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", crate::PAUSE_IN_TRANSACTION),
+        ] {
+            let show =
+                sqlx::AssertSqlSafe(format!("SELECT current_setting('{setting}')::interval = '{most}'"));
+            let holds: bool = sqlx::query_scalar(show).fetch_one(&pool).await.unwrap();
+            assert!(holds, "{setting}");
+        }
+    }
 }
