@@ -114,7 +114,7 @@ pub async fn claim(
                 claim: row.claim,
                 thread: row.thread,
             }),
-            Err(e) => unread.push((row.claim, e.to_string())),
+            Err(e) => unread.push(((row.claim, row.doubt), e.to_string())),
         }
     }
     // What is readable is sent all the same: one such message must not silence all.
@@ -126,15 +126,20 @@ pub async fn claim(
     Ok(sendings)
 }
 
+/// A claim, with whether it came with doubt, and why its message cannot be read.
+type Unread = ((Uuid, bool), String);
+
 /// Leaves messages for a while to the version that has written them, and says so where it is told what was not sent. Those behind them
-/// do not wait for that.
-async fn put_off(pool: &PgPool, unread: Vec<(Uuid, String)>, at: Timestamp) -> Result<(), StoreError> {
+/// do not wait for that. What was in doubt stays so: that version may have sent it already.
+async fn put_off(pool: &PgPool, unread: Vec<Unread>, at: Timestamp) -> Result<(), StoreError> {
     let (claims, errors): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+    let (claims, doubts): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
     sqlx::query!(
-        "UPDATE outbox SET claim = NULL, claimed_by = NULL, due = $3, attempts = greatest(attempts, $4),
+        "UPDATE outbox SET claim = CASE WHEN u.doubt THEN u.claim END, claimed_by = NULL, due = $4, attempts = greatest(attempts, $5),
                 error = 'this version cannot read it: ' || u.error
-           FROM unnest($1::uuid[], $2::text[]) AS u(claim, error) WHERE outbox.claim = u.claim",
+           FROM unnest($1::uuid[], $2::boolean[], $3::text[]) AS u(claim, doubt, error) WHERE outbox.claim = u.claim",
         &claims,
+        &doubts,
         &errors,
         at + UNREAD,
         PATIENT,

@@ -6,8 +6,27 @@ use sqlx::PgPool;
 
 use crate::StoreError;
 
+/// Ends what fires, was not said since a moment, and is meant. What somebody writes just now is not waited for: it was seen, or is over
+/// anyway.
+macro_rules! over {
+    ($pool:expr, $since:expr, $at:expr, $meant:tt, $($given:expr),*) => {
+        sqlx::query!(
+            r#"UPDATE signal SET state = 'resolved', resolved_at = $2, change = change + 1,
+                      look_at = CASE WHEN verdict IS NULL THEN $2::timestamptz END
+                WHERE id IN (SELECT id FROM signal WHERE state = 'firing' AND last_seen < $1 AND "# + $meant + " FOR UPDATE SKIP LOCKED)",
+            $since,
+            $at,
+            $($given),*
+        )
+        .execute($pool)
+        .await
+        .map(|ended| ended.rows_affected())
+        .map_err(StoreError::from)
+    };
+}
+
 /// The prober's signals of a fleet that no process has said since a moment are over; but not those that whoever asks could not look
-/// after (`unseen`, their fingerprints). What somebody writes just now is not waited for: it was seen, or is over anyway.
+/// after (`unseen`, their fingerprints).
 pub async fn prober_is_calm(
     pool: &PgPool,
     fleet: &str,
@@ -15,22 +34,15 @@ pub async fn prober_is_calm(
     since: Timestamp,
     at: Timestamp,
 ) -> Result<u64, StoreError> {
-    let ended = sqlx::query!(
-        r#"UPDATE signal SET state = 'resolved', resolved_at = $4, change = change + 1,
-                  look_at = CASE WHEN verdict IS NULL THEN $4::timestamptz END
-            WHERE id IN (SELECT id FROM signal
-                          WHERE source = $1 AND state = 'firing' AND labels->>'fleet' = $2 AND last_seen < $3
-                            AND fingerprint <> ALL ($5)
-                            FOR UPDATE SKIP LOCKED)"#,
-        PROBER,
-        fleet,
+    over!(
+        pool,
         since,
         at,
-        unseen,
+        "source = $3 AND labels->>'fleet' = $4 AND fingerprint <> ALL ($5)",
+        PROBER,
+        fleet,
+        unseen
     )
-    .execute(pool)
-    .await?;
-    Ok(ended.rows_affected())
 }
 
 /// The prober's signals of fleets that are not among the `known`, and that no process has said since a moment, are over.
@@ -40,36 +52,11 @@ pub async fn prober_is_gone(
     since: Timestamp,
     at: Timestamp,
 ) -> Result<u64, StoreError> {
-    let ended = sqlx::query!(
-        r#"UPDATE signal SET state = 'resolved', resolved_at = $4, change = change + 1,
-                  look_at = CASE WHEN verdict IS NULL THEN $4::timestamptz END
-            WHERE id IN (SELECT id FROM signal
-                          WHERE source = $1 AND state = 'firing' AND labels->>'fleet' <> ALL ($2) AND last_seen < $3
-                            FOR UPDATE SKIP LOCKED)"#,
-        PROBER,
-        known,
-        since,
-        at,
-    )
-    .execute(pool)
-    .await?;
-    Ok(ended.rows_affected())
+    over!(pool, since, at, "source = $3 AND labels->>'fleet' <> ALL ($4)", PROBER, known)
 }
 
-/// Events of AWS that were not said again since a moment are over. Whoever writes one of them just now is not waited for.
+/// Events of AWS that were not said again since a moment are over.
 pub async fn events_are_over(pool: &PgPool, since: Timestamp, at: Timestamp) -> Result<u64, StoreError> {
     let kinds = EVENTS.map(str::to_owned);
-    let ended = sqlx::query!(
-        r#"UPDATE signal SET state = 'resolved', resolved_at = $3, change = change + 1,
-                  look_at = CASE WHEN verdict IS NULL THEN $3::timestamptz END
-            WHERE id IN (SELECT id FROM signal
-                          WHERE state = 'firing' AND source IN ('sns', 'eventbridge') AND kind = ANY ($1) AND last_seen < $2
-                            FOR UPDATE SKIP LOCKED)"#,
-        &kinds[..],
-        since,
-        at,
-    )
-    .execute(pool)
-    .await?;
-    Ok(ended.rows_affected())
+    over!(pool, since, at, "source IN ('sns', 'eventbridge') AND kind = ANY ($3)", &kinds[..])
 }

@@ -94,6 +94,15 @@ async fn a_message_that_this_version_cannot_read_silences_no_other_and_is_told_a
     assert!(found.len() == 1 && error.contains("cannot read it") && error.contains("title"), "{error}");
     told(pool, "behind it", incident).await;
     assert_eq!(titles(&due(pool).await), ["behind it"]);
+
+    // The version that can read it has sent it, and did not hear what became of that: it is to look before it sends it again.
+    let sent = "UPDATE outbox SET claim = gen_random_uuid(), due = at WHERE NOT message ? 'title'";
+    execute(pool, sent).await;
+    assert!(titles(&due(pool).await).iter().all(|title| *title == "behind it"));
+    execute(pool, "UPDATE outbox SET message = message || '{\"title\": \"read\"}', due = at WHERE NOT message ? 'title'").await;
+    let sendings = due(pool).await;
+    let read = sendings.iter().find(|sending| sending.notice.title == "read").unwrap();
+    assert!(read.doubt && !read.taken_over);
 }
 
 #[tokio::test]
