@@ -214,9 +214,13 @@ async fn without_hosts_the_clusters_are_tried_directly() {
         (json!({ "fleet": "us", "direct": false }), "bad_input"),
         (json!({ "fleet": "us", "hosts": [] }), "bad_input"),
         (json!({ "fleet": "us", "hosts": null }), "bad_input"),
+        (json!({ "fleet": "us", "hosts": [], "unknown_hosts": true }), "bad_input"),
     ] {
         assert_eq!(stage.look("mysql.login_matrix", input.clone()).await.unwrap_err().code, code, "{input}");
     }
+    let unknown = json!({ "fleet": "us", "clusters": ["shard-b"], "hosts": null, "unknown_hosts": true });
+    let matrix = stage.look("mysql.login_matrix", unknown).await.unwrap();
+    assert_eq!((matrix["direct"].as_array().unwrap().len(), &matrix["via"]), (1, &json!([])));
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ use domain::action::{ActionError, CallRecord, Ctx, ErrorClass, Observe};
 use domain::inventory::{Cluster, ProxyFleet};
 use futures::future::try_join_all;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::{Instant, timeout};
 
 use super::identity::AURORA;
@@ -47,8 +48,12 @@ pub(crate) struct MatrixInput {
     /// The hosts to go through, as `autoscaling.describe_group` tells them. An empty list is refused; without any, the clusters are
     /// tried directly alone.
     #[schemars(length(min = 1))]
-    #[serde(default, deserialize_with = "input::targets", skip_serializing_if = "Vec::is_empty")]
-    hosts: Vec<HostRef>,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    hosts: Option<Option<Vec<HostRef>>>,
+    /// `hosts` may be `null`, as where their group could not be read: then the clusters are tried directly alone. Otherwise that is
+    /// refused, so that no host is left out by mistake.
+    #[serde(default)]
+    unknown_hosts: bool,
     /// Ids of the clusters; all of the fleet when absent.
     #[serde(default)]
     clusters: Option<Vec<String>>,
@@ -78,6 +83,15 @@ struct HostRef {
     ip: String,
 }
 
+/// Present, be it `null`; no list is empty.
+fn given<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Option<Vec<HostRef>>>, D::Error> {
+    let hosts = Option::<Vec<HostRef>>::deserialize(input)?;
+    if hosts.as_ref().is_some_and(Vec::is_empty) {
+        return Err(D::Error::custom(input::EMPTY));
+    }
+    Ok(Some(hosts))
+}
+
 fn yes() -> bool {
     true
 }
@@ -96,11 +110,11 @@ impl Observe for LoginMatrix {
     const BY_HAND: Option<&'static str> = Some(
         r#"
   local host address port cluster user try failed met error server query
-  jq -r --arg fleet "$fleet" --argjson hosts "${hosts:-[]}" --argjson wanted "${clusters:-null}" --argjson direct "${direct:-true}" '
+  jq -r --arg fleet "$fleet" --argjson hosts "${hosts:-null}" --argjson wanted "${clusters:-null}" --argjson direct "${direct:-true}" '
     (.fleets[] | select(.id == $fleet)) as $fleet |
     [.clusters[] | .id as $id | select(any($fleet.clusters[]; . == $id) and ($wanted == null or any($wanted[]; . == $id)))] as $clusters |
     ($clusters[] | select($direct) | ["direct", .endpoint, .port, .id, .user]),
-    ($hosts[] as $host | $clusters[] | [$host.id, (if $host.ip == "" then "no-address" else $host.ip end), $fleet.port, .id, .user]) | @tsv' <<<"$inventory" |
+    (($hosts // [])[] as $host | $clusters[] | [$host.id, (if $host.ip == "" then "no-address" else $host.ip end), $fleet.port, .id, .user]) | @tsv' <<<"$inventory" |
     while IFS=$'\t' read -r host address port cluster user; do
       failed=0 met=0 server= query='SELECT @@aurora_server_id, @@innodb_read_only'
       [[ $host == direct ]] || query+=' FOR UPDATE'
@@ -142,6 +156,10 @@ impl Observe for LoginMatrix {
                 "bad_input",
                 format!("tries is {}; it must be 1 to {MOST_TRIES}.", input.tries),
             ));
+        }
+        if matches!(&input.hosts, Some(None)) && !input.unknown_hosts {
+            return Err(ActionError::refused("bad_input", "`hosts` is null: nobody says which hosts there are.")
+                .remedy("look at the group first; or say `unknown_hosts`, and the clusters are tried directly alone"));
         }
         let fleet = self.0.fleet(&input.fleet)?;
         let clusters = self.clusters(fleet, input)?;
@@ -210,6 +228,12 @@ impl Observe for LoginMatrix {
             })
             .collect();
         lines.join("\n")
+    }
+}
+
+impl MatrixInput {
+    fn hosts(&self) -> &[HostRef] {
+        self.hosts.as_ref().and_then(Option::as_deref).unwrap_or_default()
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn pairs<'a>(
             hangs: Arc::clone(hangs),
         }));
     }
-    for host in &input.hosts {
+    for host in input.hosts() {
         pairs.extend(clusters.iter().map(|(cluster, hangs)| Pair {
             host: &host.id,
             address: &host.ip,

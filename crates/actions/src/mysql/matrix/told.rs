@@ -67,7 +67,7 @@ impl Matrix {
             ids
         };
         let (failing_hosts, healthy_hosts) = input
-            .hosts
+            .hosts()
             .iter()
             .map(|host| host.id.clone())
             .filter(|id| via.iter().any(|cell| cell.host == *id))
