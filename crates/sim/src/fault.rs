@@ -91,6 +91,11 @@ pub enum FaultKind {
         /// The cluster.
         cluster: String,
     },
+    /// Somebody has made a green copy of the cluster (a blue/green deployment), and has not switched over yet.
+    BlueGreen {
+        /// The cluster: the blue side.
+        cluster: String,
+    },
     /// A class cannot be ordered.
     NotOrderable {
         /// The class.
@@ -177,6 +182,7 @@ impl FaultKind {
             | Self::ReplicaLag { cluster, .. }
             | Self::ClassPutOff { cluster, .. }
             | Self::ClassChangeSticks { cluster }
+            | Self::BlueGreen { cluster }
             | Self::FailoverReverts { cluster }
             | Self::SlowFailovers { cluster, .. }
             | Self::StuckWriter { cluster, .. }

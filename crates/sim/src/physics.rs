@@ -276,6 +276,11 @@ impl Physics {
                     self.clusters[c].next_change_sticks = true;
                 }
             }
+            FaultKind::BlueGreen { cluster: id } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].has_green = true;
+                }
+            }
             FaultKind::NotOrderable { class, zone } => self.not_orderable.push((class, zone)),
             FaultKind::FailoverReverts { cluster: id } => {
                 if let Some(c) = cluster(&id) {

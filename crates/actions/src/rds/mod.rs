@@ -1,5 +1,6 @@
 //! RDS: a cluster and its members; what happened to it; handing the writer's part to another instance; changing instances.
 
+mod blue_green;
 mod class;
 mod events;
 mod failover;
@@ -29,6 +30,7 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>) -> Registry {
         .observing(DescribeCluster(Arc::clone(aws)))
         .observing(events::ClusterEvents(Arc::clone(aws)))
         .changing(failover::FailOver(Arc::clone(aws)))
+        .observing(blue_green::BlueGreen(Arc::clone(aws)))
         .observing(orderable::OrderableZones(Arc::clone(aws)))
         .changing(modify::ModifyClass(Arc::clone(aws)))
         .changing(tier::SetTier(Arc::clone(aws)))

@@ -212,6 +212,7 @@ async fn every_action_describes_itself() {
             "proxysql.resume",
             "proxysql.statistics",
             "proxysql.status",
+            "rds.blue_green_deployments",
             "rds.describe_cluster",
             "rds.failover_cluster",
             "rds.failover_events",

@@ -69,6 +69,22 @@ async fn one_that_goes_back_is_told_and_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_blue_green_deployment_is_seen_from_the_cluster_that_it_is_of() {
+    let stage = Stage::calm().await;
+    let input = |cluster: &str| json!({ "region": REGION, "cluster": cluster });
+    let found = stage.look("rds.blue_green_deployments", input("shard-b")).await.unwrap();
+    assert_eq!(found["active"], json!([]));
+    stage.sim.strike(FaultKind::BlueGreen { cluster: "shard-b".into() });
+    let found = stage.look("rds.blue_green_deployments", input("shard-b")).await.unwrap();
+    let [there] = found["active"].as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!((&there["side"], &there["status"]), (&json!("blue"), &json!("AVAILABLE")));
+    let green = stage.look("rds.blue_green_deployments", input("shard-b-green-a1b2c3")).await.unwrap();
+    assert_eq!(green["active"][0]["side"], "green");
+    let other = stage.look("rds.blue_green_deployments", input("shard-a")).await.unwrap();
+    assert_eq!(other["active"], json!([]), "the cluster of another name");
+}
+
+#[tokio::test]
 async fn only_a_reader_of_a_known_cluster_can_be_named() {
     let stage = Stage::calm().await;
     for target in ["shard-b-1x", "shard-a-2"] {

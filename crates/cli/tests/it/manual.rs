@@ -376,7 +376,7 @@ fn input_of(action: &str, hosts: &[Value], target_group: &str, endpoint: &str) -
         "elbv2.target_health" => json!({ "region": "us-east-1", "target_group": target_group }),
         "mysql.login_matrix" => json!({ "fleet": "proxysql-us", "hosts": hosts, "tries": 2 }),
         "proxysql.status" | "proxysql.statistics" => json!({ "fleet": "proxysql-us", "host": hosts[0] }),
-        "rds.describe_cluster" | "rds.failover_events" => cluster,
+        "rds.blue_green_deployments" | "rds.describe_cluster" | "rds.failover_events" => cluster,
         "rds.orderable_zones" => {
             json!({ "region": "us-east-1", "class": "db.r6i.12xlarge", "engine_version": "8.0.mysql_aurora.3.04.2" })
         }
@@ -398,6 +398,7 @@ async fn what_is_looked_at_by_hand_is_what_the_actions_see() {
     }];
     let sim = Sim::start(world, Options { speed: 0.0, ..Options::default() }).await.unwrap();
     sim.strike(FaultKind::InstanceRefresh { fleet: "proxysql-us".into(), duration_s: 3600 });
+    sim.strike(FaultKind::BlueGreen { cluster: "shard-e".into() });
     let terminal = Terminal::at(&sim).await;
     let ids: Vec<String> = terminal.hosts(&sim).await.into_iter().collect();
     let lines = format!(

@@ -203,6 +203,9 @@ fn resources(service: &str, operation: &str, region: &str, params: &Params, worl
         }
         ("monitoring", "DescribeAlarms") => vec![format!("arn:aws:cloudwatch:{region}:{account}:alarm:*")],
         ("rds", "DescribeEvents" | "DescribeOrderableDBInstanceOptions") => vec![ANY.to_owned()],
+        ("rds", "DescribeBlueGreenDeployments") => {
+            vec![format!("arn:aws:rds:{region}:{account}:deployment:*")]
+        }
         ("rds", operation) if operation.contains("DBCluster") => {
             rds("cluster", params.get("DBClusterIdentifier"))
         }

@@ -25,6 +25,7 @@ pub(super) static SERVICE: Service = Service {
         ("FailoverDBCluster", Act::Change(fail_over)),
         ("ModifyDBInstance", Act::Change(modify)),
         ("DescribeOrderableDBInstanceOptions", Act::Look(orderable)),
+        ("DescribeBlueGreenDeployments", Act::Look(blue_green)),
     ],
 };
 
@@ -135,6 +136,42 @@ fn orderable(params: &Params, world: &Physics) -> Outcome {
                 .text("Vpc", true)
                 .text("SupportsStorageEncryption", true)
                 .text("StorageType", "aurora");
+        });
+        x.maybe("Marker", page.next);
+    }))
+}
+
+/// Blue/green deployments, none of which is switched over.
+fn blue_green(params: &Params, world: &Physics) -> Outcome {
+    let id = |c: &AuroraCluster| format!("bgd-{}", c.id.replace('-', ""));
+    let source = |c: &AuroraCluster| arn(world, "cluster", &c.id);
+    let target = |c: &AuroraCluster| arn(world, "cluster", &format!("{}-green-a1b2c3", c.id));
+    let mut found: Vec<&AuroraCluster> = world.clusters.iter().filter(|c| c.has_green).collect();
+    if let Some(wanted) = params.get("BlueGreenDeploymentIdentifier") {
+        found.retain(|c| id(c) == wanted);
+        if found.is_empty() {
+            let message = format!("Blue/Green Deployment {wanted} not found.");
+            return Err(Refusal::new("BlueGreenDeploymentNotFoundFault", message).with_status(404));
+        }
+    }
+    for (name, values) in params.filters("Filters.Filter", "Values.Value") {
+        match name.as_str() {
+            "blue-green-deployment-identifier" => found.retain(|c| values.contains(&id(c))),
+            "blue-green-deployment-name" => found.retain(|c| values.contains(&c.id)),
+            "source" => found.retain(|c| values.contains(&source(c))),
+            "target" => found.retain(|c| values.contains(&target(c))),
+            _ => return Err(unknown_filter(&name)),
+        }
+    }
+    let page = params.page(found, &PAGES)?;
+    Ok(Answer::looked(|x| {
+        x.list("BlueGreenDeployments", "member", page.items, |x, c| {
+            x.text("BlueGreenDeploymentIdentifier", id(c))
+                .text("BlueGreenDeploymentName", &c.id)
+                .text("Source", source(c))
+                .text("Target", target(c))
+                .text("Status", "AVAILABLE")
+                .text("CreateTime", time(c.created));
         });
         x.maybe("Marker", page.next);
     }))

@@ -111,6 +111,11 @@ static FORMS: &[Form] = &[
         fields: &[("cluster", Input::Cluster)],
     },
     Form {
+        kind: "blue_green",
+        title: "Blue/green deployment under way",
+        fields: &[("cluster", Input::Cluster)],
+    },
+    Form {
         kind: "not_orderable",
         title: "Class cannot be ordered",
         fields: &[("class", Input::Text("db.r6i.12xlarge")), ("zone", Input::Zone)],

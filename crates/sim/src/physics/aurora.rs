@@ -35,6 +35,8 @@ pub(crate) struct AuroraCluster {
     pub(crate) failover: Option<Failover>,
     /// Failovers asked for so far.
     asked: u64,
+    /// A blue/green deployment of it is there, not switched over.
+    pub(crate) has_green: bool,
     /// The next one goes back.
     pub(crate) next_reverts: bool,
     /// How long those take that are asked for, where it is not the usual time.
@@ -200,6 +202,7 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
             writer: 0,
             failover: None,
             asked: 0,
+            has_green: false,
             next_reverts: false,
             asked_take: None,
             next_change_sticks: false,

@@ -35,6 +35,8 @@ impl Resource {
             | "ec2:DescribeInstances"
             | "elasticloadbalancing:DescribeTargetGroupAttributes"
             | "elasticloadbalancing:DescribeTargetHealth"
+            // Its resource would be the deployment, and whether there is one is what is asked.
+            | "rds:DescribeBlueGreenDeployments"
             | "rds:DescribeEvents"
             | "rds:DescribeOrderableDBInstanceOptions" => Self::Any,
             "autoscaling:CancelInstanceRefresh"

@@ -97,6 +97,24 @@ def modify_db_instance(on):
     on.refuse("InvalidDBInstanceState", **dict(wanted, DBInstanceClass="db.r6i.12xlarge"))
 
 
+@walk("rds", "DescribeBlueGreenDeployments")
+def describe_blue_green_deployments(on):
+    assert on.look()["BlueGreenDeployments"] == []
+    cluster = on.world.get("/_sim/world")["clusters"][0]["id"]
+    on.world.strike(kind="blue_green", cluster=cluster)
+    [there] = on.look()["BlueGreenDeployments"]
+    assert there["Source"].endswith(f":cluster:{cluster}") and there["Status"] == "AVAILABLE"
+    by = lambda name, value: on.look(Filters=[{"Name": name, "Values": [value]}])["BlueGreenDeployments"]
+    assert by("source", there["Source"]) == by("target", there["Target"]) == [there]
+    assert by("source", there["Target"]) == []
+    assert by("blue-green-deployment-name", there["BlueGreenDeploymentName"]) == [there]
+    id = there["BlueGreenDeploymentIdentifier"]
+    assert on.look(BlueGreenDeploymentIdentifier=id)["BlueGreenDeployments"] == [there]
+    on.refuse("BlueGreenDeploymentNotFoundFault", BlueGreenDeploymentIdentifier="bgd-none")
+    on.refuse("InvalidParameterValue", Filters=[{"Name": "nonsense", "Values": ["x"]}])
+    on.refuse("InvalidParameterValue", MaxRecords=101)
+
+
 @walk("rds", "DescribeOrderableDBInstanceOptions")
 def describe_orderable_db_instance_options(on):
     engine = {"Engine": "aurora-mysql"}
