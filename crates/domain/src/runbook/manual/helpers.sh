@@ -60,7 +60,8 @@ check() {
   if holds "$2"; then echo "$1: ok"; else stop "$1: $3"; fi
 }
 
-# wait_for STEP FILTER TIMEOUT EVERY FOR HOW…: looks every so many seconds until the filter on $out has been true for so long.
+# wait_for STEP FILTER TIMEOUT EVERY FOR HOW…: looks every so many seconds until the filter on $out has been true for so long. While
+# it is true, the timeout waits.
 wait_for() {
   local step=$1 filter=$2 every=$4 for=$5 since= at end
   end=$(($(date +%s) + $3))
@@ -69,7 +70,7 @@ wait_for() {
     if [ -n "$give_up" ] && holds "$give_up"; then return 1; fi
     if holds "$filter"; then since=${since:-$at}; else since=; fi
     if [ -n "$since" ] && ((at - since >= for)); then return 0; fi
-    if ((at >= end)); then return 1; fi
+    if [ -z "$since" ] && ((at >= end)); then return 1; fi
     sleep "$every"
   done
   return 1
