@@ -29,6 +29,8 @@ impl State {
                 self.ballots.insert(Some(step.clone()), ballot);
             }
             Entry::TakenOver { .. } => {
+                // Nobody may have driven it for hours.
+                self.stood_still();
                 for node in self.nodes.values_mut() {
                     if node.status == Status::Running && node.intent.is_some() {
                         node.status = Status::Unclear;
@@ -231,6 +233,7 @@ impl State {
             }
             Ask::Resume | Ask::BeginDespite { .. } => {
                 self.held = None;
+                self.stood_still();
                 self.let_go(matches!(ask, Ask::BeginDespite { .. }));
             }
             Ask::StopLooking { step } => {
