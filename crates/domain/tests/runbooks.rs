@@ -192,3 +192,15 @@ fn a_runbook_needs_whatever_agreement_any_runbook_in_it_needs() {
     assert_eq!(needs("over-severe"), Some((Role::Approver, 1, 1800)));
     assert_eq!(needs("alone"), None);
 }
+
+#[test]
+fn a_guard_that_the_run_goes_on_despite_is_none_for_what_cannot_be_taken_back() {
+    let told = |on_failure: &str| {
+        let text = format!(
+            "runbook: r\ntitle: R\nwhen: Never\nrisk: low\nlocks: [l]\nsteps:\n  - id: sure\n    assert: 1 == 1\n    message: It is not.\n    on_failure: {on_failure}\n  - id: gone\n    use: autoscaling.scale_to\n    with: {{ region: r, group: g, desired: 1 }}\n    one_way: true\n"
+        );
+        mistakes_of(&[("r.yaml", &text)]).iter().map(|m| m.what.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("fail"), [""; 0]);
+    assert_eq!(told("continue"), ["step `gone` cannot be taken back, and no guard stands before it"]);
+}

@@ -19,7 +19,7 @@ use self::names::Names;
 use self::shape::Shape;
 use super::diagnostic::{Diagnostic, Pos};
 use super::suggest::suggest;
-use super::{Body, Each, EachBody, Expr, Runbook, Step, Template, Use};
+use super::{Body, Each, EachBody, Expr, OnFailure, Runbook, Step, Template, Use};
 use crate::action::{Action, Effect, Registry};
 
 /// The runbooks that a runbook may run, by name.
@@ -91,7 +91,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks steps in order. `guarded`: an `assert` stood before them.
+    /// Checks steps in order. `guarded`: an `assert` stood before them that stops the run.
     fn steps(&mut self, steps: &[Step], names: &mut Names, mut guarded: bool) {
         names.enter(steps);
         for step in steps {
@@ -100,7 +100,8 @@ impl Checker<'_> {
                 self.condition(condition, names);
             }
             let output = self.body(step, names, guarded);
-            guarded |= matches!(step.body, Body::Assert { .. });
+            guarded |=
+                matches!(step.body, Body::Assert { .. }) && step.on_failure != Some(OnFailure::Continue);
             names.done(&step.id, output);
         }
     }
@@ -213,7 +214,11 @@ impl Checker<'_> {
         }
         if step.one_way && changes && !guarded {
             let what = format!("step `{}` cannot be taken back, and no guard stands before it", step.id);
-            self.wrong(step.pos, what, "put an `assert` before it that makes sure that it may be done");
+            self.wrong(
+                step.pos,
+                what,
+                "put an `assert` before it that stops the run where it may not be done",
+            );
         }
     }
 
