@@ -45,6 +45,14 @@ pub(super) fn check(runbook: &Runbook, registry: &Registry, others: &Others) -> 
     if let Some(verify) = &runbook.verify {
         let seen = checker.call(&verify.look, verify.pos, &names);
         checker.template(&verify.message, &names);
+        if let Some(pos) = verify.goes_on {
+            let what = "`verify` cannot say `on_timeout: continue`: a run whose symptom is still there would be told as a success";
+            checker.wrong(
+                pos,
+                what,
+                "leave `on_timeout` out; what it means when the time is up says `message`",
+            );
+        }
         names.done("verify", seen);
     }
     runbook.result.iter().for_each(|t| checker.template(t, &names));
