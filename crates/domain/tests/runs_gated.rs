@@ -239,7 +239,7 @@ impl Run {
         let ask = match choices.one_of(10) {
             0..=2 => Ask::Approve { step, plan_hash },
             3 => Ask::Reject { step, reason: reason() },
-            4 => Ask::BreakGlass { step, reason: reason() },
+            4 => Ask::BreakGlass { step, reason: reason(), plan_hash },
             5 => Ask::AcceptPlan { plan_hash: drifted },
             6 => Ask::Pause { reason: None },
             7 => Ask::Resume,
@@ -414,7 +414,7 @@ fn a_step_at_which_others_must_agree_is_not_left_out_by_who_asked_for_the_run() 
     run.ask(person(0), Ask::Retry { step: step() }).unwrap();
     run.settle();
     assert_eq!(run.state.word(), "waiting_for_approval");
-    run.ask(person(0), Ask::BreakGlass { step: Some(step()), reason: reason() }).unwrap();
+    run.ask(person(0), Ask::BreakGlass { step: Some(step()), reason: reason(), plan_hash: None }).unwrap();
     run.settle();
     assert_eq!(run.state.outcome().unwrap().0, Outcome::Succeeded);
 }
@@ -532,4 +532,28 @@ fn a_run_that_stood_still_before_its_first_step_asks_for_the_brakes_once_more() 
         run.write(Entry::TakenOver { worker: run.epoch });
         assert!(!run.state.asks_brakes());
     }
+}
+
+#[test]
+fn glass_is_broken_for_the_plan_that_was_seen() {
+    let mut run = waiting(1);
+    let seen = run.hash();
+    let glass = |plan_hash: Option<String>| Ask::BreakGlass { step: None, reason: "alone".into(), plan_hash };
+    run.ask(person(2), approve(&run)).unwrap();
+    run.write(Entry::Admitted { locks: vec!["thing".into()] });
+    let now = plan(1);
+    run.write(Entry::Drifted { plan: Box::new(now.clone()), differences: vec![] });
+    run.ask(person(2), Ask::AcceptPlan { plan_hash: now.hash.clone() }).unwrap();
+    assert!(run.ask(person(0), glass(seen)).unwrap_err().contains("another plan"));
+    assert_eq!(run.state.word(), "waiting_for_approval");
+    // A client of before says nothing of a plan, and means the one that is asked about.
+    for seen in [None, Some(now.hash)] {
+        assert_eq!(answer_to(&run.state, &person(0), &glass(seen)), Ok(()));
+    }
+    let before: Ask = serde_json::from_value(json!({ "ask": "break_glass", "reason": "alone" })).unwrap();
+    assert_eq!(before, glass(None));
+    assert_eq!(
+        serde_json::to_value(&before).unwrap(),
+        json!({ "ask": "break_glass", "step": null, "reason": "alone" })
+    );
 }

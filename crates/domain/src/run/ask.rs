@@ -63,6 +63,9 @@ pub enum Ask {
         step: Option<StepPath>,
         /// Why.
         reason: String,
+        /// The plan that was looked at: refused, where another one is asked about by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan_hash: Option<String>,
     },
     /// Take the new plan in the place of the one that was seen before.
     AcceptPlan {
@@ -340,6 +343,8 @@ fn decidable(state: &State, ask: &Ask) -> Result<(), Refusal> {
     }
     match ask {
         Ask::Approve { plan_hash, .. } => ballot.is_about(plan_hash.as_deref()),
+        // Who says nothing of a plan goes on with whatever is asked about, as all did before one could be said.
+        Ask::BreakGlass { plan_hash: Some(seen), .. } => ballot.is_about(Some(seen)),
         _ => Ok(()),
     }
 }

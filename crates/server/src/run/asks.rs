@@ -102,7 +102,9 @@ impl Choice {
                 Ask::Abort { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } | Ask::BeginDespite { .. }
             ),
             plan_hash: match ask {
-                Ask::Approve { plan_hash, .. } => plan_hash.clone().unwrap_or_default(),
+                Ask::Approve { plan_hash, .. } | Ask::BreakGlass { plan_hash, .. } => {
+                    plan_hash.clone().unwrap_or_default()
+                }
                 Ask::AcceptPlan { plan_hash } => plan_hash.clone(),
                 _ => String::new(),
             },
