@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(Door::of(&Ask::Resume), Some(Door::Steer));
         assert_eq!(Door::of(&Ask::Reject { step: None, reason: reason.clone() }), Some(Door::Approve));
         assert_eq!(Door::of(&Ask::Pause { reason: None }), None);
-        assert_eq!(Door::of(&Ask::BreakGlass { step: None, reason }), None);
+        assert_eq!(Door::of(&Ask::BreakGlass { step: None, reason, plan_hash: None }), None);
     }
 
     #[test]

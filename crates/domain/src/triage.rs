@@ -236,16 +236,20 @@ pub fn decide(case: &Case<'_>) -> Decision {
     if let Some(at) = found(|c| matches!(c.standing, Standing::Running(_))) {
         return undecided(case, at);
     }
-    let fitting: Vec<usize> = (0..case.candidates.len())
-        .filter(|&at| matches!(case.candidates[at].standing, Standing::Fits { .. }))
-        .collect();
-    if let Some(&first) = fitting.first() {
+    let fitting =
+        case.candidates.iter().enumerate().filter_map(|(at, candidate)| match &candidate.standing {
+            Standing::Fits { title, targets, typed } => Some((at, (title.as_str(), &targets[..], *typed))),
+            _ => None,
+        });
+    let first = fitting.clone().next();
+    let fitting: Vec<usize> = fitting.map(|(at, _)| at).collect();
+    if let Some((first, fit)) = first {
         // A person is told of what is held back, and of what is in shadow nobody.
         return match found(Candidate::is_held_back) {
             Some(held) if fitting.iter().all(|&at| case.candidates[at].mode == Mode::Shadow) => {
                 undecided(case, held)
             }
-            _ => fits(case, &fitting, first),
+            _ => fits(case, &fitting, first, fit),
         };
     }
     let orders: [fn(&Candidate) -> bool; 8] = [
@@ -316,7 +320,9 @@ fn undecided(case: &Case<'_>, at: usize) -> Decision {
             Decision::new(Verdict::Suppressed, "refuted", told.join(" "))
         }
         Standing::Unfit(why) => Decision::new(Verdict::Ignored, "unfit", format!("{rule}: {why}")),
-        Standing::Fits { .. } => Decision::new(Verdict::Asked, "ask", "It fits."),
+        Standing::Fits { title, targets, typed } => {
+            return fits(case, &[at], at, (title.as_str(), &targets[..], *typed));
+        }
     };
     Decision { held_back: case.candidates[at].is_held_back(), ..decision.of(at).again(30) }
 }
@@ -346,10 +352,14 @@ impl Candidate {
     }
 }
 
-/// Something fits: how far may it go?
-fn fits(case: &Case<'_>, fitting: &[usize], first: usize) -> Decision {
-    let Candidate { rule, mode, standing } = &case.candidates[first];
-    let Standing::Fits { title, targets, typed } = standing else { return undecided(case, first) };
+/// Something fits, the first of it with this title, on these targets, which may have to be typed: how far may it go?
+fn fits(
+    case: &Case<'_>,
+    fitting: &[usize],
+    first: usize,
+    (title, targets, typed): (&str, &[String], bool),
+) -> Decision {
+    let Candidate { rule, mode, .. } = &case.candidates[first];
     let asked = |code, why: String| Decision::new(Verdict::Asked, code, format!("{title}: {why}"));
     let decision = if fitting.len() > 1 {
         let rules: Vec<_> = fitting.iter().map(|&at| case.candidates[at].rule.to_string()).collect();
@@ -359,7 +369,7 @@ fn fits(case: &Case<'_>, fitting: &[usize], first: usize) -> Decision {
         Decision::new(Verdict::Suggested, "shadow", why)
     } else if *mode == Mode::Ask {
         asked("ask", "its guards hold; a person starts it.".into())
-    } else if *typed {
+    } else if typed {
         asked("typed", "its guards hold, and its risk is high: a person must type the target.".into())
     } else if let Some(why) = storm(case, targets) {
         asked("storm", why)

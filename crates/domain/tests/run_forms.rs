@@ -7,7 +7,7 @@ mod runbooks_support;
 mod runs_support;
 
 use chrono::TimeDelta;
-use domain::run::{Ask, Entry, Outcome, State, Status, StepPath, Takeback, abort_preview};
+use domain::run::{Ask, Entry, Outcome, State, Status, StepPath, Takeback, abort_preview, acceptable};
 use runs_support::Run;
 use serde_json::json;
 
@@ -401,4 +401,66 @@ fn what_the_run_went_on_without_is_not_announced_any_more() {
     let mut state = State::replay(&run.journal[..=closing]).unwrap();
     let late = domain::run::Record { seq: state.seq() + 1, at: run.now, epoch: state.epoch(), entry: late };
     assert!(state.apply(&late).unwrap_err().why.contains("past that step"));
+}
+
+/// Why this is not written down, if it is not.
+fn refused(run: &Run, ask: Ask) -> String {
+    acceptable(&run.state, &ask, run.now).map_or_else(|e| e.0, |()| String::new())
+}
+
+fn wishes(step: &str) -> [Ask; 3] {
+    let (step, reason) = (|| StepPath::from(step), || "why not".to_owned());
+    [
+        Ask::Retry { step: step() },
+        Ask::Skip { step: step(), reason: reason() },
+        Ask::MarkDone { step: step(), reason: reason(), output: json!(null) },
+    ]
+}
+
+#[test]
+fn what_the_run_is_past_is_not_tried_again() {
+    let items = format!(
+        "steps:\n  - id: all\n    each: '[\"a\", \"b\"]'\n    stop_after: 2\n    {}\n  - id: wait\n    wait: 5m\nverify:\n  use: autoscaling.describe_refreshes\n  with: {{ region: r, group: g }}\n  until: size(out.active) == 0\n  timeout: 1m\n  message: still there\n",
+        SET.replace("        with", "    with").replace("group: g", "group: \"${item}\"")
+    );
+    let mut run = run(&items);
+    run.settle();
+    run.fails("all[a]");
+    run.settle();
+    // The others are under way: whoever wants it tried again is heard.
+    assert_eq!(wishes("all[a]").map(|wish| refused(&run, wish)), ["", "", ""]);
+    run.well("all[b]");
+    run.settle();
+    assert_eq!((status(&run, "all"), status(&run, "all[a]")), (Some(Status::Done), Some(Status::Failed)));
+    let past = "the run is past this step: `all`, which it is in, is done";
+    assert_eq!(wishes("all[a]").map(|wish| refused(&run, wish)), [past; 3]);
+    // A journal of a version that took it stays readable.
+    run.ask(Ask::Retry { step: "all[a]".into() });
+    assert!(matches!(run.journal.last().unwrap().entry, Entry::Asked { refused: None, .. }));
+    assert_eq!(State::replay(&run.journal).unwrap(), run.state);
+    run.go();
+    assert_eq!(outcome(&run), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn what_has_failed_with_the_step_around_it_is_tried_again_with_that_and_may_be_left_out() {
+    let mut run = branches("on_failure: continue");
+    run.settle();
+    run.fails("both[left].a");
+    run.go();
+    assert_eq!(status(&run, "both"), Some(Status::Failed));
+    let [again, skip, done] = wishes("both[left].a").map(|wish| refused(&run, wish));
+    assert_eq!([skip.as_str(), &done], ["", ""]);
+    assert_eq!(again, "`both` has failed with this step in it: retry that");
+    assert_eq!(refused(&run, Ask::Retry { step: "both".into() }), "");
+
+    // What failed on the way is past once the run takes things back.
+    let reason = || "enough".to_owned();
+    run.ask(Ask::Abort { takeback: Takeback::All, reason: reason() });
+    assert_eq!(refused(&run, Ask::Retry { step: "after".into() }), "the run is being aborted");
+    run.settle();
+    let end = "the run is past this step: it is at its end";
+    assert_eq!(wishes("after").map(|wish| refused(&run, wish)), [end; 3]);
+    run.fails("undo:both[right].c");
+    assert_eq!(wishes("undo:both[right].c").map(|wish| refused(&run, wish)), ["", "", ""]);
 }

@@ -8,7 +8,10 @@ mod runbooks_support;
 mod runs_support;
 
 use domain::Timestamp;
-use domain::run::{Ask, Outcome, State, Status, StepPath, Takeback, acceptable, next};
+use domain::action::{ActionError, ErrorClass, Registry};
+use domain::run::{
+    ANSWER_LOST, Ask, Entry, Outcome, Pause, State, Status, StepPath, Takeback, acceptable, next,
+};
 use runs_support::Run;
 
 const SHEDS: &str = r#"steps:
@@ -356,4 +359,39 @@ fn only_who_has_looked_says_that_the_symptom_is_still_there() {
         message,
         "All steps are done. Whether the symptom is gone was left out by ana: the inventory has changed"
     );
+}
+
+/// Between two attempts of a call under a token, or once somebody has said that it did not happen.
+#[test]
+fn a_version_without_the_action_does_not_fail_a_step_whose_call_may_still_land() {
+    for told in [false, true] {
+        let mut run = run(&format!("steps:\n{RINGS}    on_failure: continue\n  - id: after\n    value: 1\n"));
+        run.settle();
+        run.advance("ring", &mut runs_support::Choices::new(vec![0, 1]));
+        run.advance("ring", &mut runs_support::Choices::new(vec![2]));
+        run.settle();
+        if told {
+            run.advance("ring", &mut runs_support::Choices::new(vec![2]));
+            run.settle();
+            run.ask(Ask::DidNotHappen { step: "ring".into(), reason: "I looked".into() });
+        } else {
+            let error = ActionError::new(ErrorClass::Transient, ANSWER_LOST, "no answer");
+            run.write(Entry::AttemptFailed { step: "ring".into(), attempt: 1, error, retry_at: run.now });
+        }
+        run.take_over();
+        let known = std::mem::replace(&mut run.program.registry, Registry::default().into());
+        stands(&mut run);
+        assert_eq!(status(&run, "after"), None);
+        let Pause { step, why, .. } = run.state.paused().unwrap().clone();
+        assert!(step.is_none() && why.contains("ring: this version of Firebreak has no action"), "{why}");
+        // It stays where it is until a version comes that has it.
+        run.ask(Ask::Resume);
+        stands(&mut run);
+        run.take_over();
+        run.program.registry = known;
+        run.ask(Ask::Resume);
+        run.go();
+        assert_eq!((outcome(&run), status(&run, "ring")), (Some(Outcome::Succeeded), Some(Status::Done)));
+        assert_eq!(State::replay(&run.journal).unwrap(), run.state);
+    }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use domain::Role;
-use domain::runbook::{self, Checked, Diagnostic, check_all};
+use domain::runbook::{self, Checked, Diagnostic, OnTimeout, check_all};
 use runbooks_support::registry;
 
 fn drawn(file_name: &str, text: &str, mistakes: &[Diagnostic]) -> String {
@@ -191,4 +191,36 @@ fn a_runbook_needs_whatever_agreement_any_runbook_in_it_needs() {
     assert_eq!(needs("own"), Some((Role::Admin, 2, 300)));
     assert_eq!(needs("over-severe"), Some((Role::Approver, 1, 1800)));
     assert_eq!(needs("alone"), None);
+}
+
+#[test]
+fn a_guard_that_the_run_goes_on_despite_is_none_for_what_cannot_be_taken_back() {
+    let told = |on_failure: &str| {
+        let text = format!(
+            "runbook: r\ntitle: R\nwhen: Never\nrisk: low\nlocks: [l]\nsteps:\n  - id: sure\n    assert: 1 == 1\n    message: It is not.\n    on_failure: {on_failure}\n  - id: gone\n    use: autoscaling.scale_to\n    with: {{ region: r, group: g, desired: 1 }}\n    one_way: true\n"
+        );
+        mistakes_of(&[("r.yaml", &text)]).iter().map(|m| m.what.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("fail"), [""; 0]);
+    assert_eq!(told("continue"), ["step `gone` cannot be taken back, and no guard stands before it"]);
+}
+
+#[test]
+fn a_check_of_the_symptom_that_would_pass_when_its_time_is_up_is_refused_and_runs_of_such_a_text_do_not_go_by_it()
+ {
+    let text = |on_timeout: &str| {
+        format!(
+            "runbook: r\ntitle: R\nwhen: Never\nrisk: low\nsteps:\n  - {{ id: one, value: 1 }}\nverify:\n  use: autoscaling.describe_refreshes\n  with: {{ region: r, group: g }}\n  until: size(out.active) == 0\n  timeout: 1m\n  on_timeout: {on_timeout}\n  message: still there\n"
+        )
+    };
+    let told = |on_timeout| {
+        let told = mistakes_of(&[("r.yaml", &text(on_timeout))]);
+        told.iter().map(|m| (m.pos.line, m.what.clone())).collect::<Vec<_>>()
+    };
+    let [(12, what)] = &told("continue")[..] else { panic!("{:?}", told("continue")) };
+    assert!(what.starts_with("`verify` cannot say `on_timeout: continue`"), "{what}");
+    // It says what is so anyway.
+    assert_eq!(told("fail"), []);
+    let pinned = runbook::parse("r.yaml", &text("continue")).unwrap();
+    assert_eq!(pinned.verify.unwrap().look.until.unwrap().on_timeout, OnTimeout::Fail);
 }

@@ -66,6 +66,8 @@ struct Run {
     now: Timestamp,
     epoch: i64,
     inbox: i64,
+    /// Has it stood still at the gate, with freezes and limits asked for long ago?
+    stood: bool,
 }
 
 /// The plan as the world is in its `n`-th way.
@@ -133,7 +135,8 @@ impl Run {
             window: Duration::ZERO,
         };
         let state = State::first(&first).unwrap();
-        let mut run = Self { program, state, journal: vec![first], now, epoch: 1, inbox: 0 };
+        let journal = vec![first];
+        let mut run = Self { program, state, journal, now, epoch: 1, inbox: 0, stood: false };
         run.write(Entry::Gated { approval });
         run
     }
@@ -142,6 +145,19 @@ impl Run {
         let record = Record { seq: self.state.seq() + 1, at: self.now, epoch: self.epoch, entry };
         let mut ahead = self.state.clone();
         ahead.apply(&record).map_err(|e| e.to_string())?;
+        let goes_on = match &record.entry {
+            Entry::TakenOver { .. } => true,
+            Entry::Asked { ask, refused, .. } => {
+                refused.is_none() && matches!(ask, Ask::Resume | Ask::BeginDespite { .. })
+            }
+            _ => false,
+        };
+        match &record.entry {
+            _ if goes_on => self.stood |= self.state.gate().is_some(),
+            // Asked for right before it.
+            Entry::Admitted { .. } => self.stood = false,
+            _ => {}
+        }
         self.state = ahead;
         self.journal.push(record);
         Ok(())
@@ -191,6 +207,7 @@ impl Run {
                 }
             }
             Doorstep::ComparePlan => {
+                assert!(self.state.asks_brakes() || !self.stood, "{:#?}", self.journal);
                 let seen = self.state.accepted_plan().cloned().unwrap_or_else(|| plan(0));
                 let now = match choices.one_of(3) {
                     0 => seen.clone(),
@@ -222,7 +239,7 @@ impl Run {
         let ask = match choices.one_of(10) {
             0..=2 => Ask::Approve { step, plan_hash },
             3 => Ask::Reject { step, reason: reason() },
-            4 => Ask::BreakGlass { step, reason: reason() },
+            4 => Ask::BreakGlass { step, reason: reason(), plan_hash },
             5 => Ask::AcceptPlan { plan_hash: drifted },
             6 => Ask::Pause { reason: None },
             7 => Ask::Resume,
@@ -397,7 +414,7 @@ fn a_step_at_which_others_must_agree_is_not_left_out_by_who_asked_for_the_run() 
     run.ask(person(0), Ask::Retry { step: step() }).unwrap();
     run.settle();
     assert_eq!(run.state.word(), "waiting_for_approval");
-    run.ask(person(0), Ask::BreakGlass { step: Some(step()), reason: reason() }).unwrap();
+    run.ask(person(0), Ask::BreakGlass { step: Some(step()), reason: reason(), plan_hash: None }).unwrap();
     run.settle();
     assert_eq!(run.state.outcome().unwrap().0, Outcome::Succeeded);
 }
@@ -486,4 +503,57 @@ fn a_journal_of_a_version_that_compared_no_plan_stays_readable() {
     assert_eq!(run.state.gate(), None);
     let person: Actor = serde_json::from_value(json!({ "type": "person", "name": "ana" })).unwrap();
     assert_eq!(person, Actor::person("ana"), "nobody had a role");
+}
+
+#[test]
+fn a_run_that_stood_still_before_its_first_step_asks_for_the_brakes_once_more() {
+    let at_plan = || {
+        let mut run = Run::new(None, true);
+        run.write(Entry::Admitted { locks: vec!["thing".into()] });
+        assert_eq!((run.state.gate(), run.state.asks_brakes()), (Some(&Gate::Plan), false));
+        run
+    };
+    let mut resumed = at_plan();
+    resumed.ask(person(4), Ask::Pause { reason: None }).unwrap();
+    resumed.ask(person(4), Ask::Resume).unwrap();
+    let mut taken_over = at_plan();
+    taken_over.epoch += 1;
+    taken_over.write(Entry::TakenOver { worker: 2 });
+    for mut run in [resumed, taken_over] {
+        assert!(run.state.asks_brakes());
+        // Whoever goes on despite a freeze, hours later, has said nothing of the next one.
+        run.hold_back();
+        run.ask(person(4), Ask::BeginDespite { reason: "customers cannot log in".into() }).unwrap();
+        assert_eq!((run.state.gate(), run.state.asks_brakes()), (Some(&Gate::Plan), true));
+        run.write(Entry::PlanHolds { plan_hash: plan(0).hash });
+        assert!(!run.state.asks_brakes());
+        // Once it has begun, it goes on.
+        run.epoch += 1;
+        run.write(Entry::TakenOver { worker: run.epoch });
+        assert!(!run.state.asks_brakes());
+    }
+}
+
+#[test]
+fn glass_is_broken_for_the_plan_that_was_seen() {
+    let mut run = waiting(1);
+    let seen = run.hash();
+    let glass = |plan_hash: Option<String>| Ask::BreakGlass { step: None, reason: "alone".into(), plan_hash };
+    run.ask(person(2), approve(&run)).unwrap();
+    run.write(Entry::Admitted { locks: vec!["thing".into()] });
+    let now = plan(1);
+    run.write(Entry::Drifted { plan: Box::new(now.clone()), differences: vec![] });
+    run.ask(person(2), Ask::AcceptPlan { plan_hash: now.hash.clone() }).unwrap();
+    assert!(run.ask(person(0), glass(seen)).unwrap_err().contains("another plan"));
+    assert_eq!(run.state.word(), "waiting_for_approval");
+    // A client of before says nothing of a plan, and means the one that is asked about.
+    for seen in [None, Some(now.hash)] {
+        assert_eq!(answer_to(&run.state, &person(0), &glass(seen)), Ok(()));
+    }
+    let before: Ask = serde_json::from_value(json!({ "ask": "break_glass", "reason": "alone" })).unwrap();
+    assert_eq!(before, glass(None));
+    assert_eq!(
+        serde_json::to_value(&before).unwrap(),
+        json!({ "ask": "break_glass", "step": null, "reason": "alone" })
+    );
 }

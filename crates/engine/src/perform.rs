@@ -336,7 +336,8 @@ impl Job {
     async fn recover(&self, attempt: u32, intent: &Intent, hurry: &mut watch::Receiver<bool>) -> Vec<Entry> {
         let action = match self.action(&intent.action) {
             Ok(action) => action,
-            Err(e) => return self.failed(e),
+            // The call may land all the same, and a step that has failed may be passed. This version cannot look, so a person is asked.
+            Err(e) => return vec![self.outcome_unknown(&e)],
         };
         let mut unanswered = 0;
         loop {
@@ -349,8 +350,7 @@ impl Job {
                 Err(e) => {
                     unanswered += 1;
                     if hurried || unanswered >= LOOKS_BEFORE_ASKING {
-                        let facts = serde_json::to_value(&e).unwrap_or_default();
-                        return vec![Entry::OutcomeUnknown { step: self.step().clone(), facts }];
+                        return vec![self.outcome_unknown(&e)];
                     }
                     self.pause(Duration::from_secs(5), hurry).await;
                     continue;
@@ -386,6 +386,12 @@ impl Job {
 }
 
 impl Job {
+    /// Nobody can look for what became of a call.
+    fn outcome_unknown(&self, why: &ActionError) -> Entry {
+        let facts = serde_json::to_value(why).unwrap_or_default();
+        Entry::OutcomeUnknown { step: self.step().clone(), facts }
+    }
+
     /// Between two looks (clock time); at once, when somebody wants to be asked.
     async fn pause(&self, time: Duration, hurry: &mut watch::Receiver<bool>) {
         tokio::select! {

@@ -59,6 +59,12 @@ pub(crate) struct BreakGlass {
     /// Why nobody else could be asked, for whoever reviews it
     #[arg(long)]
     reason: String,
+    /// Go on with this plan, which was looked at before, and with no other; without, it is shown, and asked about at a terminal
+    #[arg(long, value_name = "HASH")]
+    plan_hash: Option<String>,
+    /// Go on without being asked
+    #[arg(long)]
+    yes: bool,
 }
 
 /// `firebreak accept-plan`
@@ -199,8 +205,9 @@ fn possible(choices: &Value, ask: &str) -> Result<(), Failure> {
 /// Whose approval it takes, for whoever may not give it; and how they go on alone, should nobody else be there.
 fn instead(mut refusal: Failure, approval: &Value, run: Uuid) -> Failure {
     let step = approval["step"].as_str().map_or_else(String::new, |step| format!(" --step {}", quoted(step)));
+    let seen = approval["plan_hash"].as_str().map_or_else(String::new, |hash| format!(" --plan-hash {hash}"));
     let alone = match possible(&approval["choices"], "break_glass") {
-        Ok(()) => format!("should nobody be there: firebreak break-glass {run}{step} --reason \"…\""),
+        Ok(()) => format!("should nobody be there: firebreak break-glass {run}{step}{seen} --reason \"…\""),
         Err(why) => format!("should nobody be there: {why}"),
     };
     refusal.says = format!("{refusal}\n  it waits for {}\n  {alone}", word(approval, "needs"));
@@ -229,8 +236,36 @@ pub(crate) async fn reject(args: Reject) -> anyhow::Result<ExitCode> {
 
 /// Goes on alone where others should agree.
 pub(crate) async fn break_glass(args: BreakGlass) -> anyhow::Result<ExitCode> {
-    let wish = json!({ "ask": "break_glass", "step": args.step, "reason": args.reason });
-    asked(&args.of, &wish).await
+    let (server, run) = args.of.open().await?;
+    let seen = match (args.plan_hash, &args.step) {
+        (None, None) => {
+            let told = server.get(&format!("/api/v1/runs/{run}")).await?;
+            glass_for(&told, &args.of.remote, args.yes)?
+        }
+        (seen, _) => seen,
+    };
+    let wish = json!({ "ask": "break_glass", "step": args.step, "reason": args.reason, "plan_hash": seen });
+    put(&server, &args.of.remote, run, &wish).await
+}
+
+/// Shows the plan that is asked about at the start, and tells its hash: whatever is asked about a moment later is another matter. A
+/// script has given its reason, and nobody can be asked there.
+fn glass_for(told: &Value, remote: &Remote, yes: bool) -> Result<Option<String>, Failure> {
+    let start = |approval: &&Value| approval["open"] == true && approval["step"].is_null();
+    let approval = told["gate"]["approvals"].as_array().into_iter().flatten().find(start);
+    let Some(hash) = approval.and_then(|approval| approval["plan_hash"].as_str()) else { return Ok(None) };
+    let asks = !yes && !remote.json && std::io::stdin().is_terminal();
+    match serde_json::from_value::<Plan>(told["plan"].clone()) {
+        Ok(plan) if plan.hash == hash => {
+            agree(remote, &plan::told(&plan), "Go on alone with this plan?", !asks)?;
+        }
+        _ if asks => {
+            let says = "the server does not say which plan is asked about; look at it on the run's page, and give --plan-hash";
+            return Err(Failure::new(Exit::Refused, says));
+        }
+        _ => {}
+    }
+    Ok(Some(hash.to_owned()))
 }
 
 /// Ends a run.

@@ -227,6 +227,11 @@ async fn what_is_severe_is_agreed_to_by_somebody_else_from_their_terminal() {
     assert!(other.contains(&format!("firebreak reject {id} --reason \"…\"")), "{other}");
     let (code, _, why) = bob.said(&["accept-plan", id]);
     assert!(code == 3 && why.contains("nothing became different"), "{code}: {why}");
+    // Glass is broken for a plan that was seen, and for no other.
+    let eve = Terminal::of(&served, "eve", &["--role", "admin"]);
+    let glass = ["break-glass", id, "--reason", "nobody is awake", "--plan-hash", "0123"];
+    let (code, _, why) = eve.said(&glass);
+    assert!(code == 3 && why.contains("another plan"), "{code}: {why}");
     assert_eq!(bob.said(&["reject", id, "--reason", "not now"]).0, 0);
     let (code, said, why) = ada.said(&["watch", id]);
     assert!(code == 3 && said.contains("not now"), "{code}: {said}{why}");

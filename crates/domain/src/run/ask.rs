@@ -63,6 +63,9 @@ pub enum Ask {
         step: Option<StepPath>,
         /// Why.
         reason: String,
+        /// The plan that was looked at: refused, where another one is asked about by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan_hash: Option<String>,
     },
     /// Take the new plan in the place of the one that was seen before.
     AcceptPlan {
@@ -200,10 +203,11 @@ pub fn answer_to(state: &State, by: &Actor, ask: &Ask) -> Result<(), Refusal> {
     }
 }
 
-/// May it be written down? Besides what [`answer_to`] says: not when it is too late by the clock, and not when it
-/// [goes around others](goes_around). What is written down stands.
+/// May it be written down? Besides what [`answer_to`] says: not when it is too late by the clock, not when it
+/// [goes around others](goes_around), and not when [nothing would come of it](is_past). What is written down stands.
 pub fn acceptable(state: &State, ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
     goes_around(state, ask)?;
+    is_past(state, ask)?;
     match state.ballot(ask.step()).filter(|_| ask.decides()) {
         Some(ballot) if ballot.ruling.is_none() && now >= ballot.until => {
             Err(Refusal(format!("it expired at {}", ballot.until.format("%H:%M:%S UTC"))))
@@ -223,6 +227,31 @@ pub fn goes_around(state: &State, ask: &Ask) -> Result<(), Refusal> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Is the run past the failed step that it names? Its failure would be gone from the run, and nothing would ever do it. What journals
+/// hold is not asked this: versions before took it.
+pub fn is_past(state: &State, ask: &Ask) -> Result<(), Refusal> {
+    let (Ask::Retry { step } | Ask::Skip { step, .. } | Ask::MarkDone { step, .. }) = ask else {
+        return Ok(());
+    };
+    if state.node(step).is_none_or(|n| n.status != Status::Failed) {
+        return Ok(());
+    }
+    let again = matches!(ask, Ask::Retry { .. });
+    let why = match (state.over_around(step), state.phase()) {
+        (Some((around, node)), _) if node.status != Status::Failed => {
+            format!("the run is past this step: `{around}`, which it is in, is {}", node.status.word())
+        }
+        // What it holds goes on with it; until then a person may leave some of that out.
+        (Some((around, _)), _) if again => format!("`{around}` has failed with this step in it: retry that"),
+        _ if !state.is_at(step) => "the run is past this step: it is at its end".into(),
+        (_, Phase::Forward) if again && state.aborting().is_some() && !step.is_undo() => {
+            "the run is being aborted".into()
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal(why))
 }
 
 /// Is it legal now? The same question that pages ask to enable a button and that the worker asks before it obeys.
@@ -314,6 +343,8 @@ fn decidable(state: &State, ask: &Ask) -> Result<(), Refusal> {
     }
     match ask {
         Ask::Approve { plan_hash, .. } => ballot.is_about(plan_hash.as_deref()),
+        // Who says nothing of a plan goes on with whatever is asked about, as all did before one could be said.
+        Ask::BreakGlass { plan_hash: Some(seen), .. } => ballot.is_about(Some(seen)),
         _ => Ok(()),
     }
 }

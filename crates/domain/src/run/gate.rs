@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Freezes and limits were asked for when the run was requested, and a run that begins at once begins under that answer. One
-//! that had to wait (for people, in line, or with a plan that had become another) asks again when it may go, because a freeze may
-//! have begun meanwhile and others may have used a limit up. What was said against them at the request still holds: for a freeze
+//! that had to wait (for people, in line, with a plan that had become another, paused, or with no process to drive it) asks again
+//! when it may go, because a freeze may have begun meanwhile and others may have used a limit up. What was said against them at the request still holds: for a freeze
 //! that was on by then, and for a limit by its name. Anything else holds the run back: it begins nothing, takes no lock, and waits
 //! for a person, who lets it ask once more (resume), goes on despite just what is shown, with a reason, or aborts. It does not
 //! begin by itself when the freeze ends: nobody may be looking by then.
@@ -141,6 +141,11 @@ impl State {
     /// What people have said against the brakes in its way.
     pub fn despite(&self) -> &Despite {
         &self.despite
+    }
+
+    /// It has not begun, and nobody says for how long nothing was done for it: freezes and limits were asked for long ago.
+    pub(super) fn stood_still(&mut self) {
+        self.asks_brakes |= self.gate.is_some();
     }
 
     /// A person lets it go, or lets it ask once more.

@@ -33,7 +33,7 @@ mod state;
 mod tail;
 
 pub use abort::{AbortPreview, TakesBack, abort_preview};
-pub use ask::{Ask, Refusal, acceptable, allowed, answer, answer_to, goes_around};
+pub use ask::{Ask, Refusal, acceptable, allowed, answer, answer_to, goes_around, is_past};
 pub use ballot::{Ballot, Ruling, Voice};
 pub use entry::{After, Entry, How, Item, Outcome, Record, Takeback, Undo};
 pub use gate::{Despite, Doorstep, Drift, Gate, HeldBack, IN_LINE};

@@ -271,14 +271,27 @@ impl State {
 
     /// Is the run where this step belongs, and nothing around it over?
     fn is_due(&self, step: &StepPath) -> bool {
-        let here = match self.phase {
+        self.is_at(step) && self.over_around(step).is_none()
+    }
+
+    /// Is the run where this step belongs?
+    pub(super) fn is_at(&self, step: &StepPath) -> bool {
+        match self.phase {
             Phase::Forward => true,
             Phase::Closing { .. } => step.is_undo(),
             Phase::Verifying => step.is_verify(),
             Phase::Ended => false,
+        }
+    }
+
+    /// The step around this one that is over, the outermost: one that is done or left out before one that has failed.
+    pub(super) fn over_around(&self, step: &StepPath) -> Option<(&StepPath, &Node)> {
+        let over = || {
+            step.around()
+                .filter_map(|path| self.known(path))
+                .filter(|(_, n)| n.is_around() && n.status.is_over())
         };
-        let is_over = |path: &str| self.known(path).is_some_and(|(_, n)| n.is_around() && n.status.is_over());
-        here && !step.around().any(is_over)
+        over().find(|(_, n)| n.status != Status::Failed).or_else(|| over().next())
     }
 
     /// Is a person's abort being carried out?

@@ -19,7 +19,7 @@ use self::names::Names;
 use self::shape::Shape;
 use super::diagnostic::{Diagnostic, Pos};
 use super::suggest::suggest;
-use super::{Body, Each, EachBody, Expr, Runbook, Step, Template, Use};
+use super::{Body, Each, EachBody, Expr, OnFailure, Runbook, Step, Template, Use};
 use crate::action::{Action, Effect, Registry};
 
 /// The runbooks that a runbook may run, by name.
@@ -45,6 +45,14 @@ pub(super) fn check(runbook: &Runbook, registry: &Registry, others: &Others) -> 
     if let Some(verify) = &runbook.verify {
         let seen = checker.call(&verify.look, verify.pos, &names);
         checker.template(&verify.message, &names);
+        if let Some(pos) = verify.goes_on {
+            let what = "`verify` cannot say `on_timeout: continue`: a run whose symptom is still there would be told as a success";
+            checker.wrong(
+                pos,
+                what,
+                "leave `on_timeout` out; what it means when the time is up says `message`",
+            );
+        }
         names.done("verify", seen);
     }
     runbook.result.iter().for_each(|t| checker.template(t, &names));
@@ -91,7 +99,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks steps in order. `guarded`: an `assert` stood before them.
+    /// Checks steps in order. `guarded`: an `assert` stood before them that stops the run.
     fn steps(&mut self, steps: &[Step], names: &mut Names, mut guarded: bool) {
         names.enter(steps);
         for step in steps {
@@ -100,7 +108,8 @@ impl Checker<'_> {
                 self.condition(condition, names);
             }
             let output = self.body(step, names, guarded);
-            guarded |= matches!(step.body, Body::Assert { .. });
+            guarded |=
+                matches!(step.body, Body::Assert { .. }) && step.on_failure != Some(OnFailure::Continue);
             names.done(&step.id, output);
         }
     }
@@ -213,7 +222,11 @@ impl Checker<'_> {
         }
         if step.one_way && changes && !guarded {
             let what = format!("step `{}` cannot be taken back, and no guard stands before it", step.id);
-            self.wrong(step.pos, what, "put an `assert` before it that makes sure that it may be done");
+            self.wrong(
+                step.pos,
+                what,
+                "put an `assert` before it that stops the run where it may not be done",
+            );
         }
     }
 

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use self::field::Fields;
 use super::diagnostic::{Diagnostic, Pos};
 use super::yaml::{self, Data, Node};
-use super::{Risk, Runbook, Template, Verify};
+use super::{OnTimeout, Risk, Runbook, Template, Verify};
 
 /// More mistakes than a person reads.
 const MAX_MISTAKES: usize = 100;
@@ -56,19 +56,11 @@ const KEYS: &[&str] = &[
     "steps", "result", "verify",
 ];
 
-const VERIFY_KEYS: &[&str] = &[
-    "use",
-    "with",
-    "until",
-    "for",
-    "every",
-    "expect",
-    "timeout",
-    "on_timeout",
-    "give_up_if",
-    "retry",
-    "message",
-];
+const VERIFY_KEYS: &[&str] =
+    &["use", "with", "until", "for", "every", "expect", "timeout", "give_up_if", "retry", "message"];
+
+/// What `verify` could say once, and what runs may be pinned to: see `Verify::goes_on`.
+const VERIFY_ONCE: &[&str] = &["on_timeout"];
 
 /// The keys of each record of the language, by its place in the JSON Schema.
 #[cfg(test)]
@@ -212,7 +204,7 @@ impl Decoder {
     }
 
     fn verify(&mut self, node: &Node) -> Option<Verify> {
-        let fields = self.fields(node, "`verify`", VERIFY_KEYS)?;
+        let fields = self.fields_and(node, "`verify`", VERIFY_KEYS, VERIFY_ONCE)?;
         let message = self
             .required(
                 &fields,
@@ -226,6 +218,12 @@ impl Decoder {
             "`until:` and the condition on `out` that means that the trouble is over",
         );
         let entry = self.required(&fields, "use", "`use:` and an action that looks")?;
-        Some(Verify { look: self.call(&fields, entry)?, message: message?, pos: entry.value.pos })
+        let mut look = self.call(&fields, entry)?;
+        let mut goes_on = None;
+        if let Some(until) = look.until.as_mut().filter(|until| until.on_timeout == OnTimeout::Continue) {
+            until.on_timeout = OnTimeout::Fail;
+            goes_on = fields.get("on_timeout").map(|e| e.pos);
+        }
+        Some(Verify { look, message: message?, pos: entry.value.pos, goes_on })
     }
 }

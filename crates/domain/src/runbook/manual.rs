@@ -305,7 +305,6 @@ impl Page<'_> {
         }
     }
 
-    /// What the commands need: a shell that keeps what was seen, passwords, and the looks.
     /// In which accounts the targets are, and what they are reached through.
     fn whereabouts(&self) -> String {
         let inventory = self.manual.inventory;
@@ -325,6 +324,7 @@ impl Page<'_> {
         if told.is_empty() { String::new() } else { format!("{}. ", told.join(", ")) }
     }
 
+    /// What the commands need: a shell that keeps what was seen, passwords, and the looks.
     fn prepare(&mut self) {
         self.paragraph("## Prepare a shell");
         self.paragraph(&format!(

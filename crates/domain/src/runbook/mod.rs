@@ -398,4 +398,7 @@ pub struct Verify {
     pub message: Template,
     /// Where the action stands in the file.
     pub pos: Pos,
+    /// Where it says `on_timeout: continue`, by which a run would be told as a success whose symptom persists. Nothing goes by that:
+    /// a file that says it is refused, and the texts of earlier versions, which runs may be pinned to, can still be read.
+    pub goes_on: Option<Pos>,
 }

@@ -127,7 +127,7 @@ fn or_expression(schema: &Value) -> Value {
     Value::Object(fields)
 }
 
-/// What a look in a loop is made of: of a step and of `verify`.
+/// What a look in a loop is made of: of a step, and but for `on_timeout` of `verify`.
 fn looking() -> Map<String, Value> {
     let duration =
         |description: &str| json!({ "description": description, "$ref": "#/definitions/duration" });
@@ -224,12 +224,15 @@ fn step(registry: &Registry) -> Value {
 }
 
 fn verify() -> Value {
+    let mut properties = looking();
+    // What is not seen to be over is not over.
+    properties.retain(|key, _| key != "on_timeout");
     json!({
         "description": "How it is known that the trouble is over: an action that looks, with `until` and `for`.",
         "type": "object",
         "required": ["use", "until", "timeout", "message"],
         "additionalProperties": false,
-        "properties": looking(),
+        "properties": properties,
         "allOf": [{ "$ref": "#/definitions/action" }],
     })
 }

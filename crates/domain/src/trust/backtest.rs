@@ -208,9 +208,13 @@ impl<'a> Replay<'a> {
             "acted" => Standing::Acted(run(), "ended".into()),
             "resting" => Standing::Resting(run(), past.at),
             "blind" => Standing::Blind(says),
-            "refuted" => {
+            word @ ("refuted" | "barred") => {
                 let (step, message) = says.split_once(": ").unwrap_or(("", &says));
-                Standing::Refuted { step: step.to_owned(), message: message.to_owned() }
+                let (step, message) = (step.to_owned(), message.to_owned());
+                match word {
+                    "barred" => Standing::Barred { step, message },
+                    _ => Standing::Refuted { step, message },
+                }
             }
             "fits" => Standing::Fits { title: says, targets: past.targets.clone(), typed: edited.typed },
             // A brake was on: which one is not kept, and none of them is the rule's own.

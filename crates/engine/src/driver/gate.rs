@@ -2,8 +2,8 @@
 //! compares the plan that people saw with the world.
 //!
 //! A run that has waited asks for the brakes before it takes its locks, so that one which is held back is in nobody's way. One
-//! whose new plan had to be accepted keeps its locks, and asks after the plan was compared. See `domain::run::gate` for what
-//! then.
+//! that has waited since then (for a new plan to be accepted, for a person to resume it, for a process to take it over, or for what
+//! could not be seen) keeps its locks, and asks after the plan was compared. See `domain::run::gate` for what then.
 //!
 //! Waiting for people needs nothing here: their voices come through the inbox. A place in the line is a row, so that it
 //! outlives the process that drives the run; whoever takes the run over goes on waiting at the same place.
@@ -30,6 +30,9 @@ use crate::{Core, Topic};
 /// Work at the gate is known under names that no step can have.
 const IN_LINE: &str = "gate:locks";
 const COMPARE: &str = "gate:plan";
+/// Comparing, and asking for the brakes before it begins. Of another name, because a comparison that does not ask may be under way
+/// still when it turns out that it must.
+const COMPARE_AND_ASK: &str = "gate:plan:brakes";
 
 impl Driver {
     /// Does what is to be done. `true` when something was written, and what follows must be asked anew.
@@ -43,13 +46,15 @@ impl Driver {
                 let (runbook, inputs) = (self.program.runbook.clone(), self.state.inputs().clone());
                 let (children, accepted) =
                     (self.program.children.clone(), self.state.accepted_plan().cloned());
-                let brakes = self.state.asks_brakes().then(|| self.brakes());
-                self.set_waiting(COMPARE, async move {
-                    let held = match compare(&core, run_id, (runbook, children), inputs, accepted).await {
-                        holds @ Entry::PlanHolds { .. } => match brakes {
-                            Some(brakes) => brakes.ask().await.unwrap_or(holds),
-                            None => holds,
-                        },
+                let (asks, brakes) = (self.state.asks_brakes(), self.brakes());
+                self.set_waiting(if asks { COMPARE_AND_ASK } else { COMPARE }, async move {
+                    let mut waited = false;
+                    let compared =
+                        compare(&core, run_id, (runbook, children), inputs, accepted, &mut waited).await;
+                    let held = match compared {
+                        holds @ Entry::PlanHolds { .. } if asks || waited => {
+                            brakes.ask().await.unwrap_or(holds)
+                        }
                         otherwise => otherwise,
                     };
                     vec![held]
@@ -155,10 +160,14 @@ async fn by_hand(core: &Core, locks: &[String]) -> (String, String) {
 }
 
 /// A comparison that nobody waits for any more: the run is being ended, or somebody has paused it. Who resumes it, maybe hours
-/// later, is to begin with what is true then.
+/// later, is to begin with what is true then; and not without having asked for the brakes.
 pub(super) fn is_stale(report: &Report, state: &State) -> bool {
     let ends = state.gate() != Some(&Gate::Plan) || state.aborting().is_some();
-    report.step.as_str() == COMPARE && (ends || state.held().is_some())
+    match report.step.as_str() {
+        COMPARE => ends || state.held().is_some() || state.asks_brakes(),
+        COMPARE_AND_ASK => ends || state.held().is_some(),
+        _ => false,
+    }
 }
 
 /// Completes when nothing stands before the run any more. The bell of the runs ahead makes it fast; a second makes it right.
@@ -225,13 +234,15 @@ impl Brakes {
 /// pass; and what could not be seen is never told as another plan, which somebody might accept. What could not be seen when people
 /// saw the plan either (a host that hangs for hours) hides no other difference.
 ///
-/// A run holds its locks while it compares: only where the plan looks like another one it waits for what may come true by itself.
+/// A run holds its locks while it compares: only where the plan looks like another one it waits for what may come true by itself, and
+/// then it has `waited`.
 async fn compare(
     core: &Arc<Core>,
     run_id: Uuid,
     (runbook, children): (Arc<Runbook>, Children),
     inputs: Map<String, Value>,
     accepted: Option<Plan>,
+    waited: &mut bool,
 ) -> Entry {
     let paused = |why: String| Entry::Paused { step: None, why };
     let seen = match accepted {
@@ -254,7 +265,7 @@ async fn compare(
                 return Entry::PlanHolds { plan_hash: seen.hash };
             }
             Ok(_) if !waits => {
-                waits = true;
+                (waits, *waited) = (true, true);
                 continue;
             }
             Ok((plan, sight)) => {

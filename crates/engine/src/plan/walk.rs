@@ -59,6 +59,10 @@ impl Planner<'_> {
                 }
                 Ok(false) => {
                     let message = message.words(scope);
+                    // The run passes it, and so does what comes after it.
+                    if step.on_failure == Some(OnFailure::Continue) {
+                        return self.refused(step, path, message);
+                    }
                     if let Some(unneeded) = self.unneeded.as_mut().filter(|_| *need) {
                         // Those after it take for granted that it holds: what they say then is not so.
                         if unneeded.is_empty() {

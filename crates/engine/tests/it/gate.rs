@@ -184,7 +184,7 @@ async fn glass_that_could_not_be_broken_is_not_told_as_broken_and_what_is_sent_t
     engine.brakes().force("cluster:a", run, &admin("eve"), "it hangs").await.unwrap();
     engine.brakes().take("cluster:a", &admin("eve"), "by hand", None).await.unwrap();
     let (id, reason) = (Uuid::now_v7(), "nobody is awake".to_owned());
-    let glass = Ask::BreakGlass { step: Some("agree".into()), reason };
+    let glass = Ask::BreakGlass { step: Some("agree".into()), reason, plan_hash: None };
     let refused = engine.ask(run, id, &admin("ana"), &glass).await;
     assert!(matches!(refused, Err(AskError::LockLost(held)) if held.holder == "eve"));
     assert_eq!(told().await, 0);
@@ -204,7 +204,7 @@ async fn whoever_breaks_the_glass_goes_on_alone_and_somebody_else_closes_the_rev
     let bench = Bench::new(SET).await.severe().saying(AMPLE).telling("ops", Room::in_mood(&[], true));
     let engine = bench.engine(LONG).await;
     let run = started(&engine, StartRequest { by: admin("ana"), ..planned(&engine, "key").await }).await;
-    let glass = |reason: &str| Ask::BreakGlass { step: None, reason: reason.to_owned() };
+    let glass = |reason: &str| Ask::BreakGlass { step: None, reason: reason.to_owned(), plan_hash: None };
     assert!(matches!(asks(&engine, run, &bob(), glass("me")).await, Err(AskError::NotAllowed(_))));
     assert!(asks(&engine, run, &admin("ana"), glass(" ")).await.is_err(), "a reason is typed");
     assert_eq!(store::reviews::open(bench.pool()).await.unwrap(), []);
@@ -555,4 +555,29 @@ async fn a_run_that_is_paused_while_its_plan_is_compared_begins_with_what_is_tru
                 > at(|e| matches!(e, Entry::Asked { ask: Ask::Resume, .. }))
         );
     }
+}
+
+#[tokio::test]
+async fn glass_is_not_broken_for_a_plan_that_nobody_has_seen() {
+    let bench = Bench::new(SET).await.severe().saying(AMPLE);
+    let engine = bench.engine(LONG).await;
+    let request = planned(&engine, "key").await;
+    let seen = request.plan.as_ref().unwrap().hash.clone();
+    let run = started(&engine, request).await;
+    bench.world.put("a", 2);
+    asks(&engine, run, &bob(), approve(&seen)).await.unwrap();
+    let state = bench.until(run, "drifted", |s| s.drift().is_some()).await;
+    let new = state.drift().unwrap().plan.hash.clone();
+    ask(&engine, run, Ask::AcceptPlan { plan_hash: new.clone() }).await;
+    bench.until(run, "asked anew", |s| s.word() == "waiting_for_approval").await;
+    let glass = |seen: &str| Ask::BreakGlass {
+        step: None,
+        reason: "nobody is awake".into(),
+        plan_hash: Some(seen.to_owned()),
+    };
+    let stale = says(asks(&engine, run, &admin("ana"), glass(&seen)).await.unwrap_err());
+    assert!(stale.contains("another plan"), "{stale}");
+    assert_eq!(bench.world.made(), []);
+    asks(&engine, run, &admin("ana"), glass(&new)).await.unwrap();
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
 }

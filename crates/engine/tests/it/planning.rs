@@ -160,3 +160,25 @@ async fn a_comparison_waits_for_what_heals_by_itself_where_the_plan_looks_like_a
     assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
     assert!(!bench.journal(run).await.iter().any(|r| matches!(r.entry, Entry::Drifted { .. })));
 }
+
+#[tokio::test]
+async fn a_guard_that_the_run_goes_on_despite_ends_no_plan() {
+    let text = r#"
+steps:
+  - id: note
+    assert: 1 == 2
+    message: It is late.
+    on_failure: continue
+  - id: set
+    use: world.set
+    with: { name: a, value: 5 }
+"#;
+    let bench = Bench::new(text).await;
+    let engine = bench.engine(LONG).await;
+    let seen = plan(&engine).await;
+    assert_eq!(seen.steps[0].outcome, PlannedOutcome::Skipped { why: "It is late.".into() });
+    assert_eq!((seen.verdict.clone(), seen.changes().count()), (Verdict::Ready, 1));
+    let run = engine.start(StartRequest { plan: Some(seen), ..request("key") }).await.unwrap().run_id;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
+}

@@ -307,3 +307,25 @@ async fn an_action_that_panics_stops_its_run_which_says_so_and_the_next_process_
     assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
     assert_eq!(bench.world.made(), [("a".to_owned(), 5)], "looked for, not found, and made once");
 }
+
+/// A new version dies in the middle of a call, and an old one takes its run over: that it cannot look is not that it failed.
+#[tokio::test]
+async fn a_version_that_cannot_look_for_a_call_asks_a_person_and_passes_nothing() {
+    let bench =
+        Bench::new(&format!("{SET}    on_failure: continue\n  - {{ id: then, value: 1 }}\n")).await.calm();
+    bench.world.trouble(Trouble::LosesCall);
+    let (engine, run) = bench.start().await;
+    bench.until(run, "looking", |s| s.node(&"set".into()).is_some_and(|n| n.status == Status::Unclear)).await;
+    engine.shut_down().await;
+    let bench = bench.older();
+    let engine = bench.engine(Duration::from_secs(10)).await;
+    let over = |s: &State| s.outcome().is_some() || s.paused().is_some();
+    let state = bench.until(run, "asked", over).await;
+    assert_eq!((state.word(), state.node(&"then".into()).is_some()), ("outcome_unknown", false));
+    let node = state.node(&"set".into()).unwrap();
+    assert_eq!(node.facts.as_ref().unwrap()["code"], "unknown_action");
+    assert_eq!(store::pages::locks(bench.pool()).await.unwrap().len(), 1, "it may still land");
+    let reason = "it landed".to_owned();
+    ask(&engine, run, Ask::MarkDone { step: "set".into(), reason, output: Value::Null }).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+}

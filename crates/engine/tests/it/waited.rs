@@ -204,3 +204,97 @@ async fn what_only_looks_begins_in_a_freeze_once_people_agree() {
     assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
     assert_eq!(times_held(&bench.journal(run).await), 0);
 }
+
+const LOOKS: &str = "steps:\n  - id: see\n    use: world.look\n    with: { name: b }\n  - id: set\n    use: world.set\n    with: { name: a, value: 5 }\n";
+
+/// A run whose plan is being compared: nothing can be seen, so that it is compared again and again.
+async fn comparing() -> (Bench, Engine, Uuid) {
+    let bench = Bench::new(LOOKS).await.calm();
+    let engine = bench.engine(LONG).await;
+    let request = planned(&engine, "key").await;
+    dark(&bench, true);
+    let before = bench.looks();
+    let run = engine.start(request).await.unwrap().run_id;
+    // The first comparison is over, and it waits.
+    while bench.looks() < before + 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (bench, engine, run)
+}
+
+fn dark(bench: &Bench, dark: bool) {
+    bench.world.0.lock().unwrap().looks_fail = dark;
+}
+
+/// A freeze is on by now. It holds the run back, with its locks; once lifted, the run begins.
+async fn is_held_and_let_go(bench: &Bench, engine: &Engine, run: Uuid, frozen: Uuid) {
+    let held = |s: &State| s.held_back().is_some() || s.outcome().is_some();
+    let state = bench.until(run, "held back", held).await;
+    assert_eq!((state.word(), bench.world.made().len()), ("paused", 0));
+    assert_eq!(store::pages::locks(bench.pool()).await.unwrap().len(), 1, "it keeps what it has");
+    engine.brakes().lift(frozen, &bob(), "the shops are closed").await.unwrap();
+    ask(engine, run, Ask::Resume).await;
+    succeeded(bench, run).await;
+    assert_eq!(times_held(&bench.journal(run).await), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_is_paused_before_it_begins_and_resumed_in_a_freeze_does_not_begin() {
+    let (bench, engine, run) = comparing().await;
+    ask(&engine, run, Ask::Pause { reason: None }).await;
+    bench.until(run, "paused", |s| s.held().is_some()).await;
+    let frozen = freeze(&bench, &engine, "holidays").await;
+    // Also where the comparison that was under way before comes to its end only now.
+    ask(&engine, run, Ask::Resume).await;
+    bench.until(run, "resumed", |s| s.held().is_none()).await;
+    dark(&bench, false);
+    is_held_and_let_go(&bench, &engine, run, frozen).await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_paused_because_its_plan_could_not_be_compared_does_not_begin_in_a_freeze() {
+    let bench = Bench::new(LOOKS).await;
+    let engine = bench.engine(LONG).await;
+    let request = planned(&engine, "key").await;
+    dark(&bench, true);
+    let run = engine.start(request).await.unwrap().run_id;
+    bench.until(run, "paused", |s| s.paused().is_some()).await;
+    let frozen = freeze(&bench, &engine, "holidays").await;
+    dark(&bench, false);
+    ask(&engine, run, Ask::Resume).await;
+    is_held_and_let_go(&bench, &engine, run, frozen).await;
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_drove_for_a_while_does_not_begin_in_a_freeze_when_it_is_taken_over() {
+    let (bench, engine, run) = comparing().await;
+    engine.shut_down().await;
+    let frozen = freeze(&bench, &engine, "holidays").await;
+    dark(&bench, false);
+    let engine = bench.engine(LONG).await;
+    is_held_and_let_go(&bench, &engine, run, frozen).await;
+}
+
+#[tokio::test]
+async fn a_freeze_that_begins_while_a_plan_cannot_be_compared_is_met() {
+    let (bench, engine, run) = comparing().await;
+    let frozen = freeze(&bench, &engine, "holidays").await;
+    dark(&bench, false);
+    is_held_and_let_go(&bench, &engine, run, frozen).await;
+}
+
+/// What it uses up itself is not in its way.
+#[tokio::test]
+async fn a_run_that_is_taken_over_before_it_begins_is_not_held_back_by_its_own_limit() {
+    let limits = "limits:\n  - { name: \"failover of a\", at_most: 1, per: 7d }\n";
+    let bench = Bench::new(&format!("{limits}{LOOKS}")).await.calm();
+    let engine = bench.engine(LONG).await;
+    let request = planned(&engine, "key").await;
+    dark(&bench, true);
+    let run = engine.start(request).await.unwrap().run_id;
+    engine.shut_down().await;
+    dark(&bench, false);
+    let _engine = bench.engine(LONG).await;
+    succeeded(&bench, run).await;
+    assert_eq!(times_held(&bench.journal(run).await), 0);
+}

@@ -316,6 +316,8 @@ pub(crate) struct Bench {
     others: Vec<(String, String)>,
     triage: TriageSettings,
     channels: Channels,
+    /// Has no `world.set`.
+    lacks: bool,
 }
 
 /// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
@@ -335,6 +337,7 @@ impl Bench {
             others: Vec::new(),
             triage: TriageSettings::default(),
             channels: Channels::new(),
+            lacks: false,
         }
     }
 
@@ -375,6 +378,14 @@ impl Bench {
     /// With a clock that goes hardly faster than the wall's: half an hour is longer than any test.
     pub(crate) fn calm(mut self) -> Self {
         self.clock = Arc::new(ScaledClock::set(self.clock.now(), 5.0));
+        self
+    }
+
+    /// Of a version that has no `world.set` yet, and other runbooks.
+    pub(crate) fn older(mut self) -> Self {
+        let head = self.runbook.split("steps:").next().unwrap_or_default().to_owned();
+        self.runbook = head + "steps:\n  - { id: one, value: 1 }\n";
+        self.lacks = true;
         self
     }
 
@@ -426,9 +437,10 @@ impl Bench {
     pub(crate) async fn launch(&self, lease: Duration) -> Result<Engine, StoreError> {
         let registry = Registry::default()
             .observing(Look(self.world.clone()))
-            .changing(Set::<false>(self.world.clone()))
             .changing(Set::<true>(self.world.clone()))
             .changing(Add(self.world.clone()));
+        let registry =
+            if self.lacks { registry } else { registry.changing(Set::<false>(self.world.clone())) };
         let files =
             std::iter::once(("test.yaml".to_owned(), self.runbook.clone())).chain(self.others.clone());
         let library = Library::open(files, &registry);

@@ -4,6 +4,7 @@ use domain::Actor;
 use domain::policy::Policies;
 use domain::run::{
     AbortPreview, Ask, Node, Phase, State, Status, StepPath, Takeback, abort_preview, answer_to, goes_around,
+    is_past,
 };
 use serde::Serialize;
 
@@ -43,7 +44,9 @@ pub(crate) struct Asker<'a> {
 
 impl Asker<'_> {
     fn why_not(&self, state: &State, ask: &Ask) -> Option<String> {
-        let possible = answer_to(state, &self.by, ask).and_then(|()| goes_around(state, ask));
+        let possible = answer_to(state, &self.by, ask)
+            .and_then(|()| goes_around(state, ask))
+            .and_then(|()| is_past(state, ask));
         let possible = possible.map_err(|refusal| refusal.0);
         possible.and_then(|()| self.policies.asked(state, &self.by, ask).map_err(|e| e.to_string())).err()
     }
@@ -99,7 +102,9 @@ impl Choice {
                 Ask::Abort { .. } | Ask::Reject { .. } | Ask::BreakGlass { .. } | Ask::BeginDespite { .. }
             ),
             plan_hash: match ask {
-                Ask::Approve { plan_hash, .. } => plan_hash.clone().unwrap_or_default(),
+                Ask::Approve { plan_hash, .. } | Ask::BreakGlass { plan_hash, .. } => {
+                    plan_hash.clone().unwrap_or_default()
+                }
                 Ask::AcceptPlan { plan_hash } => plan_hash.clone(),
                 _ => String::new(),
             },

@@ -150,7 +150,7 @@ fn approval(
     let choices = if open {
         let agree = Ask::Approve { step: at(), plan_hash: plan_hash.clone() };
         let reject = Ask::Reject { step: at(), reason: reason() };
-        let glass = Ask::BreakGlass { step: at(), reason: reason() };
+        let glass = Ask::BreakGlass { step: at(), reason: reason(), plan_hash: plan_hash.clone() };
         let (no, alone) = match step {
             None => ("The run ends before it has begun.", "Begins"),
             Some(_) => ("The step fails, and the runbook says what then.", "Goes on"),

@@ -139,7 +139,15 @@ async fn broken_glass_is_shown_everywhere_until_somebody_else_closes_its_review(
     assert_eq!(no_reason.status, StatusCode::UNPROCESSABLE_ENTITY);
     let not_bob = bob.form(&ask, &[("ask", "break_glass"), ("id", &key()), ("reason", "me too")]).await;
     assert_eq!(not_bob.status, StatusCode::FORBIDDEN);
-    let glass = [("ask", "break_glass"), ("id", &key()), ("reason", "nobody is awake")];
+    // The form says which plan was on the page, and means no other.
+    let page = ada.get(&format!("/runs/{run}")).await.text;
+    let form = page.split("value=\"break_glass\"").nth(1).unwrap();
+    let seen = form.split("name=\"plan_hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let other = "0".repeat(64);
+    let stale = [("ask", "break_glass"), ("id", &key()), ("reason", "me"), ("plan_hash", &other)];
+    let stale = ada.form(&ask, &stale).await;
+    assert!(stale.status == StatusCode::CONFLICT && stale.text.contains("another plan"), "{}", stale.text);
+    let glass = [("ask", "break_glass"), ("id", &key()), ("reason", "nobody is awake"), ("plan_hash", seen)];
     assert_eq!(ada.form(&ask, &glass).await.status, StatusCode::SEE_OTHER);
     bench.until(run, "succeeded").await;
 

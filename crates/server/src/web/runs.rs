@@ -293,6 +293,7 @@ impl AskForm {
         let step = || StepPath::from(self.step.as_str());
         let reason = self.reason.trim().to_owned();
         let at = || Some(step()).filter(|step| !step.as_str().is_empty());
+        let seen = || Some(self.plan_hash.clone()).filter(|hash| !hash.is_empty());
         Ok(match self.ask.as_str() {
             "pause" => Ask::Pause { reason: Some(reason).filter(|r| !r.is_empty()) },
             "resume" => Ask::Resume,
@@ -302,12 +303,9 @@ impl AskForm {
             "stop_looking" => Ask::StopLooking { step: step() },
             "begin_despite" => Ask::BeginDespite { reason },
             "mark_done" => Ask::MarkDone { step: step(), reason, output: serde_json::Value::Null },
-            "approve" => {
-                let plan_hash = Some(self.plan_hash.clone()).filter(|hash| !hash.is_empty());
-                Ask::Approve { step: at(), plan_hash }
-            }
+            "approve" => Ask::Approve { step: at(), plan_hash: seen() },
             "reject" => Ask::Reject { step: at(), reason },
-            "break_glass" => Ask::BreakGlass { step: at(), reason },
+            "break_glass" => Ask::BreakGlass { step: at(), reason, plan_hash: seen() },
             "accept_plan" => Ask::AcceptPlan { plan_hash: self.plan_hash },
             "abort" if self.takeback == "all" => Ask::Abort { takeback: Takeback::All, reason },
             "abort" => Ask::Abort { takeback: Takeback::Finally, reason },

@@ -403,11 +403,7 @@ impl<'a> Walker<'a> {
             }
         };
         let Some(action) = self.program.registry.get(&call.action) else {
-            let message = format!("this version of Firebreak has no action `{}`", call.action);
-            let error = ActionError::refused("unknown_action", message)
-                .remedy("let a process of the version that started the run take it over, or abort");
-            self.fail(path, error, Value::Null);
-            return;
+            return self.not_here(&call.action, path, node);
         };
         let attempt = node.map_or(0, Node::attempt);
         let retry = call.retry.clone();
@@ -438,6 +434,23 @@ impl<'a> Walker<'a> {
                 self.record(Entry::Started { step, attempt: attempt + 1, action, input });
             }
         }
+    }
+
+    /// This version cannot do it. A step of which a call may still land does not fail because of that: what comes after it, or the end
+    /// of the run, would not wait for the call. It stays as it is, for a version that can.
+    fn not_here(&mut self, action: &str, path: &StepPath, node: Option<&Node>) {
+        let message = format!("this version of Firebreak has no action `{action}`");
+        if node.is_some_and(Node::may_be_called) {
+            if self.state.held().is_none() {
+                let remedy = "let a process of the version that made it take the run over, then resume";
+                let why = format!("{path}: {message}, and a call of it got no answer: {remedy}");
+                self.record(Entry::Paused { step: None, why });
+            }
+            return;
+        }
+        let error = ActionError::refused("unknown_action", message)
+            .remedy("let a process of the version that started the run take it over, or abort");
+        self.fail(path, error, Value::Null);
     }
 
     fn recover(&mut self, step: &StepPath, node: &Node) {

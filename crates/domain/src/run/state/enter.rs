@@ -29,6 +29,8 @@ impl State {
                 self.ballots.insert(Some(step.clone()), ballot);
             }
             Entry::TakenOver { .. } => {
+                // Nobody may have driven it for hours.
+                self.stood_still();
                 for node in self.nodes.values_mut() {
                     if node.status == Status::Running && node.intent.is_some() {
                         node.status = Status::Unclear;
@@ -100,33 +102,24 @@ impl State {
                 node.output = output.clone();
                 node.how = Some(how.clone());
             }
-            Entry::AttemptFailed { step, attempt, error, retry_at } => match self.nodes.get_mut(step) {
-                Some(node) if !node.status.is_over() && node.attempt() == *attempt => {
-                    node.end_attempt(at, Some(error));
-                    node.status = Status::RetryLater(*retry_at);
+            Entry::AttemptFailed { step, attempt, error, retry_at } => {
+                let (over, last) =
+                    self.nodes.get(step).map_or((false, 0), |n| (n.status.is_over(), n.attempt()));
+                let known = self.nodes.contains_key(step);
+                match *attempt {
+                    _ if over => return refuse("that attempt is not under way"),
+                    same if known && same == last => {}
+                    // The look before the intent failed: the attempt never got as far as announcing itself.
+                    next if next == last + 1 => {
+                        let begun = Attempt { number: next, at, ended_at: None, error: None };
+                        self.node_mut(step, at).attempts.push(begun);
+                    }
+                    _ => return refuse("that attempt is not under way"),
                 }
-                None if *attempt == 1 => {
-                    // The look before the first intent failed: the attempt never got as far as announcing itself.
-                    let node = self.node_mut(step, at);
-                    node.attempts.push(Attempt {
-                        number: 1,
-                        at,
-                        ended_at: Some(at),
-                        error: Some(error.clone()),
-                    });
-                    node.status = Status::RetryLater(*retry_at);
-                }
-                Some(node) if !node.status.is_over() && node.attempt() + 1 == *attempt => {
-                    node.attempts.push(Attempt {
-                        number: *attempt,
-                        at,
-                        ended_at: Some(at),
-                        error: Some(error.clone()),
-                    });
-                    node.status = Status::RetryLater(*retry_at);
-                }
-                _ => return refuse("that attempt is not under way"),
-            },
+                let node = self.node_mut(step, at);
+                node.end_attempt(at, Some(error));
+                node.status = Status::RetryLater(*retry_at);
+            }
             Entry::Unclear { step, error } => match self.nodes.get_mut(step) {
                 Some(node) if node.status == Status::Running && node.intent.is_some() => {
                     node.status = Status::Unclear;
@@ -231,6 +224,7 @@ impl State {
             }
             Ask::Resume | Ask::BeginDespite { .. } => {
                 self.held = None;
+                self.stood_still();
                 self.let_go(matches!(ask, Ask::BeginDespite { .. }));
             }
             Ask::StopLooking { step } => {

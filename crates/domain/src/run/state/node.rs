@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::Timestamp;
 use crate::action::{ActionError, Effect, ErrorClass};
-use crate::run::{How, Item, StepPath, Undo};
+use crate::run::{How, Item, StepPath, Undo, is_unanswered};
 
 /// Where a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,9 +167,7 @@ impl Node {
     pub fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |a| a.number)
     }
-}
 
-impl Node {
     /// Did it find that its object is not there any more?
     pub fn is_gone(&self) -> bool {
         self.error.as_ref().is_some_and(|e| e.class == ErrorClass::Gone)
@@ -203,6 +201,11 @@ impl Node {
     pub fn on_its_way(&self) -> Option<&Intent> {
         let looked_for = |intent: &&Intent| !matches!(intent.effect, Effect::Token | Effect::Blind);
         self.intent.as_ref().filter(|_| self.may_land).filter(looked_for)
+    }
+
+    /// Between two attempts: may the call of an earlier one still land, or have taken effect without an answer?
+    pub(in crate::run) fn may_be_called(&self) -> bool {
+        self.intent.is_some() && (self.may_land || is_unanswered(&self.attempts))
     }
 
     /// A change was announced and its outcome is not settled.

@@ -37,6 +37,17 @@ impl<'n> Fields<'n> {
 impl Decoder {
     /// A record; keys that are not among the known ones are noted.
     pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+        self.fields_and(node, what, known, &[])
+    }
+
+    /// The same, where keys that are known no more are left to others to speak of.
+    pub(super) fn fields_and<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+        once: &[&str],
+    ) -> Option<Fields<'n>> {
         let Data::Record(entries) = &node.data else {
             self.wrong(
                 node.pos,
@@ -45,7 +56,8 @@ impl Decoder {
             );
             return None;
         };
-        for entry in entries.iter().filter(|e| !known.contains(&e.key.as_str())) {
+        let unknown = |e: &&Entry| !known.contains(&e.key.as_str()) && !once.contains(&e.key.as_str());
+        for entry in entries.iter().filter(unknown) {
             let remedy = suggest(&entry.key, known.iter().copied())
                 .unwrap_or_else(|| format!("it has {}", known.join(", ")));
             self.wrong(entry.pos, format!("{what} has no key `{}`", entry.key), remedy);

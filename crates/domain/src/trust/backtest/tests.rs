@@ -107,3 +107,10 @@ fn what_is_not_taken_any_more_is_ignored_and_a_condition_that_breaks_is_told() {
     let report = replayed("signal.labels.hosts > 3", Mode::Ask, &month()[..1]);
     assert!(report.broken.contains_key("replace/x"), "{report:?}");
 }
+
+#[test]
+fn what_was_barred_then_stays_barred() {
+    let barred = past(0, "logins_fail", "suppressed", Some("barred"));
+    let report = replayed(r#"signal.kind == "logins_fail""#, Mode::Auto, &[barred]);
+    assert_eq!((report.signals, report.same), (1, 1), "{report:?}");
+}
