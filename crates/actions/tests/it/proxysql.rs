@@ -74,3 +74,53 @@ async fn a_host_that_does_not_answer_is_gone_only_when_its_group_has_let_it_go()
     let error = stage.look("proxysql.status", lost).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Transient, "timeout_connect"), "{error}");
 }
+
+/// ProxySQL never answers a RESTART, and counts its uptime as if nothing had been.
+#[tokio::test]
+async fn a_restart_is_never_answered_and_is_seen_by_the_port_that_it_opened() {
+    let stage = Stage::calm().await;
+    let host = stage.group().await["in_service"][0].clone();
+    let input = json!({ "fleet": "us", "host": host });
+    let refused = stage.change("proxysql.restart", input.clone()).await.unwrap_err();
+    assert_eq!(refused.code, "not_paused");
+
+    stage.change("proxysql.pause", input.clone()).await.unwrap();
+    let action = stage.registry.get("proxysql.restart").unwrap();
+    let before = action.observe(&stage.ctx, &input).await.unwrap();
+    assert_eq!(action.happened(&input, &before, &before).unwrap(), None);
+    let lost = stage.change("proxysql.restart", input.clone()).await.unwrap_err();
+    assert_eq!(lost.class, ErrorClass::Unknown, "{lost}");
+    assert!(stage.look("proxysql.status", input.clone()).await.is_err(), "it is on its way up");
+
+    stage.sim.step(Duration::from_secs(10)).await.unwrap();
+    let now = action.observe(&stage.ctx, &input).await.unwrap();
+    let done = action.happened(&input, &before, &now).unwrap();
+    assert_eq!(done, Some(json!({ "host": host["id"] })), "{before} and then {now}");
+    assert_eq!(stage.changes(), ["PROXYSQL PAUSE", "PROXYSQL RESTART"]);
+}
+
+#[tokio::test]
+async fn a_host_that_was_restarted_while_paused_is_resumed_before_it_can_be_paused_again() {
+    let stage = Stage::calm().await;
+    let host = stage.group().await["in_service"][0].clone();
+    let input = json!({ "fleet": "us", "host": host });
+    let flags = |status: Value| (status["paused"].clone(), status["calls_itself_paused"].clone());
+    let seen = async || flags(stage.look("proxysql.status", input.clone()).await.unwrap());
+    assert_eq!(seen().await, (json!(false), json!(false)));
+    stage.change("proxysql.pause", input.clone()).await.unwrap();
+    assert_eq!(seen().await, (json!(true), json!(true)));
+    stage.change("proxysql.restart", input.clone()).await.unwrap_err();
+    stage.sim.step(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(seen().await, (json!(false), json!(true)));
+
+    let refused = stage.change("proxysql.pause", input.clone()).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::Refused, "{refused}");
+    assert!(
+        refused.remedy.as_deref().is_some_and(|remedy| remedy.contains("PROXYSQL RESUME")),
+        "{refused:?}"
+    );
+    assert!(matches!(stage.change("proxysql.resume", input.clone()).await, Ok(Done::Applied { .. })));
+    assert_eq!(seen().await, (json!(false), json!(false)));
+    stage.change("proxysql.pause", input.clone()).await.unwrap();
+    assert_eq!(seen().await, (json!(true), json!(true)));
+}
