@@ -161,11 +161,16 @@ struct Target {
     value: i64,
 }
 
-/// `world.set` can be looked up afterwards; `world.ring` cannot.
-struct Set<const BLIND: bool>(World);
+/// `world.set` can be looked up afterwards; `world.ring` cannot; `world.turn` can, and is not made twice by itself.
+struct Set<const BLIND: bool, const ONCE: bool>(World);
 
-impl<const BLIND: bool> Change for Set<BLIND> {
-    const NAME: &'static str = if BLIND { "world.ring" } else { "world.set" };
+impl<const BLIND: bool, const ONCE: bool> Change for Set<BLIND, ONCE> {
+    const NAME: &'static str = match (BLIND, ONCE) {
+        (true, _) => "world.ring",
+        (false, true) => "world.turn",
+        (false, false) => "world.set",
+    };
+    const REPEATABLE: bool = !ONCE;
     const SUMMARY: &'static str = "Sets a number";
     const PERMISSIONS: &'static [&'static str] = &[];
     const EFFECT: Effect = if BLIND { Effect::Blind } else { Effect::Probe };
@@ -426,8 +431,9 @@ impl Bench {
     pub(crate) async fn launch(&self, lease: Duration) -> Result<Engine, StoreError> {
         let registry = Registry::default()
             .observing(Look(self.world.clone()))
-            .changing(Set::<false>(self.world.clone()))
-            .changing(Set::<true>(self.world.clone()))
+            .changing(Set::<false, false>(self.world.clone()))
+            .changing(Set::<true, false>(self.world.clone()))
+            .changing(Set::<false, true>(self.world.clone()))
             .changing(Add(self.world.clone()));
         let files =
             std::iter::once(("test.yaml".to_owned(), self.runbook.clone())).chain(self.others.clone());
