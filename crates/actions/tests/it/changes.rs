@@ -129,12 +129,18 @@ async fn a_group_looks_again_only_once_the_load_balancer_finds_the_host_healthy(
     let pause = json!({ "fleet": "us", "host": host });
     let paused = stage.change("proxysql.pause", pause).await.unwrap().undo();
     let pass = |seconds| stage.sim.clock().step(std::time::Duration::from_secs(seconds));
+    // Its connections drain while it is unhealthy, which is a state of its own.
+    stage.sim.strike(sim::FaultKind::UnhealthyDrains { fleet: GROUP.into(), drain_s: 60 });
     pass(90);
+    let error = stage.take_back(suspended.clone()).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "not_healthy_yet"), "{error}");
+    assert!(error.message.contains("`unhealthy.draining`"), "{error}");
+    pass(60);
     stage.take_back(paused).await.unwrap();
     pass(1);
     let error = stage.take_back(suspended.clone()).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "not_healthy_yet"), "{error}");
-    assert!(error.message.contains("unhealthy"), "{error}");
+    assert!(error.message.contains("`unhealthy`"), "{error}");
     pass(120);
     assert!(matches!(stage.take_back(suspended).await.unwrap(), Done::Applied { .. }));
     assert_eq!(stage.group().await["suspended"], json!([]));
