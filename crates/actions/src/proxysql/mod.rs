@@ -31,7 +31,8 @@ use crate::shell::Command;
 
 /// Adds all actions of this service.
 pub(crate) fn register(registry: Registry, aws: &Arc<Aws>, prober: &Arc<Prober>) -> Registry {
-    let hosts = Arc::new(Hosts { prober: Arc::clone(prober), aws: Arc::clone(aws) });
+    let groups = gone::Groups::default();
+    let hosts = Arc::new(Hosts { prober: Arc::clone(prober), aws: Arc::clone(aws), groups });
     let hosts = || Arc::clone(&hosts);
     registry
         .observing(Status(hosts()))
@@ -45,6 +46,7 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>, prober: &Arc<Prober>)
 pub(crate) struct Hosts {
     prober: Arc<Prober>,
     aws: Arc<Aws>,
+    groups: gone::Groups,
 }
 
 /// Asked only of a host that does not answer.
