@@ -193,7 +193,7 @@ impl Engine {
                 "Postgres has no synchronous standby: a failover may lose what was committed last"
             );
         }
-        let share = Share::of(settings.look_budget, lease.alive());
+        let share = Share::of(settings.look_budget, settings.rds_budget, lease.alive());
         let meters = Meters::default();
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker(), &meters),
