@@ -263,12 +263,6 @@ impl Engine {
         }
     }
 
-    /// An event from outside says that something happened to a resource (to any of the service's, when it is empty): whoever
-    /// waits for it looks soon. The event itself is never believed.
-    pub fn hint(&self, service: &str, region: &str, resource: &str) {
-        self.core.observer.hint(service, region, resource);
-    }
-
     /// What was looked at so far, for all runs together.
     pub fn looks(&self) -> Counts {
         self.core.observer.counts()

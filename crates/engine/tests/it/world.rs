@@ -97,7 +97,8 @@ struct Number {
     value: i64,
 }
 
-struct Look(World);
+/// `world.look`, or the same of RDS.
+struct Look<const RDS: bool>(World);
 
 /// A number at which somebody else is at work.
 pub(crate) const FOREIGN: i64 = 666;
@@ -115,8 +116,8 @@ fn call(ctx: &Ctx, operation: &str, target: &str) -> CallRecord {
     }
 }
 
-impl Observe for Look {
-    const NAME: &'static str = "world.look";
+impl<const RDS: bool> Observe for Look<RDS> {
+    const NAME: &'static str = if RDS { "rds.look" } else { "world.look" };
     const SUMMARY: &'static str = "Looks at a number";
     const PERMISSIONS: &'static [&'static str] = &[];
     type Input = Named;
@@ -430,7 +431,8 @@ impl Bench {
 
     pub(crate) async fn launch(&self, lease: Duration) -> Result<Engine, StoreError> {
         let registry = Registry::default()
-            .observing(Look(self.world.clone()))
+            .observing(Look::<false>(self.world.clone()))
+            .observing(Look::<true>(self.world.clone()))
             .changing(Set::<false, false>(self.world.clone()))
             .changing(Set::<true, false>(self.world.clone()))
             .changing(Set::<false, true>(self.world.clone()))
