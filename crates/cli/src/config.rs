@@ -111,6 +111,9 @@ pub(crate) struct Aws {
     /// How many requests a second the looks of all replicas together may send to one service in one region. Changes are never held back.
     #[serde(default)]
     pub(crate) looks_per_second: Option<f64>,
+    /// The same to RDS, which grants less; never more than to the others.
+    #[serde(default)]
+    pub(crate) rds_looks_per_second: Option<f64>,
 }
 
 /// Where the customers' symptom is measured.
@@ -239,8 +242,12 @@ impl Config {
         if config.alarms.every_s == 0 {
             mistakes.push("alarms.every_s is 0; write at least 1 second".into());
         }
-        if let Some(looks) = config.aws.looks_per_second.filter(|looks| !(0.1..=100.0).contains(looks)) {
-            mistakes.push(format!("aws.looks_per_second is {looks}; write 0.1 to 100"));
+        let Aws { looks_per_second, rds_looks_per_second, .. } = &config.aws;
+        for (key, looks) in
+            [("looks_per_second", looks_per_second), ("rds_looks_per_second", rds_looks_per_second)]
+        {
+            let Some(looks) = looks.filter(|looks| !(0.1..=100.0).contains(looks)) else { continue };
+            mistakes.push(format!("aws.{key} is {looks}; write 0.1 to 100"));
         }
         if config.hooks.are_simulated() && config.aws.endpoint.is_none() {
             let why = "it would believe what anybody signs with the simulator's key";
@@ -309,10 +316,13 @@ impl Config {
     pub(crate) fn engine(&self) -> engine::Settings {
         let settings = engine::Settings::default();
         let look_budget = self.aws.looks_per_second.map_or(settings.look_budget, engine::Budget::of);
+        let rds = self.aws.rds_looks_per_second.unwrap_or(settings.rds_budget.per_second);
+        let rds_budget = engine::Budget::of(rds.min(look_budget.per_second));
         let triage = self.automation.settings(self.triggers.clone());
         engine::Settings {
             lease: self.lease(),
             look_budget,
+            rds_budget,
             keep: Duration::from_secs(24 * 3600 * u64::from(self.retention.days)),
             rehearse_every: self.readiness.every(),
             triage,

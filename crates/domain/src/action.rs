@@ -59,6 +59,9 @@ pub struct Spec {
     pub summary: &'static str,
     /// Effect class.
     pub effect: Effect,
+    /// May it be made again by itself when its answer was lost and a look shows nothing of it? No where that look may miss that it
+    /// took effect, and once more would do harm: then a person says what became of it.
+    pub repeatable: bool,
     /// IAM actions that it needs, such as `autoscaling:SetDesiredCapacity`; empty for what is not AWS.
     pub permissions: &'static [&'static str],
     /// The action that takes it back, where one can.

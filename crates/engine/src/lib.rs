@@ -193,7 +193,7 @@ impl Engine {
                 "Postgres has no synchronous standby: a failover may lose what was committed last"
             );
         }
-        let share = Share::of(settings.look_budget, lease.alive());
+        let share = Share::of(settings.look_budget, settings.rds_budget, lease.alive());
         let meters = Meters::default();
         let core = Arc::new(Core {
             committer: Committer::start(&pool, lease.worker(), &meters),
@@ -261,12 +261,6 @@ impl Engine {
         if let Some(driver) = driver {
             driver.closed().await;
         }
-    }
-
-    /// An event from outside says that something happened to a resource (to any of the service's, when it is empty): whoever
-    /// waits for it looks soon. The event itself is never believed.
-    pub fn hint(&self, service: &str, region: &str, resource: &str) {
-        self.core.observer.hint(service, region, resource);
     }
 
     /// What was looked at so far, for all runs together.

@@ -62,6 +62,12 @@ impl Budget {
     pub fn of(per_second: f64) -> Self {
         Self { per_second, burst: (4.0 * per_second).max(1.0) }
     }
+
+    /// RDS grants an account and region some twelve requests a second for all of its operations and all who ask, consoles and exporters
+    /// with them: a sixth of that.
+    pub fn of_rds() -> Self {
+        Self::of(2.0)
+    }
 }
 
 /// This process's part of the budget: AWS counts what an account asks, whichever replica does. All have the same part of the rate.
@@ -69,13 +75,21 @@ impl Budget {
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     budget: Budget,
+    /// Of RDS.
+    rds: Budget,
     among: Arc<AtomicU32>,
 }
 
 impl Share {
-    /// Of a budget that as many processes share as `among` says from moment to moment.
-    pub(crate) fn of(budget: Budget, among: Arc<AtomicU32>) -> Self {
-        Self { budget, among }
+    /// Of a budget, and one of RDS's own, that as many processes share as `among` says from moment to moment.
+    pub(crate) fn of(budget: Budget, rds: Budget, among: Arc<AtomicU32>) -> Self {
+        Self { budget, rds, among }
+    }
+
+    /// What there is for one service.
+    fn for_service(&self, service: &str) -> Self {
+        let budget = if service == "rds" { self.rds } else { self.budget };
+        Self { budget, ..self.clone() }
     }
 
     fn now(&self) -> Budget {
@@ -238,8 +252,10 @@ impl Observer {
 
     fn lane(&self, action: &str, input: &Value) -> Arc<Lane> {
         let mut lanes = lock(&self.0.lanes);
-        let new = || Arc::new(Lane::new(self.0.clock.clone(), self.0.share.clone()));
-        lanes.entry(LaneName::of(action, input)).or_insert_with(new).clone()
+        let name = LaneName::of(action, input);
+        let share = self.0.share.for_service(&name.service);
+        let new = || Arc::new(Lane::new(self.0.clock.clone(), share));
+        lanes.entry(name).or_insert_with(new).clone()
     }
 
     /// One look, within the deadline, charged to its lane for what it really took.

@@ -254,7 +254,7 @@ impl Job {
         }
         let window = self.core.settings.signature_window;
         let Recovery::LookAgainAt(safe) =
-            recover(earlier.effect, false, self.now(), earlier.deadline, window)
+            recover(earlier.effect, true, false, self.now(), earlier.deadline, window)
         else {
             return Ok(());
         };
@@ -359,7 +359,8 @@ impl Job {
             unanswered = 0;
             let now = self.now();
             let window = self.core.settings.signature_window;
-            return match recover(intent.effect, settled.is_some(), now, intent.deadline, window) {
+            let repeatable = action.spec().repeatable;
+            return match recover(intent.effect, repeatable, settled.is_some(), now, intent.deadline, window) {
                 Recovery::FoundDone => self.done(settled.unwrap_or_default(), How::FoundDone),
                 Recovery::SendAgain if intent.effect == Effect::Token => vec![self.again_by_token(facts)],
                 Recovery::SendAgain => vec![Entry::AttemptFailed {

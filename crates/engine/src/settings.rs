@@ -22,6 +22,8 @@ pub struct Settings {
     pub signature_window: Duration,
     /// How much the looks of all replicas together may ask of one service in one region.
     pub look_budget: Budget,
+    /// The same of RDS, which grants less.
+    pub rds_budget: Budget,
     /// How long a run must do nothing but wait before it forgets what is in its journal anyway (wall time).
     pub rest_after: Duration,
     /// How long history may wait until a block binds it (wall time).
@@ -47,6 +49,7 @@ impl Default for Settings {
             look_deadline: Duration::from_secs(60),
             signature_window: Duration::from_secs(300 + 60),
             look_budget: Budget::default(),
+            rds_budget: Budget::of_rds(),
             rest_after: Duration::from_millis(500),
             seal_every: Duration::from_secs(10),
             keep: Duration::from_secs(30 * 24 * 3600),

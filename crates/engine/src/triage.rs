@@ -14,11 +14,12 @@
 //! storing a verdict and starting its run a process may die as well: the next look finds no run of that key, judges anew, and
 //! starts it under the same key, which stands for *this runbook on these targets for this incident*: one run, whatever happens.
 
+mod events;
 mod look;
 mod tidy;
 pub(crate) mod trust;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -121,9 +122,14 @@ impl Engine {
         let at = self.core.clock.now();
         let inventory = &self.core.inventory;
         let taken = |signal: Signal| signal.taken_at(at).named_by(inventory);
-        let signals = signals.into_iter().map(|(signal, delivery)| (taken(signal), delivery)).collect();
+        let signals: Vec<_> =
+            signals.into_iter().map(|(signal, delivery)| (taken(signal), delivery)).collect();
+        let happened: BTreeSet<_> = signals.iter().flat_map(|(signal, _)| events::happened(signal)).collect();
         let delivery = Delivery { signals, body, at };
         let rows = self.core.committer.receive(Arc::new(delivery)).await?;
+        for event in happened {
+            self.core.observer.hint(event.service, &event.region, &event.resource);
+        }
         self.core.bell.ring(Topic::Signals);
         Ok(rows)
     }

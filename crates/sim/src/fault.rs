@@ -23,7 +23,7 @@ pub enum FaultKind {
         /// Seconds until the cluster is `available` again, with another writer.
         duration_s: u32,
     },
-    /// Hosts begin to fail logins to one cluster. Stays until the host is gone; its health sees nothing.
+    /// Hosts begin to fail logins to one cluster. Stays until the host is gone or restarted; its health sees nothing.
     SickHosts {
         /// The fleet, by the name of its group.
         fleet: String,
@@ -38,10 +38,13 @@ pub enum FaultKind {
         /// Only so many of the hosts, the first of them; all if absent.
         #[serde(default)]
         hosts: Option<usize>,
-        /// Whether hosts launched later are sick as well (a broken configuration rather than a sick process).
+        /// Whether hosts launched or restarted later are sick as well (a broken configuration rather than a sick process).
         #[serde(default)]
         new_hosts_too: bool,
     },
+    /// From now on it is chance which of the queries fail (the same for the same seed); without this their failures are spread evenly,
+    /// which is quicker to try things with: of ten logins through a host that fails three of ten, three fail.
+    FailuresByChance,
     /// The instance that writes now has no connection left for some of those who ask, whoever asks and whichever way. It
     /// stays with the instance: only another writer helps.
     WriterExhausted {
@@ -116,6 +119,21 @@ pub enum FaultKind {
         /// Seconds until it is `available` again, the usual 44 at least.
         duration_s: u32,
     },
+    /// From now on RDS tells nothing of the cluster that has these words in it, to nobody: its events are told as well as may be.
+    EventsLost {
+        /// The cluster.
+        cluster: String,
+        /// Words of the message (`Started`, `Completed`, `Promoting`); all its events if absent.
+        #[serde(default)]
+        saying: Option<String>,
+    },
+    /// From now on `DescribeEvents` shows what happens to the cluster only so much later.
+    EventsLate {
+        /// The cluster.
+        cluster: String,
+        /// Seconds.
+        late_s: u32,
+    },
     /// Hosts keep the old writer in their writer hostgroup when the cluster fails over next: logins through them work, and writes
     /// fail, as the old writer is read-only then. Stays until the host is gone or restarted.
     StuckWriter {
@@ -156,6 +174,21 @@ pub enum FaultKind {
         /// The fleet, by the name of its group.
         fleet: String,
     },
+    /// From now on the load balancer lets the connections of a target that becomes unhealthy drain first, and shows it as
+    /// `unhealthy.draining` meanwhile, as a target group with `unhealthy_draining_interval_seconds` does.
+    UnhealthyDrains {
+        /// The fleet, by the name of its group.
+        fleet: String,
+        /// Seconds that it drains.
+        drain_s: u32,
+    },
+    /// EC2 has room for only so many more instances in a zone; capacity restored ends it.
+    RoomFor {
+        /// The zone.
+        zone: String,
+        /// Instances.
+        instances: u32,
+    },
     /// Somebody else refreshes the instances of a group. Only the refresh is shown; it replaces no host.
     InstanceRefresh {
         /// The fleet, by the name of its group.
@@ -185,6 +218,8 @@ impl FaultKind {
             | Self::BlueGreen { cluster }
             | Self::FailoverReverts { cluster }
             | Self::SlowFailovers { cluster, .. }
+            | Self::EventsLost { cluster, .. }
+            | Self::EventsLate { cluster, .. }
             | Self::StuckWriter { cluster, .. }
             | Self::WrongCredentials { cluster }
             | Self::CredentialsRestored { cluster } => Some(cluster),
@@ -210,6 +245,7 @@ impl FaultKind {
             | Self::StuckWriter { fleet, .. }
             | Self::NewHostsNeverListen { fleet }
             | Self::DeadHostsSilent { fleet }
+            | Self::UnhealthyDrains { fleet, .. }
             | Self::InstanceRefresh { fleet, .. } => Some(fleet),
             _ => None,
         }

@@ -29,7 +29,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,10 @@ pub struct Physics {
     faults: Vec<TimedFault>,
     /// Zones without capacity.
     no_capacity: BTreeSet<String>,
+    /// Zones with capacity for so many instances more.
+    room: BTreeMap<String, u32>,
+    /// By fleet: how long a target is `unhealthy.draining` before it is `unhealthy`.
+    unhealthy_drains: BTreeMap<usize, TimeDelta>,
     /// Classes that cannot be ordered: in one zone, or anywhere.
     not_orderable: Vec<(String, Option<String>)>,
     /// Fleets whose new hosts never listen.
@@ -129,6 +133,10 @@ pub struct Physics {
     silent: BTreeSet<usize>,
     /// Sickness that new hosts are born with: fleet, cluster.
     inherited: Vec<(usize, usize, Sickness)>,
+    /// Which queries fail is drawn, and not spread evenly.
+    by_chance: bool,
+    /// How many were drawn, by their way.
+    draws: BTreeMap<String, u64>,
 }
 
 impl Physics {
@@ -163,10 +171,14 @@ impl Physics {
             samples: Vec::new(),
             faults,
             no_capacity: BTreeSet::new(),
+            room: BTreeMap::new(),
+            unhealthy_drains: BTreeMap::new(),
             not_orderable: Vec::new(),
             stillborn: BTreeSet::new(),
             silent: BTreeSet::new(),
             inherited: Vec::new(),
+            by_chance: false,
+            draws: BTreeMap::new(),
             world: world.clone(),
         };
         physics.settle_hosts();
@@ -239,6 +251,7 @@ impl Physics {
                     self.sicken(f, c, sickness, hosts, new_hosts_too);
                 }
             }
+            FaultKind::FailuresByChance => self.by_chance = true,
             FaultKind::WriterExhausted { cluster: id, share } => {
                 if let Some(c) = cluster(&id) {
                     let writer = self.clusters[c].writer;
@@ -292,6 +305,16 @@ impl Physics {
                     self.clusters[c].asked_take = Some(TimeDelta::seconds(i64::from(duration_s)));
                 }
             }
+            FaultKind::EventsLost { cluster: id, saying } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].unsaid.push(saying.unwrap_or_default());
+                }
+            }
+            FaultKind::EventsLate { cluster: id, late_s } => {
+                if let Some(c) = cluster(&id) {
+                    self.clusters[c].told_late = TimeDelta::seconds(i64::from(late_s));
+                }
+            }
             FaultKind::StuckWriter { fleet: asg, cluster: id, hosts } => {
                 if let (Some(f), Some(c)) = (fleet(&asg), cluster(&id)) {
                     let of_fleet = self.hosts.iter_mut().filter(|h| h.fleet == f);
@@ -317,7 +340,18 @@ impl Physics {
                 let zones = self.world.fleets.iter().flat_map(|f| f.zones.iter().cloned());
                 self.no_capacity = zones.collect();
             }
-            FaultKind::CapacityRestored => self.no_capacity.clear(),
+            FaultKind::CapacityRestored => {
+                self.no_capacity.clear();
+                self.room.clear();
+            }
+            FaultKind::RoomFor { zone, instances } => {
+                self.room.insert(zone, instances);
+            }
+            FaultKind::UnhealthyDrains { fleet: asg, drain_s } => {
+                if let Some(f) = fleet(&asg) {
+                    self.unhealthy_drains.insert(f, TimeDelta::seconds(i64::from(drain_s)));
+                }
+            }
             FaultKind::NewHostsNeverListen { fleet: asg } => {
                 self.stillborn.extend(fleet(&asg));
             }

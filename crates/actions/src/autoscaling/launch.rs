@@ -2,6 +2,9 @@
 //!
 //! The only call of Auto Scaling that takes a client token: the same step asks for the same hosts however often it is sent, and AWS
 //! repeats its first answer. It raises the desired capacity by as many, and answers before the hosts have booted.
+//!
+//! AWS may have room for some of them and launch those: then it answers with their ids and an error. They run and are to be known, so
+//! that is a success with something missing; only an answer without any host is a refusal.
 
 use std::sync::Arc;
 
@@ -62,8 +65,13 @@ pub(super) struct Room {
 pub(super) struct Launched {
     /// The group.
     group: String,
-    /// EC2 instance ids of the new hosts, which boot now; empty where the group launches them elsewhere.
+    /// EC2 instance ids of the new hosts, which boot now; without those that the group launches elsewhere.
     instances: Vec<String>,
+    /// How many of those asked for were not launched in this zone. With `elsewhere` the group launches them in its own time; else
+    /// nobody does.
+    missing: i32,
+    /// What AWS says of those that are missing; null where none is.
+    why_missing: Option<String>,
     /// The zone that was asked for.
     zone: String,
 }
@@ -161,22 +169,31 @@ impl Change for LaunchInstances {
                     .send()
             })
             .await?;
-        if let (Some(error), false) = (answer.errors().first(), input.elsewhere) {
+        let instances: Vec<String> =
+            answer.instances().iter().flat_map(|i| i.instance_ids()).cloned().collect();
+        let why = answer.errors().first().map(|error| {
+            format!(
+                "{} ({})",
+                error.error_message().unwrap_or("no reason given"),
+                error.error_code().unwrap_or("no code")
+            )
+        });
+        if let (Some(why), true, false) = (&why, instances.is_empty(), input.elsewhere) {
             return Err(ActionError::new(
                 ErrorClass::Refused,
                 "not_launched",
-                format!(
-                    "{} launched nothing in {}: {} ({}).",
-                    input.group,
-                    input.zone,
-                    error.error_message().unwrap_or("no reason given"),
-                    error.error_code().unwrap_or("no code")
-                ),
+                format!("{} launched nothing in {}: {why}.", input.group, input.zone),
             )
             .remedy("begin anew with another zone, or let the group launch them elsewhere (`elsewhere: true`): AWS tells the same step the same again"));
         }
-        let instances = answer.instances().iter().flat_map(|i| i.instance_ids()).cloned().collect();
-        Ok(Launched { group: input.group.clone(), instances, zone: input.zone.clone() })
+        let launched = i32::try_from(instances.len()).unwrap_or(i32::MAX);
+        Ok(Launched {
+            group: input.group.clone(),
+            zone: input.zone.clone(),
+            missing: (input.count - launched).max(0),
+            why_missing: why,
+            instances,
+        })
     }
 
     fn undo(&self, _input: &LaunchInput, _facts: &Room) -> Option<UndoCall> {

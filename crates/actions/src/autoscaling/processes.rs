@@ -286,8 +286,9 @@ impl Change for ResumeProcesses {
         let mut facts = suspended(&self.0, ctx, input).await?;
         if let (Some(host), Some(target_group)) = (&input.once_healthy, &input.target_group) {
             let state = elbv2::state(&self.0, &Calls::new(ctx), &input.region, target_group, host).await?;
-            // One that is taken out, or not there any more, never becomes healthy.
-            facts.not_yet = state.filter(|state| ["initial", "unhealthy"].contains(&state.as_str()));
+            // One that is taken out, or not there any more, never becomes healthy. `unhealthy.draining` is not taken out: while its
+            // connections drain it is checked on.
+            facts.not_yet = state.filter(|state| state == "initial" || state.starts_with("unhealthy"));
         }
         Ok(facts)
     }

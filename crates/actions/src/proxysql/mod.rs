@@ -3,6 +3,11 @@
 //! `PROXYSQL PAUSE` closes the traffic port and leaves everybody who is connected alone; `RESUME` opens it again. The admin
 //! port speaks MySQL's text protocol and nothing else. Drained means no clients: `Active_Transactions` is not asked, it
 //! was seen to stay at 1 after the last client had gone.
+//!
+//! Whether a host takes traffic is tried at its port. What ProxySQL says of it itself is another matter: a host that was paused and
+//! restarted is open and goes on calling itself paused, and then refuses every PAUSE until it is sent a RESUME, which changes
+//! nothing else (`lib/Admin_Handler.cpp`: one flag, which only PAUSE and RESUME set). So a host is resumed when it is open and does
+//! not call itself paused any more.
 
 mod gone;
 mod restart;
@@ -26,7 +31,8 @@ use crate::shell::Command;
 
 /// Adds all actions of this service.
 pub(crate) fn register(registry: Registry, aws: &Arc<Aws>, prober: &Arc<Prober>) -> Registry {
-    let hosts = Arc::new(Hosts { prober: Arc::clone(prober), aws: Arc::clone(aws) });
+    let groups = gone::Groups::default();
+    let hosts = Arc::new(Hosts { prober: Arc::clone(prober), aws: Arc::clone(aws), groups });
     let hosts = || Arc::clone(&hosts);
     registry
         .observing(Status(hosts()))
@@ -40,6 +46,7 @@ pub(crate) fn register(registry: Registry, aws: &Arc<Aws>, prober: &Arc<Prober>)
 pub(crate) struct Hosts {
     prober: Arc<Prober>,
     aws: Arc<Aws>,
+    groups: gone::Groups,
 }
 
 /// Asked only of a host that does not answer.
@@ -47,6 +54,8 @@ const PERMISSIONS: &[&str] = &["autoscaling:DescribeAutoScalingGroups"];
 
 const CLIENTS: &str =
     "SELECT variable_value FROM stats_mysql_global WHERE variable_name='Client_Connections_connected'";
+const CALLED_PAUSED: &str =
+    "SELECT variable_value FROM stats_mysql_global WHERE variable_name='mysql_listener_paused'";
 const SERVERS: &str = "SELECT status FROM runtime_mysql_servers";
 
 /// Which host.
@@ -78,6 +87,10 @@ pub(crate) struct HostStatus {
     clients: u64,
     /// The traffic port refuses connections. Null when it neither took nor refused one in time.
     paused: Option<bool>,
+    /// ProxySQL itself says that it is paused. It goes on saying so after a restart, though the port is open then, and refuses to be
+    /// paused until it is resumed. Null where its version does not tell.
+    #[serde(default)]
+    calls_itself_paused: Option<bool>,
     /// Backend servers that ProxySQL holds for online. It keeps those for online that refuse every login, too.
     servers_online: u64,
     /// Backend servers in all.
@@ -113,6 +126,7 @@ impl Hosts {
                 ActionError::new(ErrorClass::Transient, code(&failure), said(host, &failure))
             };
             let clients = admin.query(CLIENTS).await.map_err(failed)?;
+            let called_paused = admin.query(CALLED_PAUSED).await.map_err(failed)?;
             let servers = admin.query(SERVERS).await.map_err(failed)?;
             admin.quit().await;
             let paused = match knock(&host.ip, fleet.port, self.prober.limits.connect).await {
@@ -132,6 +146,7 @@ impl Hosts {
                     .remedy("check that the admin port of the fleet is ProxySQL's")
                 })?,
                 paused,
+                calls_itself_paused: called_paused.first().and_then(first).map(|flag| flag == "1"),
                 servers_online: online.try_into().unwrap_or(u64::MAX),
                 servers: servers.len().try_into().unwrap_or(u64::MAX),
             })
@@ -162,13 +177,15 @@ impl Hosts {
                 Err(failure) if failure.kind == Kind::TooManyConnections => {
                     Err(ActionError::new(ErrorClass::Busy, code(&failure), said(host, &failure)))
                 }
-                Err(failure) if failure.code.is_some() => Err(ActionError::refused(
-                    code(&failure),
-                    said(host, &failure),
-                )
-                .remedy(
-                    "the fleet's admin account must be one that may run `PROXYSQL PAUSE`; `stats` may not",
-                )),
+                Err(failure) if failure.code.is_some() => {
+                    let remedy = if failure.message.contains("already paused") {
+                        "it calls itself paused though its port is open, as after a restart: send it `PROXYSQL RESUME`, which only \
+                         takes that back, and try again"
+                    } else {
+                        "the fleet's admin account must be one that may run `PROXYSQL PAUSE`; `stats` may not"
+                    };
+                    Err(ActionError::refused(code(&failure), said(host, &failure)).remedy(remedy))
+                }
                 Err(failure) => Err(ActionError::new(
                     ErrorClass::Unknown,
                     code(&failure),
@@ -276,18 +293,21 @@ impl Observe for Status {
     const PERMISSIONS: &'static [&'static str] = PERMISSIONS;
     const BY_HAND: Option<&'static str> = Some(
         r#"
-  local at port user clients servers paused=false
+  local at port user clients called servers paused=false
   at=$(jq -r .ip <<<"$host") || return
   read -r port user < <(jq -r --arg id "$fleet" '.fleets[] | select(.id == $id) | "\(.admin_port) \(.admin)"' <<<"$inventory")
   clients=$(mysql --host "$at" --port "$port" --user "$user" --password --batch --skip-column-names \
     --execute "SELECT variable_value FROM stats_mysql_global WHERE variable_name='Client_Connections_connected'") || return
+  called=$(mysql --host "$at" --port "$port" --user "$user" --password --batch --skip-column-names \
+    --execute "SELECT variable_value FROM stats_mysql_global WHERE variable_name='mysql_listener_paused'") || return
   servers=$(mysql --host "$at" --port "$port" --user "$user" --password --batch --skip-column-names \
     --execute 'SELECT status FROM runtime_mysql_servers') || return
   port=$(jq -r --arg id "$fleet" '.fleets[] | select(.id == $id).port' <<<"$inventory") || return
   timeout 2 bash -c "exec 3<>/dev/tcp/$at/$port" 2>/dev/null || paused=true
-  jq -nc --argjson clients "$clients" --argjson paused "$paused" --arg servers "$servers" '
+  jq -nc --argjson clients "$clients" --argjson paused "$paused" --arg called "$called" --arg servers "$servers" '
     ($servers | split("\n")) as $servers |
-    { clients: $clients, paused: $paused, servers_online: ([$servers[] | select(. == "ONLINE")] | length), servers: ($servers | length) }'
+    { clients: $clients, paused: $paused, calls_itself_paused: (if $called == "" then null else $called == "1" end),
+      servers_online: ([$servers[] | select(. == "ONLINE")] | length), servers: ($servers | length) }'
 "#,
     );
     type Input = HostInput;
@@ -398,11 +418,13 @@ impl Change for Resume {
     }
 
     fn settled(&self, input: &HostInput, facts: &HostStatus) -> Option<Listening> {
-        (facts.paused == Some(false)).then(|| listening(input, facts, false))
+        let open = facts.paused == Some(false) && facts.calls_itself_paused != Some(true);
+        open.then(|| listening(input, facts, false))
     }
 
-    fn plan(&self, input: &HostInput, _facts: &HostStatus) -> Result<Vec<ObjectChange>, ActionError> {
-        Ok(change(input, "closed", "open"))
+    fn plan(&self, input: &HostInput, facts: &HostStatus) -> Result<Vec<ObjectChange>, ActionError> {
+        let before = if facts.paused == Some(false) { "open, and called paused" } else { "closed" };
+        Ok(change(input, before, "open"))
     }
 
     fn predict(&self, input: &HostInput, facts: &HostStatus) -> Option<Listening> {

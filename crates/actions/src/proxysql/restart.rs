@@ -1,8 +1,18 @@
 //! `proxysql.restart`: the process of one paused host begins anew, in place.
 //!
-//! ProxySQL has no token for it, and nothing of a host tells whether it shall still be restarted. So what was seen before the call
-//! is kept: when its answer was lost, a process that started later says that it took effect. A host that is not paused is
-//! refused: its clients would be cut off in the middle of what they do. The restart opens the port by itself.
+//! ProxySQL has no token for it, never answers it (it drops every connection, this one too, and begins anew), and may go on counting
+//! its uptime meanwhile: in 2.0 to 3.0 the process goes back to a place in `main()` after the one where the clock is set, and only
+//! one that was started by its angel or by systemd counts from nought. So the answer is always lost, and what was seen before the
+//! call is kept. It took effect when the process is a later one by its uptime, or when the port, which was closed before, is
+//! open: a restart opens it by itself. A host that is not paused is refused: its clients would be cut off in the middle of what
+//! they do.
+//!
+//! Two other things open that port. Somebody sends a RESUME: then the host is taken for restarted and is as sick as it was, which
+//! the logins through it that follow say; a runbook must have them follow. Or the process dies and is started again: that is a
+//! restart, whoever made it.
+//!
+//! What was loaded and not saved to disk is lost by a restart, as ProxySQL reads its disk database anew. And it leaves the host
+//! calling itself paused: see `proxysql.resume`.
 
 use std::sync::Arc;
 
@@ -27,6 +37,13 @@ pub(super) struct Process {
     /// nor after.
     not_after: Timestamp,
     paused: bool,
+}
+
+impl Process {
+    /// Has it been restarted since? By its uptime, where that begins anew, or by the port that a restart opens.
+    fn is_after(&self, before: &Self) -> bool {
+        self.not_before > before.not_after || (before.paused && !self.paused)
+    }
 }
 
 /// A process that is new.
@@ -96,7 +113,7 @@ impl Change for Restart {
     }
 
     fn happened(&self, input: &HostInput, before: &Process, now: &Process) -> Option<Restarted> {
-        (now.not_before > before.not_after).then(|| restarted(input))
+        now.is_after(before).then(|| restarted(input))
     }
 
     fn plan(&self, input: &HostInput, _facts: &Process) -> Result<Vec<ObjectChange>, ActionError> {
@@ -104,7 +121,7 @@ impl Change for Restart {
             object: format!("host {}", input.host.id),
             property: "ProxySQL process".into(),
             before: "as it is".into(),
-            after: "new".into(),
+            after: "new, with the settings of its disk".into(),
         }])
     }
 
@@ -125,6 +142,7 @@ impl Change for Restart {
         Some(restarted(input))
     }
 
+    /// Never answered: the error says that it is not known, and a look tells.
     async fn apply(&self, ctx: &Ctx, input: &HostInput, _facts: &Process) -> Result<Restarted, ActionError> {
         self.0.command(ctx, input, COMMAND).await?;
         Ok(restarted(input))
@@ -141,4 +159,26 @@ impl Change for Restart {
 
 fn restarted(input: &HostInput) -> Restarted {
     Restarted { host: input.host.id.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What would show that it took effect, for versions that count their uptime anew and for those that go on.
+    #[test]
+    fn a_later_process_or_an_open_port_says_that_it_happened() {
+        let at = |second: i64| Timestamp::from_timestamp(second, 0).unwrap();
+        let process =
+            |began: i64, paused| Process { not_before: at(began - 3), not_after: at(began + 3), paused };
+        for (before, now, happened) in [
+            (process(100, true), process(100, true), false),
+            (process(100, true), process(105, true), false),
+            (process(100, true), process(100, false), true),
+            (process(100, true), process(900, true), true),
+            (process(100, false), process(100, false), false),
+        ] {
+            assert_eq!(now.is_after(&before), happened, "{before:?} {now:?}");
+        }
+    }
 }

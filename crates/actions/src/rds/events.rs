@@ -1,11 +1,13 @@
 //! `rds.failover_events`: the failovers of a cluster, as RDS tells them.
 //!
 //! Events are hints: RDS may tell them late, in another order, or not at all. So they name what was seen, and count failovers;
-//! whether a failover succeeded is asked of the cluster.
+//! whether a failover succeeded is asked of the cluster. A failover counts by any of its events: what has been completed or taken back
+//! had begun, also where the word of that is missing.
 
 use std::sync::Arc;
 
 use aws_sdk_rds::types::SourceType;
+use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::action::{ActionError, Ctx, Observe};
 use schemars::JsonSchema;
@@ -45,13 +47,13 @@ fn an_hour() -> i32 {
 pub(super) struct Failovers {
     /// All of them, oldest first.
     events: Vec<Event>,
-    /// How many began.
+    /// How many began: those of which RDS tells anything at all.
     started: usize,
     /// The last event says that the old writer was promoted again (RDS-EVENT-0070).
     reverted: bool,
     /// The last event says that the failover failed (RDS-EVENT-0069).
     failed: bool,
-    /// When the last one began; null when none did.
+    /// When the last one began: the first that RDS tells of it. Null when none did.
     last_started: Option<Timestamp>,
 }
 
@@ -66,7 +68,7 @@ struct Event {
 }
 
 /// What an event of the category `failover` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     /// RDS-EVENT-0072, -0073.
@@ -99,14 +101,35 @@ impl Kind {
     }
 }
 
+/// Events of one failover are no further apart than this: without a reader the writer is made anew, which takes ten minutes.
+const APART: TimeDelta = TimeDelta::minutes(15);
+
+/// The failovers that the events are of, oldest first, each as its events.
+fn failovers(events: &[Event]) -> Vec<Vec<&Event>> {
+    let mut failovers: Vec<Vec<&Event>> = Vec::new();
+    for event in events.iter().filter(|event| event.kind != Kind::Other) {
+        match failovers.last_mut() {
+            // One begins once and ends once each way.
+            Some(last)
+                if event.kind != Kind::Started
+                    && last.iter().all(|e| e.kind != event.kind && event.at - e.at <= APART) =>
+            {
+                last.push(event);
+            }
+            _ => failovers.push(vec![event]),
+        }
+    }
+    failovers
+}
+
 impl Failovers {
     fn of(mut events: Vec<Event>) -> Self {
-        events.sort_by_key(|event| event.at);
+        events.sort_by_key(|event| (event.at, event.kind));
         let last = events.iter().rev().find(|e| e.kind != Kind::Other).map(|e| e.kind);
-        let began = |e: &&Event| e.kind == Kind::Started;
+        let failovers = failovers(&events);
         Self {
-            started: events.iter().filter(began).count(),
-            last_started: events.iter().rev().find(began).map(|e| e.at),
+            started: failovers.len(),
+            last_started: failovers.last().and_then(|of| of.first()).map(|e| e.at),
             reverted: last == Some(Kind::Reverted),
             failed: last == Some(Kind::Failed),
             events,
@@ -166,10 +189,14 @@ impl Observe for ClusterEvents {
         elif startswith("Started ") and contains("failover") then "started"
         elif startswith("Completed ") and contains("failover") then "completed"
         elif test("[Ff]ailover failed") then "failed" else "other" end;
-      ([.Events[] | { at: .Date, kind: (.Message | kind), message: .Message }] | sort_by(.at)) as $events |
-      [$events[] | select(.kind == "started").at] as $started | [$events[] | select(.kind != "other").kind][-1] as $last | {
-        events: $events, started: ($started | length), reverted: ($last == "reverted"), failed: ($last == "failed"),
-        last_started: $started[-1]
+      def order: . as $kind | ["started", "completed", "reverted", "failed", "other"] | index($kind);
+      def second: .at | sub("[.][0-9]+"; "") | sub("[+]00:00$"; "Z") | fromdate;
+      ([.Events[] | { at: .Date, kind: (.Message | kind), message: .Message }] | sort_by(.at, (.kind | order))) as $events |
+      (reduce ($events[] | select(.kind != "other")) as $e ([];
+        if length > 0 and $e.kind != "started" and (.[-1] | all(.kind != $e.kind and ($e | second) - second <= 900))
+        then .[-1] += [$e] else . + [[$e]] end)) as $failovers | [$events[] | select(.kind != "other").kind][-1] as $last | {
+        events: $events, started: ($failovers | length), reverted: ($last == "reverted"), failed: ($last == "failed"),
+        last_started: $failovers[-1][0].at
       }'
 "#,
     );
@@ -223,5 +250,37 @@ mod tests {
                 .reverted
         );
         assert_eq!(told(&[]), Failovers::default());
+    }
+
+    #[test]
+    fn a_failover_counts_by_whatever_is_told_of_it() {
+        let minute = |at: i64| Timestamp::from_timestamp(at * 60, 0).unwrap();
+        let told = |messages: &[(i64, &str)]| {
+            let event = |(at, message): &(i64, &str)| Event {
+                at: minute(*at),
+                kind: Kind::of(message),
+                message: (*message).to_owned(),
+            };
+            let there = Failovers::of(messages.iter().map(event).collect());
+            (there.started, there.last_started)
+        };
+        let (start, end) =
+            ("Started cross AZ failover to DB instance: b-2", "Completed failover to DB instance: b-2");
+        let back = "Promoting previous primary again: b-1";
+        assert_eq!(told(&[(3, end)]), (1, Some(minute(3))));
+        assert_eq!(told(&[(3, back)]), (1, Some(minute(3))));
+        assert_eq!(told(&[(3, "DB cluster failover failed, check it")]), (1, Some(minute(3))));
+        // One, however it is told.
+        assert_eq!(told(&[(3, end), (2, start)]), (1, Some(minute(2))));
+        assert_eq!(told(&[(2, start), (2, end)]), (1, Some(minute(2))));
+        assert_eq!(told(&[(2, end), (2, start)]), (1, Some(minute(2))));
+        assert_eq!(told(&[(1, start), (2, end), (3, back)]), (1, Some(minute(1))));
+        assert_eq!(told(&[(1, start), (11, end)]), (1, Some(minute(1))));
+        // Two, of which words are missing.
+        assert_eq!(told(&[(2, end), (4, end)]), (2, Some(minute(4))));
+        assert_eq!(told(&[(2, start), (4, start)]), (2, Some(minute(4))));
+        assert_eq!(told(&[(2, start), (40, end)]), (2, Some(minute(40))));
+        assert_eq!(told(&[(2, end), (10, start), (11, end)]), (2, Some(minute(10))));
+        assert_eq!(told(&[(2, "Something else")]), (0, None));
     }
 }

@@ -1,8 +1,10 @@
 //! `rds.failover_cluster`: hands the writer's part to one named reader.
 //!
 //! RDS takes no token, and a second call would hand it on again or back. So the target is always named (a repeat for the same
-//! target is refused by RDS itself), and no failover is asked for soon after another: also not by a repeat of this very call
-//! whose answer was lost, when the cluster has gone back to its old writer meanwhile.
+//! target is refused by RDS itself), and no failover is asked for soon after another. The call itself is never repeated when its
+//! answer was lost. That it took effect shows by the writer, or, where the cluster has gone back to its old one meanwhile, by an
+//! event. That it took none shows by nothing: events may be missing, and a cluster that went back looks as if nothing had
+//! been. So a person says so.
 
 use std::sync::Arc;
 
@@ -62,6 +64,8 @@ pub(super) struct Handed {
 
 /// One failover in an hour: a cluster that fails over again and again is not healed by one more.
 const COOL_OFF: TimeDelta = TimeDelta::hours(1);
+/// RDS's clock and ours are not quite the same.
+const BLUR: TimeDelta = TimeDelta::seconds(30);
 /// Never sooner: the last one may not be over.
 const SETTLING: TimeDelta = TimeDelta::minutes(10);
 
@@ -71,6 +75,7 @@ impl Change for FailOver {
     const PERMISSIONS: &'static [&'static str] =
         &["rds:DescribeDBClusters", "rds:DescribeEvents", "rds:FailoverDBCluster"];
     const EFFECT: Effect = Effect::Probe;
+    const REPEATABLE: bool = false;
     const UNDOABLE: bool = false;
     type Input = FailOverInput;
     type Facts = Roles;
@@ -100,6 +105,14 @@ impl Change for FailOver {
     /// By identity: the status lags behind, and also says `available` when a failover has gone back.
     fn settled(&self, input: &FailOverInput, facts: &Roles) -> Option<Handed> {
         (facts.writer.as_ref() == Some(&input.target)).then(|| self.handed(input))
+    }
+
+    /// What is asked for is to be accepted: a failover that began since then was, wherever it led. Whether the target writes is
+    /// for a later step to see, which says it when it went back.
+    fn happened(&self, input: &FailOverInput, before: &Roles, now: &Roles) -> Option<Handed> {
+        let began = now.last_failover > before.last_failover
+            && now.last_failover.is_some_and(|at| at >= before.at - BLUR);
+        self.settled(input, now).or_else(|| began.then(|| self.handed(input)))
     }
 
     fn plan(&self, input: &FailOverInput, facts: &Roles) -> Result<Vec<ObjectChange>, ActionError> {

@@ -129,12 +129,18 @@ async fn a_group_looks_again_only_once_the_load_balancer_finds_the_host_healthy(
     let pause = json!({ "fleet": "us", "host": host });
     let paused = stage.change("proxysql.pause", pause).await.unwrap().undo();
     let pass = |seconds| stage.sim.clock().step(std::time::Duration::from_secs(seconds));
+    // Its connections drain while it is unhealthy, which is a state of its own.
+    stage.sim.strike(sim::FaultKind::UnhealthyDrains { fleet: GROUP.into(), drain_s: 60 });
     pass(90);
+    let error = stage.take_back(suspended.clone()).await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "not_healthy_yet"), "{error}");
+    assert!(error.message.contains("`unhealthy.draining`"), "{error}");
+    pass(60);
     stage.take_back(paused).await.unwrap();
     pass(1);
     let error = stage.take_back(suspended.clone()).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Busy, "not_healthy_yet"), "{error}");
-    assert!(error.message.contains("unhealthy"), "{error}");
+    assert!(error.message.contains("`unhealthy`"), "{error}");
     pass(120);
     assert!(matches!(stage.take_back(suspended).await.unwrap(), Done::Applied { .. }));
     assert_eq!(stage.group().await["suspended"], json!([]));
@@ -266,6 +272,7 @@ async fn hosts_are_launched_in_one_zone_and_the_same_step_launches_them_once() {
     let done = stage.change("autoscaling.launch_instances", launch(&zone, 2)).await.unwrap();
     let new = strings(&done.output()["instances"]);
     assert_eq!(new.len(), 2);
+    assert_eq!((&done.output()["missing"], &done.output()["why_missing"]), (&json!(0), &Value::Null));
     // As after an answer that was lost: the same token, the same hosts.
     let action = stage.registry.get("autoscaling.launch_instances").unwrap();
     let (input, facts) =
@@ -290,6 +297,21 @@ async fn a_zone_without_room_launches_nothing_and_says_why() {
     assert_eq!((error.class, error.code.as_str()), (ErrorClass::Refused, "not_launched"));
     assert!(error.message.contains("InsufficientInstanceCapacity"), "{error}");
     assert_eq!(stage.group().await["desired"], 6);
+}
+
+/// They run: nobody would know of them if it were told as a refusal.
+#[tokio::test]
+async fn a_zone_with_room_for_some_launches_those_and_says_how_many_are_missing() {
+    let stage = Stage::calm().await;
+    let zone = stage.group().await["in_service"][0]["az"].as_str().unwrap().to_owned();
+    stage.sim.strike(sim::FaultKind::RoomFor { zone: zone.clone(), instances: 1 });
+    let input = with(json!({ "zone": zone, "count": 2 }));
+    let done = stage.change("autoscaling.launch_instances", input).await.unwrap();
+    let new = strings(&done.output()["instances"]);
+    assert_eq!((new.len(), &done.output()["missing"]), (1, &json!(1)), "{:?}", done.output());
+    assert!(done.output()["why_missing"].as_str().unwrap().contains("InsufficientInstanceCapacity"));
+    let group = stage.until(|group| group["in_service"].as_array().unwrap().len() == 7).await;
+    assert!(strings(&group["ids"]).contains(&new[0]) && group["desired"] == 7, "{group}");
 }
 
 #[tokio::test]

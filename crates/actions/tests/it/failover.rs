@@ -94,3 +94,46 @@ async fn only_a_reader_of_a_known_cluster_can_be_named() {
     }
     assert_eq!(stage.changes(), [""; 0]);
 }
+
+#[tokio::test]
+async fn a_failover_of_which_rds_does_not_tell_that_it_began_counts_all_the_same() {
+    for (goes_back, rest) in [(false, "Completed"), (true, "Promoting previous primary again")] {
+        let stage = Stage::calm().await;
+        let saying = Some("Started".to_owned());
+        stage.sim.strike(FaultKind::EventsLost { cluster: "shard-b".into(), saying });
+        if goes_back {
+            stage.sim.strike(FaultKind::FailoverReverts { cluster: "shard-b".into() });
+        }
+        stage.change("rds.failover_cluster", to("shard-b-2")).await.unwrap();
+        over(&stage).await;
+        let told = events(&stage).await;
+        assert_eq!((&told["started"], &told["reverted"]), (&json!(1), &json!(goes_back)), "{told}");
+        assert!(told["events"].to_string().contains(rest) && told["last_started"].is_string(), "{told}");
+        let soon = stage.change("rds.failover_cluster", to("shard-b-3")).await.unwrap_err();
+        assert_eq!(soon.code, "failed_over_lately", "{soon}");
+        assert_eq!(stage.changes(), ["FailoverDBCluster"]);
+    }
+}
+
+/// A cluster that went back looks as if nothing had been; its events, where they are told, do not.
+#[tokio::test]
+async fn a_failover_whose_answer_was_lost_and_that_went_back_is_known_by_its_events_and_else_by_nothing() {
+    for (dial, known) in [
+        (None, true),
+        (Some(FaultKind::EventsLate { cluster: "shard-b".into(), late_s: 600 }), false),
+        (Some(FaultKind::EventsLost { cluster: "shard-b".into(), saying: None }), false),
+    ] {
+        let stage = Stage::calm().await;
+        stage.sim.strike(FaultKind::FailoverReverts { cluster: "shard-b".into() });
+        dial.clone().into_iter().for_each(|dial| stage.sim.strike(dial));
+        let action = stage.registry.get("rds.failover_cluster").unwrap();
+        let before = action.observe(&stage.ctx, &to("shard-b-2")).await.unwrap();
+        stage.change("rds.failover_cluster", to("shard-b-2")).await.unwrap();
+        assert_eq!(over(&stage).await["writer"], "shard-b-1");
+        let now = action.observe(&stage.ctx, &to("shard-b-2")).await.unwrap();
+        let happened = action.happened(&to("shard-b-2"), &before, &now).unwrap();
+        assert_eq!(happened.is_some(), known, "{dial:?}: {now}");
+        // And so it is never made again by itself.
+        assert!(!action.spec().repeatable);
+    }
+}

@@ -74,9 +74,33 @@ fn killed_before_and_after_each_change_the_run_goes_on_and_makes_each_change_onc
     });
 }
 
-/// Waits until the trap has caught its call; else says how the run stands instead.
+/// Waits until the trap has caught its call; else says how the run stands instead. Where a call was lost that is not made again by
+/// itself, and the run asks what became of it, a person says that it did not happen.
 pub(crate) async fn reached(served: &Served, run: Uuid, hold: &mut sim::Hold, change: &str, when: &str) {
-    let reached = tokio::time::timeout(PATIENCE, hold.reached()).await;
+    let asked = async {
+        loop {
+            let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
+            let state = domain::run::State::replay(&journal).unwrap();
+            let unknown = state.nodes().find(|(_, node)| node.status == domain::run::Status::OutcomeUnknown);
+            if let Some((step, node)) = unknown
+                && state.paused().is_some()
+                && !node.abandoned
+            {
+                let ask = json!({ "ask": "did_not_happen", "step": step.as_str(), "reason": "nothing in CloudTrail" });
+                served.person().await.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let reached = async {
+        tokio::select! {
+            reached = hold.reached() => return reached,
+            () = asked => {}
+        }
+        hold.reached().await
+    };
+    let reached = tokio::time::timeout(PATIENCE, reached).await;
     if !matches!(reached, Ok(Some(_))) {
         let journal = store::runs::journal(served.db.pool(), run).await.unwrap();
         let state = domain::run::State::replay(&journal).unwrap();

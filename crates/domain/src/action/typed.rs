@@ -54,6 +54,8 @@ pub trait Change: Send + Sync + 'static {
     const PERMISSIONS: &'static [&'static str];
     /// What may be done after an unknown outcome.
     const EFFECT: Effect;
+    /// Whether it may be made again by itself when its answer was lost and a look shows nothing of it: [`Spec::repeatable`].
+    const REPEATABLE: bool = true;
     /// Whether [`Change::undo`] can ever return something.
     const UNDOABLE: bool;
     /// The action that [`Change::undo`] names.
@@ -119,6 +121,7 @@ impl<A: Observe> Observing<A> {
             name: A::NAME,
             summary: A::SUMMARY,
             effect: Effect::Observe,
+            repeatable: true,
             permissions: A::PERMISSIONS,
             undone_by: None,
             by_hand: A::BY_HAND,
@@ -198,6 +201,7 @@ impl<A: Change> Changing<A> {
             name: A::NAME,
             summary: A::SUMMARY,
             effect: A::EFFECT,
+            repeatable: A::REPEATABLE,
             permissions: A::PERMISSIONS,
             undone_by: A::UNDOABLE.then_some(A::UNDONE_BY),
             by_hand: None,

@@ -23,9 +23,10 @@ pub enum Recovery {
 /// `window` is how long a request that was signed before `deadline` may still be accepted by the service (AWS takes
 /// signatures of some minutes' age); only after it can no old copy land any more. That is waited for also where a repeat would
 /// be harmless: an old copy that lands after the run has gone on would undo what came later. A token needs no waiting, because
-/// the service knows the old copy for the same.
+/// the service knows the old copy for the same. What is not `repeatable` is looked for as long, and then left to a person.
 pub fn recover(
     effect: Effect,
+    repeatable: bool,
     settled: bool,
     now: Timestamp,
     deadline: Timestamp,
@@ -38,7 +39,11 @@ pub fn recover(
         Effect::Observe | Effect::Token => Recovery::SendAgain,
         Effect::Idempotent | Effect::Cas | Effect::Probe => {
             let safe = deadline + window;
-            if now >= safe { Recovery::SendAgain } else { Recovery::LookAgainAt(safe) }
+            match () {
+                () if now < safe => Recovery::LookAgainAt(safe),
+                () if repeatable => Recovery::SendAgain,
+                () => Recovery::AskPerson,
+            }
         }
         Effect::Blind => Recovery::AskPerson,
     }
@@ -57,7 +62,10 @@ mod tests {
     #[test]
     fn a_found_effect_needs_no_waiting() {
         for effect in [Effect::Idempotent, Effect::Token, Effect::Cas, Effect::Probe, Effect::Blind] {
-            assert_eq!(recover(effect, true, at(0), at(100), Duration::from_secs(300)), Recovery::FoundDone);
+            assert_eq!(
+                recover(effect, true, true, at(0), at(100), Duration::from_secs(300)),
+                Recovery::FoundDone
+            );
         }
     }
 
@@ -65,14 +73,29 @@ mod tests {
     fn nothing_is_sent_again_before_the_old_call_can_no_longer_land() {
         let window = Duration::from_secs(300);
         for effect in [Effect::Probe, Effect::Idempotent, Effect::Cas] {
-            assert_eq!(recover(effect, false, at(399), at(100), window), Recovery::LookAgainAt(at(400)));
-            assert_eq!(recover(effect, false, at(400), at(100), window), Recovery::SendAgain);
+            assert_eq!(
+                recover(effect, true, false, at(399), at(100), window),
+                Recovery::LookAgainAt(at(400))
+            );
+            assert_eq!(recover(effect, true, false, at(400), at(100), window), Recovery::SendAgain);
         }
-        assert_eq!(recover(Effect::Token, false, at(0), at(100), window), Recovery::SendAgain);
+        assert_eq!(recover(Effect::Token, true, false, at(0), at(100), window), Recovery::SendAgain);
+    }
+
+    #[test]
+    fn what_may_not_be_repeated_is_looked_for_as_long_and_then_left_to_a_person() {
+        let window = Duration::from_secs(300);
+        let after = |now, settled| recover(Effect::Probe, false, settled, at(now), at(100), window);
+        assert_eq!(after(399, false), Recovery::LookAgainAt(at(400)));
+        assert_eq!(after(400, false), Recovery::AskPerson);
+        assert_eq!(after(400, true), Recovery::FoundDone);
     }
 
     #[test]
     fn a_blind_call_is_never_repeated() {
-        assert_eq!(recover(Effect::Blind, false, at(9_999), at(0), Duration::ZERO), Recovery::AskPerson);
+        assert_eq!(
+            recover(Effect::Blind, true, false, at(9_999), at(0), Duration::ZERO),
+            Recovery::AskPerson
+        );
     }
 }

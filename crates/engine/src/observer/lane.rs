@@ -74,6 +74,12 @@ impl Lane {
         Self { clock, share, room: Arc::new(Semaphore::new(AT_ONCE)), inner: Mutex::new(inner) }
     }
 
+    /// What it may ask while nothing throttles it.
+    #[cfg(test)]
+    pub(super) fn per_second(&self) -> f64 {
+        self.share.now().per_second
+    }
+
     /// Waits for a place in the budget. Dropping the future gives the place up.
     pub(super) async fn ticket(self: &Arc<Self>, urgent: bool) -> Option<Ticket> {
         let (grant, ticket) = oneshot::channel();

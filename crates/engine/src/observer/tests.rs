@@ -123,7 +123,8 @@ impl Bench {
         let outside = Outside(Arc::new(Mutex::new(Inner { calls_per_look: 1, ..Inner::default() })));
         let action = Arc::new(Observing::new(Describe(outside.clone())));
         let among = Arc::new(AtomicU32::new(1));
-        let share = Share::of(budget, among.clone());
+        let share =
+            Share::of(budget, Budget { per_second: budget.per_second / 2.0, ..budget }, among.clone());
         let observer = Observer::new(clock.clone(), share, Duration::from_secs(60));
         Self { clock, outside, action, observer, among }
     }
@@ -389,6 +390,17 @@ async fn changes_that_were_not_seen_one_by_one_show_as_a_gap() {
         bench.pass(6).await;
     }
     assert_eq!(told(&mut watch), Some((0, true)));
+}
+
+#[tokio::test]
+async fn rds_has_a_budget_of_its_own() {
+    let bench = Bench::new(Budget { per_second: 5.0, burst: 1.0 });
+    let budget = |action: &str| bench.observer.lane(action, &json!({ "region": "eu-west-1" })).per_second();
+    assert_eq!((budget("autoscaling.describe_group"), budget("rds.describe_cluster")), (5.0, 2.5));
+    // However many share it.
+    bench.among.store(5, Ordering::Relaxed);
+    let budget = |action: &str| bench.observer.lane(action, &json!({ "region": "eu-west-2" })).per_second();
+    assert_eq!((budget("autoscaling.describe_group"), budget("rds.describe_cluster")), (1.0, 0.5));
 }
 
 #[tokio::test]

@@ -40,6 +40,23 @@ async fn a_lost_call_is_repeated_only_after_the_old_one_can_no_longer_land() {
     assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
 }
 
+/// A look may miss that it took effect, as of a failover that went back; a person says so or not.
+#[tokio::test]
+async fn a_call_that_may_not_be_repeated_is_looked_for_as_long_and_then_left_to_a_person() {
+    let bench =
+        Bench::new("steps:\n  - id: turn\n    use: world.turn\n    with: { name: a, value: 5 }\n").await;
+    bench.world.trouble(Trouble::LosesCall);
+    let (engine, run) = bench.start().await;
+    let state = bench.until(run, "unknown", |s| s.word() == "outcome_unknown" && s.paused().is_some()).await;
+    let deadline = state.node(&"turn".into()).unwrap().intent.as_ref().unwrap().deadline;
+    assert!(state.at() - deadline >= chrono::TimeDelta::seconds(360), "{deadline} {}", state.at());
+    assert_eq!(bench.world.made(), []);
+    let reason = "nothing in CloudTrail".to_owned();
+    ask(&engine, run, Ask::DidNotHappen { step: "turn".into(), reason }).await;
+    assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
+    assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
+}
+
 #[tokio::test]
 async fn every_attempt_of_a_step_carries_its_token_and_another_step_another_one() {
     let bench = Bench::new(

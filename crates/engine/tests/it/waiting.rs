@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use domain::run::Outcome;
+use domain::signal::Signal;
 use engine::{Engine, StartRequest};
 use uuid::Uuid;
 
+use crate::judging::signal;
 use crate::world::{Bench, request};
 
 const WAIT: &str = "steps:\n  - id: wait\n    use: world.look\n    with: { name: a }\n    until: out.value == 1\n    every: 60s\n    timeout: 7d\n";
@@ -93,4 +95,28 @@ async fn a_wish_is_answered_though_nobody_rings() {
     let by = domain::Actor::person("ana");
     store::inbox::put(bench.pool(), run, Uuid::now_v7(), &by, &ask, bench.clock.now()).await.unwrap();
     bench.until(run, "paused", |s| s.word() == "paused").await;
+}
+
+/// It would look a day later.
+#[tokio::test]
+async fn an_event_brings_a_look_forward() {
+    let bench = Bench::new(
+        "steps:\n  - id: wait\n    use: rds.look\n    with: { name: shard-b }\n    until: out.value == 1\n    every: 24h\n    timeout: 7d\n",
+    )
+    .await;
+    let engine = bench.engine(Duration::from_secs(10)).await;
+    let runs = start(&engine, 1).await;
+    all_wait(&bench, &runs).await;
+    bench.world.put("shard-b", 1);
+    let told = bench.clock.now();
+    let event = Signal {
+        kind: "rds_event".into(),
+        labels: [("region".to_owned(), "us-east-1".to_owned()), ("cluster".to_owned(), "shard-b".to_owned())]
+            .into(),
+        ..signal("eventbridge", "RDS-EVENT-0071/shard-b")
+    };
+    engine.receive(&event, None, None).await.unwrap();
+    let state = bench.ended(runs[0]).await;
+    assert_eq!(state.outcome().unwrap().0, Outcome::Succeeded);
+    assert!(state.at() - told < chrono::TimeDelta::hours(20), "{}", state.at() - told);
 }

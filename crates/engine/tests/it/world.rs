@@ -97,7 +97,8 @@ struct Number {
     value: i64,
 }
 
-struct Look(World);
+/// `world.look`, or the same of RDS.
+struct Look<const RDS: bool>(World);
 
 /// A number at which somebody else is at work.
 pub(crate) const FOREIGN: i64 = 666;
@@ -115,8 +116,8 @@ fn call(ctx: &Ctx, operation: &str, target: &str) -> CallRecord {
     }
 }
 
-impl Observe for Look {
-    const NAME: &'static str = "world.look";
+impl<const RDS: bool> Observe for Look<RDS> {
+    const NAME: &'static str = if RDS { "rds.look" } else { "world.look" };
     const SUMMARY: &'static str = "Looks at a number";
     const PERMISSIONS: &'static [&'static str] = &[];
     type Input = Named;
@@ -161,11 +162,16 @@ struct Target {
     value: i64,
 }
 
-/// `world.set` can be looked up afterwards; `world.ring` cannot.
-struct Set<const BLIND: bool>(World);
+/// `world.set` can be looked up afterwards; `world.ring` cannot; `world.turn` can, and is not made twice by itself.
+struct Set<const BLIND: bool, const ONCE: bool>(World);
 
-impl<const BLIND: bool> Change for Set<BLIND> {
-    const NAME: &'static str = if BLIND { "world.ring" } else { "world.set" };
+impl<const BLIND: bool, const ONCE: bool> Change for Set<BLIND, ONCE> {
+    const NAME: &'static str = match (BLIND, ONCE) {
+        (true, _) => "world.ring",
+        (false, true) => "world.turn",
+        (false, false) => "world.set",
+    };
+    const REPEATABLE: bool = !ONCE;
     const SUMMARY: &'static str = "Sets a number";
     const PERMISSIONS: &'static [&'static str] = &[];
     const EFFECT: Effect = if BLIND { Effect::Blind } else { Effect::Probe };
@@ -436,11 +442,13 @@ impl Bench {
 
     pub(crate) async fn launch(&self, lease: Duration) -> Result<Engine, StoreError> {
         let registry = Registry::default()
-            .observing(Look(self.world.clone()))
-            .changing(Set::<true>(self.world.clone()))
+            .observing(Look::<false>(self.world.clone()))
+            .observing(Look::<true>(self.world.clone()))
+            .changing(Set::<true, false>(self.world.clone()))
+            .changing(Set::<false, true>(self.world.clone()))
             .changing(Add(self.world.clone()));
         let registry =
-            if self.lacks { registry } else { registry.changing(Set::<false>(self.world.clone())) };
+            if self.lacks { registry } else { registry.changing(Set::<false, false>(self.world.clone())) };
         let files =
             std::iter::once(("test.yaml".to_owned(), self.runbook.clone())).chain(self.others.clone());
         let library = Library::open(files, &registry);

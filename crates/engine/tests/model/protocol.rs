@@ -162,7 +162,7 @@ impl Protocol {
         };
         let effect = if visible || self.safeguards.blind_asks { self.effect } else { Effect::Idempotent };
         let window = Duration::from_secs(self.window().into());
-        match recover(effect, settled, at(now), at(deadline), window) {
+        match recover(effect, true, settled, at(now), at(deadline), window) {
             Recovery::FoundDone => Some(Decision::Write(Entry::Done)),
             // The attempt is over; the next turn announces another.
             Recovery::SendAgain => Some(Decision::Write(Entry::NotSent)),

@@ -21,14 +21,14 @@ pub(super) fn launch(params: &Params, world: &mut Physics) -> Outcome {
                 .text("SubnetId", subnet(&launch.zone))
                 .text("AvailabilityZone", &launch.zone);
         };
-        let launched = launch.outcome.as_ref().ok();
+        let launched = (!launch.hosts.is_empty()).then_some(&launch.hosts);
         x.text("AutoScalingGroupName", asg)
             .text("ClientToken", token)
             .list("Instances", "member", launched, |x, hosts| {
                 place(x);
                 x.texts("InstanceIds", "member", hosts.iter().map(|&h| &world.hosts[h].instance_id));
             })
-            .list("Errors", "member", launch.outcome.as_ref().err(), |x, (code, message)| {
+            .list("Errors", "member", launch.error.as_ref(), |x, (code, message)| {
                 place(x);
                 x.text("ErrorCode", code).text("ErrorMessage", message);
             });

@@ -1,7 +1,10 @@
 //! Elastic Load Balancing v2: the fleets' target groups.
 
+use chrono::TimeDelta;
+
 use super::params::{Manner, Paging, Params};
 use super::{Act, Answer, Dialect, Outcome, Service};
+
 use crate::physics::{Host, Physics, Refusal, TargetState};
 use crate::world::TargetGroup;
 
@@ -81,6 +84,7 @@ fn health(world: &Physics, host: Option<&Host>) -> (&'static str, Why) {
     let Some(target) = host.and_then(|h| h.target) else {
         return ("unused", Some(("Target.NotRegistered", "Target is not registered to the target group")));
     };
+    let drains = host.map_or(TimeDelta::zero(), |h| world.unhealthy_drains(h.fleet));
     match target.state {
         TargetState::Initial if (world.now() - target.since).num_seconds() < 10 => {
             ("initial", Some(("Elb.RegistrationInProgress", "Target registration is in progress")))
@@ -89,6 +93,9 @@ fn health(world: &Physics, host: Option<&Host>) -> (&'static str, Why) {
             ("initial", Some(("Elb.InitialHealthChecking", "Initial health checks in progress")))
         }
         TargetState::Healthy => ("healthy", None),
+        TargetState::Unhealthy if drains > world.now() - target.since => {
+            ("unhealthy.draining", Some(("Target.FailedHealthChecks", "Health checks failed")))
+        }
         TargetState::Unhealthy => ("unhealthy", Some(("Target.FailedHealthChecks", "Health checks failed"))),
         TargetState::Draining => {
             ("draining", Some(("Target.DeregistrationInProgress", "Target deregistration is in progress")))

@@ -339,6 +339,7 @@ fn events(params: &Params, world: &Physics) -> Outcome {
     }
     let wanted = |e: &&RdsEvent| {
         (start..=end).contains(&e.at)
+            && e.shown <= now
             && source.is_none_or(|s| s == e.source)
             && kind.is_none_or(|k| k == e.source_type)
             && (categories.is_empty() || e.categories.iter().any(|c| categories.iter().any(|w| w == c)))

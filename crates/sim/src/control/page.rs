@@ -101,6 +101,17 @@ static FORMS: &[Form] = &[
         fields: &[("cluster", Input::Cluster), ("duration_s", Input::Number("300"))],
     },
     Form {
+        kind: "events_lost",
+        title: "Events are not told",
+        fields: &[("cluster", Input::Cluster), ("saying", Input::Text("Started"))],
+    },
+    Form {
+        kind: "events_late",
+        title: "Events are shown late",
+        fields: &[("cluster", Input::Cluster), ("late_s", Input::Number("300"))],
+    },
+    Form { kind: "failures_by_chance", title: "Chance says which queries fail", fields: &[] },
+    Form {
         kind: "stuck_writer",
         title: "Hosts keep the old writer at the next failover",
         fields: &[("fleet", Input::Fleet), ("cluster", Input::Cluster), ("hosts", Input::Number(""))],
@@ -131,6 +142,16 @@ static FORMS: &[Form] = &[
         fields: &[("cluster", Input::Cluster)],
     },
     Form { kind: "no_capacity", title: "EC2 has no capacity", fields: &[("zone", Input::Zone)] },
+    Form {
+        kind: "room_for",
+        title: "EC2 has room for so many",
+        fields: &[("zone", Input::Zone), ("instances", Input::Number("1"))],
+    },
+    Form {
+        kind: "unhealthy_drains",
+        title: "Unhealthy targets drain first",
+        fields: &[("fleet", Input::Fleet), ("drain_s", Input::Number("600"))],
+    },
     Form { kind: "capacity_restored", title: "… and has it again", fields: &[] },
     Form {
         kind: "new_hosts_never_listen",

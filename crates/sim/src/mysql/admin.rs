@@ -10,6 +10,10 @@
 //! | unavailable | the connection is closed without an answer; nothing done |
 //! | latency, time-outs | as of the API |
 //!
+//! A pause and a restart are what the source of ProxySQL 2.0 to 3.0 makes of them. A second PAUSE is refused, and a RESUME without one. A
+//! RESTART is never answered: the process drops every connection, begins anew within itself with its port open, and keeps two things: its
+//! uptime, and that it calls itself paused (`mysql_listener_paused`), so that a PAUSE is refused until somebody sends a RESUME.
+//!
 //! Text protocol only, every value a string, and a syntax error for everything else, as seen on a real
 //! ProxySQL 2.7. `WHERE` understands one equality, the column list is ignored.
 
@@ -23,6 +27,8 @@ use crate::ledger::LedgerEntry;
 use crate::physics::dials::PROXYSQL;
 use crate::physics::{Effect, Physics};
 use crate::shared::Shared;
+
+const RESTART: &str = "PROXYSQL RESTART";
 
 /// An answer: a table, or OK.
 pub(super) type Answer = Result<Option<Table>, SqlError>;
@@ -48,7 +54,12 @@ pub(super) async fn run(shared: &Arc<Shared>, host: usize, user: &str, sql: &str
         ["PROXYSQL", "RESUME"] => {
             change(shared, host, user, "PROXYSQL RESUME", |w| w.pause(host, false)).await
         }
-        ["PROXYSQL", "RESTART"] => change(shared, host, user, "PROXYSQL RESTART", |w| w.restart(host)).await,
+        ["PROXYSQL", "RESTART"] => {
+            // It ends the very connection that it came by, and must not end with it.
+            let (shared, user) = (shared.clone(), user.to_owned());
+            let work = async move { change(&shared, host, &user, RESTART, |w| Ok(w.restart(host))).await };
+            tokio::spawn(work).await.ok().flatten()
+        }
         ["SET", ..] => Some(Ok(None)),
         ["SELECT", ..] => match meet(shared, "SELECT", "SELECT").await {
             Some(Met::Answered(_, error)) => Some(Err(error)),
@@ -88,7 +99,7 @@ async fn change(
     host: usize,
     user: &str,
     operation: &str,
-    effect: impl FnOnce(&mut Physics) -> Effect,
+    effect: impl FnOnce(&mut Physics) -> Result<Effect, &'static str>,
 ) -> Option<Answer> {
     let address = shared.world(|w| w.hosts[host].address.clone());
     let mut entry = LedgerEntry {
@@ -123,10 +134,16 @@ async fn change(
         return std::future::pending().await;
     }
     let unanswered = met.is_some();
-    let entry = shared.world(|w| {
-        entry.effect = effect(w);
-        entry.status = if unanswered { 0 } else { 200 };
-        shared.enter(entry)
+    let (entry, impossible) = shared.world(|w| {
+        let impossible = match effect(w) {
+            Ok(effect) => {
+                entry.effect = effect;
+                None
+            }
+            Err(impossible) => Some(impossible),
+        };
+        entry.status = if unanswered { 0 } else { impossible.map_or(200, |_| 400) };
+        (shared.enter(entry), impossible)
     });
     // The socket must be closed (or open again) before the caller hears of it.
     if let Err((address, error)) = shared.listeners.settle(shared).await {
@@ -136,7 +153,10 @@ async fn change(
     if unanswered || lost == Err(Lost) {
         return std::future::pending().await;
     }
-    Some(Ok(None))
+    match impossible {
+        Some(why) => Some(Err(SqlError::new(1045, "28000", format!("ProxySQL Admin Error: {why}")))),
+        None => (operation != RESTART).then_some(Ok(None)),
+    }
 }
 
 fn select(shared: &Arc<Shared>, host: usize, words: &[String], upper: &[String]) -> Result<Table, SqlError> {
@@ -226,7 +246,7 @@ fn stats_mysql_global(world: &Physics, host: usize) -> Table {
     let backends: u64 = world.backend_connections(host).iter().map(|(_, n)| u64::from(*n)).sum();
     let questions: f64 = h.pools.iter().map(|p| p.queries).sum();
     let aborted: f64 = h.pools.iter().map(|p| p.err).sum();
-    let uptime = h.listens.map_or(0, |at| (world.now() - at).num_seconds().max(0));
+    let uptime = h.began.map_or(0, |at| (world.now() - at).num_seconds().max(0));
     let rows = [
         ("ProxySQL_Uptime", uptime as u64),
         ("Active_Transactions", (h.clients * 0.02) as u64),
@@ -235,7 +255,7 @@ fn stats_mysql_global(world: &Physics, host: usize) -> Table {
         ("Server_Connections_aborted", aborted as u64),
         ("Server_Connections_connected", backends),
         ("Questions", questions as u64),
-        ("mysql_listener_paused", u64::from(h.paused)),
+        ("mysql_listener_paused", u64::from(h.calls_itself_paused)),
     ];
     let rows = rows.into_iter().map(|(name, n)| vec![name.to_owned(), n.to_string()]).collect();
     texts(&["Variable_Name", "Variable_Value"], rows)

@@ -41,6 +41,10 @@ pub(crate) struct AuroraCluster {
     pub(crate) next_reverts: bool,
     /// How long those take that are asked for, where it is not the usual time.
     pub(crate) asked_take: Option<TimeDelta>,
+    /// What RDS says nothing of: words of its messages.
+    pub(crate) unsaid: Vec<String>,
+    /// How late `DescribeEvents` shows what happens to it.
+    pub(crate) told_late: TimeDelta,
     /// The next change of class never ends.
     pub(crate) next_change_sticks: bool,
     /// The most members that were down for a change of class at the same time.
@@ -116,6 +120,8 @@ pub(crate) struct Outgrown {
 #[derive(Debug, Clone)]
 pub(crate) struct RdsEvent {
     pub(crate) at: DateTime<Utc>,
+    /// Not shown before.
+    pub(crate) shown: DateTime<Utc>,
     /// `db-cluster` or `db-instance`.
     pub(crate) source_type: &'static str,
     pub(crate) source: String,
@@ -205,6 +211,8 @@ pub(crate) fn clusters(world: &World, subnet: u8) -> Vec<AuroraCluster> {
             has_green: false,
             next_reverts: false,
             asked_take: None,
+            unsaid: Vec::new(),
+            told_late: TimeDelta::zero(),
             next_change_sticks: false,
             most_changing: 0,
             exhausted: None,
@@ -371,7 +379,12 @@ impl Physics {
         categories: &'static [&'static str],
         message: String,
     ) {
-        let event = RdsEvent { at: self.now, source_type, source, categories, message };
+        let of = self.clusters.iter().find(|c| source_type == "db-cluster" && c.id == source);
+        if of.is_some_and(|c| c.unsaid.iter().any(|words| message.contains(words.as_str()))) {
+            return;
+        }
+        let shown = self.now + of.map_or(TimeDelta::zero(), |c| c.told_late);
+        let event = RdsEvent { at: self.now, shown, source_type, source, categories, message };
         self.news.push(News::Rds(event.clone()));
         self.events.push(event);
     }

@@ -107,6 +107,7 @@ impl Physics {
                 host.machine = Machine::Running;
                 host.lifecycle = Lifecycle::InService;
                 host.listens = Some(launched);
+                host.began = Some(launched);
                 host.in_service = Some(launched);
                 host.clients = share;
                 host.target = behind_nlb.then_some(Target {
@@ -132,6 +133,7 @@ impl Physics {
             pool.probe_debt = 0.5;
             pool.ok = f64::from(spec.backend_connections);
         }
+        let begins = (!self.stillborn.contains(&fleet)).then(|| launched + secs(boot.round()));
         let inherited = self.inherited.iter().filter(|(f, ..)| *f == fleet);
         let sick: BTreeMap<usize, Sickness> = inherited.map(|&(_, c, s)| (c, s)).collect();
         self.hosts.push(Host {
@@ -140,7 +142,8 @@ impl Physics {
             zone,
             address: format!("127.{}.{}.{}", self.subnet, 16 + n / 250, 1 + n % 250),
             launched,
-            listens: (!self.stillborn.contains(&fleet)).then(|| launched + secs(boot.round())),
+            listens: begins,
+            began: begins,
             machine: Machine::Pending,
             machine_until: launched + secs(starting.round()),
             lifecycle: Lifecycle::Pending,
@@ -151,6 +154,7 @@ impl Physics {
             activity: None,
             target: None,
             paused: false,
+            calls_itself_paused: false,
             clients: 0.0,
             sick,
             will_keep: BTreeSet::new(),
@@ -195,7 +199,7 @@ impl Physics {
     fn launch(&mut self, fleet: usize) -> bool {
         let mut zones = self.zones_by_size(fleet);
         zones.sort_by_key(|(_, size)| *size);
-        let capacity = |zone: &String| !self.no_capacity.contains(zone);
+        let capacity = |zone: &String| self.room(zone) > 0;
         let preferred = zones.first().map(|(z, _)| z.clone()).unwrap_or_default();
         let zone = zones.iter().map(|(z, _)| z).find(|z| capacity(z)).cloned();
         let have = self.members(fleet).count();
@@ -217,8 +221,16 @@ impl Physics {
         true
     }
 
+    /// For how many instances EC2 has room in a zone.
+    pub(super) fn room(&self, zone: &str) -> u32 {
+        if self.no_capacity.contains(zone) { 0 } else { self.room.get(zone).copied().unwrap_or(u32::MAX) }
+    }
+
     /// Starts an instance in a zone that has capacity; returns its index.
     pub(super) fn start_host(&mut self, fleet: usize, zone: String, cause: String) -> usize {
+        if let Some(room) = self.room.get_mut(&zone) {
+            *room = room.saturating_sub(1);
+        }
         let h = self.new_host(fleet, zone, self.now);
         let description = format!("Launching a new EC2 instance: {}", self.hosts[h].instance_id);
         let activity = self.activity(fleet, h, description, cause);
@@ -234,7 +246,7 @@ impl Physics {
             .zones
             .iter()
             .map(String::as_str)
-            .filter(|z| *z != zone && !self.no_capacity.contains(*z))
+            .filter(|z| *z != zone && self.room(z) > 0)
             .collect();
         let hint = if others.is_empty() {
             String::new()
@@ -343,7 +355,7 @@ impl Physics {
         let calm = self.now - self.groups[fleet].last_movement >= TimeDelta::seconds(CALM_S);
         let allowed = ["AZRebalance", "Launch", "Terminate"].iter().all(|p| self.groups[fleet].runs(p));
         let zones = self.zones_by_size(fleet);
-        let smallest = zones.iter().filter(|(z, _)| !self.no_capacity.contains(z)).map(|(_, n)| *n).min();
+        let smallest = zones.iter().filter(|(z, _)| self.room(z) > 0).map(|(_, n)| *n).min();
         let largest = zones.iter().map(|(_, n)| *n).max();
         if let (true, true, Some(smallest), Some(largest)) = (calm, allowed, smallest, largest)
             && largest > smallest + 1

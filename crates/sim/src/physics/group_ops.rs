@@ -262,21 +262,33 @@ impl Physics {
         Ok((before != self.hosts[h].machine).then(|| format!("terminating {instance}")))
     }
 
-    /// `PROXYSQL PAUSE` and `RESUME` on a host's admin interface.
-    pub(crate) fn pause(&mut self, host: usize, pause: bool) -> Effect {
+    /// `PROXYSQL PAUSE` and `RESUME` on a host's admin interface. It goes by what it says of itself, whatever its port does; what it
+    /// refuses, it refuses in these words.
+    pub(crate) fn pause(&mut self, host: usize, pause: bool) -> Result<Effect, &'static str> {
         let h = &mut self.hosts[host];
-        let changed = pause != std::mem::replace(&mut h.paused, pause);
+        if pause == h.calls_itself_paused {
+            return Err(if pause {
+                "ProxySQL MySQL module is already paused, impossible to pause"
+            } else {
+                "ProxySQL MySQL module is not paused, impossible to resume"
+            });
+        }
+        (h.paused, h.calls_itself_paused) = (pause, pause);
         let verb = if pause { "paused" } else { "resumed" };
-        changed.then(|| format!("{verb} {} ({})", h.instance_id, h.address))
+        Ok(Some(format!("{verb} {} ({})", h.instance_id, h.address)))
     }
 
-    /// `PROXYSQL RESTART`: the process begins anew, open for clients and with nothing of what it had.
+    /// `PROXYSQL RESTART`: the process begins anew within itself, open for clients and with nothing of what it had but its uptime, and
+    /// its word that it is paused.
     pub(crate) fn restart(&mut self, host: usize) -> Effect {
         let now = self.now;
+        let fleet = self.hosts[host].fleet;
+        let inherited =
+            self.inherited.iter().filter(|(f, ..)| *f == fleet).map(|&(_, c, s)| (c, s)).collect();
         let h = &mut self.hosts[host];
         h.listens = Some(now + TimeDelta::seconds(RESTART_S));
         h.paused = false;
-        h.sick.clear();
+        h.sick = inherited;
         h.will_keep.clear();
         h.keeps.clear();
         for pool in &mut h.pools {

@@ -23,6 +23,8 @@ pub(crate) struct Host {
     pub(crate) launched: DateTime<Utc>,
     /// When ProxySQL listens; never for a host that is broken from birth.
     pub(crate) listens: Option<DateTime<Utc>>,
+    /// Since when ProxySQL counts its uptime: it goes on counting over a `PROXYSQL RESTART`.
+    pub(crate) began: Option<DateTime<Utc>>,
     pub(crate) machine: Machine,
     /// When `machine` reaches its next state, in the two states that end by themselves.
     pub(crate) machine_until: DateTime<Utc>,
@@ -36,7 +38,10 @@ pub(crate) struct Host {
     /// The scaling activity that is bringing it in or taking it out.
     pub(crate) activity: Option<usize>,
     pub(crate) target: Option<Target>,
+    /// Its MySQL port is closed.
     pub(crate) paused: bool,
+    /// What it says of that itself: a `PROXYSQL RESTART` opens the port and does not touch this.
+    pub(crate) calls_itself_paused: bool,
     /// Client connections that it holds.
     pub(crate) clients: f64,
     /// By index of the cluster.

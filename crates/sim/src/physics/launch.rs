@@ -1,4 +1,5 @@
-//! `LaunchInstances`: new hosts in one zone, at once or not at all, and for one token only once.
+//! `LaunchInstances`: new hosts in one zone, at once or not at all, and for one token only once. Where there is room for some of them, some
+//! are launched, and the answer has both their ids and an error.
 //!
 //! AWS's manual says that the answer names the hosts, that they are then on their way like any other, and that a repeated
 //! token tracks the first launch. That the desired capacity grows with them follows from the group keeping them.
@@ -28,8 +29,10 @@ pub(crate) struct Launch {
     token: String,
     request: LaunchRequest,
     pub(crate) zone: String,
-    /// Indices of the hosts, or what EC2 says instead: code and sentence.
-    pub(crate) outcome: Result<Vec<usize>, (&'static str, String)>,
+    /// Indices of the hosts.
+    pub(crate) hosts: Vec<usize>,
+    /// What EC2 says of those that are missing: code and sentence.
+    pub(crate) error: Option<(&'static str, String)>,
 }
 
 impl Physics {
@@ -69,8 +72,8 @@ impl Physics {
         if !self.groups[g].runs("Launch") {
             return Err(Refusal::validation("The Launch process of the AutoScalingGroup is suspended."));
         }
-        let (outcome, effect) = self.try_launch(g, &zone, &request);
-        let launch = Launch { token: token.to_owned(), request, zone, outcome };
+        let (hosts, error, effect) = self.try_launch(g, &zone, &request);
+        let launch = Launch { token: token.to_owned(), request, zone, hosts, error };
         self.groups[g].launches.push(launch.clone());
         Ok((effect, launch))
     }
@@ -99,9 +102,8 @@ impl Physics {
         g: usize,
         zone: &str,
         request: &LaunchRequest,
-    ) -> (Result<Vec<usize>, (&'static str, String)>, Effect) {
+    ) -> (Vec<usize>, Option<(&'static str, String)>, Effect) {
         let asg = self.world.fleets[g].asg.clone();
-        let count = request.capacity;
         let have = self.members(g).count();
         let cause = |n: usize| {
             format!(
@@ -111,30 +113,32 @@ impl Physics {
                 n + 1
             )
         };
-        let causes: Vec<String> = (have..have + count as usize).map(cause).collect();
-        let from = self.groups[g].desired;
-        if self.no_capacity.contains(zone) {
-            let first = causes.into_iter().next().unwrap_or_default();
-            let sentence = self.failed_launch(g, zone, first);
-            let effect = request.retry.then(|| {
-                let to = from + count;
-                self.groups[g].desired = to;
-                self.groups[g].reason = format!(
-                    "At {} a user request to launch instances is retried, changing the desired capacity from {from} \
-                     to {to}.  ",
-                    at(self.now)
-                );
-                format!("{asg}: desired capacity {from} -> {to}")
-            });
-            return (Err(("InsufficientInstanceCapacity", sentence)), effect);
-        }
+        let count = request.capacity.min(self.room(zone));
+        let mut causes: Vec<String> = (have..=have + count as usize).map(cause).collect();
+        let left_out = causes.pop().unwrap_or_default();
         let hosts: Vec<usize> =
             causes.into_iter().map(|cause| self.start_host(g, zone.to_owned(), cause)).collect();
-        let to = from + count;
+        let missing = request.capacity > count;
+        let error = missing.then(|| ("InsufficientInstanceCapacity", self.failed_launch(g, zone, left_out)));
+        let from = self.groups[g].desired;
+        let to = from + if request.retry { request.capacity } else { count };
         self.groups[g].desired = to;
+        if missing && request.retry {
+            self.groups[g].reason = format!(
+                "At {} a user request to launch instances is retried, changing the desired capacity from {from} \
+                 to {to}.  ",
+                at(self.now)
+            );
+        }
         let ids: Vec<&str> = hosts.iter().map(|&h| self.hosts[h].instance_id.as_str()).collect();
-        let effect = format!("{asg}: launching {}, desired capacity {from} -> {to}", ids.join(", "));
-        (Ok(hosts), Some(effect))
+        let effect = match (ids.is_empty(), from == to) {
+            (true, true) => None,
+            (true, false) => Some(format!("{asg}: desired capacity {from} -> {to}")),
+            (false, _) => {
+                Some(format!("{asg}: launching {}, desired capacity {from} -> {to}", ids.join(", ")))
+            }
+        };
+        (hosts, error, effect)
     }
 }
 
@@ -161,10 +165,10 @@ mod tests {
         let mut world = calm();
         let (effect, first) = world.launch_instances(ASG, "t", in_zone(2, "us-east-1b")).expect("launched");
         assert!(effect.expect("an effect").contains("desired capacity 6 -> 8"));
-        let hosts = first.outcome.expect("hosts");
+        let hosts = first.hosts;
         assert!(hosts.iter().all(|&h| world.hosts[h].zone == "us-east-1b"));
         let (effect, again) = world.launch_instances(ASG, "t", in_zone(2, "us-east-1b")).expect("the same");
-        assert_eq!((effect, again.outcome.expect("hosts")), (None, hosts.clone()));
+        assert_eq!((effect, again.hosts), (None, hosts.clone()));
         let other = world.launch_instances(ASG, "t", in_zone(1, "us-east-1b")).expect_err("another request");
         assert_eq!(other.code, "IdempotentParameterMismatch");
         world.suspend_processes(ASG, &["AZRebalance".to_owned()], true).expect("suspended");
@@ -178,13 +182,25 @@ mod tests {
         let mut world = calm();
         world.strike(FaultKind::NoCapacity { zone: Some("us-east-1b".into()) });
         let (effect, launch) = world.launch_instances(ASG, "a", in_zone(1, "us-east-1b")).expect("an answer");
-        assert_eq!((effect, launch.outcome.expect_err("an error").0), (None, "InsufficientInstanceCapacity"));
+        assert_eq!((effect, launch.hosts.len()), (None, 0));
+        assert_eq!(launch.error.expect("an error").0, "InsufficientInstanceCapacity");
         assert_eq!(world.groups[0].activities.last().expect("an activity").status, "Failed");
         world.advance(world.now() + TimeDelta::minutes(10));
         assert_eq!(world.members(0).count(), 6);
         let retry = LaunchRequest { retry: true, ..in_zone(1, "us-east-1b") };
         let (effect, _) = world.launch_instances(ASG, "b", retry).expect("an answer");
         assert_eq!(effect.as_deref(), Some("proxysql-us: desired capacity 6 -> 7"));
+        world.advance(world.now() + TimeDelta::minutes(10));
+        assert_eq!(world.members(0).count(), 7);
+    }
+
+    #[test]
+    fn a_zone_with_room_for_some_launches_those() {
+        let mut world = calm();
+        world.strike(FaultKind::RoomFor { zone: "us-east-1b".into(), instances: 1 });
+        let (effect, launch) = world.launch_instances(ASG, "a", in_zone(2, "us-east-1b")).expect("an answer");
+        assert!(effect.expect("an effect").contains("desired capacity 6 -> 7"));
+        assert_eq!((launch.hosts.len(), launch.error.is_some()), (1, true));
         world.advance(world.now() + TimeDelta::minutes(10));
         assert_eq!(world.members(0).count(), 7);
     }

@@ -1,10 +1,11 @@
 //! What a MySQL query gets, on a proxy host or on Aurora itself.
 //!
 //! Chance would make a probe flaky, so failures are spread evenly: every query adds the probability
-//! of failing to a debt, and the query that fills it up fails.
+//! of failing to a debt, and the query that fills it up fails. That is kinder than the world, in which a host that fails three logins
+//! of ten lets five in a row pass now and then: `failures_by_chance` draws instead, by the seed and the number of the query.
 
-use super::Physics;
 use super::aurora::AuroraCluster;
+use super::{Physics, draw};
 
 /// What becomes of a query that reaches for a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +61,14 @@ impl Physics {
         let (refuses, answer) = (c.refuses_logins, instance_reply(c, writer));
         let overload = if refuses { 0.0 } else { self.backend_failure(cluster) };
         let sick = if refuses { 1.0 } else { self.hosts[host].sickness(cluster, self.now) };
+        let share = 1.0 - (1.0 - sick) * (1.0 - overload);
+        let draw = self.by_chance.then(|| self.drawn(&format!("query of {cluster} through {host}")));
         let pool = &mut self.hosts[host].pools[cluster];
         pool.queries += 1.0;
-        pool.probe_debt += 1.0 - (1.0 - sick) * (1.0 - overload);
-        if pool.probe_debt < 1.0 {
+        if !fails(&mut pool.probe_debt, share, draw) {
             pool.ok += 1.0;
             return answer;
         }
-        pool.probe_debt -= 1.0;
         pool.err += 1.0;
         if overload > sick { Reply::TooManyConnections } else { Reply::AccessDenied }
     }
@@ -78,16 +79,34 @@ impl Physics {
     pub(crate) fn direct_query(&mut self, cluster: usize, member: usize) -> Reply {
         let overload =
             if member == self.clusters[cluster].writer { self.loads[cluster].overload } else { 0.0 };
+        let draw = self.by_chance.then(|| self.drawn(&format!("query of {cluster} at {member}")));
         let c = &mut self.clusters[cluster];
         let strain = c.strain(member).max(overload);
-        let debt = &mut c.members[member].debt;
-        *debt += strain;
-        if *debt >= 1.0 {
-            *debt -= 1.0;
+        if fails(&mut c.members[member].debt, strain, draw) {
             return Reply::TooManyConnections;
         }
         instance_reply(c, member)
     }
+
+    /// Chance, from 0 to 1, of the next query on this way.
+    fn drawn(&mut self, way: &str) -> f64 {
+        let n = self.draws.entry(way.to_owned()).or_default();
+        *n += 1;
+        draw::unit(self.seed, way, *n)
+    }
+}
+
+/// Does the next query fail, where this share of them does?
+fn fails(debt: &mut f64, share: f64, draw: Option<f64>) -> bool {
+    if let Some(draw) = draw {
+        return draw < share;
+    }
+    *debt += share;
+    let full = *debt >= 1.0;
+    if full {
+        *debt -= 1.0;
+    }
+    full
 }
 
 /// What a member answers when it answers.

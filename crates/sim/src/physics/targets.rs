@@ -33,6 +33,11 @@ impl Host {
 }
 
 impl Physics {
+    /// How long a target that has become unhealthy is shown as one whose connections drain.
+    pub(crate) fn unhealthy_drains(&self, fleet: usize) -> TimeDelta {
+        self.unhealthy_drains.get(&fleet).copied().unwrap_or_default()
+    }
+
     pub(crate) fn tick_targets(&mut self) {
         let now = self.now;
         for host in &mut self.hosts {

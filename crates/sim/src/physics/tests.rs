@@ -356,11 +356,11 @@ fn pausing_every_host_bleeds_into_a_total_outage_and_resuming_ends_it() {
     for h in 0..6 {
         world.pause(h, true).expect("effect");
     }
-    assert_eq!(world.pause(0, true), None);
+    assert!(world.pause(0, true).is_err(), "as ProxySQL refuses it");
     pass(&mut world, 600);
     assert!(world.last_sample("accounts").expect("sample").error_share() > 0.99);
     for h in 0..6 {
-        world.pause(h, false);
+        world.pause(h, false).expect("resumed");
     }
     pass(&mut world, 10);
     assert!(sound(world.last_sample("accounts").expect("sample").error_share()), "an NLB fails open");
@@ -443,7 +443,7 @@ fn where_the_load_balancer_is_asked_a_paused_host_is_unhealthy_for_good_and_repl
     let mut world = physics(&world);
     let paused = ids(&world)[0].clone();
     world.suspend_processes("proxysql-us", &["HealthCheck".into()], true).expect("known");
-    world.pause(0, true);
+    world.pause(0, true).expect("done");
     pass(&mut world, 300);
     assert_eq!(world.hosts[0].target.map(|t| t.state), Some(TargetState::Unhealthy));
     assert_eq!(world.hosts[0].lifecycle.name(), "InService", "nobody looks while the process is suspended");
@@ -452,7 +452,7 @@ fn where_the_load_balancer_is_asked_a_paused_host_is_unhealthy_for_good_and_repl
     pass(&mut world, 5);
     assert!(world.hosts[0].unhealthy);
     // Well again to the load balancer, but not to the group.
-    world.pause(0, false);
+    world.pause(0, false).expect("done");
     pass(&mut world, 300);
     world.suspend_processes("proxysql-us", &["ReplaceUnhealthy".into()], false).expect("known");
     pass(&mut world, 5);
@@ -466,7 +466,7 @@ fn where_the_load_balancer_is_asked_a_paused_host_is_unhealthy_for_good_and_repl
 #[test]
 fn where_only_ec2_is_asked_a_paused_host_stays() {
     let mut world = physics(&calm());
-    world.pause(0, true);
+    world.pause(0, true).expect("done");
     pass(&mut world, 600);
     assert_eq!((world.hosts[0].lifecycle.name(), world.hosts.len()), ("InService", 6));
 }

@@ -102,7 +102,7 @@ impl Physics {
     /// `PROXYSQL PAUSE` on a host, by its instance id.
     pub(crate) fn pause_host(&mut self, host: &str) {
         if let Some(n) = self.hosts.iter().position(|h| h.instance_id == host) {
-            self.pause(n, true);
+            let _ = self.pause(n, true);
         }
     }
 
