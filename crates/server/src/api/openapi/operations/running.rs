@@ -94,7 +94,7 @@ pub(super) fn all() -> Vec<Operation> {
         look(
             "runs",
             "/api/v1/runs/{id}/events",
-            "Says `changed` whenever the run should be looked at again",
+            "Says `changed` whenever the run should be looked at again, and `alive` when it has said nothing for ten seconds",
             |_| text(),
             &[400, 404],
         ),
