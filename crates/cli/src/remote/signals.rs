@@ -40,12 +40,21 @@ pub(crate) struct Signal {
     remote: Remote,
 }
 
-/// Lists signals, the newest first, each with its verdict.
+/// Lists signals, each with its verdict: first those that ask for somebody, however many came after them, then the newest.
 pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
     let query = (!args.all).then(|| ("firing", "1".to_owned())).into_iter().collect();
-    let list = List { path: "/api/v1/signals", name: "signals", cursor: "before", query };
-    let (signals, _) = list.read(&server, None, args.limit).await?;
+    let list = |query| List { path: "/api/v1/signals", name: "signals", cursor: "before", query };
+    let (newest, next) = list(query).read(&server, None, args.limit).await?;
+    let mut signals = Vec::new();
+    if !args.all {
+        let asks = vec![("asks", "1".to_owned())];
+        signals = list(asks).read(&server, None, args.limit).await?.0;
+    }
+    let known: Vec<_> = signals.iter().map(|signal| word(signal, "id").to_owned()).collect();
+    signals.extend(newest.into_iter().filter(|signal| !known.iter().any(|id| id == word(signal, "id"))));
+    let more = next.is_some() || signals.len() > args.limit;
+    signals.truncate(args.limit);
     tell(args.remote.json, &json!({ "signals": signals }), |_| {
         let row = |signal: &Value| {
             let verdict = signal["verdict"].as_str().unwrap_or("being judged");
@@ -62,6 +71,9 @@ pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
             all => table(&all.iter().map(row).collect::<Vec<_>>()),
         }
     });
+    if more && !args.remote.json {
+        remark("there are more: --limit shows them");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -115,6 +115,35 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
 }
 
 #[tokio::test]
+async fn what_one_click_would_start_is_not_pushed_out_by_hundreds_of_alerts_that_come_after_it() {
+    let bench = Bench::with(&[("answer-dark", &asking())]).await;
+    let ada = bench.sign_in("ada").await;
+    bench.engine.receive(&dark(), None, None).await.unwrap();
+    let offer = judged(&bench, &ada, "ask").await;
+    let others = (0..210).map(|n| {
+        let fingerprint = format!("noise-{n}");
+        (Signal { kind: "noise".into(), fingerprint, labels: Default::default(), ..dark() }, None)
+    });
+    bench.engine.receive_all(others.collect(), None).await.unwrap();
+
+    let home = ada.get("/").await.text;
+    assert!(home.contains("data-offer=\"answer-dark\""), "{home}");
+    assert!(home.contains("href=\"/signals?firing=1\">And 161 others that fire</a>"), "{home}");
+    let incident = ada.get(&format!("/incidents/{}", offer["incident"].as_str().unwrap())).await.text;
+    assert!(incident.contains("data-offer=\"answer-dark\""), "{incident}");
+    let now = ada.get("/api/v1/situation").await.json();
+    assert_eq!(
+        (&now["signals"][0]["id"], now["signals"].as_array().unwrap().len(), &now["firing"]),
+        (&offer["id"], 50, &json!(211))
+    );
+    let newest = ada.get("/api/v1/signals?firing=1").await.json();
+    assert!(newest["signals"].as_array().unwrap().iter().all(|signal| signal["id"] != offer["id"]));
+    let asks = ada.get("/api/v1/signals?asks=1").await.json();
+    assert_eq!((asks["signals"].as_array().unwrap().len(), &asks["signals"][0]["id"]), (1, &offer["id"]));
+    assert!(ada.get("/signals?asks=1").await.text.contains("name=\"asks\" value=\"1\" checked"));
+}
+
+#[tokio::test]
 async fn a_person_opens_one_for_what_the_inventory_knows_and_finds_it_again() {
     let bench = Bench::new().await;
     let ada = bench.sign_in("ada").await;

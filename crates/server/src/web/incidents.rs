@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::incident::{Ask, Incident, Severity};
 use serde::Deserialize;
-use store::signals::{SignalFilter, SignalRow};
+use store::signals::SignalRow;
 use uuid::Uuid;
 
 use super::form::field;
@@ -21,6 +21,8 @@ use crate::words;
 
 /// On one page.
 const PAGE: i64 = 50;
+/// So many offers of an incident are shown: different ones first.
+const OFFERS: i64 = 20;
 
 /// What the list shows.
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -88,6 +90,8 @@ struct Page {
     lines: Vec<Line>,
     /// Signals of it for which a run is prepared.
     offers: Vec<SignalRow>,
+    /// There are more of these.
+    more_offers: bool,
     person: String,
 }
 
@@ -126,17 +130,15 @@ pub(crate) async fn page(
     let mut lines = view.timeline();
     // The newest first: that is what somebody who comes back wants to know.
     lines.reverse();
-    let offers = if view.incident.closed_at.is_none() { offers(&app, known).await? } else { Vec::new() };
-    let page = Page { frame, view, lines, offers, person: visitor.person.clone() };
+    let mut offers = match view.incident.closed_at {
+        None => store::signals::offers(app.pool(), Some(known), OFFERS + 1).await?,
+        Some(_) => Vec::new(),
+    };
+    let shown = usize::try_from(OFFERS).unwrap_or(usize::MAX);
+    let more_offers = offers.len() > shown;
+    offers.truncate(shown);
+    let page = Page { frame, view, lines, offers, more_offers, person: visitor.person.clone() };
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
-}
-
-/// What triage has prepared for an incident, and nobody has started or dismissed. Of many that fire, the newest are enough.
-async fn offers(app: &App, incident: Uuid) -> Result<Vec<SignalRow>, Problem> {
-    let firing = SignalFilter { firing: true, before: None };
-    let mut signals = store::signals::list(app.pool(), firing, 200).await?;
-    signals.retain(|signal| signal.incident == Some(incident) && signal.asks());
-    Ok(signals)
 }
 
 type Fields = Form<Vec<(String, String)>>;

@@ -33,6 +33,8 @@ const PAGE: usize = 50;
 #[serde(default)]
 pub(crate) struct Filter {
     firing: Option<String>,
+    /// Any value: only those for which a run is prepared that nobody has started; different offers first, and no more than a page.
+    asks: Option<String>,
     /// Only those of the newest thousand whose id begins or ends like this.
     id: Option<String>,
     /// A cursor, from the page before.
@@ -41,12 +43,24 @@ pub(crate) struct Filter {
 
 impl Filter {
     fn is_firing(&self) -> bool {
-        self.firing.as_deref().is_some_and(|value| !matches!(value, "" | "0" | "false"))
+        is_on(self.firing.as_deref())
     }
+
+    fn asks(&self) -> bool {
+        is_on(self.asks.as_deref())
+    }
+}
+
+fn is_on(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !matches!(value, "" | "0" | "false"))
 }
 
 /// One page of them, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, Option<String>), Problem> {
+    if filter.asks() {
+        let most = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        return Ok((store::signals::offers(app.pool(), None, most).await?, None));
+    }
     let before = filter.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
     let wanted = SignalFilter { firing: filter.is_firing(), before };
     let page = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);

@@ -117,6 +117,7 @@ fn situation(generators: &mut Generators) -> Value {
     members.push(("well", boolean()));
     members.push(("runs", list(generators.written::<RunRow>())));
     members.push(("signals", list(generators.written::<SignalRow>())));
+    members.push(("firing", json!({ "type": "integer" })));
     members.push(("untold", list(generators.written::<Untold>())));
     object(&members)
 }
