@@ -289,6 +289,17 @@ impl From<OfferError> for Problem {
             OfferError::NotThere => Self::new(StatusCode::CONFLICT, "no_offer", detail)
                 .remedy("It may be over, or somebody may have started it: look at the signals again.")
                 .link("Signals", "/signals"),
+            OfferError::Changed(offer) => Self::new(StatusCode::CONFLICT, "plan_changed", detail)
+                .remedy("Look at what is prepared now, and start it if you agree to that.")
+                .with(
+                    "offer",
+                    json!({
+                        "verdict": offer.verdict,
+                        "runbook": offer.runbook,
+                        "inputs": offer.inputs,
+                        "title": offer.plan["title"],
+                    }),
+                ),
             OfferError::Start(error) => error.into(),
             OfferError::Store(error) => error.into(),
         }

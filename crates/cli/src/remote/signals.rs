@@ -33,6 +33,9 @@ pub(crate) struct Signal {
     /// Start what a rule has prepared for it, and watch
     #[arg(long)]
     start: bool,
+    /// Only if it is what this verdict offers, as `firebreak signal` has shown it
+    #[arg(long, value_name = "NUMBER", requires = "start")]
+    verdict: Option<i64>,
     /// The target, as typed to start what is of high risk
     #[arg(long, value_name = "TARGET", requires = "start")]
     confirm: Option<String>,
@@ -82,7 +85,9 @@ pub(crate) async fn signal(args: Signal) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
     let path = format!("/api/v1/signals/{}", SIGNAL.find(&server, &args.id).await?);
     if args.start {
-        let started = server.post(&format!("{path}/start"), &json!({ "confirm": args.confirm })).await?;
+        let started = server
+            .post(&format!("{path}/start"), &json!({ "verdict": args.verdict, "confirm": args.confirm }))
+            .await?;
         let run = word(&started, "run_id").to_owned();
         remark(format!("run {run}, {}/runs/{run}", server.url));
         return watch::to_the_end(&server, &run, args.remote.json).await;
@@ -102,6 +107,13 @@ pub(crate) async fn signal(args: Signal) -> anyhow::Result<ExitCode> {
             day(&signal["first_seen"]),
             day(&signal["last_seen"])
         ));
+        let (verdict, title) = (&signal["verdict_id"], word(signal, "title"));
+        if signal["verdict"] == "asked" && signal["run_id"].is_null() && signal["state"] == "firing" {
+            let id = word(signal, "id");
+            lines.push(format!(
+                "prepared: {title}; `firebreak signal {id} --start --verdict {verdict}` starts it"
+            ));
+        }
         for verdict in told["verdicts"].as_array().into_iter().flatten() {
             let says = format!(
                 "{}  {}: {}",

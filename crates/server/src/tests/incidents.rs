@@ -17,6 +17,9 @@ fn asking() -> String {
     )
 }
 
+/// … as its labels say.
+const INPUTS: &str = "inputs: { fleet: \"${signal.labels.fleet}\", mode: \"${signal.labels.mode}\" }";
+
 pub(super) fn dark() -> Signal {
     Signal {
         source: "generic".into(),
@@ -141,6 +144,48 @@ async fn what_one_click_would_start_is_not_pushed_out_by_hundreds_of_alerts_that
     let asks = ada.get("/api/v1/signals?asks=1").await.json();
     assert_eq!((asks["signals"].as_array().unwrap().len(), &asks["signals"][0]["id"]), (1, &offer["id"]));
     assert!(ada.get("/signals?asks=1").await.text.contains("name=\"asks\" value=\"1\" checked"));
+}
+
+#[tokio::test]
+async fn a_button_starts_what_stood_on_it_and_nothing_that_was_prepared_since() {
+    let asking = asking().replace("inputs: { fleet: \"${signal.labels.fleet}\" }", INPUTS);
+    let bench = Bench::with(&[("answer-dark", &asking)]).await;
+    let ada = bench.sign_in("ada").await;
+    let said = |mode: &str| {
+        let mut signal = dark();
+        signal.labels.insert("mode".into(), mode.into());
+        signal
+    };
+    bench.engine.receive(&said("soft"), None, None).await.unwrap();
+    let shown = judged(&bench, &ada, "ask").await;
+    let (page, verdict) = (format!("/signals/{}", shown["id"].as_str().unwrap()), shown["verdict_id"].to_string());
+    assert_eq!(ada.get(&page).await.field("verdict"), verdict);
+
+    // It changes, and is judged anew, while somebody reads.
+    bench.engine.receive(&said("hard"), None, None).await.unwrap();
+    let mut topics = bench.engine.listen();
+    let now = loop {
+        let now = ada.get(&format!("/api/v1{page}")).await.json()["signal"].clone();
+        if now["verdict"] == "asked" && now["inputs"]["mode"] == "hard" {
+            break now;
+        }
+        topics.recv().await.unwrap();
+    };
+    let start = format!("{page}/start");
+    let refused = ada.form(&start, &[("verdict", &verdict)]).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text);
+    assert!(refused.text.contains("data-problem=\"plan_changed\""), "{}", refused.text);
+    let body = json!({ "verdict": shown["verdict_id"] });
+    let told = ada.post(&format!("/api/v1{start}"), "", &body).await.json();
+    assert_eq!(
+        (&told["code"], &told["offer"]["verdict"], &told["offer"]["inputs"]["mode"]),
+        (&json!("plan_changed"), &now["verdict_id"], &json!("hard")),
+        "{told}"
+    );
+    assert_eq!(ada.get("/api/v1/runs").await.json()["runs"], json!([]));
+    assert_eq!(bench.audited("start refused: plan_changed").await.len(), 2);
+    let started = ada.form(&start, &[("verdict", &now["verdict_id"].to_string())]).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
 }
 
 #[tokio::test]

@@ -178,6 +178,8 @@ pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Taking {
+    /// The verdict that was shown with the button.
+    verdict: Option<i64>,
     /// What is typed to confirm, where the risk demands it.
     confirm: Option<String>,
 }
@@ -189,7 +191,7 @@ pub(crate) async fn start(
     Path(id): Path<Uuid>,
     Form(taking): Form<Taking>,
 ) -> Result<Response, Problem> {
-    let started = take(&app, &visitor, id, taking.confirm).await?;
+    let started = take(&app, &visitor, id, taking.verdict, taking.confirm).await?;
     Ok(Redirect::to(&format!("/runs/{}", started.run_id)).into_response())
 }
 
@@ -198,12 +200,14 @@ pub(crate) async fn take(
     app: &App,
     visitor: &Visitor,
     id: Uuid,
+    seen: Option<i64>,
     confirm: Option<String>,
 ) -> Result<Started, Problem> {
     let signal = find(app, id).await?;
     let (engine, by) = (app.engine().clone(), visitor.actor());
     let taken =
-        to_the_end(async move { engine.take_offer(id, &by, confirm, Overrides::default()).await }).await?;
+        to_the_end(async move { engine.take_offer(id, &by, seen, confirm, Overrides::default()).await })
+            .await?;
     match taken {
         Ok(started) => Ok(started),
         Err(error) => {
