@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::routes::is_for_programs;
 use crate::session::{self, Visitor};
 use crate::web::Frame;
+use crate::web::refused::Kept;
 use crate::words;
 
 /// The code of a start that another run stands in the way of.
@@ -429,6 +430,8 @@ pub(crate) fn sentence(text: &str) -> String {
 struct ErrorPage<'a> {
     frame: Frame,
     problem: &'a Problem,
+    /// The form that came to nothing.
+    kept: Option<Kept>,
 }
 
 /// Draws whatever went wrong below it, in the form that was asked for.
@@ -461,7 +464,7 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
             Some(visitor) => Frame::new(&app, &visitor, "", problem.title()),
             None => Frame::bare(&app, problem.title()),
         };
-        let page = ErrorPage { frame, problem: &problem };
+        let page = ErrorPage { frame, problem: &problem, kept: parts.extensions.remove() };
         match page.render() {
             Ok(text) => ("text/html; charset=utf-8", text),
             Err(_) => ("text/plain; charset=utf-8", problem.detail.clone()),

@@ -173,6 +173,27 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     chrome.wait("#made").await;
     complaints.extend(look(&chrome, "token", &axe).await);
 
+    // … and what was refused, as it was filled in: on the page of its form, and on one that has nothing but the form.
+    chrome.screen(1280, 900).await;
+    go("/incidents").await;
+    chrome.press("#open-incident summary").await;
+    chrome.type_into("#title", "It flickers").await;
+    chrome.press("#open-incident button").await;
+    chrome.wait("#open-incident[open] [role=\"alert\"]").await;
+    complaints.extend(look(&chrome, "refused", &axe).await);
+    chrome.screen(1280, 900).await;
+    go(&format!("/incidents/{incident}")).await;
+    chrome.press("#close summary").await;
+    complaints.extend(look(&chrome, "incident-close", &axe).await);
+    chrome.screen(1280, 900).await;
+    chrome.press("#set-title summary").await;
+    // Longer than the server takes, and the browser would let it be.
+    chrome.script("document.querySelector('#set-title [name=title]').removeAttribute('maxlength')").await;
+    chrome.type_into("#set-title [name=\"title\"]", &"dark ".repeat(60)).await;
+    chrome.press("#set-title button").await;
+    chrome.wait("#still").await;
+    complaints.extend(look(&chrome, "incident-refused", &axe).await);
+
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 

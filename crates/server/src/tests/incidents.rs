@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::bench::{Bench, Person};
 
 /// A runbook that asks a person to switch the lamp when somebody says that it is dark.
-fn asking() -> String {
+pub(super) fn asking() -> String {
     super::bench::SWITCH.replace("switch-lamp", "answer-dark").replace(
         "steps:",
         "triggers: [{ name: dark, where: signal.kind == \"dark\", inputs: { fleet: \"${signal.labels.fleet}\" }, mode: ask }]\nsteps:",
@@ -34,7 +34,7 @@ pub(super) fn dark() -> Signal {
 }
 
 /// Waits until the only signal has this code.
-async fn judged(bench: &Bench, person: &Person<'_>, code: &str) -> Value {
+pub(super) async fn judged(bench: &Bench, person: &Person<'_>, code: &str) -> Value {
     let mut topics = bench.engine.listen();
     loop {
         let signals = person.get("/api/v1/signals").await.json();
@@ -158,7 +158,8 @@ async fn a_button_starts_what_stood_on_it_and_nothing_that_was_prepared_since() 
     };
     bench.engine.receive(&said("soft"), None, None).await.unwrap();
     let shown = judged(&bench, &ada, "ask").await;
-    let (page, verdict) = (format!("/signals/{}", shown["id"].as_str().unwrap()), shown["verdict_id"].to_string());
+    let (page, verdict) =
+        (format!("/signals/{}", shown["id"].as_str().unwrap()), shown["verdict_id"].to_string());
     assert_eq!(ada.get(&page).await.field("verdict"), verdict);
 
     // It changes, and is judged anew, while somebody reads.

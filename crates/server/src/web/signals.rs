@@ -16,7 +16,8 @@ use store::signals::{SignalFilter, SignalRow};
 use store::triage::VerdictRow;
 use uuid::Uuid;
 
-use super::{Frame, html, is_fragment};
+use super::refused::Refusal;
+use super::{Frame, html, is_fragment, with_status};
 use crate::app::{App, to_the_end};
 use crate::error::{Problem, Thing};
 use crate::hooks;
@@ -117,9 +118,19 @@ struct Page {
     /// The evidence of the newest verdict that has some.
     plan: Option<Plan>,
     body: Option<String>,
+    refused: Refusal,
 }
 
 impl Page {
+    /// Why nothing was started; or why nothing else was done whose form does not stand here any more.
+    fn not_started(&self) -> Option<&Problem> {
+        let open = self.signal.state != "resolved";
+        let dismissed = self.signal.code.as_deref() == Some("dismissed");
+        let gone = self.refused.gone("dismiss", |_| open && !dismissed);
+        let gone = gone.or_else(|| self.refused.gone("judge", |_| self.signal.state == "firing"));
+        gone.or_else(|| self.refused.wrong("offer", ""))
+    }
+
     /// Every rule that took it: rule, mode, how things stood, and why.
     fn considered(&self, verdict: &VerdictRow) -> Vec<(String, String, String, String)> {
         let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
@@ -161,13 +172,33 @@ pub(crate) async fn page(
     let Ok(id) = word.parse::<Uuid>() else {
         return ids::in_full(&app, Thing::Signal, ("/signals", &word), None).await;
     };
-    let signal = find(&app, id).await?;
+    let mut page = draw(&app, &visitor, id).await?;
+    page.frame = page.frame.live("/events");
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+async fn draw(app: &App, visitor: &Visitor, id: Uuid) -> Result<Page, Problem> {
+    let signal = find(app, id).await?;
     let verdicts = store::triage::verdicts(app.pool(), id).await?;
     let plan = verdicts.iter().find_map(|verdict| serde_json::from_value(verdict.plan.clone()?).ok());
     let body = store::signals::body(app.pool(), id).await?.map(|body| hooks::shown(&signal.source, body));
-    let frame = Frame::new(&app, &visitor, "signals", "Signal").live("/events");
-    let page = Page { frame, signal, verdicts, plan, body };
-    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+    let frame = Frame::new(app, visitor, "signals", "Signal");
+    Ok(Page { frame, signal, verdicts, plan, body, refused: Refusal::default() })
+}
+
+/// The signal's page with a form that was refused. A button to start stands on other pages, too: here is what it would start.
+async fn again(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    (form, filled): (&'static str, Vec<(String, String)>),
+    problem: Problem,
+) -> Result<Response, Problem> {
+    let (status, refused) = Refusal::of(form, "", filled, problem)?;
+    let mut page = draw(app, visitor, id).await?;
+    page.refused = refused;
+    page.frame.hold_still(format!("/signals/{id}"));
+    with_status(status, &page)
 }
 
 pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
@@ -191,8 +222,10 @@ pub(crate) async fn start(
     Path(id): Path<Uuid>,
     Form(taking): Form<Taking>,
 ) -> Result<Response, Problem> {
-    let started = take(&app, &visitor, id, taking.verdict, taking.confirm).await?;
-    Ok(Redirect::to(&format!("/runs/{}", started.run_id)).into_response())
+    match take(&app, &visitor, id, taking.verdict, taking.confirm).await {
+        Ok(started) => Ok(Redirect::to(&format!("/runs/{}", started.run_id)).into_response()),
+        Err(problem) => again(&app, &visitor, id, ("offer", Vec::new()), problem).await,
+    }
 }
 
 /// Starts what a rule has prepared, and goes on to the end of it even if the browser hangs up. A refusal is written down.
@@ -232,8 +265,7 @@ pub(crate) async fn dismiss(
     Path(id): Path<Uuid>,
     Form(saying): Form<Saying>,
 ) -> Result<Response, Problem> {
-    overrule(&app, &visitor, id, Overruling::Dismiss, saying.reason).await?;
-    Ok(Redirect::to(&format!("/signals/{id}")).into_response())
+    said(&app, &visitor, id, ("dismiss", Overruling::Dismiss), saying.reason).await
 }
 
 /// `POST /signals/{id}/judge`
@@ -243,8 +275,20 @@ pub(crate) async fn judge(
     Path(id): Path<Uuid>,
     Form(saying): Form<Saying>,
 ) -> Result<Response, Problem> {
-    overrule(&app, &visitor, id, Overruling::JudgeAnew, saying.reason).await?;
-    Ok(Redirect::to(&format!("/signals/{id}")).into_response())
+    said(&app, &visitor, id, ("judge", Overruling::JudgeAnew), saying.reason).await
+}
+
+async fn said(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    (form, what): (&'static str, Overruling),
+    reason: String,
+) -> Result<Response, Problem> {
+    match overrule(app, visitor, id, what, reason.clone()).await {
+        Ok(()) => Ok(Redirect::to(&format!("/signals/{id}")).into_response()),
+        Err(problem) => again(app, visitor, id, (form, vec![("reason".to_owned(), reason)]), problem).await,
+    }
 }
 
 /// What a person wants done about a verdict.
