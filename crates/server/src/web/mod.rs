@@ -5,6 +5,7 @@ pub(crate) mod brakes;
 pub(crate) mod drills;
 pub(crate) mod form;
 pub(crate) mod incidents;
+pub(crate) mod outbox;
 pub(crate) mod people;
 pub(crate) mod permissions;
 pub(crate) mod provider;

@@ -1,5 +1,4 @@
-//! How far each trigger may go by itself, and whether it has earned it: modes, the scoreboard, and the occasions behind it. And the
-//! outbox: what people elsewhere were told.
+//! How far each trigger may go by itself, and whether it has earned it: modes, the scoreboard, and the occasions behind it.
 
 use askama::Template;
 use axum::Form;
@@ -9,7 +8,6 @@ use chrono::TimeDelta;
 use domain::runbook::Mode;
 use domain::trust::score::{Compared, Occasion};
 use engine::{Dangling, TriggerView};
-use store::outbox::OutboxRow;
 
 use super::form::field;
 use super::refused::Refusal;
@@ -21,8 +19,6 @@ use crate::words;
 
 /// So many occasions are shown.
 const SHOWN: usize = 50;
-/// And so many messages.
-const MESSAGES: i64 = 100;
 
 #[derive(Template)]
 #[template(path = "triggers.html")]
@@ -118,24 +114,4 @@ pub(crate) async fn set(
         (app.engine().clone(), visitor.actor(), rule.to_owned(), reason.to_owned());
     to_the_end(async move { engine.set_mode(&rule, mode, &by, &reason).await }).await??;
     Ok(())
-}
-
-#[derive(Template)]
-#[template(path = "outbox.html")]
-struct Outbox {
-    frame: Frame,
-    messages: Vec<OutboxRow>,
-}
-
-impl Outbox {
-    fn text<'a>(&self, message: &'a OutboxRow, name: &str) -> &'a str {
-        message.message[name].as_str().unwrap_or_default()
-    }
-}
-
-/// `GET /outbox`
-pub(crate) async fn outbox(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
-    let messages = store::outbox::list(app.pool(), MESSAGES).await?;
-    let frame = Frame::new(&app, &visitor, "signals", "Outbox");
-    html(&Outbox { frame, messages })
 }
