@@ -190,6 +190,27 @@ async fn a_button_starts_what_stood_on_it_and_nothing_that_was_prepared_since() 
 }
 
 #[tokio::test]
+async fn the_runbook_opens_with_all_inputs_of_what_a_signal_offers_whatever_their_kind() {
+    let inputs = "inputs: { fleet: \"${signal.labels.fleet}\", times: 6, who: [ana, bo], gently: true }";
+    let asking = asking().replace("inputs: { fleet: \"${signal.labels.fleet}\" }", inputs).replace(
+        "inputs:\n",
+        "inputs:\n  times: { type: integer, description: How often }\n  who: { type: list, of: string, description: For whom }\n  gently: { type: boolean, description: How }\n",
+    );
+    let bench = Bench::with(&[("answer-dark", &asking)]).await;
+    let ada = bench.sign_in("ada").await;
+    bench.engine.receive(&dark(), None, None).await.unwrap();
+    let signal = judged(&bench, &ada, "ask").await;
+    let page = ada.get(&format!("/signals/{}", signal["id"].as_str().unwrap())).await.text;
+    let link = page.split("href=\"/runbooks/answer-dark?").nth(1).unwrap().split('"').next().unwrap();
+    let link = link.replace("&#38;", "&").replace("&amp;", "&");
+    for given in ["fleet=lamps-eu", "times=6", "who=ana%2C+bo", "gently=true"] {
+        assert!(link.split('&').any(|part| part == given), "{given}: {link}");
+    }
+    let form = ada.get(&format!("/runbooks/answer-dark?{link}")).await.text;
+    assert!(form.contains("value=\"ana, bo\"") && form.contains("value=\"6\""), "{form}");
+}
+
+#[tokio::test]
 async fn a_person_opens_one_for_what_the_inventory_knows_and_finds_it_again() {
     let bench = Bench::new().await;
     let ada = bench.sign_in("ada").await;

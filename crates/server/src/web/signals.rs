@@ -16,6 +16,7 @@ use store::signals::{SignalFilter, SignalRow};
 use store::triage::VerdictRow;
 use uuid::Uuid;
 
+use super::form::as_typed;
 use super::refused::Refusal;
 use super::{Frame, html, is_fragment, with_status};
 use crate::app::{App, to_the_end};
@@ -152,11 +153,11 @@ impl Page {
         told.collect()
     }
 
-    /// The runbook's page, with the inputs filled in.
+    /// The runbook's page, with the inputs filled in as its form takes them.
     fn runbook_page(&self) -> String {
         let plan = self.plan.as_ref();
         let inputs = plan.map(|plan| &plan.inputs).into_iter().flatten();
-        let given = inputs.filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let given = inputs.filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, as_typed(value)));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
         format!("/runbooks/{}?{query}", plan.map_or("", |plan| &plan.runbook))
     }
