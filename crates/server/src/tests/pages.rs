@@ -107,6 +107,10 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     let on_it =
         page.split("data-at-work=\"fleet:lamps-eu\"").nth(1).expect("whoever comes later sees who is on it");
     assert!(on_it.trim_start_matches('>').contains("<b>ada</b>, by hand: I am on it"), "{on_it}");
+    // Since when, with the day: a lock may be held over night.
+    let listed = page.split("data-lock=\"fleet:lamps-eu\"").nth(1).unwrap().split("</li>").next().unwrap();
+    let above = on_it.split("</p>").next().unwrap();
+    assert!(above.contains(">7 May 2024 ") && listed.contains(">7 May 2024 "), "{above} {listed}");
 
     seen(&bench, 0, -1).await;
     assert!(person.get("/").await.text.contains("data-all-well"));
