@@ -10,28 +10,41 @@
   if (!address || !main || !sign) return;
 
   const OFTEN = 5;
+  // A network that goes away without a word ends no request and no stream: whoever waits longer than this waits for nothing. The
+  // server lets its stream be heard every ten seconds.
+  const PATIENT = 10000, SILENT = 25000;
   let events = null, timer = null, pace = OFTEN, asking = false, again = false;
+  // When this page was last known to be fresh, and when the stream was last heard.
+  let fresh = Date.now(), heard = Date.now();
 
   function say(state, words) {
     if (sign.textContent !== words) sign.textContent = words;
     sign.dataset.state = state;
+    // What is drawn is old, and looks it.
+    main.toggleAttribute("data-lost", state === "lost");
+  }
+
+  function lost() {
+    const minutes = Math.floor((Date.now() - fresh) / 60000);
+    say("lost", `Connection lost: what stands here is ${minutes ? `${minutes} min ` : ""}old. Trying again`);
   }
 
   async function refresh() {
     if (asking) { again = true; return; }
     asking = true;
     try {
-      const answer = await fetch(location.href, { headers: { "X-Fragment": "1" } });
+      const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, signal: AbortSignal.timeout(PATIENT) });
       if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       // The strip is no part of what is fetched.
       if (answer.headers.has("X-Drill-Over")) document.getElementById("drill-over")?.removeAttribute("hidden");
-      const fresh = document.createElement("main");
-      fresh.innerHTML = await answer.text();
-      children(main, fresh);
+      const drawn = document.createElement("main");
+      drawn.innerHTML = await answer.text();
+      children(main, drawn);
+      fresh = Date.now();
       if (main.querySelector("[data-final]")) { rest(); say("done", "Ended"); } else say("live", "Live");
     } catch {
-      say("lost", "Connection lost, trying again");
+      lost();
     }
     asking = false;
     if (again) { again = false; refresh(); return; }
@@ -42,10 +55,28 @@
   function watch() {
     if (events || main.querySelector("[data-final]")) return;
     events = new EventSource(address);
-    events.addEventListener("open", () => say("live", "Live"));
-    events.addEventListener("changed", (event) => { pace = Number(event.data) || OFTEN; refresh(); });
+    heard = Date.now();
+    // That the stream is open does not make the page fresh: its first word does, by having it look again.
+    events.addEventListener("changed", (event) => { heard = Date.now(); pace = Number(event.data) || OFTEN; refresh(); });
+    events.addEventListener("alive", () => { heard = Date.now(); });
     events.addEventListener("error", () => { pace = OFTEN; refresh(); });
     timer = setTimeout(refresh, pace * 1000);
+  }
+
+  // A stream that is not heard is opened anew, and until then the page looks by itself. By the clock on the wall: a timer stands still
+  // while a computer sleeps.
+  function listen() {
+    if (!events || Date.now() - heard < SILENT) return;
+    rest();
+    pace = OFTEN;
+    wake();
+  }
+
+  // What was not looked at for long is not called live before it is.
+  function wake() {
+    if (Date.now() - fresh > SILENT && sign.dataset.state === "live") say("off", "Connecting");
+    watch();
+    refresh();
   }
 
   function rest() {
@@ -112,11 +143,12 @@
     for (at = at?.closest("details"); at; at = at.parentElement?.closest("details")) { at.open = true; unfolded.add(at); }
   }
 
-  document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else { watch(); refresh(); } });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) rest(); else wake(); });
   // A button is pressed once: the second press of a double click finds it resting.
   document.addEventListener("submit", (event) => { event.submitter?.setAttribute("aria-disabled", "true"); });
   if (main.querySelector("[data-final]")) say("done", "Ended"); else say("off", "Connecting");
   watch();
+  setInterval(listen, 1000);
   addEventListener("hashchange", reveal);
   reveal();
 })();

@@ -35,7 +35,7 @@ use domain::trust::{ModeSet, in_force};
 use domain::{Actor, Timestamp};
 use serde_json::{Map, Value, json};
 use store::StoreError;
-use store::triage::{Belongs, Due, Given, NewVerdict, Offer};
+use store::triage::{Belongs, Due, Given, NewVerdict, Offer, Offered};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -93,6 +93,9 @@ pub enum OfferError {
     /// There is none (any more).
     #[error("this signal offers nothing (any more)")]
     NotThere,
+    /// It is another one than they saw: what is offered now.
+    #[error("what is prepared for this signal has changed since you looked, so nothing was started")]
+    Changed(Box<Offered>),
     /// The start itself.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -135,15 +138,23 @@ impl Engine {
     }
 
     /// A person starts what a rule has prepared for a signal: with the plan that was its evidence, under the same key, so that
-    /// two clicks (or a click and a rule) are one run.
+    /// two clicks (or a click and a rule) are one run. `seen`: the verdict that they were shown; when another one offers something else
+    /// by now, nothing is started.
     pub async fn take_offer(
         &self,
         signal: Uuid,
         by: &Actor,
+        seen: Option<i64>,
         confirm: Option<String>,
         overrides: Overrides,
     ) -> Result<Started, OfferError> {
-        let offer = store::triage::offered(&self.core.pool, signal).await?.ok_or(OfferError::NotThere)?;
+        let pool = &self.core.pool;
+        let offer = store::triage::offered(pool, signal).await?.ok_or(OfferError::NotThere)?;
+        if let Some(seen) = seen.filter(|seen| *seen != offer.verdict)
+            && !store::triage::offered_before(pool, signal, seen, &offer).await?
+        {
+            return Err(OfferError::Changed(Box::new(offer)));
+        }
         let plan = serde_json::from_value(offer.plan).map_err(|e| StoreError::Corrupt {
             what: "plan",
             key: offer.verdict.to_string(),

@@ -2,6 +2,9 @@
 //!
 //! An event says only how many seconds later the page had better look again by itself. It carries no content, so a lost one
 //! costs nothing and none can show what its reader may not see.
+//!
+//! While there is nothing to say, it says every ten seconds that it is alive: as an event, because no script sees a comment. Whoever
+//! does not hear it any more knows that the connection is gone, also where the network said nothing of it.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,6 +25,9 @@ type Events = Sse<
         std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>,
     >,
 >;
+
+/// A stream is never silent for longer: what a page makes of it stands in `web/static/live.js`.
+const ALIVE: Duration = Duration::from_secs(10);
 
 /// `GET /events`: fleets, signals and runs.
 pub(crate) async fn situation(State(app): State<App>) -> Events {
@@ -48,5 +54,6 @@ fn told(app: &App, subject: Subject) -> Events {
         more.then(|| (Ok(Event::default().event("changed").data(pace)), (ear, ending, false)))
     });
     let events: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(events);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)))
+    let alive = Event::default().event("alive").data("still here");
+    Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE).event(alive))
 }

@@ -136,7 +136,7 @@ pub(crate) fn table() -> Vec<Route> {
         look("/incidents/{id}/post-mortem.md", SignedIn, Quick, get(web::incidents::post_mortem)),
         look("/triggers", SignedIn, Quick, get(web::triggers::page)),
         act("/triggers/mode", SignedIn, Quick, post(web::triggers::set_mode)),
-        look("/outbox", SignedIn, Quick, get(web::triggers::outbox)),
+        look("/outbox", SignedIn, Quick, get(web::outbox::page)),
         look("/audit", SignedIn, Quick, get(web::audit::page)),
         look("/brakes", SignedIn, Quick, get(web::brakes::page)),
         act("/brakes/stop", SignedIn, Quick, post(web::brakes::stop)),

@@ -18,7 +18,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -34,6 +34,7 @@ use store::{PgPool, StoreError};
 use crate::app::App;
 use crate::error::Problem;
 use crate::routes::BODY_LIMIT;
+use crate::web::refused::Kept;
 use crate::{limits, metrics, oidc, routes, tokens};
 
 /// How long a sign-in link works (wall time).
@@ -125,6 +126,14 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
         Err(problem) if problem.code == "signed_out" && !program && method == Method::GET => {
             return back_to(problem, request.uri()).into_response();
         }
+        Err(problem) if program => return problem.into_response(),
+        Err(problem) => {
+            let kept = keep(request).await.ok().and_then(|(_, kept)| kept);
+            return keeping(problem.into_response(), kept);
+        }
+    };
+    let (request, kept) = match keep(request).await {
+        Ok(kept) => kept,
         Err(problem) => return problem.into_response(),
     };
     let allowance = program.then(|| app.limits().ask(&visitor.session));
@@ -144,11 +153,38 @@ pub(crate) async fn require(State(app): State<App>, request: Request, next: Next
     if let Some(who) = who.filter(|_| answer.status().is_client_error() || answer.status().is_server_error())
     {
         answer.extensions_mut().insert(who);
+        answer = keeping(answer, kept);
     }
     if let Some(cookie) = cookie {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
     answer
+}
+
+/// A form that is sent, read once and kept: what went wrong with it does not cost anybody their words.
+async fn keep(request: Request) -> Result<(Request, Option<Kept>), Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let form = kind.is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded"));
+    if request.method().is_safe() || !form {
+        return Ok((request, None));
+    }
+    let (parts, body) = request.into_parts();
+    let body = read(body).await?;
+    let kept = Kept::new(parts.uri.path(), body.clone());
+    Ok((Request::from_parts(parts, Body::from(body)), Some(kept)))
+}
+
+fn keeping(mut answer: Response, kept: Option<Kept>) -> Response {
+    if let Some(kept) = kept {
+        answer.extensions_mut().insert(kept);
+    }
+    answer
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, BODY_LIMIT)
+        .await
+        .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large."))
 }
 
 /// Whoever signs in goes on to where they wanted to.
@@ -245,9 +281,7 @@ async fn with_token(request: Request, csrf: &str) -> Result<Request, Problem> {
     let (given, body) = match header {
         Some(given) => (Some(given), body),
         None => {
-            let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large.")
-            })?;
+            let bytes = read(body).await?;
             let field =
                 form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf").map(|(_, v)| v.into_owned());
             (field, Body::from(bytes))

@@ -66,8 +66,10 @@ pub(crate) struct Situation {
     /// Freezes that are on, or begin within a day.
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) locks: Vec<Held>,
-    /// Signals that fire, each with what became of it.
+    /// Signals that fire, each with what became of it: first those that offer something, then the newest.
     pub(crate) signals: Vec<SignalRow>,
+    /// How many fire, shown or not.
+    pub(crate) firing: i64,
     /// Where somebody went on alone, and nobody has looked at it yet.
     pub(crate) reviews: Vec<store::reviews::Review>,
     /// What would stop if it were needed now.
@@ -146,6 +148,11 @@ pub(crate) struct Cluster {
 }
 
 impl Situation {
+    /// How many signals fire that are not shown.
+    pub(crate) fn more_signals(&self) -> usize {
+        usize::try_from(self.firing).unwrap_or_default().saturating_sub(self.signals.len())
+    }
+
     /// Is everything stopped, not just one runbook?
     pub(crate) fn all_stopped(&self) -> bool {
         self.switches.iter().any(|s| s.scope == EVERYTHING)
@@ -172,8 +179,8 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
     let mut not_ready = app.engine().readiness().await?;
     not_ready.retain(|row| row.shown.as_ref().is_some_and(|shown| shown.ready == Some(false)));
     let untold = store::outbox::untold(pool, now - UNTOLD).await?;
-    let firing = SignalFilter { firing: true, before: None };
-    let signals = store::signals::list(pool, firing, SIGNALS).await?;
+    let signals = signals(app).await?;
+    let firing = store::signals::firing(pool).await?;
     let incidents = store::incidents::now_open(pool).await?;
 
     let fleets: Vec<Fleet> = inventory
@@ -229,11 +236,24 @@ pub(crate) async fn read(app: &App) -> Result<Situation, Problem> {
         freezes,
         locks,
         signals,
+        firing,
         reviews,
         not_ready,
         untold,
         chart,
     })
+}
+
+/// What fires: what somebody can start with one click is never pushed out by what came after it.
+async fn signals(app: &App) -> Result<Vec<SignalRow>, Problem> {
+    let mut signals = store::signals::offers(app.pool(), None, SIGNALS).await?;
+    let firing = SignalFilter { firing: true, before: None };
+    let newest = store::signals::list(app.pool(), firing, SIGNALS).await?;
+    let room = usize::try_from(SIGNALS).unwrap_or(usize::MAX).saturating_sub(signals.len());
+    let others = newest.into_iter().filter(|signal| !signals.iter().any(|offer| offer.id == signal.id));
+    let others: Vec<_> = others.take(room).collect();
+    signals.extend(others);
+    Ok(signals)
 }
 
 /// What could not be seen of fleets. A view that is new says nothing of what is not in it.

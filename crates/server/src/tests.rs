@@ -20,6 +20,7 @@ mod openapi;
 mod pages;
 mod people;
 mod policies;
+mod refused;
 mod routes;
 mod sign_in;
 mod slack;

@@ -272,11 +272,47 @@ pub struct OutboxRow {
     pub settled_at: Option<Timestamp>,
 }
 
-/// The newest messages.
-pub async fn list(pool: &PgPool, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
+/// Which messages a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Which<'a> {
+    /// Whatever there is.
+    #[default]
+    All,
+    /// Those that people were not told, or not all of them: what [`untold`] counts.
+    Untold,
+    /// Those in this state.
+    InState(&'a str),
+}
+
+/// Which messages a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutboxFilter<'a> {
+    /// Those of which kind.
+    pub which: Which<'a>,
+    /// Only those that became true before this one (a cursor).
+    pub before: Option<(Timestamp, i64)>,
+}
+
+/// Messages, the newest first.
+pub async fn list(pool: &PgPool, filter: OutboxFilter<'_>, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
+    let (untold, state) = match filter.which {
+        Which::All => (false, None),
+        Which::Untold => (true, None),
+        Which::InState(state) => (false, Some(state)),
+    };
+    let (before, id) = filter.before.unzip();
     Ok(sqlx::query_as!(
         OutboxRow,
-        "SELECT id, channel, message, incident, at, state, attempts, error, due, settled_at FROM outbox ORDER BY at DESC, id DESC LIMIT $1",
+        "SELECT id, channel, message, incident, at, state, attempts, error, due, settled_at FROM outbox
+          WHERE ($1::text IS NULL OR state = $1)
+            AND (NOT $2 OR message->>'kind' IS DISTINCT FROM 'trace' AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
+                                OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL))
+            AND ($3::timestamptz IS NULL OR (at, id) < ($3, $4))
+          ORDER BY at DESC, id DESC LIMIT $5",
+        state,
+        untold,
+        before,
+        id,
         limit,
     )
     .fetch_all(pool)

@@ -26,5 +26,5 @@ mod silence;
 mod turns;
 
 pub use intake::{Received, receive, receive_all};
-pub use read::{SignalFilter, SignalRow, body, firing_of, list, one};
+pub use read::{SignalFilter, SignalRow, body, firing, firing_of, list, offers, one};
 pub use silence::{events_are_over, prober_is_calm, prober_is_gone};

@@ -78,7 +78,8 @@ impl Row {
     }
 }
 
-/// Keeps a token of a person, and says so in the audit. None when they have another one of that name.
+/// Keeps a token of a person, and says so in the audit. None when they have another one of that name that is good: one that has expired
+/// is revoked in its favour.
 pub async fn add(
     pool: &PgPool,
     hash: &[u8],
@@ -92,11 +93,19 @@ pub async fn add(
     let days = i32::try_from(*days).unwrap_or(i32::MAX);
     let row = sqlx::query_as!(
         Row,
-        r#"WITH made AS (
+        // What has expired is counted, so that it is revoked before the new one is put in.
+        r#"WITH expired AS (
+               UPDATE token SET revoked_at = clock_timestamp(), revoked_by = $10
+                WHERE person = $3 AND name = $4 AND revoked_at IS NULL AND expires_at <= clock_timestamp() RETURNING person, name
+           ), made AS (
                INSERT INTO token (id, hash, person, name, role, read_only, runbooks, expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + make_interval(days => $8))
+               SELECT $1, $2, $3, $4, $5, $6, $7, clock_timestamp() + make_interval(days => $8)
+                 FROM (SELECT count(*) FROM expired) AS freed
                ON CONFLICT (person, name) WHERE revoked_at IS NULL DO NOTHING RETURNING *
            ), told AS (
+               INSERT INTO audit (at, actor, action, target, details)
+               SELECT $9, $10, 'token revoked', name, jsonb_build_object('of', person) FROM expired
+           ), told_too AS (
                INSERT INTO audit (at, actor, action, target, details) SELECT $9, $10, 'token made', name, $11 FROM made
            )
            SELECT id, person, name, role, read_only, runbooks, created_at, expires_at, used_at, revoked_at, revoked_by,

@@ -386,6 +386,23 @@ pub async fn offered(pool: &PgPool, signal: Uuid) -> Result<Option<Offered>, Sto
     .await?)
 }
 
+/// Did an earlier verdict on the signal offer the same run by the same plan?
+pub async fn offered_before(
+    pool: &PgPool,
+    signal: Uuid,
+    verdict: i64,
+    now: &Offered,
+) -> Result<bool, StoreError> {
+    let same = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM verdict WHERE id = $1 AND signal = $2 AND start_key = $3 AND plan->>'hash' = $4) AS "same!""#,
+        verdict,
+        signal,
+        now.start_key,
+        now.plan["hash"].as_str(),
+    );
+    Ok(same.fetch_one(pool).await?)
+}
+
 /// A verdict, as people see it.
 #[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct VerdictRow {

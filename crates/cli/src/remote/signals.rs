@@ -33,6 +33,9 @@ pub(crate) struct Signal {
     /// Start what a rule has prepared for it, and watch
     #[arg(long)]
     start: bool,
+    /// Only if it is what this verdict offers, as `firebreak signal` has shown it
+    #[arg(long, value_name = "NUMBER", requires = "start")]
+    verdict: Option<i64>,
     /// The target, as typed to start what is of high risk
     #[arg(long, value_name = "TARGET", requires = "start")]
     confirm: Option<String>,
@@ -40,12 +43,21 @@ pub(crate) struct Signal {
     remote: Remote,
 }
 
-/// Lists signals, the newest first, each with its verdict.
+/// Lists signals, each with its verdict: first those that ask for somebody, however many came after them, then the newest.
 pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
     let query = (!args.all).then(|| ("firing", "1".to_owned())).into_iter().collect();
-    let list = List { path: "/api/v1/signals", name: "signals", cursor: "before", query };
-    let (signals, _) = list.read(&server, None, args.limit).await?;
+    let list = |query| List { path: "/api/v1/signals", name: "signals", cursor: "before", query };
+    let (newest, next) = list(query).read(&server, None, args.limit).await?;
+    let mut signals = Vec::new();
+    if !args.all {
+        let asks = vec![("asks", "1".to_owned())];
+        signals = list(asks).read(&server, None, args.limit).await?.0;
+    }
+    let known: Vec<_> = signals.iter().map(|signal| word(signal, "id").to_owned()).collect();
+    signals.extend(newest.into_iter().filter(|signal| !known.iter().any(|id| id == word(signal, "id"))));
+    let more = next.is_some() || signals.len() > args.limit;
+    signals.truncate(args.limit);
     tell(args.remote.json, &json!({ "signals": signals }), |_| {
         let row = |signal: &Value| {
             let verdict = signal["verdict"].as_str().unwrap_or("being judged");
@@ -62,6 +74,9 @@ pub(crate) async fn signals(args: Signals) -> anyhow::Result<ExitCode> {
             all => table(&all.iter().map(row).collect::<Vec<_>>()),
         }
     });
+    if more && !args.remote.json {
+        remark("there are more: --limit shows them");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,7 +85,9 @@ pub(crate) async fn signal(args: Signal) -> anyhow::Result<ExitCode> {
     let server = Server::of(&args.remote)?;
     let path = format!("/api/v1/signals/{}", SIGNAL.find(&server, &args.id).await?);
     if args.start {
-        let started = server.post(&format!("{path}/start"), &json!({ "confirm": args.confirm })).await?;
+        let started = server
+            .post(&format!("{path}/start"), &json!({ "verdict": args.verdict, "confirm": args.confirm }))
+            .await?;
         let run = word(&started, "run_id").to_owned();
         remark(format!("run {run}, {}/runs/{run}", server.url));
         return watch::to_the_end(&server, &run, args.remote.json).await;
@@ -90,6 +107,13 @@ pub(crate) async fn signal(args: Signal) -> anyhow::Result<ExitCode> {
             day(&signal["first_seen"]),
             day(&signal["last_seen"])
         ));
+        let (verdict, title) = (&signal["verdict_id"], word(signal, "title"));
+        if signal["verdict"] == "asked" && signal["run_id"].is_null() && signal["state"] == "firing" {
+            let id = word(signal, "id");
+            lines.push(format!(
+                "prepared: {title}; `firebreak signal {id} --start --verdict {verdict}` starts it"
+            ));
+        }
         for verdict in told["verdicts"].as_array().into_iter().flatten() {
             let says = format!(
                 "{}  {}: {}",

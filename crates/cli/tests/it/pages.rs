@@ -173,7 +173,58 @@ async fn every_page_is_fit_to_be_seen_in_light_and_dark_on_a_screen_and_on_a_pho
     chrome.wait("#made").await;
     complaints.extend(look(&chrome, "token", &axe).await);
 
+    // … and what was refused, as it was filled in: on the page of its form, and on one that has nothing but the form.
+    chrome.screen(1280, 900).await;
+    go("/incidents").await;
+    chrome.press("#open-incident summary").await;
+    chrome.type_into("#title", "It flickers").await;
+    chrome.press("#open-incident button").await;
+    chrome.wait("#open-incident[open] [role=\"alert\"]").await;
+    complaints.extend(look(&chrome, "refused", &axe).await);
+    chrome.screen(1280, 900).await;
+    go(&format!("/incidents/{incident}")).await;
+    chrome.press("#close summary").await;
+    complaints.extend(look(&chrome, "incident-close", &axe).await);
+    chrome.screen(1280, 900).await;
+    chrome.press("#set-title summary").await;
+    // Longer than the server takes, and the browser would let it be.
+    chrome.script("document.querySelector('#set-title [name=title]').removeAttribute('maxlength')").await;
+    chrome.type_into("#set-title [name=\"title\"]", &"dark ".repeat(60)).await;
+    chrome.press("#set-title button").await;
+    chrome.wait("#still").await;
+    complaints.extend(look(&chrome, "incident-refused", &axe).await);
+
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_whose_connection_goes_away_without_a_word_says_that_it_is_old_until_it_is_back() {
+    let sim =
+        Sim::start(small_world(), sim::Options { speed: 100.0, ..sim::Options::default() }).await.unwrap();
+    let served = Served::on_with(&sim, &calm()).await;
+    let person = served.person().await;
+    let chrome = Chrome::start().await;
+    let link = served.command(&["sign-in", "ana", "--role", "viewer"]);
+    chrome.sign_in(link.split_whitespace().find(|word| word.starts_with("http")).unwrap()).await;
+    // A stream is heard though nothing happens: by the script, which sees no comments.
+    let run = person.start("diagnose-logins", json!({ "fleet": "proxysql-us" }), None).await;
+    ended(&served.db, run).await;
+    let heard = format!(
+        "const ear = new EventSource('/runs/{run}/events'); ear.addEventListener('alive', () => {{ ear.close(); done('heard'); }})"
+    );
+    assert_eq!(chrome.long_script(&heard).await, "heard");
+
+    chrome.go(&format!("{}/brakes", served.url)).await;
+    chrome.wait("#live[data-state=live]").await;
+    served.hold();
+    chrome.wait("#live[data-state=lost]").await;
+    let said = chrome.text("#live").await;
+    assert!(said.starts_with("Connection lost: what stands here is") && said.contains("old"), "{said}");
+    chrome.wait("main[data-lost]").await;
+    chrome.picture("lost").await;
+    served.go_on();
+    chrome.wait("#live[data-state=live]").await;
+    chrome.wait("main:not([data-lost])").await;
 }
 
 /// The most that a browser may have to fetch before somebody who was never here sees how things are.

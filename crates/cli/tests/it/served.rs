@@ -129,8 +129,22 @@ impl Served {
 
     /// SIGHUP.
     pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    /// SIGSTOP: its connections stay, and nothing comes through them, as when a network goes away without a word.
+    pub(crate) fn hold(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let process = self.process.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
     }
 
     /// kill -9.

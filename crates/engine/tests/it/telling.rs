@@ -12,7 +12,7 @@ use domain::trace::Trace;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use store::outbox::OutboxRow;
+use store::outbox::{OutboxFilter, OutboxRow};
 use store::signals::SignalRow;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -143,7 +143,7 @@ fn lease() -> Duration {
 }
 
 async fn messages(bench: &Bench) -> Vec<OutboxRow> {
-    store::outbox::list(bench.pool(), 100).await.unwrap()
+    store::outbox::list(bench.pool(), OutboxFilter::default(), 100).await.unwrap()
 }
 
 /// Waits until the outbox is as wanted.

@@ -118,7 +118,7 @@ async fn a_person_dismisses_a_signal_until_it_changes_or_is_judged_anew() {
     let signals = until(&bench, &engine, "dismissed", |s| code(s, "dismissed")).await;
     assert_eq!(signals[0].because.as_deref(), Some("ana says: a test of the disk"));
     assert!(matches!(
-        engine.take_offer(id, &ana, None, Default::default()).await,
+        engine.take_offer(id, &ana, None, None, Default::default()).await,
         Err(engine::OfferError::NotThere)
     ));
     // The same said again is not judged again; another label is.

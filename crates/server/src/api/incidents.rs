@@ -14,6 +14,7 @@ use crate::error::Problem;
 use crate::incident::{find, pack, read};
 use crate::session::Visitor;
 use crate::web::incidents::{Filter, act, some};
+use crate::web::outbox;
 use crate::web::triggers::set;
 
 /// `GET /api/v1/incidents?open=1&before=…`: the newest first.
@@ -92,7 +93,11 @@ pub(crate) async fn set_mode(
     Ok(Json(json!({ "rule": rule, "mode": mode })))
 }
 
-/// `GET /api/v1/outbox`: the newest messages.
-pub(crate) async fn outbox(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "messages": store::outbox::list(app.pool(), 200).await? })))
+/// `GET /api/v1/outbox?state=untold&before=…`: the newest messages first.
+pub(crate) async fn outbox(
+    State(app): State<App>,
+    Query(filter): Query<outbox::Filter>,
+) -> Result<Json<Value>, Problem> {
+    let (messages, next) = outbox::some(&app, &filter).await?;
+    Ok(Json(json!({ "messages": messages, "next": next })))
 }

@@ -33,6 +33,9 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<Uuid>) -> Result<
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Taking {
+    /// The `verdict_id` with which the signal was shown: when something else is offered by now, nothing is started (`plan_changed`).
+    verdict: Option<i64>,
+    /// What must be typed where the risk demands it.
     confirm: Option<String>,
 }
 
@@ -43,7 +46,7 @@ pub(crate) async fn start(
     Path(id): Path<Uuid>,
     Json(taking): Json<Taking>,
 ) -> Result<Response, Problem> {
-    let started = take(&app, &visitor, id, taking.confirm).await?;
+    let started = take(&app, &visitor, id, taking.verdict, taking.confirm).await?;
     let status = if started.new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(json!({ "run_id": started.run_id, "new": started.new }))).into_response())
 }

@@ -10,12 +10,15 @@ use uuid::Uuid;
 use super::bench::{Bench, Person};
 
 /// A runbook that asks a person to switch the lamp when somebody says that it is dark.
-fn asking() -> String {
+pub(super) fn asking() -> String {
     super::bench::SWITCH.replace("switch-lamp", "answer-dark").replace(
         "steps:",
         "triggers: [{ name: dark, where: signal.kind == \"dark\", inputs: { fleet: \"${signal.labels.fleet}\" }, mode: ask }]\nsteps:",
     )
 }
+
+/// … as its labels say.
+const INPUTS: &str = "inputs: { fleet: \"${signal.labels.fleet}\", mode: \"${signal.labels.mode}\" }";
 
 pub(super) fn dark() -> Signal {
     Signal {
@@ -31,7 +34,7 @@ pub(super) fn dark() -> Signal {
 }
 
 /// Waits until the only signal has this code.
-async fn judged(bench: &Bench, person: &Person<'_>, code: &str) -> Value {
+pub(super) async fn judged(bench: &Bench, person: &Person<'_>, code: &str) -> Value {
     let mut topics = bench.engine.listen();
     loop {
         let signals = person.get("/api/v1/signals").await.json();
@@ -112,6 +115,99 @@ async fn a_signal_opens_an_incident_that_people_drive_write_in_and_take_away_as_
     }
     assert_eq!(ada.get("/incidents/INC-1").await.header(header::LOCATION), path);
     assert_eq!(ada.get("/incidents/INC-9").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_one_click_would_start_is_not_pushed_out_by_hundreds_of_alerts_that_come_after_it() {
+    let bench = Bench::with(&[("answer-dark", &asking())]).await;
+    let ada = bench.sign_in("ada").await;
+    bench.engine.receive(&dark(), None, None).await.unwrap();
+    let offer = judged(&bench, &ada, "ask").await;
+    let others = (0..210).map(|n| {
+        let fingerprint = format!("noise-{n}");
+        (Signal { kind: "noise".into(), fingerprint, labels: Default::default(), ..dark() }, None)
+    });
+    bench.engine.receive_all(others.collect(), None).await.unwrap();
+
+    let home = ada.get("/").await.text;
+    assert!(home.contains("data-offer=\"answer-dark\""), "{home}");
+    assert!(home.contains("href=\"/signals?firing=1\">And 161 others that fire</a>"), "{home}");
+    let incident = ada.get(&format!("/incidents/{}", offer["incident"].as_str().unwrap())).await.text;
+    assert!(incident.contains("data-offer=\"answer-dark\""), "{incident}");
+    let now = ada.get("/api/v1/situation").await.json();
+    assert_eq!(
+        (&now["signals"][0]["id"], now["signals"].as_array().unwrap().len(), &now["firing"]),
+        (&offer["id"], 50, &json!(211))
+    );
+    let newest = ada.get("/api/v1/signals?firing=1").await.json();
+    assert!(newest["signals"].as_array().unwrap().iter().all(|signal| signal["id"] != offer["id"]));
+    let asks = ada.get("/api/v1/signals?asks=1").await.json();
+    assert_eq!((asks["signals"].as_array().unwrap().len(), &asks["signals"][0]["id"]), (1, &offer["id"]));
+    assert!(ada.get("/signals?asks=1").await.text.contains("name=\"asks\" value=\"1\" checked"));
+}
+
+#[tokio::test]
+async fn a_button_starts_what_stood_on_it_and_nothing_that_was_prepared_since() {
+    let asking = asking().replace("inputs: { fleet: \"${signal.labels.fleet}\" }", INPUTS);
+    let bench = Bench::with(&[("answer-dark", &asking)]).await;
+    let ada = bench.sign_in("ada").await;
+    let said = |mode: &str| {
+        let mut signal = dark();
+        signal.labels.insert("mode".into(), mode.into());
+        signal
+    };
+    bench.engine.receive(&said("soft"), None, None).await.unwrap();
+    let shown = judged(&bench, &ada, "ask").await;
+    let (page, verdict) =
+        (format!("/signals/{}", shown["id"].as_str().unwrap()), shown["verdict_id"].to_string());
+    assert_eq!(ada.get(&page).await.field("verdict"), verdict);
+
+    // It changes, and is judged anew, while somebody reads.
+    bench.engine.receive(&said("hard"), None, None).await.unwrap();
+    let mut topics = bench.engine.listen();
+    let now = loop {
+        let now = ada.get(&format!("/api/v1{page}")).await.json()["signal"].clone();
+        if now["verdict"] == "asked" && now["inputs"]["mode"] == "hard" {
+            break now;
+        }
+        topics.recv().await.unwrap();
+    };
+    let start = format!("{page}/start");
+    let refused = ada.form(&start, &[("verdict", &verdict)]).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text);
+    assert!(refused.text.contains("data-problem=\"plan_changed\""), "{}", refused.text);
+    let body = json!({ "verdict": shown["verdict_id"] });
+    let told = ada.post(&format!("/api/v1{start}"), "", &body).await.json();
+    assert_eq!(
+        (&told["code"], &told["offer"]["verdict"], &told["offer"]["inputs"]["mode"]),
+        (&json!("plan_changed"), &now["verdict_id"], &json!("hard")),
+        "{told}"
+    );
+    assert_eq!(ada.get("/api/v1/runs").await.json()["runs"], json!([]));
+    assert_eq!(bench.audited("start refused: plan_changed").await.len(), 2);
+    let started = ada.form(&start, &[("verdict", &now["verdict_id"].to_string())]).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+}
+
+#[tokio::test]
+async fn the_runbook_opens_with_all_inputs_of_what_a_signal_offers_whatever_their_kind() {
+    let inputs = "inputs: { fleet: \"${signal.labels.fleet}\", times: 6, who: [ana, bo], gently: true }";
+    let asking = asking().replace("inputs: { fleet: \"${signal.labels.fleet}\" }", inputs).replace(
+        "inputs:\n",
+        "inputs:\n  times: { type: integer, description: How often }\n  who: { type: list, of: string, description: For whom }\n  gently: { type: boolean, description: How }\n",
+    );
+    let bench = Bench::with(&[("answer-dark", &asking)]).await;
+    let ada = bench.sign_in("ada").await;
+    bench.engine.receive(&dark(), None, None).await.unwrap();
+    let signal = judged(&bench, &ada, "ask").await;
+    let page = ada.get(&format!("/signals/{}", signal["id"].as_str().unwrap())).await.text;
+    let link = page.split("href=\"/runbooks/answer-dark?").nth(1).unwrap().split('"').next().unwrap();
+    let link = link.replace("&#38;", "&").replace("&amp;", "&");
+    for given in ["fleet=lamps-eu", "times=6", "who=ana%2C+bo", "gently=true"] {
+        assert!(link.split('&').any(|part| part == given), "{given}: {link}");
+    }
+    let form = ada.get(&format!("/runbooks/answer-dark?{link}")).await.text;
+    assert!(form.contains("value=\"ana, bo\"") && form.contains("value=\"6\""), "{form}");
 }
 
 #[tokio::test]

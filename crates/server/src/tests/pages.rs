@@ -107,6 +107,10 @@ async fn the_situation_says_what_is_wrong_and_what_is_old() {
     let on_it =
         page.split("data-at-work=\"fleet:lamps-eu\"").nth(1).expect("whoever comes later sees who is on it");
     assert!(on_it.trim_start_matches('>').contains("<b>ada</b>, by hand: I am on it"), "{on_it}");
+    // Since when, with the day: a lock may be held over night.
+    let listed = page.split("data-lock=\"fleet:lamps-eu\"").nth(1).unwrap().split("</li>").next().unwrap();
+    let above = on_it.split("</p>").next().unwrap();
+    assert!(above.contains(">7 May 2024 ") && listed.contains(">7 May 2024 "), "{above} {listed}");
 
     seen(&bench, 0, -1).await;
     assert!(person.get("/").await.text.contains("data-all-well"));
@@ -290,6 +294,30 @@ async fn the_first_page_says_who_was_not_told_and_why() {
         (&untold[0]["channel"], &untold[0]["waiting"], &untold[1]["lost"]),
         (&"mail".into(), &1.into(), &2.into())
     );
+
+    // It leads to those messages, however many were told since.
+    assert!(page.contains("href=\"/outbox?state=untold\""), "{page}");
+    for n in 0..101 {
+        told(&format!("later-{n}"), "mail", "sent", 1, None).await;
+    }
+    let count = |page: &str| page.matches("<tr data-state=").count();
+    let untold = person.get("/outbox?state=untold").await.text;
+    assert_eq!((count(&untold), untold.contains("rel=\"next\"")), (3, false), "{untold}");
+    assert!(untold.contains("<option value=\"untold\" selected>"), "{untold}");
+    let newest = person.get("/outbox?state=sent").await.text;
+    let older = newest.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let rest = person.get(&older.replace("&amp;", "&")).await.text;
+    assert_eq!((count(&newest), count(&rest), rest.contains("rel=\"next\"")), (100, 2, false), "{rest}");
+    let told = person.get("/api/v1/outbox").await.json();
+    let rest = person.get(&format!("/api/v1/outbox?before={}", told["next"].as_str().unwrap())).await.json();
+    let ids = |page: &Value| -> Vec<i64> {
+        page["messages"].as_array().unwrap().iter().map(|message| message["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!([ids(&told), ids(&rest)].concat(), (1..=106).rev().collect::<Vec<_>>());
+    for wrong in ["state=loud", "before=yesterday"] {
+        let answer = person.get(&format!("/api/v1/outbox?{wrong}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
 }
 
 #[tokio::test]

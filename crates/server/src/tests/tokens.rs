@@ -61,6 +61,29 @@ async fn a_token_is_made_on_the_page_shown_once_and_works_until_it_is_revoked() 
 }
 
 #[tokio::test]
+async fn a_token_that_has_expired_gives_its_name_to_the_next_one_and_can_be_revoked() {
+    let bench = Bench::new().await;
+    let ada = bench.sign_in("ada").await;
+    let make = async |name: &str| ada.post("/api/v1/tokens", "", &json!({ "name": name })).await;
+    for name in ["laptop", "phone", "good"] {
+        assert_eq!(make(name).await.status, StatusCode::CREATED);
+    }
+    let expire = "UPDATE token SET expires_at = now() - interval '1 minute' WHERE name <> 'good'";
+    sqlx::query(expire).execute(bench.engine.pool()).await.unwrap();
+    assert_eq!(make("good").await.json()["code"], "name_taken");
+    let again = make("laptop").await;
+    assert_eq!(again.status, StatusCode::CREATED, "{}", again.text);
+    assert_eq!(bench.audited("token revoked").await, [("laptop".to_owned(), json!({ "of": "ada" }))]);
+
+    let page = ada.get("/settings").await.text;
+    let phone = page.split("data-token=\"phone\"").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(phone.contains("Expired") && phone.contains("Revoke</button>"), "{phone}");
+    let revoke = phone.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(ada.form(revoke, &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(bench.audited("token revoked").await.len(), 2);
+}
+
+#[tokio::test]
 async fn nobody_makes_a_token_that_may_more_and_a_token_makes_none() {
     let bench = Bench::new().await;
     let ada = bench.sign_in("ada").await;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use store::reviews::Review;
 use store::search::Found;
 
+use super::refused::Refusal;
 use super::search::{Filter, some};
 use super::{Frame, with_status};
 use crate::app::{App, to_the_end};
@@ -28,6 +29,7 @@ struct Page {
     next: Option<String>,
     /// Why nothing was looked for.
     wrong: Option<Problem>,
+    refused: Refusal,
 }
 
 /// What an entry of the audit can say that somebody did, and of a run's journal: the words that a search takes.
@@ -84,6 +86,11 @@ pub(crate) const ACTIONS: [&str; 46] = [
 pub(crate) const REFUSED: &str = "start refused: ";
 
 impl Page {
+    /// Why a review was not closed that does not wait any more.
+    fn no_review(&self) -> Option<&Problem> {
+        self.refused.gone("review", |id| self.reviews.iter().any(|review| review.id.to_string() == id))
+    }
+
     fn actions(&self) -> impl Iterator<Item = String> {
         let refused = crate::error::REFUSES.iter().map(|code| format!("{REFUSED}{code}"));
         ACTIONS.iter().map(ToString::to_string).chain(refused)
@@ -96,7 +103,13 @@ pub(crate) async fn page(
     visitor: Visitor,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let ((entries, next), wrong) = match some(&app, &filter).await {
+    let page = draw(&app, &visitor, filter).await?;
+    let status = page.wrong.as_ref().map_or(StatusCode::OK, |problem| problem.status);
+    with_status(status, &page)
+}
+
+async fn draw(app: &App, visitor: &Visitor, filter: Filter) -> Result<Page, Problem> {
+    let ((entries, next), wrong) = match some(app, &filter).await {
         Ok(found) => (found, None),
         // What was typed stays, to be mended.
         Err(problem) if problem.status.is_client_error() => (Default::default(), Some(problem)),
@@ -104,9 +117,8 @@ pub(crate) async fn page(
     };
     let next = next.map(|cursor| filter.next(&cursor));
     let reviews = store::reviews::open(app.pool()).await?;
-    let status = wrong.as_ref().map_or(StatusCode::OK, |problem| problem.status);
-    let frame = Frame::new(&app, &visitor, "audit", "Audit");
-    with_status(status, &Page { frame, reviews, entries, filter, next, wrong })
+    let frame = Frame::new(app, visitor, "audit", "Audit");
+    Ok(Page { frame, reviews, entries, filter, next, wrong, refused: Refusal::default() })
 }
 
 /// What a form says.
@@ -122,8 +134,16 @@ pub(crate) async fn close(
     Path(id): Path<i64>,
     Form(closing): Form<Closing>,
 ) -> Result<Response, Problem> {
-    close_review(&app, &visitor, id, &closing.note).await?;
-    Ok(Redirect::to("/audit").into_response())
+    match close_review(&app, &visitor, id, &closing.note).await {
+        Ok(()) => Ok(Redirect::to("/audit").into_response()),
+        Err(problem) => {
+            let filled = vec![("note".to_owned(), closing.note)];
+            let (status, refused) = Refusal::of("review", id.to_string(), filled, problem)?;
+            let mut page = draw(&app, &visitor, Filter::default()).await?;
+            page.refused = refused;
+            with_status(status, &page)
+        }
+    }
 }
 
 /// Closes a review, and goes on to the end of it even if the browser hangs up.

@@ -152,8 +152,7 @@ fn given(form: &[(String, String)], name: &str) -> Option<String> {
     Some(field(form, name).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// The page that the form stood on again, with the form as it was filled in; what is not the form's fault goes its way. It does not
-/// redraw itself: nobody's words are to vanish under their hands. `about`: which of several such forms it is.
+/// The page that the form stood on again, with the form as it was filled in. `about`: which of several such forms it is.
 async fn again(
     app: &App,
     visitor: &Visitor,
@@ -161,16 +160,14 @@ async fn again(
     filled: Vec<(String, String)>,
     problem: Problem,
 ) -> Result<Response, Problem> {
-    if !problem.status.is_client_error() {
-        return Err(problem);
-    }
-    let (status, on_situation) = (problem.status, on_situation(&filled));
-    let refused = Refusal::new(form, about, filled, problem);
+    let on_situation = on_situation(&filled);
+    let (status, refused) = Refusal::of(form, about, filled, problem)?;
     if on_situation {
         return situation::again(app, visitor, status, refused).await;
     }
     let mut page = draw(app, visitor).await?;
     page.refused = refused;
+    page.frame.hold_still("/brakes");
     with_status(status, &page)
 }
 

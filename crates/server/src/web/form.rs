@@ -24,8 +24,7 @@ pub(super) struct Field {
 
 /// An input as a field, with what was given for it.
 pub(super) fn draw_field(input: &Input, inventory: &Inventory, given: Option<&Value>) -> Field {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let value = given.or(input.default.as_ref()).map(text).unwrap_or_default();
+    let value = given.or(input.default.as_ref()).map(as_typed).unwrap_or_default();
     let required = !input.optional && input.default.is_none();
     let mut choices = choices(&input.kind, inventory);
     if let Some(choices) = &mut choices
@@ -72,6 +71,15 @@ pub(crate) fn choices(kind: &InputType, inventory: &Inventory) -> Option<Vec<(St
         | InputType::Duration
         | InputType::Percent
         | InputType::List(_) => None,
+    }
+}
+
+/// A value as somebody would type it: `6`, `true`, `a, b`.
+pub(super) fn as_typed(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(as_typed).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 

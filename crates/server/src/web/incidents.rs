@@ -5,22 +5,25 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::incident::{Ask, Incident, Severity};
+use domain::incident::{Ask, Incident, Severity, allowed};
 use serde::Deserialize;
-use store::signals::{SignalFilter, SignalRow};
+use store::signals::SignalRow;
 use uuid::Uuid;
 
 use super::form::field;
-use super::{Frame, html, is_fragment};
+use super::refused::Refusal;
+use super::{Frame, html, is_fragment, with_status};
 use crate::app::{App, to_the_end};
 use crate::chart::{HEIGHT, WIDTH};
-use crate::error::Problem;
+use crate::error::{Problem, sentence};
 use crate::incident::{self, IncidentView, Line, pack};
 use crate::session::Visitor;
 use crate::words;
 
 /// On one page.
 const PAGE: i64 = 50;
+/// So many offers of an incident are shown: different ones first.
+const OFFERS: i64 = 20;
 
 /// What the list shows.
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -49,6 +52,7 @@ struct List {
     next: Option<i64>,
     targets: Vec<String>,
     now: domain::Timestamp,
+    refused: Refusal,
 }
 
 impl List {
@@ -74,10 +78,14 @@ pub(crate) async fn list(
     visitor: Visitor,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let (incidents, next) = some(&app, &filter).await?;
-    let frame = Frame::new(&app, &visitor, "incidents", "Incidents");
+    html(&draw_list(&app, &visitor, filter).await?)
+}
+
+async fn draw_list(app: &App, visitor: &Visitor, filter: Filter) -> Result<List, Problem> {
+    let (incidents, next) = some(app, &filter).await?;
+    let frame = Frame::new(app, visitor, "incidents", "Incidents");
     let (targets, now) = (app.engine().targets(), app.now());
-    html(&List { frame, incidents, filter, next, targets, now })
+    Ok(List { frame, incidents, filter, next, targets, now, refused: Refusal::default() })
 }
 
 #[derive(Template)]
@@ -88,7 +96,12 @@ struct Page {
     lines: Vec<Line>,
     /// Signals of it for which a run is prepared.
     offers: Vec<SignalRow>,
+    /// There are more of these.
+    more_offers: bool,
+    /// Why it cannot be closed now, by what the engine would say.
+    not_closed: Option<String>,
     person: String,
+    refused: Refusal,
 }
 
 impl Page {
@@ -100,12 +113,25 @@ impl Page {
         self.view.incident.driver.as_deref() == Some(self.person.as_str())
     }
 
+    /// Why something was not done whose form does not stand here any more.
+    fn not_done(&self) -> Option<&Problem> {
+        self.refused.gone("ask", |ask| match ask {
+            "note" | "severity" | "title" => true,
+            "take" => self.is_open() && !self.is_driver(),
+            "hand_over" | "close" => self.is_open(),
+            _ => false,
+        })
+    }
+
     fn severities(&self) -> [Severity; 4] {
         Severity::ALL
     }
 
     fn is_severity(&self, severity: &Severity) -> bool {
-        self.view.incident.severity == Some(*severity)
+        match self.refused.filled("ask", "severity", "severity") {
+            "" => self.view.incident.severity == Some(*severity),
+            word => word == severity.word(),
+        }
     }
 }
 
@@ -120,23 +146,30 @@ pub(crate) async fn page(
         let known = incident::find(&app, &id).await?;
         return Ok(Redirect::to(&format!("/incidents/{known}")).into_response());
     };
-    let view = incident::read(&app, known).await?;
-    let title = format!("{} {}", view.incident.name(), view.incident.title);
-    let frame = Frame::new(&app, &visitor, "incidents", title).live("/events");
-    let mut lines = view.timeline();
-    // The newest first: that is what somebody who comes back wants to know.
-    lines.reverse();
-    let offers = if view.incident.closed_at.is_none() { offers(&app, known).await? } else { Vec::new() };
-    let page = Page { frame, view, lines, offers, person: visitor.person.clone() };
+    let mut page = draw(&app, &visitor, known).await?;
+    page.frame = page.frame.live("/events");
     if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
 }
 
-/// What triage has prepared for an incident, and nobody has started or dismissed. Of many that fire, the newest are enough.
-async fn offers(app: &App, incident: Uuid) -> Result<Vec<SignalRow>, Problem> {
-    let firing = SignalFilter { firing: true, before: None };
-    let mut signals = store::signals::list(app.pool(), firing, 200).await?;
-    signals.retain(|signal| signal.incident == Some(incident) && signal.asks());
-    Ok(signals)
+async fn draw(app: &App, visitor: &Visitor, known: Uuid) -> Result<Page, Problem> {
+    let view = incident::read(app, known).await?;
+    let title = format!("{} {}", view.incident.name(), view.incident.title);
+    let frame = Frame::new(app, visitor, "incidents", title);
+    let mut lines = view.timeline();
+    // The newest first: that is what somebody who comes back wants to know.
+    lines.reverse();
+    let mut offers = match view.incident.closed_at {
+        None => store::signals::offers(app.pool(), Some(known), OFFERS + 1).await?,
+        Some(_) => Vec::new(),
+    };
+    let shown = usize::try_from(OFFERS).unwrap_or(usize::MAX);
+    let more_offers = offers.len() > shown;
+    offers.truncate(shown);
+    let close = Ask::Close { reason: "over".into() };
+    let not_closed = allowed(&view.incident, &visitor.actor(), &close, view.firing).err();
+    let not_closed = not_closed.map(|why| sentence(&why.to_string()));
+    let (person, refused) = (visitor.person.clone(), Refusal::default());
+    Ok(Page { frame, view, lines, offers, more_offers, not_closed, person, refused })
 }
 
 type Fields = Form<Vec<(String, String)>>;
@@ -151,8 +184,15 @@ pub(crate) async fn open(
         form.iter().filter(|(name, _)| name == "target").map(|(_, value)| value.clone()).collect();
     let (engine, by) = (app.engine().clone(), visitor.actor());
     let title = field(&form, "title").to_owned();
-    let (id, _) = to_the_end(async move { engine.open_incident(&title, &targets, &by).await }).await??;
-    Ok(Redirect::to(&format!("/incidents/{id}")).into_response())
+    match to_the_end(async move { engine.open_incident(&title, &targets, &by).await }).await? {
+        Ok((id, _)) => Ok(Redirect::to(&format!("/incidents/{id}")).into_response()),
+        Err(error) => {
+            let (status, refused) = Refusal::of("open-incident", "", form, error.into())?;
+            let mut list = draw_list(&app, &visitor, Filter::default()).await?;
+            list.refused = refused;
+            with_status(status, &list)
+        }
+    }
 }
 
 /// `POST /incidents/{id}/ask`
@@ -162,8 +202,27 @@ pub(crate) async fn ask(
     Path(id): Path<Uuid>,
     Form(form): Fields,
 ) -> Result<Response, Problem> {
-    let text = |name: &str| field(&form, name).trim().to_owned();
-    let ask = match field(&form, "ask") {
+    let driver = form.iter().find(|(name, _)| name == "driver").map(|(_, driver)| driver.clone());
+    let done = match read(&form) {
+        Ok(ask) => act(&app, &visitor, id, ask, driver).await,
+        Err(problem) => Err(problem),
+    };
+    match done {
+        Ok(()) => Ok(Redirect::to(&format!("/incidents/{id}")).into_response()),
+        Err(problem) => {
+            let (status, refused) = Refusal::of("ask", field(&form, "ask").to_owned(), form, problem)?;
+            let mut page = draw(&app, &visitor, id).await?;
+            page.refused = refused;
+            page.frame.hold_still(format!("/incidents/{id}"));
+            with_status(status, &page)
+        }
+    }
+}
+
+/// What a form asks.
+fn read(form: &[(String, String)]) -> Result<Ask, Problem> {
+    let text = |name: &str| field(form, name).trim().to_owned();
+    Ok(match field(form, "ask") {
         "note" => Ask::Note { text: text("text") },
         "severity" => Ask::Severity { severity: text("severity").parse().map_err(Problem::unfit)? },
         "title" => Ask::Title { title: text("title") },
@@ -175,10 +234,7 @@ pub(crate) async fn ask(
         other => {
             return Err(Problem::unfit(format!("`{other}` is nothing that can be asked of an incident")));
         }
-    };
-    let driver = form.iter().find(|(name, _)| name == "driver").map(|(_, driver)| driver.clone());
-    act(&app, &visitor, id, ask, driver).await?;
-    Ok(Redirect::to(&format!("/incidents/{id}")).into_response())
+    })
 }
 
 /// Does it, if whoever drives is still who was seen there (`driver`; nobody when empty; not asked when absent).

@@ -5,11 +5,12 @@ pub(crate) mod brakes;
 pub(crate) mod drills;
 pub(crate) mod form;
 pub(crate) mod incidents;
+pub(crate) mod outbox;
 pub(crate) mod people;
 pub(crate) mod permissions;
 pub(crate) mod provider;
 pub(crate) mod readiness;
-mod refused;
+pub(crate) mod refused;
 pub(crate) mod runbooks;
 pub(crate) mod runs;
 pub(crate) mod search;
@@ -42,6 +43,8 @@ pub(crate) struct Frame {
     pub(crate) drill: Option<OnStage>,
     /// Where the page hears that it should look again.
     pub(crate) events: Option<String>,
+    /// Of a page that does so else, and does not now: where it does.
+    pub(crate) still: Option<String>,
 }
 
 impl Frame {
@@ -66,6 +69,7 @@ impl Frame {
             simulated: settings.simulated,
             drill: settings.drill.clone(),
             events: None,
+            still: None,
         }
     }
 
@@ -74,6 +78,11 @@ impl Frame {
     pub(crate) fn live(mut self, events: impl Into<String>) -> Self {
         self.events = Some(events.into());
         self
+    }
+
+    /// A page that stands still for once, and says where it does not.
+    pub(crate) fn hold_still(&mut self, page: impl Into<String>) {
+        self.still = Some(page.into());
     }
 
     /// The colour of the strip.

@@ -353,13 +353,13 @@ pub(crate) async fn ask(
     };
     match asked {
         Ok(_) => Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
-        Err(problem) if problem.status.is_client_error() => {
-            let status = problem.status;
+        Err(problem) => {
+            let (status, refused) = Refusal::of("ask", about, filled, problem)?;
             let seen = run::see(&app, run, run::Looks::Newest).await?;
             let mut page = draw(&app, &visitor, &seen, &Show::default());
-            page.refused = Refusal::new("ask", about, filled, problem);
+            page.refused = refused;
+            page.frame.hold_still(format!("/runs/{run}"));
             with_status(status, &page)
         }
-        Err(problem) => Err(problem),
     }
 }

@@ -16,7 +16,8 @@ use store::tokens::Token;
 use uuid::Uuid;
 
 use super::provider::leave;
-use super::{Frame, html};
+use super::refused::Refusal;
+use super::{Frame, html, with_status};
 use crate::app::App;
 use crate::error::Problem;
 use crate::session::{self, SESSION_IDLE, Visitor};
@@ -40,9 +41,18 @@ struct Page {
     address: String,
     days: u32,
     days_at_most: u32,
+    refused: Refusal,
 }
 
 impl Page {
+    /// The role that the form of a new token begins with.
+    fn wanted(&self, role: &Role) -> bool {
+        match self.refused.filled("token", "", "role") {
+            "" => *role == self.visitor.role,
+            word => word == role.word(),
+        }
+    }
+
     fn is_here(&self, session: &Open) -> bool {
         session.token_hash == self.visitor.session
     }
@@ -62,12 +72,12 @@ impl Page {
     }
 }
 
-async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Result<Response, Problem> {
+async fn draw(app: &App, visitor: Visitor) -> Result<Page, Problem> {
     let people = match governs(&visitor.actor()) {
         Ok(()) => Some(people::list(app, &visitor).await?),
         Err(_) => None,
     };
-    let page = Page {
+    Ok(Page {
         frame: Frame::new(app, &visitor, "settings", "Settings"),
         people,
         sessions: store::people::sessions(app.people(), &visitor.person, SESSION_IDLE).await?,
@@ -75,18 +85,18 @@ async fn draw(app: &App, visitor: Visitor, made: Option<(String, String)>) -> Re
         links: slack::link::list(app, &visitor).await?,
         slack: app.settings().slack.is_some(),
         runbooks: app.engine().library().iter().map(|(name, _)| name.to_owned()).collect(),
-        made,
+        made: None,
         address: app.settings().public_url.clone(),
         days: DAYS,
         days_at_most: DAYS_AT_MOST,
+        refused: Refusal::default(),
         visitor,
-    };
-    html(&page)
+    })
 }
 
 /// `GET /settings`
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
-    draw(&app, visitor, None).await
+    html(&draw(&app, visitor).await?)
 }
 
 /// What the form says.
@@ -100,6 +110,17 @@ pub(crate) struct TokenForm {
 }
 
 impl TokenForm {
+    /// As it was filled in.
+    fn filled(&self) -> Vec<(String, String)> {
+        let fields = [
+            ("name", self.name.clone()),
+            ("role", self.role.word().to_owned()),
+            ("scope", self.scope.clone()),
+            ("days", self.days.to_string()),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
     fn read(self) -> Wish {
         let scope = match self.scope.as_str() {
             "" => Scope::default(),
@@ -119,9 +140,20 @@ pub(crate) async fn make(
     visitor: Visitor,
     Form(form): Form<TokenForm>,
 ) -> Result<Response, Problem> {
-    let made = tokens::make(&app, &visitor, &form.read()).await;
-    let (secret, token) = made.map_err(|problem| problem.link("Back to the settings", "/settings"))?;
-    draw(&app, visitor, Some((token.name, secret))).await
+    let filled = form.filled();
+    match tokens::make(&app, &visitor, &form.read()).await {
+        Ok((secret, token)) => {
+            let mut page = draw(&app, visitor).await?;
+            page.made = Some((token.name, secret));
+            html(&page)
+        }
+        Err(problem) => {
+            let (status, refused) = Refusal::of("token", "", filled, problem)?;
+            let mut page = draw(&app, visitor).await?;
+            page.refused = refused;
+            with_status(status, &page)
+        }
+    }
 }
 
 /// `POST /settings/tokens/{id}/revoke`

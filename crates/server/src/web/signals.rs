@@ -16,7 +16,9 @@ use store::signals::{SignalFilter, SignalRow};
 use store::triage::VerdictRow;
 use uuid::Uuid;
 
-use super::{Frame, html, is_fragment};
+use super::form::as_typed;
+use super::refused::Refusal;
+use super::{Frame, html, is_fragment, with_status};
 use crate::app::{App, to_the_end};
 use crate::error::{Problem, Thing};
 use crate::hooks;
@@ -33,6 +35,8 @@ const PAGE: usize = 50;
 #[serde(default)]
 pub(crate) struct Filter {
     firing: Option<String>,
+    /// Any value: only those for which a run is prepared that nobody has started; different offers first, and no more than a page.
+    asks: Option<String>,
     /// Only those of the newest thousand whose id begins or ends like this.
     id: Option<String>,
     /// A cursor, from the page before.
@@ -41,12 +45,24 @@ pub(crate) struct Filter {
 
 impl Filter {
     fn is_firing(&self) -> bool {
-        self.firing.as_deref().is_some_and(|value| !matches!(value, "" | "0" | "false"))
+        is_on(self.firing.as_deref())
     }
+
+    fn asks(&self) -> bool {
+        is_on(self.asks.as_deref())
+    }
+}
+
+fn is_on(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !matches!(value, "" | "0" | "false"))
 }
 
 /// One page of them, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, Option<String>), Problem> {
+    if filter.asks() {
+        let most = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        return Ok((store::signals::offers(app.pool(), None, most).await?, None));
+    }
     let before = filter.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
     let wanted = SignalFilter { firing: filter.is_firing(), before };
     let page = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
@@ -103,9 +119,19 @@ struct Page {
     /// The evidence of the newest verdict that has some.
     plan: Option<Plan>,
     body: Option<String>,
+    refused: Refusal,
 }
 
 impl Page {
+    /// Why nothing was started; or why nothing else was done whose form does not stand here any more.
+    fn not_started(&self) -> Option<&Problem> {
+        let open = self.signal.state != "resolved";
+        let dismissed = self.signal.code.as_deref() == Some("dismissed");
+        let gone = self.refused.gone("dismiss", |_| open && !dismissed);
+        let gone = gone.or_else(|| self.refused.gone("judge", |_| self.signal.state == "firing"));
+        gone.or_else(|| self.refused.wrong("offer", ""))
+    }
+
     /// Every rule that took it: rule, mode, how things stood, and why.
     fn considered(&self, verdict: &VerdictRow) -> Vec<(String, String, String, String)> {
         let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
@@ -127,11 +153,11 @@ impl Page {
         told.collect()
     }
 
-    /// The runbook's page, with the inputs filled in.
+    /// The runbook's page, with the inputs filled in as its form takes them.
     fn runbook_page(&self) -> String {
         let plan = self.plan.as_ref();
         let inputs = plan.map(|plan| &plan.inputs).into_iter().flatten();
-        let given = inputs.filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let given = inputs.filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, as_typed(value)));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
         format!("/runbooks/{}?{query}", plan.map_or("", |plan| &plan.runbook))
     }
@@ -147,13 +173,33 @@ pub(crate) async fn page(
     let Ok(id) = word.parse::<Uuid>() else {
         return ids::in_full(&app, Thing::Signal, ("/signals", &word), None).await;
     };
-    let signal = find(&app, id).await?;
+    let mut page = draw(&app, &visitor, id).await?;
+    page.frame = page.frame.live("/events");
+    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+}
+
+async fn draw(app: &App, visitor: &Visitor, id: Uuid) -> Result<Page, Problem> {
+    let signal = find(app, id).await?;
     let verdicts = store::triage::verdicts(app.pool(), id).await?;
     let plan = verdicts.iter().find_map(|verdict| serde_json::from_value(verdict.plan.clone()?).ok());
     let body = store::signals::body(app.pool(), id).await?.map(|body| hooks::shown(&signal.source, body));
-    let frame = Frame::new(&app, &visitor, "signals", "Signal").live("/events");
-    let page = Page { frame, signal, verdicts, plan, body };
-    if is_fragment(&headers) { html(&page.as_main()) } else { html(&page) }
+    let frame = Frame::new(app, visitor, "signals", "Signal");
+    Ok(Page { frame, signal, verdicts, plan, body, refused: Refusal::default() })
+}
+
+/// The signal's page with a form that was refused. A button to start stands on other pages, too: here is what it would start.
+async fn again(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    (form, filled): (&'static str, Vec<(String, String)>),
+    problem: Problem,
+) -> Result<Response, Problem> {
+    let (status, refused) = Refusal::of(form, "", filled, problem)?;
+    let mut page = draw(app, visitor, id).await?;
+    page.refused = refused;
+    page.frame.hold_still(format!("/signals/{id}"));
+    with_status(status, &page)
 }
 
 pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
@@ -164,6 +210,8 @@ pub(crate) async fn find(app: &App, id: Uuid) -> Result<SignalRow, Problem> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Taking {
+    /// The verdict that was shown with the button.
+    verdict: Option<i64>,
     /// What is typed to confirm, where the risk demands it.
     confirm: Option<String>,
 }
@@ -175,8 +223,10 @@ pub(crate) async fn start(
     Path(id): Path<Uuid>,
     Form(taking): Form<Taking>,
 ) -> Result<Response, Problem> {
-    let started = take(&app, &visitor, id, taking.confirm).await?;
-    Ok(Redirect::to(&format!("/runs/{}", started.run_id)).into_response())
+    match take(&app, &visitor, id, taking.verdict, taking.confirm).await {
+        Ok(started) => Ok(Redirect::to(&format!("/runs/{}", started.run_id)).into_response()),
+        Err(problem) => again(&app, &visitor, id, ("offer", Vec::new()), problem).await,
+    }
 }
 
 /// Starts what a rule has prepared, and goes on to the end of it even if the browser hangs up. A refusal is written down.
@@ -184,12 +234,14 @@ pub(crate) async fn take(
     app: &App,
     visitor: &Visitor,
     id: Uuid,
+    seen: Option<i64>,
     confirm: Option<String>,
 ) -> Result<Started, Problem> {
     let signal = find(app, id).await?;
     let (engine, by) = (app.engine().clone(), visitor.actor());
     let taken =
-        to_the_end(async move { engine.take_offer(id, &by, confirm, Overrides::default()).await }).await?;
+        to_the_end(async move { engine.take_offer(id, &by, seen, confirm, Overrides::default()).await })
+            .await?;
     match taken {
         Ok(started) => Ok(started),
         Err(error) => {
@@ -214,8 +266,7 @@ pub(crate) async fn dismiss(
     Path(id): Path<Uuid>,
     Form(saying): Form<Saying>,
 ) -> Result<Response, Problem> {
-    overrule(&app, &visitor, id, Overruling::Dismiss, saying.reason).await?;
-    Ok(Redirect::to(&format!("/signals/{id}")).into_response())
+    said(&app, &visitor, id, ("dismiss", Overruling::Dismiss), saying.reason).await
 }
 
 /// `POST /signals/{id}/judge`
@@ -225,8 +276,20 @@ pub(crate) async fn judge(
     Path(id): Path<Uuid>,
     Form(saying): Form<Saying>,
 ) -> Result<Response, Problem> {
-    overrule(&app, &visitor, id, Overruling::JudgeAnew, saying.reason).await?;
-    Ok(Redirect::to(&format!("/signals/{id}")).into_response())
+    said(&app, &visitor, id, ("judge", Overruling::JudgeAnew), saying.reason).await
+}
+
+async fn said(
+    app: &App,
+    visitor: &Visitor,
+    id: Uuid,
+    (form, what): (&'static str, Overruling),
+    reason: String,
+) -> Result<Response, Problem> {
+    match overrule(app, visitor, id, what, reason.clone()).await {
+        Ok(()) => Ok(Redirect::to(&format!("/signals/{id}")).into_response()),
+        Err(problem) => again(app, visitor, id, (form, vec![("reason".to_owned(), reason)]), problem).await,
+    }
 }
 
 /// What a person wants done about a verdict.

@@ -90,6 +90,7 @@ pub(super) async fn again(
 ) -> Result<Response, Problem> {
     let mut page = draw(app, visitor).await?;
     page.refused = refused;
+    page.frame.hold_still("/");
     with_status(status, &page)
 }
 

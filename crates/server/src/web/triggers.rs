@@ -1,5 +1,4 @@
-//! How far each trigger may go by itself, and whether it has earned it: modes, the scoreboard, and the occasions behind it. And the
-//! outbox: what people elsewhere were told.
+//! How far each trigger may go by itself, and whether it has earned it: modes, the scoreboard, and the occasions behind it.
 
 use askama::Template;
 use axum::Form;
@@ -9,10 +8,10 @@ use chrono::TimeDelta;
 use domain::runbook::Mode;
 use domain::trust::score::{Compared, Occasion};
 use engine::{Dangling, TriggerView};
-use store::outbox::OutboxRow;
 
 use super::form::field;
-use super::{Frame, html};
+use super::refused::Refusal;
+use super::{Frame, html, with_status};
 use crate::app::{App, to_the_end};
 use crate::error::Problem;
 use crate::session::Visitor;
@@ -20,8 +19,6 @@ use crate::words;
 
 /// So many occasions are shown.
 const SHOWN: usize = 50;
-/// And so many messages.
-const MESSAGES: i64 = 100;
 
 #[derive(Template)]
 #[template(path = "triggers.html")]
@@ -31,9 +28,15 @@ struct Page {
     /// What is configured and not there.
     dangling: Vec<Dangling>,
     occasions: Vec<Occasion>,
+    refused: Refusal,
 }
 
 impl Page {
+    /// Why the mode of a trigger was not set that is not there.
+    fn no_trigger(&self) -> Option<&Problem> {
+        self.refused.gone("mode", |rule| self.triggers.iter().any(|trigger| trigger.rule.to_string() == rule))
+    }
+
     /// Which modes can be set, besides the one that holds.
     fn others(&self, trigger: &TriggerView) -> Vec<Mode> {
         [Mode::Shadow, Mode::Ask, Mode::Auto].into_iter().filter(|mode| *mode != trigger.mode).collect()
@@ -63,10 +66,15 @@ impl Page {
 
 /// `GET /triggers`
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
+    html(&draw(&app, &visitor).await?)
+}
+
+async fn draw(app: &App, visitor: &Visitor) -> Result<Page, Problem> {
     let (triggers, mut occasions) = app.engine().triggers().await?;
     occasions.truncate(SHOWN);
-    let frame = Frame::new(&app, &visitor, "signals", "Triggers");
-    html(&Page { frame, triggers, dangling: app.engine().dangling(), occasions })
+    let frame = Frame::new(app, visitor, "signals", "Triggers");
+    let dangling = app.engine().dangling();
+    Ok(Page { frame, triggers, dangling, occasions, refused: Refusal::default() })
 }
 
 /// `POST /triggers/mode`
@@ -75,12 +83,23 @@ pub(crate) async fn set_mode(
     visitor: Visitor,
     Form(form): Form<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let mode = match field(&form, "mode") {
+    match set_as_told(&app, &visitor, &form).await {
+        Ok(()) => Ok(Redirect::to("/triggers").into_response()),
+        Err(problem) => {
+            let (status, refused) = Refusal::of("mode", field(&form, "rule").to_owned(), form, problem)?;
+            let mut page = draw(&app, &visitor).await?;
+            page.refused = refused;
+            with_status(status, &page)
+        }
+    }
+}
+
+async fn set_as_told(app: &App, visitor: &Visitor, form: &[(String, String)]) -> Result<(), Problem> {
+    let mode = match field(form, "mode") {
         "configured" => None,
         word => Some(word.parse().map_err(Problem::unfit)?),
     };
-    set(&app, &visitor, field(&form, "rule"), mode, field(&form, "reason")).await?;
-    Ok(Redirect::to("/triggers").into_response())
+    set(app, visitor, field(form, "rule"), mode, field(form, "reason")).await
 }
 
 /// Sets it.
@@ -95,24 +114,4 @@ pub(crate) async fn set(
         (app.engine().clone(), visitor.actor(), rule.to_owned(), reason.to_owned());
     to_the_end(async move { engine.set_mode(&rule, mode, &by, &reason).await }).await??;
     Ok(())
-}
-
-#[derive(Template)]
-#[template(path = "outbox.html")]
-struct Outbox {
-    frame: Frame,
-    messages: Vec<OutboxRow>,
-}
-
-impl Outbox {
-    fn text<'a>(&self, message: &'a OutboxRow, name: &str) -> &'a str {
-        message.message[name].as_str().unwrap_or_default()
-    }
-}
-
-/// `GET /outbox`
-pub(crate) async fn outbox(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
-    let messages = store::outbox::list(app.pool(), MESSAGES).await?;
-    let frame = Frame::new(&app, &visitor, "signals", "Outbox");
-    html(&Outbox { frame, messages })
 }

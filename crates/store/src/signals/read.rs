@@ -121,6 +121,25 @@ pub async fn list(pool: &PgPool, filter: SignalFilter, limit: i64) -> Result<Vec
     Ok(signals.fetch_all(pool).await?)
 }
 
+/// Signals for which a run is prepared that nobody has started, of one incident or of all. However many there are, the newest of each
+/// different offer comes before the second of any: none is pushed out by alerts that ask for the same.
+pub async fn offers(pool: &PgPool, incident: Option<Uuid>, limit: i64) -> Result<Vec<SignalRow>, StoreError> {
+    let signals = shown!(
+        "s.state = 'firing' AND v.verdict = 'asked' AND r.id IS NULL AND ($1::uuid IS NULL OR s.incident = $1)
+          ORDER BY row_number() OVER (PARTITION BY v.start_key ORDER BY s.first_seen DESC, s.id DESC), s.first_seen DESC, s.id DESC
+          LIMIT $2",
+        incident,
+        limit
+    );
+    Ok(signals.fetch_all(pool).await?)
+}
+
+/// How many fire.
+pub async fn firing(pool: &PgPool) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM signal WHERE state = 'firing'"#);
+    Ok(count.fetch_one(pool).await?)
+}
+
 /// One of them.
 pub async fn one(pool: &PgPool, id: Uuid) -> Result<Option<SignalRow>, StoreError> {
     Ok(shown!("s.id = $1", id).fetch_optional(pool).await?)

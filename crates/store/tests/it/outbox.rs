@@ -4,7 +4,7 @@ use domain::Timestamp;
 use domain::notice::{Notice, RunNews, Urgency};
 use serde_json::json;
 use sqlx::PgPool;
-use store::outbox::{Sending, Sent, claim, put, rows, runs, settle, untold};
+use store::outbox::{OutboxFilter, Sending, Sent, claim, put, rows, runs, settle, untold};
 use store::private::TestDb;
 use uuid::Uuid;
 
@@ -179,7 +179,7 @@ async fn what_a_receiver_answers_is_kept_whatever_bytes_it_is_made_of() {
         told(pool, state, Uuid::now_v7()).await;
         let sendings = due(pool).await;
         settle(pool, sendings.last().unwrap(), &answer, now()).await.unwrap();
-        let listed = store::outbox::list(pool, 1).await.unwrap();
+        let listed = store::outbox::list(pool, OutboxFilter::default(), 1).await.unwrap();
         assert_eq!((listed[0].state.as_str(), listed[0].error.as_deref()), (state, Some(error)));
     }
 }

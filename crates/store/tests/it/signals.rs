@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::history::execute;
 use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::signal::{PROBER, Signal, SignalState};
@@ -287,4 +288,23 @@ async fn what_the_prober_said_of_a_fleet_that_nobody_knows_any_more_is_over_once
     );
     write(db.pool(), PROBER, &[("a", FIRING)]).await;
     assert_eq!(gone(&[], later).await, 1, "an inventory without fleets knows none");
+}
+
+#[tokio::test]
+async fn of_offers_that_are_the_same_the_newest_is_told_and_none_pushes_out_another() {
+    let db = TestDb::new().await.unwrap();
+    for sql in [
+        "INSERT INTO signal (id, source, kind, fingerprint, state, summary, labels, first_seen, last_seen)
+         SELECT gen_random_uuid(), 's', 'k', n::text, 'firing', n::text, '{}', now() - n * interval '1 minute', now()
+           FROM generate_series(1, 5) AS n",
+        "INSERT INTO verdict (signal, at, verdict, code, because, considered, start_key)
+         SELECT id, first_seen, 'asked', 'ask', '', '[]', CASE summary WHEN '5' THEN 'other' ELSE 'same' END FROM signal",
+        "UPDATE signal s SET verdict = v.id FROM verdict v WHERE v.signal = s.id",
+    ] {
+        execute(db.pool(), sql).await;
+    }
+    let offers = store::signals::offers(db.pool(), None, 3).await.unwrap();
+    let told: Vec<_> = offers.iter().map(|signal| signal.summary.as_str()).collect();
+    assert_eq!(told, ["1", "5", "2"]);
+    assert_eq!(store::signals::firing(db.pool()).await.unwrap(), 5);
 }

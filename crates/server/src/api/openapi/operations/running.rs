@@ -94,7 +94,7 @@ pub(super) fn all() -> Vec<Operation> {
         look(
             "runs",
             "/api/v1/runs/{id}/events",
-            "Says `changed` whenever the run should be looked at again",
+            "Says `changed` whenever the run should be looked at again, and `alive` when it has said nothing for ten seconds",
             |_| text(),
             &[400, 404],
         ),
@@ -117,6 +117,7 @@ fn situation(generators: &mut Generators) -> Value {
     members.push(("well", boolean()));
     members.push(("runs", list(generators.written::<RunRow>())));
     members.push(("signals", list(generators.written::<SignalRow>())));
+    members.push(("firing", json!({ "type": "integer" })));
     members.push(("untold", list(generators.written::<Untold>())));
     object(&members)
 }

@@ -128,8 +128,9 @@ pub(super) fn all() -> Vec<Operation> {
             "incidents",
             "/api/v1/outbox",
             "What people elsewhere are to be told, the newest first",
-            |g| object(&[("messages", list(g.written::<OutboxRow>()))]),
-            &[],
-        ),
+            |g| page::<OutboxRow>(g, "messages"),
+            &[400],
+        )
+        .with_query(|g| g.sent::<web::outbox::Filter>()),
     ]
 }
