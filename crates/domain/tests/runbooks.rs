@@ -78,6 +78,64 @@ fn what_an_item_of_a_written_list_never_is_is_said_of_the_item() {
     assert_eq!(told(two, r#"item == "second""#), "");
 }
 
+/// The mistakes of a runbook with these inputs and steps.
+fn told(inputs: &str, steps: &str) -> Vec<String> {
+    let text = format!("runbook: r\ntitle: R\nwhen: Never\nrisk: low\ninputs:\n{inputs}steps:\n{steps}");
+    mistakes_of(&[("r.yaml", &text)]).iter().map(|m| format!("{}; {}", m.what, m.remedy)).collect()
+}
+
+const GROUP: &str = "  group: { type: string, description: Which }\n";
+const LOOK: &str =
+    "  - { id: look, use: autoscaling.describe_group, with: { region: r, group: \"${inputs.group}\" } }\n";
+
+#[test]
+fn a_default_that_is_text_is_what_stands_there() {
+    let text = "runbook: r\ntitle: R\nwhen: Never\nrisk: low\ninputs:\n\
+        \x20 version: { type: string, default: 8.10, description: d }\n\
+        \x20 account: { type: string, default: 012345678901, description: d }\n\
+        \x20 yes: { type: string, default: True, description: d }\n\
+        \x20 level: { type: enum, values: [1.0, 1.10], default: 1.10, description: d }\n\
+        \x20 some: { type: list, of: string, default: [8.10, 007, a], description: d }\n\
+        \x20 count: { type: integer, default: 007, description: d }\n\
+        \x20 half: { type: number, default: 0.50, description: d }\n\
+        steps:\n  - { id: nothing, value: 1 }\n";
+    let runbook = runbook::parse("r.yaml", text).unwrap_or_else(|e| panic!("{e:?}"));
+    let defaults: Vec<_> = runbook.inputs.iter().filter_map(|i| i.default.clone()).collect();
+    let expected = serde_json::json!(["8.10", "012345678901", "True", "1.10", ["8.10", "007", "a"], 7, 0.5]);
+    assert_eq!(serde_json::Value::from(defaults), expected);
+}
+
+#[test]
+fn a_number_where_text_is_wanted_is_told_as_it_was_written() {
+    let with = |group: &str| {
+        told(
+            GROUP,
+            &format!(
+                "  - {{ id: a, use: autoscaling.describe_group, with: {{ region: r, group: {group} }} }}\n"
+            ),
+        )
+    };
+    assert_eq!(
+        with("8.10"),
+        ["`group` takes text, and this is a number with decimals; put it in quotes: `\"8.10\"`"]
+    );
+    assert_eq!(with("012"), ["`group` takes text, and this is a whole number; put it in quotes: `\"012\"`"]);
+    let child = "runbook: child\ntitle: C\nwhen: Never\nrisk: low\ninputs:\n  v: { type: string, description: d }\n  l: { type: list, of: string, optional: true, description: d }\nsteps:\n  - { id: nothing, value: 1 }\n";
+    let given = |with: &str| {
+        let text = format!(
+            "runbook: r\ntitle: R\nwhen: Never\nrisk: low\nsteps:\n  - {{ id: a, run: child, with: {{ {with} }} }}\n"
+        );
+        let mistakes = mistakes_of(&[("r.yaml", &text), ("child.yaml", child)]);
+        mistakes.iter().map(|m| format!("{}; {}", m.what, m.remedy)).collect::<Vec<_>>().join("\n")
+    };
+    let expected = |n: &str, v: &str| {
+        format!("text is wanted, and `{n}` is a number here: `{v}`; put it in quotes: `\"{n}\"`")
+    };
+    assert_eq!(given("v: 8.10"), expected("8.10", "8.1"));
+    assert_eq!(given("v: a, l: [b, 007]"), expected("007", "7"));
+    assert_eq!(given("v: 8, l: [1.5]"), "", "what is the same text either way is taken");
+}
+
 #[test]
 fn every_mistake_in_triggers_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-trigger-form.yaml");

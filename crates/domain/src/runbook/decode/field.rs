@@ -182,7 +182,7 @@ impl Decoder {
                             None
                         }
                     },
-                    value => Some(Template::new(node.pos, template::Node::Literal(value))),
+                    value => Some(Template::written(node.pos, value, &scalar.text)),
                 };
             }
             Data::List(items) => {
