@@ -137,6 +137,46 @@ fn a_number_where_text_is_wanted_is_told_as_it_was_written() {
 }
 
 #[test]
+fn an_amount_is_a_number_or_a_percentage_before_anything_is_changed() {
+    let amount = |key: &str, amount: &str| {
+        let inputs = format!(
+            "{GROUP}  share: {{ type: percent, default: 50%, description: d }}\n  n: {{ type: integer, default: 2, description: d }}\n  pace: {{ type: enum, values: [slow, 50%], default: slow, description: d }}\n  word: {{ type: string, default: a, description: d }}\n"
+        );
+        let each = format!(
+            "  - {{ id: all, each: steps.look.ids, {key}: {amount}, use: autoscaling.describe_instance, with: {{ region: r, group: g, instance: \"${{item}}\" }} }}\n"
+        );
+        told(&inputs, &format!("{LOOK}{each}")).join("\n")
+    };
+    for key in ["at_once", "stop_after"] {
+        for sound in [
+            "2",
+            "50%",
+            "\"${inputs.n}\"",
+            "\"${inputs.share}%\"",
+            "\"${inputs.word}\"",
+            "\"${inputs.pace}\"",
+            "\"${math.greatest(1, size(steps.look.ids) / 2)}\"",
+            "\"${int(inputs.share)}\"",
+        ] {
+            assert_eq!(amount(key, sound), "", "{sound}");
+        }
+        assert_eq!(
+            amount(key, "\"${inputs.share}\""),
+            format!(
+                "`{key}` takes a whole number or a percentage, and this is a number with decimals; write `\"${{inputs.share}}%\"` if it is a percentage, and `\"${{int(inputs.share)}}\"` if it is not"
+            )
+        );
+        assert!(
+            amount(key, "\"${size(steps.look.ids) / 2}\"")
+                .starts_with(&format!("`{key}` would be 0 of a few"))
+        );
+        assert!(amount(key, "\"${inputs.share} percent\"").contains("does not end with `%`"));
+        assert!(amount(key, "\"${steps.look.ids}\"").contains("this is a list of texts"));
+        assert!(amount(key, "\"${inputs.n > 1}\"").contains("this is true or false"));
+    }
+}
+
+#[test]
 fn every_mistake_in_triggers_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-trigger-form.yaml");
     let mistakes = runbook::parse("bad-trigger-form.yaml", text).unwrap_err();
