@@ -177,6 +177,72 @@ fn an_amount_is_a_number_or_a_percentage_before_anything_is_changed() {
 }
 
 #[test]
+fn a_function_is_called_on_what_it_works_on() {
+    let says = |expression: &str| {
+        let value = serde_json::Value::from(format!("${{{expression}}}"));
+        told(GROUP, &format!("{LOOK}  - {{ id: v, value: {value} }}\n")).join("\n")
+    };
+    for sound in [
+        "'i-1' in steps.look.ids",
+        "inputs.group.contains('a') && steps.look.ids[0].startsWith('i-')",
+        "math.ceil(double(size(steps.look.ids)) / 2.0)",
+        "steps.look.in_service.map(h, h.id).join(', ') + steps.look.ids.join()",
+        "steps.look.in_service.filter(h, h.zone.endsWith('a')).slice(0, 1)",
+        "signal.labels.x.contains('a')",
+        "string(size(inputs.group)) + string(true) + inputs.group.split('-')[0].substring(1)",
+        "math.least(1, 2, 3) + math.abs(int('1'))",
+    ] {
+        assert_eq!(
+            says(sound).replace("`signal` is only known where a signal is", ""),
+            says(sound),
+            "{sound}"
+        );
+        if !sound.contains("signal") {
+            assert_eq!(says(sound), "", "{sound}");
+        }
+    }
+    for (wrong, expected) in [
+        (
+            "steps.look.ids.contains('i-1')",
+            "`contains` does not work on a list of texts; write `\"i-1\" in steps.look.ids`",
+        ),
+        (
+            "steps.look.in_service.exists(h, steps.look.ids.contains(h.id))",
+            "`contains` does not work on a list of texts; write `h.id in steps.look.ids`",
+        ),
+        (
+            "math.ceil(size(steps.look.ids) / 2)",
+            "`math.ceil` does not work on a whole number; make it decimal before anything is divided: `double(…)`, and `2.0` for `2`",
+        ),
+        ("inputs.group.startsWith()", "`startsWith` is given nothing; write `text.startsWith(text)`"),
+        (
+            "inputs.group.indexOf('a', 1, 2)",
+            "`indexOf` is given 3 values; write `text.indexOf(text)` or `text.indexOf(text, number)`",
+        ),
+        (
+            "inputs.group.contains(1)",
+            "`contains` takes text, and this is a whole number; make a text of it: `string(…)`",
+        ),
+        (
+            "steps.look.desired.contains('a')",
+            "`contains` does not work on a whole number; make a text of it: `string(…)`",
+        ),
+        (
+            "steps.look.in_service.join(', ')",
+            "`join` does not work on a list of records; take one field of each item: `.map(x, x.id)`",
+        ),
+        (
+            "string(steps.look.ids)",
+            "`string` does not work on a list of texts; take one of its items with `[0]`, or all of them with `.exists(x, …)` or `.map(x, …)`",
+        ),
+        ("size(1, 2)", "`size` is given 2 values; write `size(list)`"),
+        ("inputs.group.sort()", "`sort` does not work on text; give it a list"),
+    ] {
+        assert_eq!(says(wrong), expected, "{wrong}");
+    }
+}
+
+#[test]
 fn every_mistake_in_triggers_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-trigger-form.yaml");
     let mistakes = runbook::parse("bad-trigger-form.yaml", text).unwrap_err();

@@ -4,6 +4,7 @@
 //! Types are inferred as far as they are sure ([`shape::Shape`]); where they are not, nothing is said.
 
 mod amount;
+mod called;
 mod children;
 mod conform;
 mod infer;

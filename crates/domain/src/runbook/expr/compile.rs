@@ -327,8 +327,11 @@ impl Inspect<'_> {
             let what = format!("`{name}` is called in the wrong way");
             return Err(self.flaw_of_call(expr.id, &call.func_name, what, remedy.into()));
         }
-        let known =
-            FUNCTIONS.iter().filter(|f| f.method == is_method).map(|f| f.name).chain(MACROS.iter().copied());
+        let known = FUNCTIONS
+            .iter()
+            .filter(|f| f.is_method() == is_method)
+            .map(|f| f.name)
+            .chain(MACROS.iter().copied());
         let remedy = suggest(&name, known.clone())
             .unwrap_or_else(|| format!("use one of {}", known.collect::<Vec<_>>().join(", ")));
         Err(self.flaw_of_call(expr.id, &call.func_name, format!("there is no function `{name}`"), remedy))
