@@ -294,6 +294,20 @@ fn expressions_see_records_seconds_and_numbers_and_never_credentials() {
 }
 
 #[test]
+fn a_list_that_names_nothing_is_refused() {
+    for nothing in [",", " , \n,"] {
+        let inputs = json!({"fleet": "proxysql-us", "shards": nothing});
+        let mistakes = resolve_inputs(&form(), &inventory(), &given(inputs)).unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert!(
+            mistakes[0].input == "shards" && mistakes[0].what.contains("names nothing"),
+            "{}",
+            mistakes[0]
+        );
+    }
+}
+
+#[test]
 fn every_mistake_in_the_inputs_is_told_at_once() {
     let mistakes = resolve_inputs(
         &form(),
