@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::diagnostic::{Place, Pos};
-use super::expr::compile::{Flaw, after_string};
+use super::expr::compile::{Flaw, after_comment, after_string};
 use super::expr::{EvalError, Expr};
 use super::scope::Scope;
 
@@ -235,15 +235,21 @@ impl Node {
     }
 }
 
-/// The `}` that closes what was opened before `from`; braces within the expression and its texts are skipped.
+/// The `}` that closes what was opened before `from`; braces within the expression, its texts and comments are skipped.
 fn closing(chars: &[char], from: usize) -> Option<usize> {
-    let (mut at, mut open) = (from, 0_usize);
+    let (mut at, mut open, mut comment) = (from, 0_usize, false);
     while let Some(c) = chars.get(at) {
         match c {
-            '"' | '\'' => {
+            '"' | '\'' if !comment => {
                 at = after_string(chars, at);
                 continue;
             }
+            '/' if !comment => match after_comment(chars, at) {
+                // One that does not end with its line is refused where the expression is read, so that is to be found.
+                Some(end) if end == chars.len() => comment = true,
+                Some(end) => at = end,
+                None => {}
+            },
             '{' => open += 1,
             '}' if open == 0 => return Some(at),
             '}' => open -= 1,
