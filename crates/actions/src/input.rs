@@ -23,8 +23,7 @@ pub(crate) fn names<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, 
     Ok(names)
 }
 
-pub(crate) const EMPTY: &str =
-    "the list of targets is empty; an empty set is refused, it never means `all`";
+pub(crate) const EMPTY: &str = "the list of targets is empty; an empty set is refused, it never means `all`";
 
 /// A list of targets that is not empty.
 pub(crate) fn targets<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {

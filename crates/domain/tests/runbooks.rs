@@ -243,6 +243,32 @@ fn a_function_is_called_on_what_it_works_on() {
 }
 
 #[test]
+fn what_is_kept_in_seconds_is_not_given_in_less() {
+    let with = |top: &str, step: &str| {
+        let text = format!("runbook: r\ntitle: R\nwhen: Never\nrisk: low\n{top}steps:\n{step}");
+        match runbook::parse("r.yaml", &text) {
+            Ok(_) => "sound".to_owned(),
+            Err(mistakes) => {
+                mistakes.iter().map(|m| format!("{} {}", m.pos.line, m.what)).collect::<Vec<_>>().join("\n")
+            }
+        }
+    };
+    let value = "  - { id: v, value: 1 }\n";
+    let approve =
+        |within: &str| format!("  - {{ id: a, approve: {{ within: {within} }}, message: Well? }}\n");
+    let wrong = "this must be whole seconds, and it is more or less";
+    for (text, less) in [("500ms", true), ("1500ms", true), ("1s", false), ("2000ms", false)] {
+        let expected = |line: usize| if less { format!("{line} {wrong}") } else { "sound".to_owned() };
+        assert_eq!(with(&format!("limits: [{{ name: n, at_most: 1, per: {text} }}]\n"), value), expected(5));
+        assert_eq!(with(&format!("limits: [{{ name: n, cooldown: {text} }}]\n"), value), expected(5));
+        assert_eq!(with(&format!("approval: {{ within: {text} }}\n"), value), expected(5));
+        assert_eq!(with("", &approve(text)), expected(6));
+        let trigger = format!("triggers: [{{ name: t, where: signal.kind == \"x\", cooldown: {text} }}]\n");
+        assert_eq!(with(&trigger, value), expected(5));
+    }
+}
+
+#[test]
 fn every_mistake_in_triggers_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-trigger-form.yaml");
     let mistakes = runbook::parse("bad-trigger-form.yaml", text).unwrap_err();

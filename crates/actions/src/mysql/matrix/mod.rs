@@ -158,8 +158,13 @@ impl Observe for LoginMatrix {
             ));
         }
         if matches!(&input.hosts, Some(None)) && !input.unknown_hosts {
-            return Err(ActionError::refused("bad_input", "`hosts` is null: nobody says which hosts there are.")
-                .remedy("look at the group first; or say `unknown_hosts`, and the clusters are tried directly alone"));
+            return Err(ActionError::refused(
+                "bad_input",
+                "`hosts` is null: nobody says which hosts there are.",
+            )
+            .remedy(
+                "look at the group first; or say `unknown_hosts`, and the clusters are tried directly alone",
+            ));
         }
         let fleet = self.0.fleet(&input.fleet)?;
         let clusters = self.clusters(fleet, input)?;
