@@ -78,6 +78,196 @@ fn what_an_item_of_a_written_list_never_is_is_said_of_the_item() {
     assert_eq!(told(two, r#"item == "second""#), "");
 }
 
+/// The mistakes of a runbook with these inputs and steps.
+fn told(inputs: &str, steps: &str) -> Vec<String> {
+    let text = format!("runbook: r\ntitle: R\nwhen: Never\nrisk: low\ninputs:\n{inputs}steps:\n{steps}");
+    mistakes_of(&[("r.yaml", &text)]).iter().map(|m| format!("{}; {}", m.what, m.remedy)).collect()
+}
+
+const GROUP: &str = "  group: { type: string, description: Which }\n";
+const LOOK: &str =
+    "  - { id: look, use: autoscaling.describe_group, with: { region: r, group: \"${inputs.group}\" } }\n";
+
+#[test]
+fn a_default_that_is_text_is_what_stands_there() {
+    let text = "runbook: r\ntitle: R\nwhen: Never\nrisk: low\ninputs:\n\
+        \x20 version: { type: string, default: 8.10, description: d }\n\
+        \x20 account: { type: string, default: 012345678901, description: d }\n\
+        \x20 yes: { type: string, default: True, description: d }\n\
+        \x20 level: { type: enum, values: [1.0, 1.10], default: 1.10, description: d }\n\
+        \x20 some: { type: list, of: string, default: [8.10, 007, a], description: d }\n\
+        \x20 count: { type: integer, default: 007, description: d }\n\
+        \x20 half: { type: number, default: 0.50, description: d }\n\
+        steps:\n  - { id: nothing, value: 1 }\n";
+    let runbook = runbook::parse("r.yaml", text).unwrap_or_else(|e| panic!("{e:?}"));
+    let defaults: Vec<_> = runbook.inputs.iter().filter_map(|i| i.default.clone()).collect();
+    let expected = serde_json::json!(["8.10", "012345678901", "True", "1.10", ["8.10", "007", "a"], 7, 0.5]);
+    assert_eq!(serde_json::Value::from(defaults), expected);
+}
+
+#[test]
+fn a_number_where_text_is_wanted_is_told_as_it_was_written() {
+    let with = |group: &str| {
+        told(
+            GROUP,
+            &format!(
+                "  - {{ id: a, use: autoscaling.describe_group, with: {{ region: r, group: {group} }} }}\n"
+            ),
+        )
+    };
+    assert_eq!(
+        with("8.10"),
+        ["`group` takes text, and this is a number with decimals; put it in quotes: `\"8.10\"`"]
+    );
+    assert_eq!(with("012"), ["`group` takes text, and this is a whole number; put it in quotes: `\"012\"`"]);
+    let child = "runbook: child\ntitle: C\nwhen: Never\nrisk: low\ninputs:\n  v: { type: string, description: d }\n  l: { type: list, of: string, optional: true, description: d }\nsteps:\n  - { id: nothing, value: 1 }\n";
+    let given = |with: &str| {
+        let text = format!(
+            "runbook: r\ntitle: R\nwhen: Never\nrisk: low\nsteps:\n  - {{ id: a, run: child, with: {{ {with} }} }}\n"
+        );
+        let mistakes = mistakes_of(&[("r.yaml", &text), ("child.yaml", child)]);
+        mistakes.iter().map(|m| format!("{}; {}", m.what, m.remedy)).collect::<Vec<_>>().join("\n")
+    };
+    let expected = |n: &str, v: &str| {
+        format!("text is wanted, and `{n}` is a number here: `{v}`; put it in quotes: `\"{n}\"`")
+    };
+    assert_eq!(given("v: 8.10"), expected("8.10", "8.1"));
+    assert_eq!(given("v: a, l: [b, 007]"), expected("007", "7"));
+    assert_eq!(given("v: 8, l: [1.5]"), "", "what is the same text either way is taken");
+}
+
+#[test]
+fn an_amount_is_a_number_or_a_percentage_before_anything_is_changed() {
+    let amount = |key: &str, amount: &str| {
+        let inputs = format!(
+            "{GROUP}  share: {{ type: percent, default: 50%, description: d }}\n  n: {{ type: integer, default: 2, description: d }}\n  pace: {{ type: enum, values: [slow, 50%], default: slow, description: d }}\n  word: {{ type: string, default: a, description: d }}\n"
+        );
+        let each = format!(
+            "  - {{ id: all, each: steps.look.ids, {key}: {amount}, use: autoscaling.describe_instance, with: {{ region: r, group: g, instance: \"${{item}}\" }} }}\n"
+        );
+        told(&inputs, &format!("{LOOK}{each}")).join("\n")
+    };
+    for key in ["at_once", "stop_after"] {
+        for sound in [
+            "2",
+            "50%",
+            "\"${inputs.n}\"",
+            "\"${inputs.share}%\"",
+            "\"${inputs.word}\"",
+            "\"${inputs.pace}\"",
+            "\"${math.greatest(1, size(steps.look.ids) / 2)}\"",
+            "\"${int(inputs.share)}\"",
+        ] {
+            assert_eq!(amount(key, sound), "", "{sound}");
+        }
+        assert_eq!(
+            amount(key, "\"${inputs.share}\""),
+            format!(
+                "`{key}` takes a whole number or a percentage, and this is a number with decimals; write `\"${{inputs.share}}%\"` if it is a percentage, and `\"${{int(inputs.share)}}\"` if it is not"
+            )
+        );
+        assert!(
+            amount(key, "\"${size(steps.look.ids) / 2}\"")
+                .starts_with(&format!("`{key}` would be 0 of a few"))
+        );
+        assert!(amount(key, "\"${inputs.share} percent\"").contains("does not end with `%`"));
+        assert!(amount(key, "\"${steps.look.ids}\"").contains("this is a list of texts"));
+        assert!(amount(key, "\"${inputs.n > 1}\"").contains("this is true or false"));
+    }
+}
+
+#[test]
+fn a_function_is_called_on_what_it_works_on() {
+    let says = |expression: &str| {
+        let value = serde_json::Value::from(format!("${{{expression}}}"));
+        told(GROUP, &format!("{LOOK}  - {{ id: v, value: {value} }}\n")).join("\n")
+    };
+    for sound in [
+        "'i-1' in steps.look.ids",
+        "inputs.group.contains('a') && steps.look.ids[0].startsWith('i-')",
+        "math.ceil(double(size(steps.look.ids)) / 2.0)",
+        "steps.look.in_service.map(h, h.id).join(', ') + steps.look.ids.join()",
+        "steps.look.in_service.filter(h, h.zone.endsWith('a')).slice(0, 1)",
+        "signal.labels.x.contains('a')",
+        "string(size(inputs.group)) + string(true) + inputs.group.split('-')[0].substring(1)",
+        "math.least(1, 2, 3) + math.abs(int('1'))",
+    ] {
+        assert_eq!(
+            says(sound).replace("`signal` is only known where a signal is", ""),
+            says(sound),
+            "{sound}"
+        );
+        if !sound.contains("signal") {
+            assert_eq!(says(sound), "", "{sound}");
+        }
+    }
+    for (wrong, expected) in [
+        (
+            "steps.look.ids.contains('i-1')",
+            "`contains` does not work on a list of texts; write `\"i-1\" in steps.look.ids`",
+        ),
+        (
+            "steps.look.in_service.exists(h, steps.look.ids.contains(h.id))",
+            "`contains` does not work on a list of texts; write `h.id in steps.look.ids`",
+        ),
+        (
+            "math.ceil(size(steps.look.ids) / 2)",
+            "`math.ceil` does not work on a whole number; make it decimal before anything is divided: `double(…)`, and `2.0` for `2`",
+        ),
+        ("inputs.group.startsWith()", "`startsWith` is given nothing; write `text.startsWith(text)`"),
+        (
+            "inputs.group.indexOf('a', 1, 2)",
+            "`indexOf` is given 3 values; write `text.indexOf(text)` or `text.indexOf(text, number)`",
+        ),
+        (
+            "inputs.group.contains(1)",
+            "`contains` takes text, and this is a whole number; make a text of it: `string(…)`",
+        ),
+        (
+            "steps.look.desired.contains('a')",
+            "`contains` does not work on a whole number; make a text of it: `string(…)`",
+        ),
+        (
+            "steps.look.in_service.join(', ')",
+            "`join` does not work on a list of records; take one field of each item: `.map(x, x.id)`",
+        ),
+        (
+            "string(steps.look.ids)",
+            "`string` does not work on a list of texts; take one of its items with `[0]`, or all of them with `.exists(x, …)` or `.map(x, …)`",
+        ),
+        ("size(1, 2)", "`size` is given 2 values; write `size(list)`"),
+        ("inputs.group.sort()", "`sort` does not work on text; give it a list"),
+    ] {
+        assert_eq!(says(wrong), expected, "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_kept_in_seconds_is_not_given_in_less() {
+    let with = |top: &str, step: &str| {
+        let text = format!("runbook: r\ntitle: R\nwhen: Never\nrisk: low\n{top}steps:\n{step}");
+        match runbook::parse("r.yaml", &text) {
+            Ok(_) => "sound".to_owned(),
+            Err(mistakes) => {
+                mistakes.iter().map(|m| format!("{} {}", m.pos.line, m.what)).collect::<Vec<_>>().join("\n")
+            }
+        }
+    };
+    let value = "  - { id: v, value: 1 }\n";
+    let approve =
+        |within: &str| format!("  - {{ id: a, approve: {{ within: {within} }}, message: Well? }}\n");
+    let wrong = "this must be whole seconds, and it is more or less";
+    for (text, less) in [("500ms", true), ("1500ms", true), ("1s", false), ("2000ms", false)] {
+        let expected = |line: usize| if less { format!("{line} {wrong}") } else { "sound".to_owned() };
+        assert_eq!(with(&format!("limits: [{{ name: n, at_most: 1, per: {text} }}]\n"), value), expected(5));
+        assert_eq!(with(&format!("limits: [{{ name: n, cooldown: {text} }}]\n"), value), expected(5));
+        assert_eq!(with(&format!("approval: {{ within: {text} }}\n"), value), expected(5));
+        assert_eq!(with("", &approve(text)), expected(6));
+        let trigger = format!("triggers: [{{ name: t, where: signal.kind == \"x\", cooldown: {text} }}]\n");
+        assert_eq!(with(&trigger, value), expected(5));
+    }
+}
+
 #[test]
 fn every_mistake_in_triggers_is_shown_at_its_place() {
     let text = include_str!("runbooks_support/bad-trigger-form.yaml");

@@ -180,6 +180,50 @@ fn mistakes_in_expressions_have_a_remedy() {
     insta::assert_snapshot!(told.join("\n"));
 }
 
+#[test]
+fn comments_end_with_their_line_and_hide_nothing() {
+    let refused = |source: &str| Expr::parse(source).unwrap_err().to_string();
+    assert_eq!(eval("1 // don't\n + 1").unwrap(), json!(2));
+    assert_eq!(eval("'http://a' + \"//\"").unwrap(), json!("http://a//"));
+    // Behind the apostrophe it is counted on.
+    let deep = format!("true // don't\n && {}1{} == 1", "(".repeat(30), ")".repeat(30));
+    assert!(refused(&deep).contains("too deep"), "{}", refused(&deep));
+    let open = format!("'open\n + {}1{}", "(".repeat(30), ")".repeat(30));
+    assert!(refused(&open).contains("too deep"), "{}", refused(&open));
+    // Lines that YAML folds into one would be the comment's.
+    assert!(refused("true // why && false").contains("up to the end"), "{}", refused("true // why && false"));
+    let value = |value: &str| {
+        let text =
+            format!("runbook: r\ntitle: R\nwhen: Never\nrisk: low\nsteps:\n  - id: v\n    value: {value}\n");
+        runbook::parse("r.yaml", &text).map(drop).map_err(|e| e[0].what.clone())
+    };
+    assert_eq!(value("|\n      ${ 1 // don't, not even {here\n      + 1 } and more"), Ok(()));
+    assert!(value("${1 // don't}").unwrap_err().contains("up to the end"));
+}
+
+#[test]
+fn what_grows_without_measure_is_refused_before_it_is_tried() {
+    let tenfold = |n: usize| format!("'a'{}", ".replace('a', 'aaaaaaaaaa')".repeat(n));
+    assert!(eval(&tenfold(5)).is_ok());
+    for source in [
+        tenfold(20),
+        format!("'{}'{}", "a".repeat(900), ".replace('a', inputs.x)".repeat(5)),
+        "[inputs.x].map(x, x.split('').map(c, x).join('')).map(x, x.split('').map(c, x).join('')).map(x, x.split('').map(c, x).join(''))".into(),
+        "inputs.x.split('').join(inputs.x).split('').join(inputs.x).split('').join(inputs.x).split('').join(inputs.x).split('').join(inputs.x)".into(),
+    ] {
+        let told = Expr::parse(&source).unwrap_err().to_string();
+        assert!(told.contains("too large"), "{source}: {told}");
+    }
+    for sound in [
+        "inputs.x.replace('-', '_').replace('.', '_').replace(' ', '_').replace(':', '_').replace('/', '_')",
+        "inputs.x.map(a, inputs.y.map(b, inputs.z.map(c, c.id + a.id))).flatten()",
+        "inputs.x.filter(a, inputs.y.filter(b, inputs.z.exists(c, c.id == a.id)).map(b, b.id).join(', ') != '')",
+        "'a, ' + inputs.x.map(h, h.id + ' in ' + h.zone).join(', ')",
+    ] {
+        assert!(Expr::parse(sound).is_ok(), "{sound}: {:?}", Expr::parse(sound).err());
+    }
+}
+
 /// Threads have two megabytes of stack; whatever passes `parse` must be safe to evaluate there, and to parse.
 #[test]
 fn deep_and_long_expressions_are_refused_or_safe() {
@@ -291,6 +335,20 @@ fn expressions_see_records_seconds_and_numbers_and_never_credentials() {
     let scope = Scope { inputs: seen.into(), ..Scope::default() };
     let at_once = Expr::parse("inputs.share / 2.0 < double(inputs.wait)").unwrap();
     assert!(at_once.test(&scope).unwrap());
+}
+
+#[test]
+fn a_list_that_names_nothing_is_refused() {
+    for nothing in [",", " , \n,"] {
+        let inputs = json!({"fleet": "proxysql-us", "shards": nothing});
+        let mistakes = resolve_inputs(&form(), &inventory(), &given(inputs)).unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert!(
+            mistakes[0].input == "shards" && mistakes[0].what.contains("names nothing"),
+            "{}",
+            mistakes[0]
+        );
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use store::{PgPool, StoreError};
 use uuid::Uuid;
 
 use crate::Topic;
+use crate::aside::aside;
 use crate::bell::ring_everywhere;
 
 /// So many freezes are listed.
@@ -233,7 +234,9 @@ impl Brakes {
     ) -> Result<Imported, BrakeError> {
         permit(by, Role::Responder)?;
         let now = self.clock.now();
-        let (events, scope) = (calendar::read(text, zone, now)?, self.known_scope(runbook).await?);
+        let scope = self.known_scope(runbook).await?;
+        let (text, zone) = (text.to_owned(), zone.map(str::to_owned));
+        let events = aside(move || calendar::read(&text, zone.as_deref(), now)).await?;
         let imported = store::brakes::import_freezes(&self.pool, &events, &scope, by.name(), now).await?;
         self.ring().await;
         Ok(imported)

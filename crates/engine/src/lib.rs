@@ -32,6 +32,7 @@
 //! Deliberately absent: what an action does (`actions`), what a request looks like (`server`), and every rule about what
 //! may follow what (`domain::run`).
 
+mod aside;
 mod asking;
 mod bell;
 mod board;

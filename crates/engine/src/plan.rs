@@ -24,7 +24,7 @@ use domain::run::{Program, StepPath};
 use serde_json::{Map, Value};
 use store::StoreError;
 
-use crate::start::{Prepared, nobody};
+use crate::start::{Prepared, nobody, texts};
 use crate::{Core, Engine, StartError};
 use look::PATIENCE;
 
@@ -131,7 +131,7 @@ impl Core {
 
     /// Share of all customers on the clusters that the inputs reach, directly or through a fleet.
     fn reach(&self, inputs: &Map<String, Value>) -> f64 {
-        let ids: Vec<_> = inputs.values().filter_map(Value::as_str).collect();
+        let ids: Vec<_> = texts(inputs).collect();
         let fleets: Vec<_> = ids.iter().filter_map(|id| self.inventory.fleet(id)).collect();
         let reached =
             self.inventory.clusters.iter().filter(|c| {

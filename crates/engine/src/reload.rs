@@ -9,8 +9,8 @@ use std::sync::{Arc, PoisonError};
 use domain::Actor;
 use serde_json::{Value, json};
 use store::StoreError;
-use tokio::task::JoinError;
 
+use crate::aside::aside;
 use crate::{Core, Engine, Library, Reloaded};
 
 impl Engine {
@@ -50,13 +50,7 @@ impl Core {
 
 /// Checks files where it holds up nobody: a shelf takes long enough to be noticed by those who wait for a lease, or an answer.
 async fn apart(core: Arc<Core>, files: Vec<(String, String)>) -> (Library, BTreeMap<String, Reloaded>) {
-    let checking = tokio::task::spawn_blocking(move || core.library().reload(files, &core.registry));
-    match checking.await.map_err(JoinError::try_into_panic) {
-        Ok(checked) => checked,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The process ends.
-        Err(Err(_)) => std::future::pending().await,
-    }
+    aside(move || core.library().reload(files, &core.registry)).await
 }
 
 fn told(change: &Reloaded) -> (&'static str, Value) {

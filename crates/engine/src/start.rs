@@ -278,7 +278,12 @@ impl Core {
         let inputs = resolve_inputs(&runbook, &self.inventory, given).map_err(StartError::BadInputs)?;
         let program = self.program(&runbook, children, &inputs, run_id, by);
         let AtStart { locks, limits } = program.at_start()?;
-        let targets: Vec<_> = inputs.values().filter_map(Value::as_str).filter(|id| self.names(id)).collect();
+        let mut targets: Vec<_> = Vec::new();
+        for id in texts(&inputs).filter(|id| self.names(id)) {
+            if !targets.contains(&id) {
+                targets.push(id);
+            }
+        }
         let title = match targets.as_slice() {
             [] => runbook.title.clone(),
             targets => format!("{}: {}", runbook.title, targets.join(", ")),
@@ -348,6 +353,14 @@ fn permit(request: &StartRequest, prepared: &Prepared) -> Result<(), StartError>
         }
         _ => Ok(()),
     }
+}
+
+/// All texts of the inputs, those of lists among them: what may name a cluster or a fleet.
+pub(crate) fn texts(inputs: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    inputs
+        .values()
+        .flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice))
+        .filter_map(Value::as_str)
 }
 
 /// The run and actor of what is only planned.

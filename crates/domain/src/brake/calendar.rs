@@ -7,28 +7,29 @@
 //! What is not understood is refused as a whole, with its line: a freeze that was half read would let changes through.
 //! Read are `UID`, `DTSTART`, `DTEND` or `DURATION`, `SUMMARY`, `RRULE`, `RDATE`, `EXDATE`, `RECURRENCE-ID` and `STATUS`.
 //! Times without a zone ("floating") and whole days need one: the calendar's `X-WR-TIMEZONE`, or the importer's word.
+//! A time that its zone's clock leaves out is taken as the clock showed it before, and of two that it shows the first: no
+//! window is lost where the clock changes.
 //!
 //! A rule that never ends cannot become rows for ever. Its windows are worked out up to [`HORIZON_DAYS`] ahead, and from
 //! there on stands one long window that says so: who forgets to import the calendar again is frozen, not unprotected.
 
 mod lines;
+mod series;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use rrule::{RRule, Unvalidated};
 use serde::Serialize;
 use windows_timezones::WindowsTimezone;
 
 use crate::Timestamp;
 use lines::{Line, unfold};
+use series::{Starts, occurrences};
 
 /// How far ahead a rule that never ends is worked out.
 pub const HORIZON_DAYS: i64 = 730;
-/// More windows of one event than anybody meant.
-const MAX_WINDOWS: u16 = 2000;
 
 /// An event of a calendar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,9 +89,9 @@ pub fn read(text: &str, zone: Option<&str>, now: Timestamp) -> Result<Vec<Event>
     for raw in events(&lines, zone)? {
         by_uid.entry(raw.uid.clone()).or_default().push(raw);
     }
-    let mut read = Vec::new();
+    let (mut read, mut rounds) = (Vec::new(), 0);
     for (uid, parts) in by_uid {
-        read.push(Event { windows: windows(&parts, now)?, uid });
+        read.push(Event { windows: windows(&parts, now, &mut rounds)?, uid });
     }
     Ok(read)
 }
@@ -115,31 +116,53 @@ struct Raw {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Moment {
     at: DateTime<Tz>,
+    /// What stands there: a clock that leaves it out shows another time at that moment.
+    local: NaiveDateTime,
     whole_day: bool,
 }
 
-/// How long an event is: an exact time, or so many days of the calendar.
+impl Moment {
+    /// A time of the zone's clock; of a whole day, its first moment.
+    fn new(local: NaiveDateTime, zone: Tz, whole_day: bool) -> Option<Self> {
+        let at = if whole_day { midnight(local.date(), zone) } else { instant(local, zone) }?;
+        Some(Self { at, local, whole_day })
+    }
+}
+
+/// How long an event is: so many days of the calendar, whatever their hours, and then an exact time.
 #[derive(Debug, Clone, Copy)]
-enum Length {
-    Exact(TimeDelta),
-    Days(u64),
+struct Length {
+    days: u64,
+    rest: TimeDelta,
 }
 
 impl Length {
-    fn after(self, start: DateTime<Tz>) -> Option<DateTime<Tz>> {
-        match self {
-            Self::Exact(length) => start.checked_add_signed(length),
-            Self::Days(days) => {
-                midnight(start.date_naive().checked_add_days(Days::new(days))?, start.timezone())
-            }
-        }
+    fn after(self, start: Moment) -> Option<DateTime<Tz>> {
+        let end = if self.days == 0 {
+            start.at
+        } else {
+            let local = start.local.checked_add_days(Days::new(self.days))?;
+            Moment::new(local, start.at.timezone(), start.whole_day)?.at
+        };
+        end.checked_add_signed(self.rest)
     }
 }
 
 /// The first moment of a day; where midnight does not exist (a change to summer time), the first hour that does.
 fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Tz>> {
-    (0..4).find_map(|hour| {
+    let first = (0..4).find_map(|hour| {
         zone.from_local_datetime(&day.and_time(NaiveTime::from_hms_opt(hour, 0, 0)?)).earliest()
+    });
+    first.or_else(|| instant(day.and_time(NaiveTime::MIN), zone))
+}
+
+/// When a clock shows this time: the first of two, and where it is put forward over it, with the offset that it had before
+/// (RFC 5545, 3.3.5).
+fn instant(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Tz>> {
+    // A whole day is left out at the most, where a country went over the date line.
+    (0..=100).find_map(|quarters| {
+        let gone = TimeDelta::minutes(15 * quarters);
+        zone.from_local_datetime(&local.checked_sub_signed(gone)?).earliest()?.checked_add_signed(gone)
     })
 }
 
@@ -206,13 +229,14 @@ fn event(number: usize, lines: &[Line], zone: Option<Tz>) -> Result<Raw, NotUnde
             }
             if start.whole_day {
                 let days = (end.at.date_naive() - start.at.date_naive()).num_days();
-                Length::Days(u64::try_from(days).unwrap_or(1))
+                Length { days: u64::try_from(days).unwrap_or(1), rest: TimeDelta::zero() }
             } else {
-                Length::Exact(end.at - start.at)
+                // An end that is written out makes every one of a series as long as the first.
+                Length { days: 0, rest: end.at - start.at }
             }
         }
         (None, Some(line)) => duration(line, start.whole_day)?,
-        (None, None) if start.whole_day => Length::Days(1),
+        (None, None) if start.whole_day => Length { days: 1, rest: TimeDelta::zero() },
         (None, None) => {
             return refuse(number, "this event has neither DTEND nor DURATION: when is the freeze over?");
         }
@@ -263,34 +287,32 @@ fn moment(line: &Line, value: &str, zone: Option<Tz>) -> Result<Moment, NotUnder
     };
     let homeless =
         "this time names no zone; give the calendar's zone with the import, such as `Europe/Berlin`";
-    let lost = || format!("`{value}` does not exist in its time zone: the clock is put forward over it");
+    let placed = |local, zone, whole_day| {
+        Moment::new(local, zone, whole_day).map_or_else(|| refuse(line.number, unclear()), Ok)
+    };
     if let Ok(day) = NaiveDate::parse_from_str(value, "%Y%m%d") {
         let Some(zone) = zone else { return refuse(line.number, homeless) };
-        let Some(at) = midnight(day, zone) else { return refuse(line.number, lost()) };
-        return Ok(Moment { at, whole_day: true });
+        return placed(day.and_time(NaiveTime::MIN), zone, true);
     }
     let (text, utc) = value.strip_suffix('Z').map_or((value, false), |text| (text, true));
     let Ok(local) = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S") else {
         return refuse(line.number, unclear());
     };
-    if utc {
-        // Kept in the zone of the calendar where one is known: a rule speaks of that zone's days.
-        let at = Tz::UTC.from_utc_datetime(&local);
-        return Ok(Moment { at, whole_day: false });
-    }
+    // A rule speaks of the days of the zone that its event is written in, which is UTC here, whatever the calendar's is.
+    let zone = if utc { Some(Tz::UTC) } else { zone };
     let Some(zone) = zone else { return refuse(line.number, homeless) };
-    match zone.from_local_datetime(&local).earliest() {
-        Some(at) => Ok(Moment { at, whole_day: false }),
-        None => refuse(line.number, lost()),
-    }
+    placed(local, zone, false)
 }
 
-/// `PT1H30M`, `P2D`, `P1W`.
+/// Longer than any freeze.
+const MAX_DAYS: i64 = 10 * 366;
+
+/// `PT1H30M`, `P2D`, `P1W`. Days and weeks are those of the calendar, also where the clock changes within.
 fn duration(line: &Line, whole_day: bool) -> Result<Length, NotUnderstood> {
     let value = line.value.trim();
     let unclear = || refuse(line.number, format!("`{value}` is not a length; write PT1H30M, P2D or P1W"));
     let Some(mut rest) = value.strip_prefix('+').unwrap_or(value).strip_prefix('P') else { return unclear() };
-    let (mut seconds, mut in_time) = (0_i64, false);
+    let (mut days, mut seconds, mut in_time) = (0_i64, 0_i64, false);
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix('T') {
             (rest, in_time) = (after, true);
@@ -300,41 +322,46 @@ fn duration(line: &Line, whole_day: bool) -> Result<Length, NotUnderstood> {
         let (Ok(n), Some(unit)) = (rest[..digits].parse::<i64>(), rest[digits..].chars().next()) else {
             return unclear();
         };
-        let unit_s = match (unit, in_time) {
-            ('W', false) => 7 * 86_400,
-            ('D', false) => 86_400,
-            ('H', true) => 3_600,
-            ('M', true) => 60,
-            ('S', true) => 1,
+        let (counted, units) = match (unit, in_time) {
+            ('W', false) => (&mut days, 7),
+            ('D', false) => (&mut days, 1),
+            ('H', true) => (&mut seconds, 3_600),
+            ('M', true) => (&mut seconds, 60),
+            ('S', true) => (&mut seconds, 1),
             _ => return unclear(),
         };
-        seconds = seconds.saturating_add(n.saturating_mul(unit_s));
+        *counted = counted.saturating_add(n.saturating_mul(units));
         rest = &rest[digits + 1..];
     }
-    if seconds <= 0 || seconds > 10 * 366 * 86_400 {
-        return unclear();
+    if whole_day {
+        // What begins with a day ends with one, also where its hours were counted.
+        (days, seconds) = (days.saturating_add(seconds / 86_400), seconds % 86_400);
     }
-    Ok(match u64::try_from(seconds / 86_400) {
-        Ok(days) if whole_day && seconds % 86_400 == 0 => Length::Days(days),
-        _ => Length::Exact(TimeDelta::seconds(seconds)),
-    })
+    let sound = days <= MAX_DAYS && seconds <= MAX_DAYS * 86_400 && (days > 0 || seconds > 0);
+    match u64::try_from(days) {
+        Ok(days) if sound => Ok(Length { days, rest: TimeDelta::seconds(seconds) }),
+        _ => unclear(),
+    }
 }
 
 /// The windows of one event: its series, with the ones that were moved in their new place.
-fn windows(parts: &[Raw], now: Timestamp) -> Result<Vec<Window>, NotUnderstood> {
+fn windows(parts: &[Raw], now: Timestamp, rounds: &mut usize) -> Result<Vec<Window>, NotUnderstood> {
     let mut found = Vec::new();
     let moved: Vec<Timestamp> =
         parts.iter().filter_map(|p| Some(p.replaces?.at.with_timezone(&Utc))).collect();
     for part in parts.iter().filter(|p| !p.cancelled) {
         let series = part.replaces.is_none();
-        let mut starts =
-            if series { occurrences(part, now)? } else { Starts { at: vec![part.start.at], cut_at: None } };
-        starts.at.retain(|at| !series || !moved.contains(&at.with_timezone(&Utc)));
-        for at in starts.at {
-            let Some(end) = part.length.after(at) else {
+        let mut starts = if series {
+            occurrences(part, now, rounds)?
+        } else {
+            Starts { at: vec![part.start], cut_at: None }
+        };
+        starts.at.retain(|start| !series || !moved.contains(&start.at.with_timezone(&Utc)));
+        for start in starts.at {
+            let Some(end) = part.length.after(start) else {
                 return refuse(part.line, "this event ends beyond all time");
             };
-            let (starts, ends) = (at.with_timezone(&Utc), end.with_timezone(&Utc));
+            let (starts, ends) = (start.at.with_timezone(&Utc), end.with_timezone(&Utc));
             if ends > now {
                 found.push(Window { starts, ends, reason: part.reason.clone() });
             }
@@ -350,81 +377,6 @@ fn windows(parts: &[Raw], now: Timestamp) -> Result<Vec<Window>, NotUnderstood> 
     found.sort_by(|a, b| (a.starts, a.ends, &a.reason).cmp(&(b.starts, b.ends, &b.reason)));
     found.dedup();
     Ok(found)
-}
-
-/// When a series begins, again and again; and from when on that is not known any more.
-struct Starts {
-    at: Vec<DateTime<Tz>>,
-    cut_at: Option<Timestamp>,
-}
-
-fn occurrences(part: &Raw, now: Timestamp) -> Result<Starts, NotUnderstood> {
-    let plain = |m: &Moment| m.at;
-    let Some((line, rule)) = &part.rule else {
-        let mut at = vec![part.start.at];
-        at.extend(part.also.iter().map(plain));
-        at.retain(|at| !part.except.iter().any(|e| e.at == *at));
-        return Ok(Starts { at, cut_at: None });
-    };
-    let unclear = |e: &dyn std::fmt::Display| NotUnderstood {
-        line: *line,
-        what: format!("the rule `{rule}` is not understood: {e}"),
-    };
-    let zone = part.start.at.timezone();
-    let written = until_in_utc(*line, rule, zone)?;
-    let parsed: RRule<Unvalidated> = written.parse().map_err(|e: rrule::RRuleError| unclear(&e))?;
-    let endless = parsed.get_count().is_none() && parsed.get_until().is_none();
-    let horizon = now + TimeDelta::days(HORIZON_DAYS);
-    let here = |at: DateTime<Tz>| at.with_timezone(&rrule::Tz::from(zone));
-    let mut set = parsed.build(here(part.start.at)).map_err(|e| unclear(&e))?;
-    for at in &part.also {
-        set = set.rdate(here(at.at));
-    }
-    for at in &part.except {
-        set = set.exdate(here(at.at));
-    }
-    if endless {
-        set = set.before(horizon.with_timezone(&rrule::Tz::UTC));
-    }
-    // What was over long ago is of no interest, and an old daily event would exceed the limit with it alone.
-    let reach = match part.length {
-        Length::Exact(length) => length,
-        Length::Days(days) => {
-            TimeDelta::days(i64::try_from(days).unwrap_or(i64::MAX / 100_000_000).saturating_add(1))
-        }
-    };
-    set = set.after((now - reach).with_timezone(&rrule::Tz::UTC));
-    let result = set.all(MAX_WINDOWS);
-    if result.limited {
-        return refuse(
-            *line,
-            format!(
-                "the rule `{rule}` makes more than {MAX_WINDOWS} windows; write it with fewer, longer events"
-            ),
-        );
-    }
-    let at = result.dates.into_iter().map(|at| at.with_timezone(&zone)).collect();
-    Ok(Starts { at, cut_at: endless.then_some(horizon) })
-}
-
-/// The rule with its `UNTIL` as an instant: calendars write it as a day or a local time as well.
-fn until_in_utc(line: usize, rule: &str, zone: Tz) -> Result<String, NotUnderstood> {
-    let mut parts = Vec::new();
-    for part in rule.split(';') {
-        let Some(until) = part.strip_prefix("UNTIL=").filter(|u| !u.ends_with('Z')) else {
-            parts.push(part.to_owned());
-            continue;
-        };
-        let local = NaiveDate::parse_from_str(until, "%Y%m%d")
-            .ok()
-            .and_then(|day| day.and_hms_opt(23, 59, 59))
-            .or_else(|| NaiveDateTime::parse_from_str(until, "%Y%m%dT%H%M%S").ok());
-        let Some(at) = local.and_then(|local| zone.from_local_datetime(&local).latest()) else {
-            return refuse(line, format!("`UNTIL={until}` is not a time"));
-        };
-        parts.push(format!("UNTIL={}", at.with_timezone(&Utc).format("%Y%m%dT%H%M%SZ")));
-    }
-    Ok(parts.join(";"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Names are resolved as a reader does it: inside `each … steps` the inner ids first, then the steps before it, outwards.
 //! Types are inferred as far as they are sure ([`shape::Shape`]); where they are not, nothing is said.
 
+mod amount;
+mod called;
 mod children;
 mod conform;
 mod infer;
@@ -149,8 +151,8 @@ impl Checker<'_> {
 
     fn each(&mut self, step: &Step, each: &Each, names: &Names, guarded: bool) -> Shape {
         let item = self.items(&each.items, names);
-        self.template(&each.at_once, names);
-        each.stop_after.iter().for_each(|t| self.template(t, names));
+        self.amount("at_once", &each.at_once, names);
+        each.stop_after.iter().for_each(|t| self.amount("stop_after", t, names));
         let mut inner = names.with_item(item);
         match &each.body {
             EachBody::One(call) => {

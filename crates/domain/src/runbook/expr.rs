@@ -6,6 +6,7 @@
 
 pub(crate) mod compile;
 pub(crate) mod path;
+mod size;
 mod value;
 pub(crate) mod vocabulary;
 

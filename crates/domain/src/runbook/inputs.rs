@@ -238,12 +238,16 @@ pub(super) fn store(kind: &InputType, value: &Value, inventory: Option<&Inventor
         InputType::List(of) => {
             let items: Vec<Value> = match value {
                 Value::Array(items) => items.clone(),
-                Value::String(text) => text
-                    .split([',', '\n'])
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty())
-                    .map(Value::from)
-                    .collect(),
+                Value::String(text) => {
+                    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+                    let items: Vec<Value> = parts.map(Value::from).collect();
+                    if items.is_empty() {
+                        let what =
+                            format!("{} names nothing; an empty list never means \"all\"", shown(value));
+                        return Err((what, "give `a, b`, or leave it empty where it is optional".into()));
+                    }
+                    items
+                }
                 _ => return Err(mismatch(value, "a list", "`a, b`")),
             };
             items.iter().map(|item| store(of, item, inventory)).collect::<Result<_, _>>().map(Value::Array)

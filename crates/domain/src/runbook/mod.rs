@@ -32,7 +32,8 @@
 //! changed ends the run as refused, and everything else pauses it at the failed step.
 //!
 //! **Counts.** `at_once` and `stop_after` are numbers or percentages of the items. A share is rounded to at least one:
-//! `at_once` up, `stop_after` down.
+//! `at_once` up, `stop_after` down. What would surely be neither is refused in the file, and so is half of a number of items: of one,
+//! that is nothing.
 //!
 //! **Children.** A child's steps are steps of the same run (`id.step`), so that pausing, aborting, taking back and the audit
 //! come along. It sees its own inputs and steps only. Its locks are taken, and its limits asked, when the run starts, so

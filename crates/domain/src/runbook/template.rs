@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::diagnostic::{Place, Pos};
-use super::expr::compile::{Flaw, after_string};
+use super::expr::compile::{Flaw, after_comment, after_string};
 use super::expr::{EvalError, Expr};
 use super::scope::Scope;
 
@@ -18,6 +18,8 @@ pub struct Template {
     pub(super) node: Node,
     /// Its value, where no expression is in it: the same for every step of every run that is given it.
     constant: Option<Arc<Value>>,
+    /// How the file writes what is no text to YAML, where its value does not tell: `8.10`, `012`.
+    written: Option<Arc<str>>,
 }
 
 /// What a template is made of.
@@ -53,7 +55,18 @@ impl Template {
     /// What stands at a place.
     pub(super) fn new(pos: Pos, node: Node) -> Self {
         let constant = node.constant().map(Arc::new);
-        Self { pos, node, constant }
+        Self { pos, node, constant, written: None }
+    }
+
+    /// A number, or `true` or `false`, as the file writes it.
+    pub(super) fn written(pos: Pos, value: Value, text: &str) -> Self {
+        let written = Some(text).filter(|text| value.to_string() != *text).map(Arc::from);
+        Self { written, ..Self::new(pos, Node::Literal(value)) }
+    }
+
+    /// How the file writes a number that, made a text, would be another one.
+    pub(super) fn as_written(&self) -> Option<&str> {
+        self.written.as_deref().filter(|text| !text.is_empty())
     }
 
     /// From a string of a file; all mistakes in it.
@@ -222,15 +235,21 @@ impl Node {
     }
 }
 
-/// The `}` that closes what was opened before `from`; braces within the expression and its texts are skipped.
+/// The `}` that closes what was opened before `from`; braces within the expression, its texts and comments are skipped.
 fn closing(chars: &[char], from: usize) -> Option<usize> {
-    let (mut at, mut open) = (from, 0_usize);
+    let (mut at, mut open, mut comment) = (from, 0_usize, false);
     while let Some(c) = chars.get(at) {
         match c {
-            '"' | '\'' => {
+            '"' | '\'' if !comment => {
                 at = after_string(chars, at);
                 continue;
             }
+            '/' if !comment => match after_comment(chars, at) {
+                // One that does not end with its line is refused where the expression is read, so that is to be found.
+                Some(end) if end == chars.len() => comment = true,
+                Some(end) => at = end,
+                None => {}
+            },
             '{' => open += 1,
             '}' if open == 0 => return Some(at),
             '}' => open -= 1,

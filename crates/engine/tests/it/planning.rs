@@ -5,8 +5,8 @@ use std::time::Duration;
 use domain::action::ErrorClass;
 use domain::plan::{Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, Entry, Gate, Outcome};
-use engine::{Engine, StartRequest};
-use serde_json::Map;
+use engine::{Engine, StartError, StartRequest};
+use serde_json::{Map, Value, json};
 
 use crate::world::{Bench, ask, request};
 
@@ -181,4 +181,39 @@ steps:
     let run = engine.start(StartRequest { plan: Some(seen), ..request("key") }).await.unwrap().run_id;
     assert_eq!(bench.ended(run).await.outcome().unwrap().0, Outcome::Succeeded);
     assert_eq!(bench.world.made(), [("a".to_owned(), 5)]);
+}
+
+const MANY: &str = r#"
+inputs:
+  clusters: { type: list, of: cluster, optional: true, description: Which clusters }
+  fleets: { type: list, of: proxy_fleet, optional: true, description: Which fleets }
+  note: { type: list, of: string, optional: true, description: Anything else }
+steps:
+  - id: set
+    use: world.set
+    with: { name: a, value: 5 }
+"#;
+
+#[tokio::test]
+async fn what_a_list_names_is_reached_and_typed_like_what_stands_alone() {
+    let account = json!({ "user": "u", "password": { "env": "X" } });
+    let cluster = |id: &str, percent: f64| json!({ "id": id, "region": "r", "endpoint": id, "customers_percent": percent, "probe": account });
+    let fleet = json!({ "id": "us", "region": "r", "group": "g", "clusters": ["c"], "admin": account });
+    let clusters = [cluster("a", 10.0), cluster("b", 20.0), cluster("c", 40.0)];
+    let bench =
+        Bench::new(MANY).await.knowing(json!({ "clusters": clusters, "fleets": [fleet] })).risk("high");
+    let engine = bench.engine(LONG).await;
+    let plan = async |inputs: Value| engine.plan("test", inputs.as_object().unwrap()).await.unwrap();
+    let seen = |plan: &Plan| (plan.title.clone(), plan.customers_percent);
+    assert_eq!(seen(&plan(json!({ "clusters": "a, b" })).await), ("Test: a, b".into(), 30.0));
+    let both = plan(json!({ "clusters": ["a", "c"], "fleets": ["us"], "note": ["x", "a"] })).await;
+    assert_eq!(seen(&both), ("Test: a, c, us".into(), 50.0));
+    assert_eq!(seen(&plan(json!({})).await), ("Test".into(), 0.0));
+    let inputs = json!({ "clusters": "a, b" });
+    let request = StartRequest { inputs: inputs.as_object().unwrap().clone(), ..request("key") };
+    match engine.start(request.clone()).await {
+        Err(StartError::NotConfirmed { target, .. }) => assert_eq!(target, "a, b"),
+        other => panic!("{other:?}"),
+    }
+    assert!(engine.start(StartRequest { confirm: Some("a, b".into()), ..request }).await.unwrap().new);
 }

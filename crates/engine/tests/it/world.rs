@@ -324,6 +324,7 @@ pub(crate) struct Bench {
     channels: Channels,
     /// Has no `world.set`.
     lacks: bool,
+    inventory: Arc<Inventory>,
 }
 
 /// A thousand times as fast as the wall: five minutes of waiting are a third of a second.
@@ -344,7 +345,14 @@ impl Bench {
             triage: TriageSettings::default(),
             channels: Channels::new(),
             lacks: false,
+            inventory: Arc::default(),
         }
+    }
+
+    /// With what there is.
+    pub(crate) fn knowing(mut self, inventory: serde_json::Value) -> Self {
+        self.inventory = Arc::new(serde_json::from_value(inventory).unwrap());
+        self
     }
 
     /// With another runbook that may be run by it; in place of the one of that name, if there is one.
@@ -459,7 +467,7 @@ impl Bench {
             channels: self.channels.clone(),
             pool: self.pool().clone(),
             registry,
-            inventory: Arc::new(Inventory::default()),
+            inventory: self.inventory.clone(),
             library,
             clock: self.clock.clone(),
             // Runs rest whenever they can: every test is one of resting, too.

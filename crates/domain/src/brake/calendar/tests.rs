@@ -74,6 +74,94 @@ fn whole_days_are_days_of_the_zone() {
 }
 
 #[test]
+fn no_day_of_a_series_is_lost_where_the_clock_changes_at_midnight() {
+    // In Santiago, 6 September 2026 begins at one o'clock; in Havana, 1 November has its first hour twice.
+    let santiago = event("DTSTART;VALUE=DATE:20260830\r\nRRULE:FREQ=WEEKLY;COUNT=3");
+    assert_eq!(
+        spans(&santiago, Some("America/Santiago")),
+        ["08-30 04:00 – 08-31 04:00", "09-06 04:00 – 09-07 03:00", "09-13 03:00 – 09-14 03:00"]
+    );
+    let havana = event("DTSTART;VALUE=DATE:20261031\r\nRRULE:FREQ=DAILY;UNTIL=20261102");
+    assert_eq!(
+        spans(&havana, Some("America/Havana")),
+        ["10-31 04:00 – 11-01 04:00", "11-01 04:00 – 11-02 05:00", "11-02 05:00 – 11-03 05:00"]
+    );
+    // Its exceptions and the ones that are moved are found there too.
+    let without = santiago.replace("COUNT=3", "COUNT=3\r\nEXDATE;VALUE=DATE:20260906");
+    assert_eq!(
+        spans(&without, Some("America/Santiago")),
+        ["08-30 04:00 – 08-31 04:00", "09-13 03:00 – 09-14 03:00"]
+    );
+}
+
+#[test]
+fn a_time_that_the_clock_leaves_out_is_taken_as_it_was_before_and_of_two_the_first() {
+    let text = event("DTSTART:20260905T003000\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3");
+    assert_eq!(
+        spans(&text, Some("America/Santiago")),
+        ["09-05 04:30 – 09-05 05:30", "09-06 04:30 – 09-06 05:30", "09-07 03:30 – 09-07 04:30"]
+    );
+    // The first of a series, and one alone, may be such a time themselves.
+    let first = event("DTSTART:20260906T003000\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2");
+    assert_eq!(
+        spans(&first, Some("America/Santiago")),
+        ["09-06 04:30 – 09-06 05:30", "09-07 03:30 – 09-07 04:30"]
+    );
+    let alone = event("DTSTART:20260329T023000\r\nDURATION:PT1H");
+    assert_eq!(spans(&alone, Some("Europe/Berlin")), ["03-29 01:30 – 03-29 02:30"]);
+    let twice = event("DTSTART:20261024T023000\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2");
+    assert_eq!(
+        spans(&twice, Some("Europe/Berlin")),
+        ["10-24 00:30 – 10-24 01:30", "10-25 00:30 – 10-25 01:30"]
+    );
+}
+
+#[test]
+fn days_of_a_duration_are_those_of_the_calendar_and_its_hours_are_hours() {
+    // From Friday six in the evening until Monday eight in the morning, over the end of summer time and over any other weekend.
+    let text =
+        event("DTSTART;TZID=Europe/Berlin:20261016T180000\r\nDURATION:P2DT14H\r\nRRULE:FREQ=WEEKLY;COUNT=2");
+    assert_eq!(spans(&text, None), ["10-16 16:00 – 10-19 06:00", "10-23 16:00 – 10-26 07:00"]);
+    let in_hours = text.replace("P2DT14H", "PT62H");
+    assert_eq!(spans(&in_hours, None), ["10-16 16:00 – 10-19 06:00", "10-23 16:00 – 10-26 06:00"]);
+    // An end that is written out makes all as long as the first is, and times in UTC know no summer.
+    let to = text.replace("DURATION:P2DT14H", "DTEND;TZID=Europe/Berlin:20261019T080000");
+    assert_eq!(spans(&to, None), ["10-16 16:00 – 10-19 06:00", "10-23 16:00 – 10-26 06:00"]);
+    let utc = event("DTSTART:20261023T160000Z\r\nDURATION:P2DT14H");
+    assert_eq!(spans(&utc, Some("Europe/Berlin")), ["10-23 16:00 – 10-26 06:00"]);
+}
+
+#[test]
+fn a_rule_in_utc_speaks_of_the_days_of_utc() {
+    // Monday eleven in the evening in UTC is Tuesday in Berlin, and not the Monday that the rule names.
+    let text = event("DTSTART:20240506T230000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY;BYDAY=MO;COUNT=2");
+    assert_eq!(
+        spans(&text, Some("Europe/Berlin")),
+        ["05-06 23:00 – 05-07 00:00", "05-13 23:00 – 05-14 00:00"]
+    );
+}
+
+#[test]
+fn what_begins_again_and_again_within_a_day_is_refused_by_name_and_not_counted_out() {
+    let minutes = (0..60).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let by_minute = format!("FREQ=YEARLY;BYHOUR=1,2;BYMINUTE={minutes};BYSECOND={minutes};BYDAY=MO");
+    for rule in ["FREQ=SECONDLY", "freq=minutely;INTERVAL=5", "FREQ=HOURLY;COUNT=3", &by_minute] {
+        let text =
+            event(&format!("DTSTART:19700101T000000Z\r\nDURATION:PT1S\r\nSUMMARY:Beat\r\nRRULE:{rule}"));
+        let told = why(&text, None);
+        assert!(told.contains("\"Beat\" begins a freeze again and again within a day"), "{told}");
+    }
+    let event = |n: usize| {
+        format!(
+            "BEGIN:VEVENT\r\nUID:{n}\r\nDTSTART:15000101T000000Z\r\nDURATION:PT1H\r\nSUMMARY:Event {n}\r\nRRULE:FREQ=DAILY\r\nEND:VEVENT\r\n"
+        )
+    };
+    assert!(read(&calendar(&event(0)), None, now()).is_ok());
+    let told = why(&calendar(&(0..10).map(event).collect::<String>()), None);
+    assert!(told.contains("\"Event 3\"") && told.contains("more than 750000 times"), "{told}");
+}
+
+#[test]
 fn one_of_a_series_is_moved_and_one_is_cancelled() {
     let series = "BEGIN:VEVENT\r\nUID:a\r\nDTSTART:20240304T100000Z\r\nDTEND:20240304T110000Z\r\nRRULE:FREQ=DAILY;COUNT=3\r\nEND:VEVENT\r\n";
     let moved = "BEGIN:VEVENT\r\nUID:a\r\nRECURRENCE-ID:20240305T100000Z\r\nDTSTART:20240305T180000Z\r\nDTEND:20240305T190000Z\r\nEND:VEVENT\r\n";
@@ -116,7 +204,18 @@ fn what_is_not_understood_is_refused_with_its_line() {
         ("DTSTART:20240507T140000Z\r\nDURATION:1 hour", "is not a length"),
         ("DTSTART:tomorrow\r\nDURATION:PT1H", "is not a time"),
         ("DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=SOMETIMES", "rule"),
-        ("DTSTART:20240507T140000Z\r\nDURATION:PT1M\r\nRRULE:FREQ=MINUTELY", "more than"),
+        (
+            "DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3000",
+            "more than 2000 windows",
+        ),
+        (
+            "DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;UNTIL=20240506",
+            "ends before its event",
+        ),
+        (
+            "DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;UNTIL=20240601;UNTIL=20240602",
+            "not the only one",
+        ),
         ("DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nEXRULE:FREQ=DAILY", "EXRULE"),
         (
             "DTSTART:20240507T140000Z\r\nDURATION:PT1H\r\nRECURRENCE-ID;RANGE=THISANDFUTURE:20240507T140000Z",

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::conform::quoted;
 use super::names::Names;
 use super::shape::Shape;
 use super::{Checker, infer};
@@ -100,7 +101,10 @@ impl Checker<'_> {
             };
             let wrong = match value.as_literal() {
                 Some(value) if value.is_null() => None,
-                Some(value) => inputs::store(&input.kind, value, None).err(),
+                Some(constant) => {
+                    let stored = inputs::store(&input.kind, constant, None).err();
+                    stored.or_else(|| altered(&input.kind, value))
+                }
                 None => {
                     // Its mistakes were told above.
                     let have = infer::template(value, names, &mut Vec::new());
@@ -212,6 +216,20 @@ impl Known {
             ("inputs", None) => !self.later.is_empty(),
             _ => false,
         })
+    }
+}
+
+/// What would be handed on as another text than the file has, because it is a number there.
+fn altered(kind: &InputType, given: &Template) -> Option<(String, String)> {
+    match (kind, &given.node) {
+        (InputType::String, Node::Literal(value)) => given.as_written().map(|written| {
+            (
+                format!("text is wanted, and `{written}` is a number here: `{value}`"),
+                quoted(value, Some(written)),
+            )
+        }),
+        (InputType::List(of), Node::List(items)) => items.iter().find_map(|item| altered(of, item)),
+        _ => None,
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn conform(
             items.iter().for_each(|item| conform(item, of, whose, names, mistakes));
         }
         (template::Node::Literal(value), want) => {
-            if let Err((what, remedy)) = literal(value, want, whose) {
+            if let Err((what, remedy)) = literal(value, given.as_written(), want, whose) {
                 mistakes.push(Diagnostic::new(given.pos, what, remedy));
             }
         }
@@ -75,7 +75,7 @@ fn takes(key: &str, record: &Record) -> String {
 }
 
 /// A literal is judged exactly.
-fn literal(value: &Value, want: &Shape, whose: &str) -> Result<(), (String, String)> {
+fn literal(value: &Value, written: Option<&str>, want: &Shape, whose: &str) -> Result<(), (String, String)> {
     let have = Shape::of_value(value);
     if let (Shape::Word(words), Value::String(text)) = (want, value) {
         if words.contains(text) {
@@ -87,7 +87,7 @@ fn literal(value: &Value, want: &Shape, whose: &str) -> Result<(), (String, Stri
     }
     fits(&have, want).map_err(|why| {
         let remedy = match (value, want) {
-            (Value::Number(_) | Value::Bool(_), Shape::Text) => format!("put it in quotes: `\"{value}\"`"),
+            (Value::Number(_) | Value::Bool(_), Shape::Text) => quoted(value, written),
             (Value::String(text), Shape::Int | Shape::Number | Shape::Bool)
                 if text.parse::<f64>().is_ok() || text == "true" || text == "false" =>
             {
@@ -98,6 +98,11 @@ fn literal(value: &Value, want: &Shape, whose: &str) -> Result<(), (String, Stri
         };
         (format!("`{whose}` takes {want}, and this is {have}{why}"), remedy)
     })
+}
+
+/// As the text that its author meant: a number has lost its zeros.
+pub(super) fn quoted(value: &Value, written: Option<&str>) -> String {
+    format!("put it in quotes: `\"{}\"`", written.map_or_else(|| value.to_string(), str::to_owned))
 }
 
 /// Can this be handed in where that is wanted? If surely not, a clause that says why.

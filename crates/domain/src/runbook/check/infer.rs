@@ -40,19 +40,19 @@ pub(super) fn template(value: &Template, names: &Names, mistakes: &mut Vec<Diagn
     }
 }
 
-struct Infer<'a> {
-    expr: &'a Expr,
+pub(super) struct Infer<'a> {
+    pub(super) expr: &'a Expr,
     names: &'a Names,
     mistakes: &'a mut Vec<Diagnostic>,
     bound: Vec<(&'a str, Shape)>,
 }
 
 impl<'a> Infer<'a> {
-    fn wrong(&mut self, pos: Pos, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn wrong(&mut self, pos: Pos, what: impl Into<String>, remedy: impl Into<String>) {
         self.mistakes.push(Diagnostic::new(pos, what, remedy));
     }
 
-    fn at(&self, node: &IdedExpr, len: usize) -> Pos {
+    pub(super) fn at(&self, node: &IdedExpr, len: usize) -> Pos {
         self.expr.pos_of(self.expr.offset_of(node), len)
     }
 
@@ -209,34 +209,28 @@ impl<'a> Infer<'a> {
             (op::NEGATE, [of]) => of.clone(),
             (op::INDEX, [Shape::List(of), _]) => (**of).clone(),
             (op::NOT_STRICTLY_FALSE, _) => Shape::Bool,
-            ("size", _) => {
-                let (of, whose) = match (&receiver, target) {
-                    (Some(shape), Some(target)) => (shape, target),
-                    _ => match (args.first(), call.args.first()) {
-                        (Some(shape), Some(arg)) => (shape, arg),
-                        _ => return Shape::Int,
-                    },
-                };
-                if matches!(of, Shape::Int | Shape::Number | Shape::Bool) {
-                    let pos = self.at(whose, 1);
-                    self.wrong(
-                        pos,
-                        format!("`size` does not work on {of}"),
-                        "give it a list, a text or a record",
-                    );
-                }
-                Shape::Int
-            }
-            (name, _) => self.function(name, call, target.is_some(), receiver),
+            (name, _) => self.function(name, node, call, receiver, &args),
         }
     }
 
-    fn function(&self, name: &str, call: &CallExpr, is_method: bool, receiver: Option<Shape>) -> Shape {
+    fn function(
+        &mut self,
+        name: &str,
+        node: &'a IdedExpr,
+        call: &'a CallExpr,
+        receiver: Option<Shape>,
+        args: &[Shape],
+    ) -> Shape {
+        let is_method = receiver.is_some();
         let name = match (is_method, &call.target) {
             (false, Some(_)) => format!("math.{name}"),
             _ => name.to_owned(),
         };
-        match vocabulary::function(&name, is_method).map(|f| f.gives) {
+        let function = vocabulary::function(&name, is_method);
+        if let Some(function) = function {
+            self.called(function, node, call, receiver.as_ref(), args);
+        }
+        match function.map(|f| f.gives) {
             Some(Gives::Text) => Shape::Text,
             Some(Gives::Int) => Shape::Int,
             Some(Gives::Number) => Shape::Number,

@@ -45,7 +45,7 @@ impl Decoder {
         let by = fields.get("by").map_or(Some(default.by), |e| self.choice(&e.value, ROLES));
         let count = fields.get("count").map_or(Some(default.count), |e| self.count(&e.value));
         let within_s =
-            fields.get("within").map_or(Some(default.within_s), |e| Some(self.duration(&e.value)?.as_secs()));
+            fields.get("within").map_or(Some(default.within_s), |e| Some(self.seconds(&e.value)?.as_secs()));
         let break_glass =
             fields.get("break_glass").map_or(Some(default.break_glass), |e| self.choice(&e.value, ROLES));
         Some(Approval { by: by?, count: count?, within_s: within_s?, break_glass: break_glass? })

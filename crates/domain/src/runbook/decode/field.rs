@@ -147,6 +147,17 @@ impl Decoder {
         }
     }
 
+    /// A duration that is kept in whole seconds: less than one would be none, and what it limits without a limit.
+    pub(super) fn seconds(&mut self, node: &Node) -> Option<Duration> {
+        let duration = self.duration(node)?;
+        if duration.subsec_nanos() != 0 {
+            let what = "this must be whole seconds, and it is more or less";
+            self.wrong(node.pos, what, "write a duration such as `1s`, `90s` or `3m`");
+            return None;
+        }
+        Some(duration)
+    }
+
     /// One of these words.
     pub(super) fn choice<T: Copy>(&mut self, node: &Node, words: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -194,7 +205,7 @@ impl Decoder {
                             None
                         }
                     },
-                    value => Some(Template::new(node.pos, template::Node::Literal(value))),
+                    value => Some(Template::written(node.pos, value, &scalar.text)),
                 };
             }
             Data::List(items) => {

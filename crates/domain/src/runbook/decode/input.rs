@@ -1,5 +1,7 @@
 //! Inputs: the fields of the form.
 
+use serde_json::Value;
+
 use super::Decoder;
 use super::field::{Fields, identifier, json, kind};
 use crate::runbook::suggest::suggest;
@@ -42,7 +44,7 @@ impl Decoder {
             .and_then(|e| self.text(&e.value));
         let optional = fields.get("optional").map_or(Some(false), |e| self.bool(&e.value));
         let kind = kind?;
-        let default = fields.get("default").map(|e| (e, json(&e.value)));
+        let default = fields.get("default").map(|e| (e, default(&kind, &e.value)));
         if let Some((entry, value)) = &default
             && let Err((what, remedy)) = inputs::store(&kind, value, None)
         {
@@ -113,5 +115,17 @@ impl Decoder {
         }
         let words: Vec<_> = items.iter().map(|item| self.text(item)).collect();
         words.into_iter().collect()
+    }
+}
+
+/// A default. Where text is wanted it is what stands there: as a number, `8.10` would become `8.1`, and an account's id lose its zero.
+fn default(kind: &InputType, node: &Node) -> Value {
+    match (kind, &node.data) {
+        (
+            InputType::String | InputType::Enum(_) | InputType::Cluster | InputType::ProxyFleet,
+            Data::Scalar(scalar),
+        ) if !scalar.is_null() => Value::from(scalar.text.as_str()),
+        (InputType::List(of), Data::List(items)) => items.iter().map(|item| default(of, item)).collect(),
+        _ => json(node),
     }
 }

@@ -31,8 +31,8 @@ impl Decoder {
             }
         });
         let at_most = fields.get("at_most").map(|e| self.count(&e.value));
-        let per = fields.get("per").map(|e| self.duration(&e.value));
-        let cooldown = fields.get("cooldown").map(|e| self.duration(&e.value));
+        let per = fields.get("per").map(|e| self.seconds(&e.value));
+        let cooldown = fields.get("cooldown").map(|e| self.seconds(&e.value));
         let rule = match (at_most, per, cooldown) {
             (Some(runs), Some(per), None) => LimitRule::AtMost { runs: runs?, per: per? },
             (None, None, Some(rest)) => LimitRule::Cooldown(rest?),

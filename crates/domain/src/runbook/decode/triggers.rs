@@ -62,7 +62,7 @@ impl Decoder {
         let mode = fields.get("mode").map_or(Some(Mode::default()), |e| {
             self.choice(&e.value, &[("shadow", Mode::Shadow), ("ask", Mode::Ask), ("auto", Mode::Auto)])
         });
-        let cooldown = fields.get("cooldown").map_or(Some(COOLDOWN), |e| self.duration(&e.value));
+        let cooldown = fields.get("cooldown").map_or(Some(COOLDOWN), |e| self.seconds(&e.value));
         Some(Trigger {
             name: name?,
             condition: condition?,

@@ -12,6 +12,7 @@ use cel::{IdedExpr, ParseError, Program};
 
 use super::super::scope::ROOTS;
 use super::super::suggest::suggest;
+use super::size;
 use super::vocabulary::{self, FUNCTIONS, MACROS, TYPES};
 
 /// Longest expression, in characters.
@@ -64,10 +65,17 @@ pub(super) fn compile(source: &str) -> Result<Program, Flaw> {
             return Err(Flaw::new(0, 1, format!("no thread to parse it: {e}"), "free memory and try again"));
         }
     };
-    Inspect { program: &program, source }.visit(program.expression(), &mut Vec::new(), 0, 0)?;
+    let inspect = Inspect { program: &program, source };
+    inspect.visit(program.expression(), &mut Vec::new(), 0, 0)?;
+    if let Err(too_large) = size::bounded(program.expression()) {
+        let what = "what comes of this may become too large: texts and lists grow by each other here";
+        return Err(inspect.flaw(too_large, 1, what.into(), SIMPLER_TEXT.into()));
+    }
     Ok(program)
 }
 
+const SIMPLER_TEXT: &str =
+    "leave out a `replace`, `join` or `map`, or put a shorter text in the place of another";
 const SIMPLER: &str = "split it: give a part of it a name with a `value:` step";
 
 fn bounded(source: &str) -> Result<(), Flaw> {
@@ -94,6 +102,16 @@ fn bounded(source: &str) -> Result<(), Flaw> {
             at = after_string(&chars, at);
             continue;
         }
+        if let Some(end) = after_comment(&chars, at) {
+            if end == chars.len() {
+                let what = "this is a comment up to the end of the expression, and whatever stands there is not part of it";
+                let remedy = "leave it out, or write it behind a `#` outside of the expression; in a text over several lines (`|`), `//` \
+                              ends with its line";
+                return Err(Flaw::new(at, 2, what, remedy));
+            }
+            at = end;
+            continue;
+        }
         if "([{".contains(c) {
             nesting += 1;
         }
@@ -109,7 +127,15 @@ fn bounded(source: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// The index just behind the string literal that begins at `at` (or behind the end, when it is not closed).
+/// The index of the end of the line, if a comment begins at `at`.
+pub(crate) fn after_comment(chars: &[char], at: usize) -> Option<usize> {
+    chars[at..].starts_with(&['/', '/']).then(|| {
+        chars[at..].iter().position(|c| matches!(c, '\n' | '\r')).map_or(chars.len(), |end| at + end)
+    })
+}
+
+/// The index just behind the string literal that begins at `at` (or behind the end, when it is not closed). One with single quotes
+/// ends with its line, as CEL reads it.
 pub(crate) fn after_string(chars: &[char], at: usize) -> usize {
     let quote = chars[at];
     let raw = at > 0 && matches!(chars[at - 1], 'r' | 'R');
@@ -118,6 +144,8 @@ pub(crate) fn after_string(chars: &[char], at: usize) -> usize {
     while at < chars.len() {
         if chars[at] == '\\' && !raw {
             at += 2;
+        } else if !triple && matches!(chars[at], '\n' | '\r') {
+            return at;
         } else if chars[at] == quote {
             if !triple {
                 return at + 1;
@@ -327,8 +355,11 @@ impl Inspect<'_> {
             let what = format!("`{name}` is called in the wrong way");
             return Err(self.flaw_of_call(expr.id, &call.func_name, what, remedy.into()));
         }
-        let known =
-            FUNCTIONS.iter().filter(|f| f.method == is_method).map(|f| f.name).chain(MACROS.iter().copied());
+        let known = FUNCTIONS
+            .iter()
+            .filter(|f| f.is_method() == is_method)
+            .map(|f| f.name)
+            .chain(MACROS.iter().copied());
         let remedy = suggest(&name, known.clone())
             .unwrap_or_else(|| format!("use one of {}", known.collect::<Vec<_>>().join(", ")));
         Err(self.flaw_of_call(expr.id, &call.func_name, format!("there is no function `{name}`"), remedy))
