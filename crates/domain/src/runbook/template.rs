@@ -60,7 +60,8 @@ impl Template {
 
     /// A number, or `true` or `false`, as the file writes it.
     pub(super) fn written(pos: Pos, value: Value, text: &str) -> Self {
-        let written = Some(text).filter(|text| value.to_string() != *text).map(Arc::from);
+        let shown = value.to_string();
+        let written = Some(text).filter(|text| *text != shown).map(Arc::from);
         Self { written, ..Self::new(pos, Node::Literal(value)) }
     }
 
