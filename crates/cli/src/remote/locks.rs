@@ -8,7 +8,7 @@ use domain::words::many;
 use serde_json::{Value, json};
 
 use super::server::Server;
-use super::words::{clock, day, table, word};
+use super::words::{day, table, word};
 use super::{Remote, tell};
 use crate::brakes::{Freeze, Lock};
 
@@ -29,7 +29,7 @@ pub(crate) async fn list(remote: Remote) -> anyhow::Result<ExitCode> {
                 word(lock, "target").into(),
                 word(lock, "holder").into(),
                 run.into(),
-                format!("since {}", clock(&lock["since"])),
+                format!("since {}", day(&lock["since"])),
                 format!("{what} {until}"),
             ]
         };

@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use domain::forecast::Took;
 use domain::plan::{Comparison, DeviationKind, Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, StepPath, Takeback};
 use engine::StopsAgain;
@@ -221,7 +222,7 @@ impl Page<'_> {
     /// Have past runs told often enough what it takes at most?
     fn tells_most(&self) -> bool {
         let total = self.run.forecast.as_ref().and_then(|forecast| forecast.total.as_ref());
-        total.is_some_and(words::tells_most)
+        total.is_some_and(Took::tells_most)
     }
 
     fn changes_made(&self) -> usize {
