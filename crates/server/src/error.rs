@@ -124,7 +124,7 @@ impl Problem {
 
     pub(crate) fn signed_out() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "You are not signed in.")
-            .remedy("Sign in at your provider or by a link; `firebreak sign-in <name>` on the server prints one. Programs send `Authorization: Bearer` with a token.")
+            .remedy("Sign in at your provider or by a link; `firebreak sign-in NAME --role ROLE --config FILE` on the server prints one. Programs send `Authorization: Bearer` with a token.")
             .link("How to sign in", "/sign-in")
     }
 
