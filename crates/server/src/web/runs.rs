@@ -284,6 +284,23 @@ pub(crate) struct AskForm {
     plan_hash: String,
 }
 
+/// What can be asked of a run, by the words that forms and programs send.
+const ASKS: [&str; 13] = [
+    "pause",
+    "resume",
+    "retry",
+    "skip",
+    "mark_done",
+    "approve",
+    "reject",
+    "break_glass",
+    "accept_plan",
+    "did_not_happen",
+    "stop_looking",
+    "begin_despite",
+    "abort",
+];
+
 impl AskForm {
     /// Which form of the page it is.
     fn form(&self) -> String {
@@ -313,7 +330,8 @@ impl AskForm {
             "abort" if self.takeback == "all" => Ask::Abort { takeback: Takeback::All, reason },
             "abort" => Ask::Abort { takeback: Takeback::Finally, reason },
             other => {
-                let detail = format!("`{other}` cannot be asked of a run.");
+                let all = ASKS.join(", ");
+                let detail = format!("`{other}` cannot be asked of a run. These can: {all}.");
                 return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_ask", detail));
             }
         })
@@ -364,5 +382,28 @@ pub(crate) async fn ask(
             with_status(status, &page)
         }
         Err(problem) => Err(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_what_there_is_not_is_told_what_there_is() {
+        let ask = |word: &str| {
+            let form = serde_json::json!({ "ask": word, "id": Uuid::nil() });
+            serde_json::from_value::<AskForm>(form).unwrap().read()
+        };
+        let told = ask("dance").unwrap_err().detail;
+        // Programs are told by whoever reads their JSON.
+        let read = serde_json::from_str::<Ask>(r#"{ "ask": "dance" }"#).unwrap_err().to_string();
+        for word in ASKS {
+            assert!(
+                ask(word).is_ok() && told.contains(word) && read.contains(&format!("`{word}`")),
+                "{word}"
+            );
+        }
+        assert_eq!(read.matches('`').count(), 2 * (ASKS.len() + 1), "{read}");
     }
 }
