@@ -2,9 +2,10 @@
 -- add to the history (journal_line, audit, outside_call, verdict, seal, seal_stream, and asked and run_listed, by which it is found)
 -- and change or remove nothing in it; nor can it drop the triggers that refuse the same to the owner.
 --
--- 1. As an administrator, once (choose the passwords):
+-- 1. As an administrator who may make roles and databases, connected to any database (choose the passwords). What is there already
+--    stays as it is, passwords too, so that it can be run again:
 --
---      psql -v owner_password=… -v app_password=… -f database.sql
+--      psql -d postgres -v owner_password=… -v app_password=… -f database.sql
 --
 -- 2. As the owner, at each deployment, before the new version starts (old processes may go on running meanwhile):
 --
@@ -18,7 +19,17 @@
 -- that the database's administrators cannot write to; whoever can write everything could forge everything anew, but not
 -- with that block still in it (`--anchor`).
 
-CREATE ROLE firebreak_app NOLOGIN;                                          -- what the application may do: `firebreak migrate` grants it
-CREATE ROLE firebreak_owner LOGIN PASSWORD :'owner_password';
-CREATE ROLE firebreak LOGIN PASSWORD :'app_password' IN ROLE firebreak_app;
-CREATE DATABASE firebreak OWNER firebreak_owner;
+\set ON_ERROR_STOP on
+
+SELECT 'CREATE ROLE firebreak_app NOLOGIN'                                  -- what the application may do: `firebreak migrate` grants it
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'firebreak_app') \gexec
+SELECT format('CREATE ROLE firebreak_owner LOGIN PASSWORD %L', :'owner_password')
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'firebreak_owner') \gexec
+SELECT format('CREATE ROLE firebreak LOGIN PASSWORD %L', :'app_password')
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'firebreak') \gexec
+GRANT firebreak_app TO firebreak;
+
+-- The administrator of RDS, Aurora and Cloud SQL is no superuser, and makes a database only for a role that it is a member of.
+GRANT firebreak_owner TO CURRENT_USER;
+SELECT 'CREATE DATABASE firebreak OWNER firebreak_owner'
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'firebreak') \gexec

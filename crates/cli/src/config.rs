@@ -225,10 +225,14 @@ impl Config {
         if !(1.0..=300.0).contains(&config.worker.lease_s) {
             mistakes.push(format!("worker.lease_s is {}; write 1 to 300 seconds", config.worker.lease_s));
         }
-        if let Some(url) = config.public_url.as_deref().filter(|url| !is_address(url)) {
-            mistakes.push(format!(
+        match config.public_url.as_deref() {
+            Some(url) if !is_address(url) => mistakes.push(format!(
                 "public_url is `{url}`; write it as a browser does, such as https://firebreak.example.com"
-            ));
+            )),
+            Some(url) if has_path(url) => mistakes.push(format!(
+                "public_url is `{url}`; leave its path out: the pages are at the root of a host name of their own"
+            )),
+            _ => {}
         }
         if config.api.requests_per_minute == 0 {
             mistakes.push("api.requests_per_minute is 0; write at least 1".into());
@@ -344,6 +348,11 @@ fn is_address(url: &str) -> bool {
     host.is_some_and(|host| !host.starts_with('/') && !host.is_empty() && host.chars().all(sound))
 }
 
+/// All links of pages begin at the root, and so do cookies: under a path of somebody else's host nothing would be found.
+fn has_path(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').contains('/'))
+}
+
 fn listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
 }
@@ -368,7 +377,7 @@ mod tests {
     #[test]
     fn a_public_url_that_makes_no_links_is_a_mistake() {
         let parse = |url: &str| Config::parse(&format!("inventory: {{}}\npublic_url: \"{url}\"\n"));
-        for sound in ["https://f.example.com", "http://127.0.0.1:8080/", "https://example.com/firebreak"] {
+        for sound in ["https://f.example.com", "http://127.0.0.1:8080/"] {
             assert!(parse(sound).is_ok(), "{sound}");
         }
         for wrong in [
@@ -379,6 +388,8 @@ mod tests {
             "https:///x",
             "https://f?a=b",
             " https://f",
+            "https://example.com/firebreak",
+            "https://example.com/firebreak/",
         ] {
             let e = format!("{:#}", parse(wrong).unwrap_err());
             assert!(e.contains("public_url is"), "{wrong}: {e}");

@@ -28,3 +28,30 @@ pub(crate) async fn sign_in(args: Args) -> anyhow::Result<ExitCode> {
     say(server::sign_in_link(&pool, &args.name, args.role, &config.public_url()).await?);
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    #[test]
+    fn what_is_told_of_it_can_be_typed() {
+        let told = [
+            include_str!("../../../README.md"),
+            include_str!("../../../web/templates/sign_in.html"),
+            include_str!("../../server/src/docs/errors.md"),
+            include_str!("../../server/src/error.rs"),
+            include_str!("../../server/src/web/provider.rs"),
+        ];
+        let mut commands = 0;
+        for text in told {
+            for (at, _) in text.match_indices("firebreak sign-in ") {
+                let command = text[at..].split(['`', '<', '#', '\n']).next().unwrap().trim();
+                let typed = command.replace("ROLE", "approver");
+                let read = crate::Cli::try_parse_from(typed.split_whitespace());
+                assert!(read.is_ok(), "{command}: {}", read.err().unwrap());
+                commands += 1;
+            }
+        }
+        assert!(commands >= 7, "{commands}");
+    }
+}

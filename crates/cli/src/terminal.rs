@@ -2,6 +2,10 @@
 //! through, whoever wrote the text.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::foreign;
 
@@ -10,13 +14,27 @@ use crate::foreign;
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error,firebreak=info,engine=info"));
+    log(filter, std::io::stderr).init();
+}
+
+/// One event is one line, whoever wrote what is in it: strangers post to hooks and come back from providers, and what they send must
+/// not look like a line of ours, nor steer the terminal of whoever reads the log.
+fn log<W>(filter: EnvFilter, to: W) -> impl SubscriberInitExt
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let fields = debug_fn(|to, field, value| {
+        let said = foreign::line(&format!("{value:?}"));
+        if field.name() == "message" { write!(to, "{said}") } else { write!(to, "{field}={said}") }
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(to)
         .with_target(false)
+        .fmt_fields(fields.delimited(" "))
         // A line that nobody reads any more is not worth a panic.
         .log_internal_errors(false)
-        .init();
+        .finish()
 }
 
 /// Prints a result. Whoever reads it may stop reading: that is no reason to complain.
@@ -118,7 +136,40 @@ pub(crate) fn coloured() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[test]
+    fn what_strangers_send_forges_no_line_of_the_log() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&written);
+        let logs = log(EnvFilter::new("info"), move || Kept(Arc::clone(&kept)));
+        let said = "no hook `x\n2024-05-07T14:42:00Z  INFO all is well\u{1b}[2K`";
+        {
+            let _logs = logs.set_default();
+            tracing::warn!(source = said, from = %said, left = 3, "refused: {said}");
+        }
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains("\u{1b}[2K"), "{text}");
+        let seen = r"refused: no hook `x ⏎ 2024-05-07T14:42:00Z  INFO all is well\u001b[2K`";
+        assert!(text.contains(seen) && text.trim_end().ends_with("left=3"), "{text}");
+        let from = r"from=no hook `x ⏎ 2024-05-07T14:42:00Z  INFO all is well\u001b[2K`";
+        assert!(text.contains(from), "{text}");
+    }
+
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn a_line_is_cut_by_what_is_seen_of_it_and_never_in_a_colour() {

@@ -129,10 +129,11 @@ pub(crate) async fn token(command: Command) -> anyhow::Result<ExitCode> {
 fn told(token: &Token) -> String {
     let Token { name, person, role, scope, expires_at, .. } = token;
     let until = match token.revoked_at {
-        Some(at) => format!("revoked at {}", at.format("%F %H:%M")),
-        None if !token.good => format!("expired at {}", expires_at.format("%F %H:%M")),
+        Some(at) => format!("revoked at {}", at.format("%F %H:%MZ")),
+        None if !token.good => format!("expired at {}", expires_at.format("%F %H:%MZ")),
         None => format!("until {}", expires_at.format("%F")),
     };
-    let used = token.used_at.map_or("never used".into(), |at| format!("last used {}", at.format("%F %H:%M")));
+    let used =
+        token.used_at.map_or("never used".into(), |at| format!("last used {}", at.format("%F %H:%MZ")));
     format!("token {name} of {person}, {}: {}; {until}, {used}", role.one(), scope.told())
 }

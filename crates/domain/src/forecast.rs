@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::run::{Phase, State, StepPath};
 use crate::runbook::{Body, Children, EachBody, Runbook, Step, Until, Verify};
+use crate::words::span;
 
 /// What past runs took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -32,6 +33,22 @@ pub struct Took {
     pub p95_s: u64,
     /// How many times that is.
     pub of: u64,
+}
+
+/// So many times it must have been measured before "95 of 100 times" says something.
+const TELLING: u64 = 5;
+
+impl Took {
+    /// Was it measured often enough to say what it takes at most?
+    pub fn tells_most(&self) -> bool {
+        self.of >= TELLING
+    }
+
+    /// What a step usually takes.
+    pub fn usually(&self) -> String {
+        let time = span(i64::try_from(self.p50_s).unwrap_or(i64::MAX));
+        if self.of == 1 { format!("{time} the one time before") } else { format!("usually {time}") }
+    }
 }
 
 /// How long a run in flight still takes, in seconds.

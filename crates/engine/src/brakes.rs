@@ -118,6 +118,24 @@ pub enum BrakeError {
     Store(#[from] StoreError),
 }
 
+impl BrakeError {
+    /// What programs branch on, whichever door it comes out of; the database has codes of its own.
+    pub fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::OutOfScope(_) => "out_of_scope",
+            Self::NoReason => "no_reason",
+            Self::BadName(_) => "bad_name",
+            Self::BadTime(_) => "bad_time",
+            Self::Calendar(_) => "bad_calendar",
+            Self::NotThere(_) => "not_there",
+            Self::Held(_) => "held",
+            Self::Moving(_) => "run_is_moving",
+            Self::Store(_) => return None,
+        })
+    }
+}
+
 /// Everything that is on.
 #[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct InForce {

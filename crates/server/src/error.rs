@@ -118,7 +118,7 @@ impl Problem {
 
     pub(crate) fn signed_out() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "You are not signed in.")
-            .remedy("Sign in at your provider or by a link; `firebreak sign-in <name>` on the server prints one. Programs send `Authorization: Bearer` with a token.")
+            .remedy("Sign in at your provider or by a link; `firebreak sign-in NAME --role ROLE --config FILE` on the server prints one. Programs send `Authorization: Bearer` with a token.")
             .link("How to sign in", "/sign-in")
     }
 
@@ -322,20 +322,20 @@ impl From<AskError> for Problem {
 
 impl From<BrakeError> for Problem {
     fn from(error: BrakeError) -> Self {
+        use BrakeError::{
+            BadName, BadTime, Calendar, Held, Moving, NoReason, NotAllowed, NotThere, OutOfScope, Store,
+        };
         let detail = sentence(&error.to_string());
-        let unfit = |code| Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone());
-        let not_now = |code| Self::new(StatusCode::CONFLICT, code, detail.clone());
+        let code = error.code().unwrap_or("internal");
         let problem = match error {
-            BrakeError::NotAllowed { .. } => not_allowed(detail.clone()),
-            BrakeError::OutOfScope(_) => out_of_scope(detail.clone()),
-            BrakeError::NoReason => unfit("no_reason"),
-            BrakeError::BadName(_) => unfit("bad_name"),
-            BrakeError::BadTime(_) => unfit("bad_time"),
-            BrakeError::Calendar(_) => unfit("bad_calendar"),
-            BrakeError::NotThere(_) => not_now("not_there"),
-            BrakeError::Held(held) => not_now("held").with("held", json!(held)),
-            BrakeError::Moving(_) => not_now("run_is_moving"),
-            BrakeError::Store(error) => return error.into(),
+            NotAllowed { .. } => not_allowed(detail),
+            OutOfScope(_) => out_of_scope(detail),
+            NoReason | BadName(_) | BadTime(_) | Calendar(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+            }
+            Held(held) => Self::new(StatusCode::CONFLICT, code, detail).with("held", json!(held)),
+            NotThere(_) | Moving(_) => Self::new(StatusCode::CONFLICT, code, detail),
+            Store(error) => return error.into(),
         };
         problem.link("Brakes", "/brakes")
     }

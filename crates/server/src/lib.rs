@@ -64,7 +64,7 @@ pub use oidc::{
     Algorithm, Ask as AskProvider, Metadata, NoSuchAlgorithm, Oidc, OidcSettings, Refusal, is_safe,
 };
 pub use proxy::TrustedProxy;
-pub use routes::router;
+pub use routes::{answers_within, router};
 pub use session::{LINK_VALID, LinkError, sign_in_link};
 pub use slack::{COMMAND as SLACK_COMMAND, PATHS as SLACK_PATHS, Slack};
 pub use tokens::{TokenError, make_token};

@@ -4,6 +4,8 @@
 //! of any role, as every look does (`authorization` in a scrape configuration). Three sources: what the engine counts on its way, what
 //! the store counts when it is asked, and how requests were answered, which is counted here.
 //!
+//! A token ends one day, and then nothing is read any more: when that is, is one of the numbers, so that it is known before.
+//!
 //! The numbers of the store are the same from every replica: read them by `max`, not by `sum`.
 //!
 //! While the database is away there are none, and `firebreak_database_up` says why; what the process counts itself is told all the
@@ -158,7 +160,7 @@ async fn census(app: &App) -> Result<Option<Census>, Problem> {
 }
 
 /// `GET /metrics`
-pub(crate) async fn page(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn page(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
     let census = census(&app).await?;
     let mut registry = Registry::with_prefix("firebreak");
     let build = Family::<Build, Gauge>::default();
@@ -169,6 +171,11 @@ pub(crate) async fn page(State(app): State<App>) -> Result<Response, Problem> {
     registry.register("database_up", about, ConstGauge::new(i64::from(census.is_some())));
     if let Some(census) = census {
         tell(&census, app.now(), &mut registry);
+    }
+    if let Some(token) = visitor.token {
+        let about = "When the token expires that these numbers are read with (Unix time)";
+        let at = ConstGauge::new(token.expires_at.timestamp());
+        registry.register_with_unit("token_expires_timestamp", about, Unit::Seconds, at);
     }
     let about = "Requests over HTTP, until their answer began";
     registry.register_with_unit("http_request", about, Unit::Seconds, app.answers().0.clone());

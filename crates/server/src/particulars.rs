@@ -76,7 +76,7 @@ mod tests {
                 "brake: kill_switch, scope everything",
             ),
             (json!({ "inputs": { "fleet": "lamps", "cluster": null } }), "inputs: fleet lamps"),
-            (json!({ "change": { "from": hash, "to": "x" } }), "change: from 0123456789ab…, to x"),
+            (json!({ "change": { "from": hash, "to": "x" } }), "change: from 0123456789a…, to x"),
             (json!({ "ends": "2034-05-07T14:00:00.123456Z" }), "ends: 7 May 2034 14:00:00"),
             (json!({ "reason": "2034" }), "reason: 2034"),
             (Value::Null, ""),

@@ -250,6 +250,20 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
+/// How long a request to this path may take here, so that whoever asks waits neither less nor much longer. A word in the place of one
+/// in braces is anything; the query does not count.
+#[must_use]
+pub fn answers_within(method: &str, path: &str) -> Option<Duration> {
+    let path = path.split('?').next().unwrap_or_default();
+    let asked: Vec<&str> = path.split('/').collect();
+    let is = |route: &Route| {
+        let words = route.path.split('/');
+        words.clone().count() == asked.len()
+            && words.zip(&asked).all(|(word, asked)| word == *asked || word.starts_with('{'))
+    };
+    table().iter().find(|route| route.method == method && is(route))?.pace.limit()
+}
+
 /// Is it a program that asks for this? Then it may show a token, and what goes wrong is told as JSON.
 pub(crate) fn is_for_programs(path: &str) -> bool {
     path.starts_with("/api/") || path == metrics::PATH

@@ -248,13 +248,7 @@ pub(crate) fn day(at: &Timestamp) -> Day {
 
 /// `4 s`, `2 m 14 s`, `3 h 05 m`, `2 d 3 h`.
 pub(crate) fn span(delta: TimeDelta) -> String {
-    let s = delta.num_seconds().max(0);
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} m {:02} s", s / 60, s % 60),
-        3600..86400 => format!("{} h {:02} m", s / 3600, s % 3600 / 60),
-        _ => format!("{} d {} h", s / 86400, s % 86400 / 3600),
-    }
+    domain::words::span(delta.num_seconds())
 }
 
 /// The same, for templates.
@@ -272,18 +266,9 @@ pub(crate) fn lasted_s(seconds: &i64) -> String {
     span(TimeDelta::seconds(*seconds))
 }
 
-/// So many times it must have been measured before "95 of 100 times" says something.
-const TELLING: u64 = 5;
-
-/// Was it measured often enough to say what it takes at most?
-pub(crate) fn tells_most(took: &Took) -> bool {
-    took.of >= TELLING
-}
-
-/// What a step usually takes.
+/// What a step usually takes, for templates.
 pub(crate) fn usually(took: &Took) -> String {
-    let time = seconds(&took.p50_s);
-    if took.of == 1 { format!("{time} the one time before") } else { format!("usually {time}") }
+    took.usually()
 }
 
 /// Is a step inside another one, so that its path says more than its title?
@@ -335,27 +320,7 @@ pub(crate) fn said(text: &str) -> Prose {
 }
 
 pub(crate) use domain::advice::{percent, share};
-pub(crate) use domain::words::many;
-
-/// A value in a few words, for people: ids of things rather than things, counts rather than long lists.
-pub(crate) fn brief(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".into(),
-        Value::Bool(true) => "yes".into(),
-        Value::Bool(false) => "no".into(),
-        Value::Number(n) => n.to_string(),
-        Value::String(text) => shorten(text, 160),
-        Value::Array(items) if items.is_empty() => "none".into(),
-        Value::Array(items) => {
-            let names: Vec<_> = items.iter().take(6).map(name).collect();
-            let rest = items.len().saturating_sub(names.len());
-            let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-            let count = if items.len() > 2 { format!("{}: ", items.len()) } else { String::new() };
-            format!("{count}{}{more}", names.join(", "))
-        }
-        Value::Object(_) => name(value),
-    }
-}
+pub(crate) use domain::words::{brief, many, shorten};
 
 /// The fields of a record in a few words each; a value that is no record is its own only field.
 pub(crate) fn facts(value: &Value) -> Vec<(String, String)> {
@@ -369,27 +334,6 @@ pub(crate) fn facts(value: &Value) -> Vec<(String, String)> {
     }
 }
 
-fn name(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let named = ["id", "name", "key"].iter().find_map(|key| fields.get(*key).and_then(Value::as_str));
-            // What has no name of its own is told by its words: `direct shard-b`.
-            let words = || fields.values().filter_map(Value::as_str).take(3).collect::<Vec<_>>().join(" ");
-            let told = named.map(str::to_owned).or_else(|| Some(words()).filter(|words| !words.is_empty()));
-            told.map_or_else(|| shorten(&value.to_string(), 80), |told| shorten(&told, 80))
-        }
-        Value::String(text) => shorten(text, 80),
-        other => shorten(&other.to_string(), 80),
-    }
-}
-
-pub(crate) fn shorten(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
 /// JSON, indented.
 pub(crate) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
@@ -397,15 +341,10 @@ pub(crate) fn pretty(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn spans_and_offsets_read_like_a_watch() {
-        assert_eq!(span(TimeDelta::seconds(4)), "4 s");
-        assert_eq!(span(TimeDelta::seconds(134)), "2 m 14 s");
-        assert_eq!(span(TimeDelta::seconds(11_100)), "3 h 05 m");
+    fn offsets_read_like_a_watch() {
         assert_eq!(offset(TimeDelta::seconds(134)), "+02:14");
         assert_eq!(offset(TimeDelta::seconds(3_734)), "+1:02:14");
     }
@@ -422,14 +361,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_once_is_no_custom() {
-        let took = |of| Took { p50_s: 697, p95_s: 697, of };
-        assert_eq!(usually(&took(1)), "11 m 37 s the one time before");
-        assert_eq!(usually(&took(2)), "usually 11 m 37 s");
-        assert_eq!([1, 4, 5].map(|of| tells_most(&took(of))), [false, false, true]);
-    }
-
-    #[test]
     fn a_little_is_not_nothing_and_almost_is_not_all() {
         assert_eq!(share(&0.0), "0 %");
         assert_eq!(share(&0.000_1), "< 0.1 %");
@@ -437,13 +368,5 @@ mod tests {
         assert_eq!(share(&0.31), "31 %");
         assert_eq!(share(&0.999), "99 %");
         assert_eq!(share(&1.0), "100 %");
-    }
-
-    #[test]
-    fn values_are_told_by_name_and_count() {
-        assert_eq!(brief(&json!([{"id": "i-1", "az": "a"}, {"id": "i-2"}])), "i-1, i-2");
-        assert_eq!(brief(&json!([1, 2, 3, 4, 5, 6, 7, 8])), "8: 1, 2, 3, 4, 5, 6 and 2 more");
-        assert_eq!(brief(&json!([])), "none");
-        assert_eq!(brief(&json!([{"host": "direct", "ok": true, "cluster": "shard-b"}])), "direct shard-b");
     }
 }

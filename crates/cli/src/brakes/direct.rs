@@ -178,24 +178,17 @@ pub(super) async fn lock(brakes: &Brakes, command: Lock) -> Result<ExitCode, Fai
 
 impl From<BrakeError> for Failure {
     fn from(error: BrakeError) -> Self {
-        let says = error.to_string();
-        let code = match error {
-            BrakeError::NotAllowed { .. } => "not_allowed",
-            BrakeError::OutOfScope(_) => "out_of_scope",
-            BrakeError::NoReason => "no_reason",
-            BrakeError::BadName(_) => "bad_name",
-            BrakeError::BadTime(_) => "bad_time",
-            BrakeError::Calendar(_) => "bad_calendar",
-            BrakeError::NotThere(_) => "not_there",
-            BrakeError::Moving(_) => "run_is_moving",
-            BrakeError::Held(held) => {
-                let mut failure = refused(Exit::Refused, "held", says);
-                failure.problem.iter_mut().for_each(|problem| problem["held"] = json!(held));
-                return failure;
-            }
+        let (says, code) = (error.to_string(), error.code().unwrap_or("internal"));
+        let held = match error {
             BrakeError::Store(error) => return error.into(),
+            BrakeError::Held(held) => Some(held),
+            _ => None,
         };
-        refused(Exit::Refused, code, says)
+        let mut failure = refused(Exit::Refused, code, says);
+        if let (Some(held), Some(problem)) = (held, &mut failure.problem) {
+            problem["held"] = json!(held);
+        }
+        failure
     }
 }
 

@@ -5,13 +5,14 @@
 use std::process::ExitCode;
 
 use clap_complete::engine::ArgValueCompleter;
+use domain::words::{brief, shorten};
 use serde_json::{Value, json};
 
 use super::complete::targets;
 use super::lists::List;
 use super::server::Server;
 use super::which::RUN;
-use super::words::{brief, day, shorten, table, word};
+use super::words::{day, table, word};
 use super::{Remote, tell};
 use crate::terminal::remark;
 

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
+use domain::words::span;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::complete::offers;
 use super::exit::{Exit, Failure};
 use super::server::Server;
-use super::words::{Ink, day, paint, span, table, time, word};
+use super::words::{Ink, day, paint, table, time, word};
 use super::{Remote, tell};
 use crate::terminal::remark;
 

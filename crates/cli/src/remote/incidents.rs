@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
+use domain::words::span;
 use serde_json::{Value, json};
 
 use super::complete::{incidents, open_incidents, targets};
@@ -18,7 +19,7 @@ use super::exit::{Exit, Failure};
 use super::lists::List;
 use super::plan::escaped;
 use super::server::Server;
-use super::words::{Ink, between, day, mark, paint, span, table, time, word};
+use super::words::{Ink, between, day, mark, paint, table, time, word};
 use super::{Remote, tell};
 use crate::terminal::{remark, say};
 

@@ -7,14 +7,21 @@ use anyhow::Context as _;
 use domain::words::many;
 use serde_json::{Value, json};
 
+use super::exit::Failure;
 use super::server::Server;
-use super::words::{clock, day, table, word};
+use super::words::{day, table, word};
 use super::{Remote, tell};
 use crate::brakes::{Freeze, Lock};
 
+/// The server, and the way around it: who cannot hold Firebreak back by it must not look for one while it acts.
+fn server(remote: &Remote) -> Result<Server, Failure> {
+    let way = "With --config FILE, the server's configuration, this needs its database alone.";
+    Ok(Server::of(remote)?.or(way))
+}
+
 /// `firebreak locks`
 pub(crate) async fn list(remote: Remote) -> anyhow::Result<ExitCode> {
-    let brakes = Server::of(&remote)?.get("/api/v1/brakes").await?;
+    let brakes = server(&remote)?.get("/api/v1/brakes").await?;
     tell(remote.json, &brakes, |brakes| {
         let mut lines: Vec<String> = stopped(brakes).collect();
         let row = |lock: &Value| {
@@ -29,7 +36,7 @@ pub(crate) async fn list(remote: Remote) -> anyhow::Result<ExitCode> {
                 word(lock, "target").into(),
                 word(lock, "holder").into(),
                 run.into(),
-                format!("since {}", clock(&lock["since"])),
+                format!("since {}", day(&lock["since"])),
                 format!("{what} {until}"),
             ]
         };
@@ -58,7 +65,7 @@ pub(crate) async fn switch(
     reason: &str,
 ) -> anyhow::Result<ExitCode> {
     let path = if on { "/api/v1/brakes/stop" } else { "/api/v1/brakes/allow" };
-    let answer = Server::of(&remote)?.post(path, &json!({ "runbook": runbook, "reason": reason })).await?;
+    let answer = server(&remote)?.post(path, &json!({ "runbook": runbook, "reason": reason })).await?;
     let of = runbook.map_or("everything".to_owned(), |name| format!("`{name}`"));
     tell(remote.json, &answer, |_| match on {
         true => format!("Changes of {of} are stopped; within a second no replica begins one."),
@@ -71,7 +78,7 @@ pub(crate) async fn switch(
 
 /// `firebreak freeze …`
 pub(crate) async fn freeze(remote: Remote, command: Freeze) -> anyhow::Result<ExitCode> {
-    let (server, base) = (Server::of(&remote)?, "/api/v1/brakes/freezes");
+    let (server, base) = (server(&remote)?, "/api/v1/brakes/freezes");
     let answer = match command {
         Freeze::List(_) => {
             let brakes = server.get("/api/v1/brakes").await?;
@@ -144,7 +151,7 @@ pub(crate) async fn lock(remote: Remote, command: Lock) -> anyhow::Result<ExitCo
             (format!("{base}/force"), json!({ "target": target, "run_id": run, "reason": reason }), says)
         }
     };
-    let answer = Server::of(&remote)?.post(&path, &body).await?;
+    let answer = server(&remote)?.post(&path, &body).await?;
     tell(remote.json, &answer, |_| says);
     Ok(ExitCode::SUCCESS)
 }

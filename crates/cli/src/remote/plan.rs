@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap_complete::engine::ArgValueCompleter;
 use domain::plan::{Plan, PlannedOutcome, Verdict, to_type};
-use domain::words::many;
+use domain::words::{brief, shorten, span};
 use serde_json::{Map, Value};
 
 use super::Remote;
 use super::complete::{inputs, runbooks};
 use super::exit::{Exit, Failure};
 use super::server::Server;
-use super::words::{Ink, brief, paint, shorten, span};
+use super::words::{Ink, paint};
 use crate::terminal::say;
 
 /// Which runbook, and with what.
@@ -182,12 +182,15 @@ fn duration(plan: &Plan) -> String {
     let seconds = |s: u64| span(i64::try_from(s).unwrap_or(i64::MAX));
     match &plan.forecast {
         Some(forecast) => match &forecast.total {
-            Some(took) => format!(
-                "Takes {} as a rule, {} at most ({}).",
-                seconds(took.p50_s),
-                seconds(took.p95_s),
-                many(took.of, "run")
-            ),
+            Some(took) if took.of == 1 => {
+                format!("It took {} the one time that it succeeded.", seconds(took.p50_s))
+            }
+            Some(took) => {
+                let most = took.tells_most().then(|| seconds(took.p95_s));
+                let most = most.map(|most| format!(", in 95 of 100 runs at most {most}")).unwrap_or_default();
+                let usual = seconds(took.p50_s);
+                format!("Usually takes {usual}{most} (of the last {} that succeeded).", took.of)
+            }
             None => {
                 format!("It has not succeeded yet; its runbook expects {}.", seconds(forecast.expected_s))
             }
@@ -238,6 +241,23 @@ mod tests {
             "verdict": { "verdict": "ready" }, "hash": "0",
         });
         serde_json::from_value(plan).unwrap()
+    }
+
+    #[test]
+    fn what_few_runs_have_told_is_no_maximum() {
+        let told = |of: u64| {
+            let total = json!({ "p50_s": 134, "p95_s": 250, "of": of });
+            let mut plan = plan(Vec::new());
+            plan.forecast =
+                serde_json::from_value(json!({ "total": total, "steps": {}, "expected_s": 60 })).unwrap();
+            super::duration(&plan)
+        };
+        assert_eq!(told(1), "It took 2 m 14 s the one time that it succeeded.");
+        assert_eq!(told(4), "Usually takes 2 m 14 s (of the last 4 that succeeded).");
+        assert_eq!(
+            told(5),
+            "Usually takes 2 m 14 s, in 95 of 100 runs at most 4 m 10 s (of the last 5 that succeeded)."
+        );
     }
 
     #[test]

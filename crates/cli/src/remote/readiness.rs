@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::server::Server;
-use super::words::{clock, table, word};
+use super::words::{day, table, word};
 use super::{Remote, tell};
 
 pub(crate) async fn readiness(remote: Remote) -> anyhow::Result<ExitCode> {
@@ -46,7 +46,7 @@ fn line(row: &Value) -> Vec<String> {
         Some(false) => ("WOULD STOP", format!("{} (at {})", word(shown, "message"), word(shown, "step"))),
         None => ("not rehearsed yet", String::new()),
     };
-    let at = if shown["at"].is_null() { String::new() } else { clock(&shown["at"]) };
+    let at = if shown["at"].is_null() { String::new() } else { day(&shown["at"]) };
     vec![word(row, "runbook").into(), word(row, "target").into(), state.into(), at, why]
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap_complete::engine::ArgValueCompleter;
+use domain::words::span;
 use serde_json::{Value, json};
 
 use super::complete::runbooks;
@@ -10,7 +11,7 @@ use super::lists::List;
 use super::server::Server;
 use super::steps::{header, lines};
 use super::which::Of;
-use super::words::{Ink, between, day, mark, paint, span, table, word};
+use super::words::{Ink, between, day, mark, paint, table, word};
 use super::{Remote, may, tell};
 use crate::terminal::say;
 

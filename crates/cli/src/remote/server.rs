@@ -1,19 +1,31 @@
 //! One server: asked with a token, its problems told as failures.
+//!
+//! It is waited for no longer than it may take itself, by its own table of routes, and not in silence: whoever stops everything in an
+//! emergency must not sit before a terminal that says nothing.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::Remote;
 use super::exit::{Exit, Failure};
 use super::login;
 use crate::foreign;
+use crate::terminal::remark;
 
-/// Longer than the API takes to look at the world.
-const PATIENCE: Duration = Duration::from_secs(200);
+/// So much longer than the server may take is it waited for: an answer is on its way, too.
+const WAY: Duration = Duration::from_secs(5);
+/// What it may take where its table of routes says nothing.
+const QUICK: Duration = Duration::from_secs(20);
+/// After so long without an answer, whoever waits is told; where the server looks at the world, three times as long is no surprise.
+pub(super) const MUTE: Duration = Duration::from_secs(5);
+/// Somebody who only listens is answered at once.
+const GREETING: Duration = Duration::from_secs(5);
 /// So long a request is asked after whose first answer was lost, and on which the server is still at work.
 const AT_WORK: Duration = Duration::from_secs(15);
 /// A server that does not say when to ask again is asked then.
@@ -27,6 +39,12 @@ pub(crate) struct Server {
     http: reqwest::Client,
     /// Are answers put into words? Then nothing that others wrote is in them as more than what it looks like.
     in_words: bool,
+    /// How else it can be done, should the server not answer.
+    instead: Option<&'static str>,
+    /// How long an answer is waited for.
+    patience: fn(&Method, &str) -> Duration,
+    /// Has it been said that no answer comes? Once is enough.
+    told_mute: AtomicBool,
 }
 
 impl Server {
@@ -59,22 +77,46 @@ impl Server {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let client = client.connect_timeout(Duration::from_secs(10)).build();
         let http = client.map_err(|e| Failure::new(Exit::Unreachable, format!("no HTTP client: {e}")))?;
-        Ok(Self { url, token: token.trim().to_owned(), http, in_words: true })
+        Ok(Self {
+            url,
+            token: token.trim().to_owned(),
+            http,
+            in_words: true,
+            instead: None,
+            patience,
+            told_mute: AtomicBool::new(false),
+        })
+    }
+
+    /// With a way that needs no server, which is told when this one does not answer.
+    pub(super) fn or(self, instead: &'static str) -> Self {
+        Self { instead: Some(instead), ..self }
     }
 
     /// Asks for something.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.read(self.request(Method::GET, path).timeout(PATIENCE)).await
+        self.aloud(&Method::GET, path, self.look(path)).await
+    }
+
+    /// The same for whoever says by themselves that no answer comes.
+    pub(super) async fn look(&self, path: &str) -> Result<Value, Failure> {
+        let within = (self.patience)(&Method::GET, path);
+        let answer = self.request(Method::GET, path).timeout(within).send().await;
+        self.told(&Method::GET, answer).await
     }
 
     /// Asks for a document that is no JSON.
     pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
-        let answer = self.request(Method::GET, path).timeout(PATIENCE).send().await;
-        let answer = answer.map_err(|e| self.lost(&e))?;
-        if !answer.status().is_success() {
-            return Err(problem(answer).await);
-        }
-        answer.text().await.map(|text| foreign::lines(&text)).map_err(|e| self.lost(&e))
+        let within = (self.patience)(&Method::GET, path);
+        let asked = async {
+            let lost = |e| self.lost(&Method::GET, &e);
+            let answer = self.request(Method::GET, path).timeout(within).send().await.map_err(lost)?;
+            if !answer.status().is_success() {
+                return Err(problem(answer).await);
+            }
+            answer.text().await.map(|text| foreign::lines(&text)).map_err(lost)
+        };
+        self.aloud(&Method::GET, path, asked).await
     }
 
     /// Has something done, once: a lost answer is asked for again under the same key.
@@ -85,14 +127,23 @@ impl Server {
 
     /// The same under a key of the caller's.
     pub(crate) async fn post_under(&self, key: &str, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request =
-            || self.request(Method::POST, path).timeout(PATIENCE).header("idempotency-key", key).json(body);
-        let answer = match request().send().await {
-            // Sent, and no answer: the key makes it safe to ask again.
-            Err(e) if !e.is_connect() => request().send().await,
+        self.aloud(&Method::POST, path, self.have_done(key, path, body)).await
+    }
+
+    async fn have_done(&self, key: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+        let within = (self.patience)(&Method::POST, path);
+        let request = |within: Duration| {
+            self.request(Method::POST, path).timeout(within).header("idempotency-key", key).json(body)
+        };
+        let begun = Instant::now();
+        let answer = match request(within).send().await {
+            // Sent, and no answer: the key makes it safe to ask again. Who said nothing for all of the time is not waited for twice.
+            Err(e) if !e.is_connect() && !e.is_timeout() => {
+                request(within.saturating_sub(begun.elapsed()).max(WAY)).send().await
+            }
             answer => answer,
         };
-        self.settled(request, answer, AT_WORK).await
+        self.settled(|| request(within), answer, AT_WORK).await
     }
 
     /// The answer to what was asked, which is asked for again while the server is at work on it: what it will have done by then is no
@@ -107,7 +158,7 @@ impl Server {
         loop {
             let pause = answer.as_ref().map_or(AGAIN, pause);
             let left = end.saturating_duration_since(Instant::now());
-            match self.told(answer).await {
+            match self.told(&Method::POST, answer).await {
                 Err(failure) if failure.is_at_work() && pause < left => sleep(pause).await,
                 Err(failure) if failure.is_at_work() => return Err(self.undecided(failure)),
                 told => return told,
@@ -118,24 +169,47 @@ impl Server {
 
     /// A stream of "look again".
     pub(crate) async fn listen(&self, path: &str) -> Result<Response, Failure> {
-        let answer = self.request(Method::GET, path).send().await.map_err(|e| self.lost(&e))?;
+        // A stream has no end, so that only its beginning has a limit.
+        let Ok(answer) = timeout(GREETING, self.request(Method::GET, path).send()).await else {
+            return Err(Failure::new(Exit::Unreachable, format!("{} did not begin to tell", self.url)));
+        };
+        let answer = answer.map_err(|e| self.lost(&Method::GET, &e))?;
         if answer.status().is_success() { Ok(answer) } else { Err(problem(answer).await) }
+    }
+
+    /// Says so when no answer comes for a while.
+    async fn aloud<T>(&self, method: &Method, path: &str, asked: impl Future<Output = T>) -> T {
+        let mut asked = pin!(asked);
+        let within = (self.patience)(method, path);
+        let looks = within > QUICK + WAY;
+        tokio::select! {
+            answer = &mut asked => return answer,
+            () = sleep(if looks { 3 * MUTE } else { MUTE }) => {}
+        }
+        if !self.told_mute.swap(true, Ordering::Relaxed) {
+            remark(self.mute(within));
+        }
+        asked.await
+    }
+
+    fn mute(&self, within: Duration) -> String {
+        let way = self.instead.map(|way| format!("\n  {way}")).unwrap_or_default();
+        format!("{} has not answered yet; it is waited for {} s at the most{way}", self.url, within.as_secs())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
-    async fn read(&self, request: RequestBuilder) -> Result<Value, Failure> {
-        self.told(request.send().await).await
-    }
-
-    async fn told(&self, answer: reqwest::Result<Response>) -> Result<Value, Failure> {
-        let answer = answer.map_err(|e| self.lost(&e))?;
+    async fn told(&self, method: &Method, answer: reqwest::Result<Response>) -> Result<Value, Failure> {
+        let answer = answer.map_err(|e| self.lost(method, &e))?;
         if !answer.status().is_success() {
             return Err(problem(answer).await);
         }
         let answer = answer.json().await.map_err(|e| {
+            if e.is_timeout() || !e.is_decode() {
+                return self.lost(method, &e);
+            }
             let says =
                 format!("{} answered something that is no JSON ({e}); is it a Firebreak server?", self.url);
             Failure::new(Exit::Unreachable, says)
@@ -151,18 +225,33 @@ impl Server {
         Failure { exit: Exit::Unreachable, says, ..failure }
     }
 
-    fn lost(&self, error: &reqwest::Error) -> Failure {
+    fn lost(&self, method: &Method, error: &reqwest::Error) -> Failure {
         let mut why = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(next) = cause {
             why = next.to_string();
             cause = next.source();
         }
-        Failure::new(
-            Exit::Unreachable,
-            format!("{} was not reached ({why}); is the address right, and the server up?", self.url),
-        )
+        let url = &self.url;
+        let mut says = if error.is_connect() {
+            format!("{url} was not reached ({why}); is the address right, and the server up?")
+        } else if *method == Method::POST {
+            format!(
+                "{url} gave no answer ({why}), so it may or may not have been done: look before you ask for it anew"
+            )
+        } else {
+            format!("{url} gave no answer ({why}); is the server well?")
+        };
+        if let Some(way) = self.instead {
+            says = format!("{says}\n  {way}");
+        }
+        Failure::new(Exit::Unreachable, says)
     }
+}
+
+/// As long as the server may take, and the way.
+fn patience(method: &Method, path: &str) -> Duration {
+    ::server::answers_within(method.as_str(), path).unwrap_or(QUICK) + WAY
 }
 
 /// How long to wait before it is asked again, as it says.
@@ -250,6 +339,45 @@ mod tests {
         let told = server.post_under("k", "/api/v1/brakes/stop", &Value::Null).await.unwrap();
         assert_eq!(told["on"], true);
         assert_eq!(asked.iter().collect::<Vec<_>>(), ["k"; 4]);
+    }
+
+    /// A server that takes connections and says nothing; so many it has taken.
+    fn silent() -> (Server, Receiver<TcpStream>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (taken, held) = channel();
+        std::thread::spawn(move || listener.incoming().try_for_each(|stream| taken.send(stream.unwrap())));
+        let server = Server::with(url, "fb_x".into()).unwrap();
+        (Server { patience: |_, _| Duration::from_millis(50), ..server }, held)
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_waited_for_once_and_it_is_said_how_else_it_can_be_done() {
+        let (server, held) = silent();
+        let server = server.or("the other way");
+        let stopped = server.post("/api/v1/brakes/stop", &Value::Null).await.unwrap_err();
+        assert_eq!(stopped.exit, Exit::Unreachable);
+        assert!(stopped.says.contains("may or may not have been done"), "{stopped}");
+        assert!(stopped.says.ends_with("\n  the other way"), "{stopped}");
+        assert_eq!(held.try_iter().count(), 1);
+        let seen = server.get("/api/v1/situation").await.unwrap_err();
+        assert!(seen.says.contains("gave no answer") && !seen.says.contains("done"), "{seen}");
+        let mute = server.mute(Duration::from_secs(25));
+        assert!(mute.contains("has not answered yet; it is waited for 25 s"), "{mute}");
+        assert!(mute.ends_with("the other way"), "{mute}");
+    }
+
+    #[test]
+    fn only_who_looks_at_the_world_is_waited_for_longer_than_half_a_minute() {
+        let seconds = |path: &str| patience(&Method::POST, path).as_secs();
+        for quick in ["brakes/stop", "runs/0190/ask", "signals/0190/dismiss", "elsewhere"] {
+            assert_eq!(seconds(&format!("/api/v1/{quick}")), 25, "{quick}");
+        }
+        for looks in ["runs", "runbooks/heal/plan", "signals/0190/start", "readiness", "drills"] {
+            assert_eq!(seconds(&format!("/api/v1/{looks}")), 185, "{looks}");
+        }
+        assert_eq!(patience(&Method::GET, "/api/v1/runs?open=true").as_secs(), 25);
     }
 
     #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use domain::words::span;
 use serde_json::Value;
 
 use super::server::Server;
-use super::words::{Ink, between, mark, moment, paint, span, word};
+use super::words::{Ink, between, mark, moment, paint, word};
 use super::{Remote, tell};
 
 pub(crate) async fn status(remote: Remote) -> anyhow::Result<ExitCode> {
@@ -196,7 +197,7 @@ mod tests {
         let switch = |scope: &str| json!({ "scope": scope, "by": "ada", "reason": "odd" });
         let now = json!({ "at": "2026-11-29T16:00:00Z", "freezes": [freeze], "switches": [switch("*"), switch("x")] });
         let told = super::told(&now);
-        assert!(told.contains("Frozen from 15:26:32 to 2027-01-01 00:00:00, everything"), "{told}");
+        assert!(told.contains("Frozen from 15:26:32Z to 2027-01-01 00:00:00Z, everything"), "{told}");
         assert!(told.contains("odd\n  firebreak allow-changes --reason \"…\"\n"), "{told}");
         assert!(told.contains("odd\n  firebreak allow-changes --runbook x --reason \"…\"\n"), "{told}");
     }

@@ -1,8 +1,11 @@
 //! A run in lines: its header, and its steps in their order, those inside others further in.
 
+use domain::forecast::Took;
+use domain::words::{shorten, span};
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::words::{Ink, between, mark, paint, shorten, span, time, word};
+use super::words::{Ink, between, clock, mark, paint, word};
 
 /// What stands above the steps.
 pub(super) fn header(told: &Value) -> Vec<String> {
@@ -30,8 +33,10 @@ pub(super) fn header(told: &Value) -> Vec<String> {
     lines.extend(paused(told).map(|why| paint(Ink::Warn, &format!("  {why}"))));
     for approval in told["gate"]["approvals"].as_array().into_iter().flatten().filter(|a| a["open"] == true) {
         let step = approval["step"].as_str().map_or(String::new(), |step| format!(" for `{step}`"));
-        let until = time(&approval["until"])
-            .map_or(String::new(), |at| format!(" until {}", at.format("%H:%M:%S UTC")));
+        let until = match &approval["until"] {
+            Value::Null => String::new(),
+            until => format!(" until {}", clock(until)),
+        };
         lines.push(paint(Ink::Warn, &format!("  waits for {}{step}{until}", word(approval, "needs"))));
     }
     for ahead in told["gate"]["ahead"].as_array().into_iter().flatten() {
@@ -70,8 +75,8 @@ fn put(steps: &Value, deep: usize, lines: &mut Vec<String>) {
             about.push(status.to_owned());
         }
         about.extend(step["duration_s"].as_i64().filter(|s| *s > 0).map(span));
-        let usual = step["forecast"]["p50_s"].as_i64().filter(|s| *s > 0 && status == "running");
-        about.extend(usual.map(|s| format!("usually {}", span(s))));
+        let took = Took::deserialize(&step["forecast"]).ok();
+        about.extend(took.filter(|took| took.p50_s > 0 && status == "running").map(|took| took.usually()));
         let about = paint(Ink::Dim, &about.join(", "));
         lines.push(
             format!("{indent}{} {}  {about}", paint(ink, sign), word(step, "title")).trim_end().to_owned(),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::exit::{Exit, Failure};
 use super::run::ended;
-use super::server::Server;
+use super::server::{MUTE, Server};
 use super::steps::{flat, header, lines, paused};
 use super::words::{Ink, clock, mark, paint, time, word};
 use crate::terminal::{Screen, remark, say};
@@ -56,14 +57,26 @@ async fn follow(server: &Server, run: &str, json: bool) -> Result<Value, Failure
     let path = format!("/api/v1/runs/{run}");
     let mut view = View::new(json);
     let (mut ear, mut away) = (None, None);
+    let mut listen = Instant::now();
     loop {
-        let told = match server.get(&path).await {
+        let told = {
+            let mut asked = pin!(server.look(&path));
+            tokio::select! {
+                told = &mut asked => told,
+                () = sleep(MUTE) => {
+                    view.unheard(&server.url);
+                    asked.await
+                }
+            }
+        };
+        let told = match told {
             Ok(told) => told,
             Err(failure) if failure.exit == Exit::Unreachable => {
                 let since = *away.get_or_insert_with(Instant::now);
                 if since.elapsed() > AWAY {
                     return Err(failure);
                 }
+                view.unheard(&server.url);
                 sleep(UNHEARD).await;
                 continue;
             }
@@ -71,13 +84,16 @@ async fn follow(server: &Server, run: &str, json: bool) -> Result<Value, Failure
         };
         away = None;
         view.draw(&told);
+        view.heard();
         let row = &told["run"];
         let decide = ["paused", "stuck", "outcome_unknown"].contains(&word(row, "state"));
         if !row["ended_at"].is_null() || decide && !view.is_live() {
             return Ok(told);
         }
-        if ear.is_none() {
+        if ear.is_none() && listen <= Instant::now() {
             ear = server.listen(&format!("{path}/events")).await.ok();
+            // Who is kept waiting for the stream looks meanwhile.
+            listen = Instant::now() + HEARD;
         }
         wait(&mut ear, &mut view, &told).await;
     }
@@ -115,12 +131,22 @@ struct View {
     silent: bool,
     /// The status of each step, by path, and of the run.
     shown: HashMap<String, String>,
+    /// What stands on the screen.
+    all: (Vec<String>, usize),
+    /// Has it been said that the server does not answer?
+    unheard: bool,
 }
 
 impl View {
     fn new(json: bool) -> Self {
         let live = std::io::stdout().is_terminal() && !json;
-        Self { screen: live.then(Screen::default), silent: json, shown: HashMap::new() }
+        Self {
+            screen: live.then(Screen::default),
+            silent: json,
+            shown: HashMap::new(),
+            all: (Vec::new(), 0),
+            unheard: false,
+        }
     }
 
     fn is_live(&self) -> bool {
@@ -133,8 +159,31 @@ impl View {
             let top = all.len();
             all.extend(lines(told));
             screen.draw(&all, top);
+            self.all = (all, top);
         } else if !self.silent {
             self.news(told);
+        }
+    }
+
+    /// Says, once, that the server does not answer; what stands there is what it said last.
+    fn unheard(&mut self, url: &str) {
+        if std::mem::replace(&mut self.unheard, true) {
+            return;
+        }
+        let says = format!("{url} does not answer; the run may go on meanwhile");
+        match &mut self.screen {
+            Some(screen) => {
+                let (mut all, top) = self.all.clone();
+                all.push(paint(Ink::Warn, &says));
+                screen.draw(&all, top);
+            }
+            None => remark(says),
+        }
+    }
+
+    fn heard(&mut self) {
+        if std::mem::take(&mut self.unheard) && !self.is_live() {
+            remark("it answers again");
         }
     }
 

@@ -1,4 +1,4 @@
-//! How things are said in a terminal: marks, spans, values, colours.
+//! How things are said in a terminal: marks, moments, colours.
 
 use chrono::TimeDelta;
 use domain::Timestamp;
@@ -47,16 +47,6 @@ pub(crate) fn mark(state: &str) -> (&'static str, Ink) {
     }
 }
 
-/// `2 m 14 s`
-pub(crate) fn span(seconds: i64) -> String {
-    let s = seconds.max(0);
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} m {:02} s", s / 60, s % 60),
-        _ => format!("{} h {:02} m", s / 3600, s % 3600 / 60),
-    }
-}
-
 /// From one time to another, both as the API writes them; nothing where one is missing.
 pub(crate) fn between(from: &Value, to: &Value) -> Option<TimeDelta> {
     Some(time(to)? - time(from)?)
@@ -66,14 +56,14 @@ pub(crate) fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }
 
-/// `14:42:07`
+/// `14:42:07Z`: what is read beside a local clock, and pasted elsewhere, says which one it is of.
 pub(crate) fn clock(value: &Value) -> String {
-    time(value).map_or_else(|| "–".into(), |at| at.format("%H:%M:%S").to_string())
+    time(value).map_or_else(|| "–".into(), |at| at.format("%H:%M:%SZ").to_string())
 }
 
-/// `2024-05-07 14:42:07`
+/// `2024-05-07 14:42:07Z`, as `--since` and its like read it, too.
 pub(crate) fn day(value: &Value) -> String {
-    time(value).map_or_else(|| "–".into(), |at| at.format("%F %H:%M:%S").to_string())
+    time(value).map_or_else(|| "–".into(), |at| at.format("%F %H:%M:%SZ").to_string())
 }
 
 /// The time of day; with the day, where that is another one than today.
@@ -85,33 +75,6 @@ pub(crate) fn moment(value: &Value, now: &Value) -> String {
 /// A word of an answer.
 pub(crate) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
-}
-
-/// A value in a few words.
-pub(crate) fn brief(value: &Value) -> String {
-    match value {
-        Value::Null => "none".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) if items.is_empty() => "none".into(),
-        Value::Array(items) => {
-            let shown: Vec<_> = items.iter().take(6).map(brief).collect();
-            let more = if items.len() > 6 { format!(" and {} more", items.len() - 6) } else { String::new() };
-            format!("{}{more}", shown.join(", "))
-        }
-        Value::Object(fields) => match fields.get("id").or_else(|| fields.get("name")) {
-            Some(id) => brief(id),
-            None => shorten(&value.to_string(), 60),
-        },
-        other => other.to_string(),
-    }
-}
-
-/// At most so many characters.
-pub(crate) fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Rows as columns: each as wide as its widest, the last as it is.

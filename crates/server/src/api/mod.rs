@@ -1,8 +1,8 @@
 //! JSON for programs, under `/api/v1`: the same as the pages, from the same sources.
 //!
 //! Failures are `application/problem+json`. Programs send `Authorization: Bearer` with a token, pages their cookie and, to
-//! change something, the session's token as `X-CSRF-Token`. Each change takes an `Idempotency-Key` of your own; the same key
-//! again does the same once.
+//! change something, the session's token as `X-CSRF-Token`. Each change but two takes an `Idempotency-Key` of your own; the same key
+//! again does the same once. (A token's secret is told once; what a rule has prepared is one run, however often it is started.)
 
 pub(crate) mod audit;
 pub(crate) mod brakes;

@@ -37,6 +37,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
 use domain::signal::{Signal, SignalState};
+use domain::words::shorten;
 use futures::StreamExt as _;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -49,6 +50,10 @@ use sns::Heard;
 
 pub use proof::{Proof, Secret};
 pub use sns::{Authority, Get, Sns};
+
+/// So many characters of a hook's name are told on, and so many of why a delivery is refused are logged.
+const LONGEST_NAME: usize = 64;
+const LOGGED: usize = 500;
 
 /// The name of SNS in the address.
 const SNS: &str = "sns";
@@ -210,8 +215,10 @@ pub(crate) async fn receive(
 ) -> Result<Response, Problem> {
     let hooks = &app.settings().hooks;
     let headers = request.headers().clone();
+    // Anybody can post anything here, by any name: the log gets no more of it than tells what it is.
+    let name = shorten(&name, LONGEST_NAME);
     let told = |problem: &Problem| {
-        tracing::warn!(source = name, "a delivery was refused: {}", problem.detail);
+        tracing::warn!(source = name, "a delivery was refused: {}", shorten(&problem.detail, LOGGED));
     };
     let proven = hooks.is_proven(&name, &headers).inspect_err(told)?;
     let said = request.body().size_hint().upper().and_then(|size| usize::try_from(size).ok());

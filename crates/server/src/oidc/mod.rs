@@ -262,6 +262,7 @@ impl Oidc {
         let metadata = self.metadata().await?;
         match &answer.iss {
             Some(issuer) if *issuer != self.settings.issuer => {
+                let issuer = cut(issuer);
                 return Err(Refusal::Token(format!("another provider has answered: {issuer}")));
             }
             None if metadata.authorization_response_iss_parameter_supported => {
@@ -272,7 +273,7 @@ impl Oidc {
         if let Some(error) = answer.error {
             let why =
                 [Some(error), answer.error_description].into_iter().flatten().collect::<Vec<_>>().join(": ");
-            return Err(Refusal::Denied(why.chars().filter(|c| !c.is_control()).take(300).collect()));
+            return Err(Refusal::Denied(cut(&why)));
         }
         let code = answer.code.ok_or(Refusal::Stray)?;
         let tokens = self.redeem(&metadata, &code, &secret.verifier()).await?;
@@ -371,6 +372,11 @@ impl Oidc {
         let (subject, session) = logout_token(&claims, self.expected(), self.clock.now())?;
         Ok((subject.map(|subject| self.account_of(&subject)), session))
     }
+}
+
+/// What stands in an address, which anybody can write: it is kept in the audit for good, so no more of it than tells what it is.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::openapi::undescribed;
 use crate::{Oidc, Settings};
 
 pub(super) const SWITCH: &str = r#"runbook: switch-lamp
@@ -349,14 +350,17 @@ impl Bench {
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 4_000_000).await.unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let missing = undescribed(method.as_str(), &path, parts.status, &text);
+        assert!(
+            missing.is_empty(),
+            "describe these in crates/server/src/api/openapi/operations: {missing:?}"
+        );
+        Answer { status: parts.status, headers: parts.headers, text }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

@@ -23,7 +23,7 @@ const MAKERS: [&str; 10] = [
     "refused(",
 ];
 /// Files in which a function names codes one by one: `Self::Freeze(_) => "freeze"`.
-const NAMING: [&str; 2] = ["domain/src/brake.rs", "actions/src/mysql/failure.rs"];
+const NAMING: [&str; 3] = ["domain/src/brake.rs", "engine/src/brakes.rs", "actions/src/mysql/failure.rs"];
 /// Files in which `Self::new` makes such an error.
 const OWN: [&str; 3] = ["server/src/error.rs", "server/src/tokens.rs", "domain/src/action/error.rs"];
 

@@ -123,6 +123,10 @@ async fn each_source_proves_itself_or_is_not_heard() {
         (answer.status, &answer.json()["code"]),
         (StatusCode::UNAUTHORIZED, &Value::from("hook_closed"))
     );
+    // Whoever invents names fills no log with them.
+    let answer = post(&bench, &"x".repeat(5000), &[], "{}").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.text.contains("xxx…") && answer.text.len() < 600, "{}", answer.text);
     assert!(signals(&bench).await.is_empty());
 }
 

@@ -26,6 +26,12 @@ async fn prometheus_reads_them_with_a_token_and_nobody_without() {
     let read = prometheus.get("/metrics").await;
     assert_eq!(read.status, StatusCode::OK, "{}", read.text);
     assert_eq!(read.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
+    // Whoever is to be woken when nothing answers must not be woken because a token has come to its end.
+    let tokens = store::tokens::list(bench.engine.pool(), None).await.unwrap();
+    let ends = sample(&read.text, "firebreak_token_expires_timestamp_seconds");
+    assert_eq!(ends, Some(tokens[0].expires_at.timestamp() as f64), "{}", read.text);
+    let seen = bench.sign_in("ada").await.get("/metrics").await;
+    assert!(!seen.text.contains("token_expires"), "a session shows none: {}", seen.text);
 }
 
 #[tokio::test]
@@ -103,7 +109,8 @@ async fn the_rules_that_are_given_ask_for_nothing_that_is_not_there() {
     let bench = Bench::new().await;
     let ada = bench.sign_in("ada").await;
     start(&ada).await; // what has nothing to tell is not there
-    let there = ada.get("/metrics").await.text;
+    let prometheus = bench.program("ada", wish("prometheus", Role::Viewer)).await;
+    let there = prometheus.get("/metrics").await.text;
     let rules = include_str!("../../../../deploy/prometheus-rules.yaml");
     let names: BTreeSet<&str> = rules
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')

@@ -229,6 +229,12 @@ async fn an_answer_is_good_in_the_browser_that_asked_for_it_and_there_alone() {
         let query = format!("code=c&state={}{iss}", theirs.state);
         assert_eq!(back(&bench, &theirs.cookie, &query).await.status, StatusCode::FORBIDDEN, "{iss}");
     }
+    // Of what anybody can write into an address, the audit keeps for good no more than tells what it is.
+    let long = format!("code=c&state={}&iss=https://evil.example.com/%0A{}", theirs.state, "x".repeat(5000));
+    back(&bench, &theirs.cookie, &long).await;
+    let kept: Vec<_> = refusals(&bench).await.into_iter().filter(|(_, why)| why.contains("xxx")).collect();
+    assert!(kept.len() == 1 && kept[0].1.contains("evil.example.com/xxx"), "{kept:?}");
+    assert!(kept[0].1.len() < 400, "{kept:?}");
     // A code of somebody else's is worth nothing without the secret that it was asked with: the provider refuses it.
     let stolen = format!("code=c&state={}&iss={ISSUER}", mine.state);
     assert_eq!(back(&bench, &mine.cookie, &stolen).await.status, StatusCode::BAD_GATEWAY);

@@ -130,7 +130,7 @@ fn told(refusal: &Refusal) -> Problem {
             tracing::warn!("the provider: {refusal}");
             let detail = "The provider cannot sign anybody in now: it is not reached, or answers with what cannot be used.";
             Problem::new(StatusCode::BAD_GATEWAY, "provider_unavailable", detail)
-                .remedy("Try again. Meanwhile `firebreak sign-in <name>` on the server prints a link; `firebreak doctor` says what is wrong.")
+                .remedy("Try again. Meanwhile `firebreak sign-in NAME --role ROLE --config FILE` on the server prints a link; `firebreak doctor` says what is wrong.")
         }
         Refusal::Stray => Problem::new(StatusCode::BAD_REQUEST, "stray_sign_in", detail)
             .remedy("Begin again, in this window."),

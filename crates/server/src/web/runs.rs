@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use domain::forecast::Took;
 use domain::plan::{Comparison, DeviationKind, Plan, PlannedOutcome, Verdict};
 use domain::run::{Ask, StepPath, Takeback};
 use engine::StopsAgain;
@@ -221,7 +222,7 @@ impl Page<'_> {
     /// Have past runs told often enough what it takes at most?
     fn tells_most(&self) -> bool {
         let total = self.run.forecast.as_ref().and_then(|forecast| forecast.total.as_ref());
-        total.is_some_and(words::tells_most)
+        total.is_some_and(Took::tells_most)
     }
 
     fn changes_made(&self) -> usize {
@@ -283,6 +284,23 @@ pub(crate) struct AskForm {
     plan_hash: String,
 }
 
+/// What can be asked of a run, by the words that forms and programs send.
+const ASKS: [&str; 13] = [
+    "pause",
+    "resume",
+    "retry",
+    "skip",
+    "mark_done",
+    "approve",
+    "reject",
+    "break_glass",
+    "accept_plan",
+    "did_not_happen",
+    "stop_looking",
+    "begin_despite",
+    "abort",
+];
+
 impl AskForm {
     /// Which form of the page it is.
     fn form(&self) -> String {
@@ -310,7 +328,8 @@ impl AskForm {
             "abort" if self.takeback == "all" => Ask::Abort { takeback: Takeback::All, reason },
             "abort" => Ask::Abort { takeback: Takeback::Finally, reason },
             other => {
-                let detail = format!("`{other}` cannot be asked of a run.");
+                let all = ASKS.join(", ");
+                let detail = format!("`{other}` cannot be asked of a run. These can: {all}.");
                 return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_ask", detail));
             }
         })
@@ -361,5 +380,28 @@ pub(crate) async fn ask(
             page.frame.hold_still(format!("/runs/{run}"));
             with_status(status, &page)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_what_there_is_not_is_told_what_there_is() {
+        let ask = |word: &str| {
+            let form = serde_json::json!({ "ask": word, "id": Uuid::nil() });
+            serde_json::from_value::<AskForm>(form).unwrap().read()
+        };
+        let told = ask("dance").unwrap_err().detail;
+        // Programs are told by whoever reads their JSON.
+        let read = serde_json::from_str::<Ask>(r#"{ "ask": "dance" }"#).unwrap_err().to_string();
+        for word in ASKS {
+            assert!(
+                ask(word).is_ok() && told.contains(word) && read.contains(&format!("`{word}`")),
+                "{word}"
+            );
+        }
+        assert_eq!(read.matches('`').count(), 2 * (ASKS.len() + 1), "{read}");
     }
 }

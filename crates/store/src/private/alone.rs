@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use sqlx::postgres::PgConnectOptions;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -85,6 +86,31 @@ impl Alone {
     /// Makes a standby a primary, and returns once it takes writes.
     pub async fn promote(&self) -> Result<(), PrivateError> {
         self.pg_ctl(&["promote", "-w", "-t", "60"]).await
+    }
+
+    /// Has psql do what a script says, as one of its roles. What psql complains of is the error.
+    pub async fn script(
+        &self,
+        role: &str,
+        variables: &[(&str, &str)],
+        script: &'static str,
+    ) -> Result<(), PrivateError> {
+        let mut command = self.command(&programs()?, "psql")?;
+        command.args(["--no-psqlrc", "--quiet", "-d", "postgres", "-U", role, "-h"]);
+        command.arg(self.socket().with_file_name("")).args(["-f", "-"]);
+        for (name, value) in variables {
+            command.arg("-v").arg(format!("{name}={value}"));
+        }
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut psql = command.spawn().map_err(failed)?;
+        if let Some(mut input) = psql.stdin.take() {
+            input.write_all(script.as_bytes()).await.map_err(failed)?;
+        }
+        let done = psql.wait_with_output().await.map_err(failed)?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(PrivateError::Start(String::from_utf8_lossy(&done.stderr).into_owned()))
     }
 
     async fn pg_ctl(&self, args: &[&str]) -> Result<(), PrivateError> {

@@ -13,6 +13,7 @@ mod outbox;
 mod people;
 mod proof;
 mod retention;
+mod roles;
 mod seals;
 mod signals;
 mod took;

@@ -117,7 +117,9 @@ pub(crate) fn describe(address: &str, runbooks: &[&str]) -> Value {
             "summary": "Incident response as durable, guarded, audited workflows",
             "description": "Programs send `Authorization: Bearer fb_…`; tokens are made under Settings, or by `firebreak token create`. \
                 What is refused is told as `application/problem+json` with a stable `code` and, often, a `remedy`. Each change takes an \
-                `Idempotency-Key`: the same request again under the same key does nothing again. Lists have a cursor, `next`, which is \
+                `Idempotency-Key`, where it is listed among the parameters: the same request again under the same key does nothing again. \
+                Two changes take none: a token that is made is told once, and what a rule has prepared for a signal is one run, however \
+                often it is started. Lists have a cursor, `next`, which is \
                 sent back as `before` (of the audit, `after`). `RateLimit` says how many requests are left in this minute.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },

@@ -34,6 +34,15 @@ pub(super) fn some_object() -> Value {
     json!({ "type": "object" })
 }
 
+/// Anything, which its reader knows.
+pub(super) fn anything() -> Value {
+    json!({})
+}
+
+pub(super) fn at() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
 pub(super) fn or_null(mut schema: Value) -> Value {
     match schema["type"].as_str().map(str::to_owned) {
         Some(kind) => {

@@ -13,7 +13,8 @@ use crate::drills::{Offer, Playing};
 
 pub(super) fn all() -> Vec<Operation> {
     let released: Shape = |_| object(&[("released", text())]);
-    let on: Shape = |_| object(&[("on", boolean())]);
+    let on: Shape = |_| object(&[("on", boolean()), ("new", boolean())]);
+    let off: Shape = |_| object(&[("on", boolean())]);
     let drill: Shape =
         |g| object(&[("drill", g.written::<Drill>()), ("playing", or_null(g.written::<Playing>()))]);
     vec![
@@ -31,7 +32,7 @@ pub(super) fn all() -> Vec<Operation> {
             "/api/v1/brakes/allow",
             "Releases the kill switch",
             |g| g.sent::<brakes::SwitchBody>(),
-            &[(200, on)],
+            &[(200, off)],
             BODY,
         ),
         act(
@@ -79,7 +80,7 @@ pub(super) fn all() -> Vec<Operation> {
             "/api/v1/brakes/locks/force",
             "Releases a lock of a run that waits for a person",
             |g| g.sent::<brakes::ForceBody>(),
-            &[(200, released)],
+            &[(200, |_| object(&[("released", text()), ("run_id", uuid())]))],
             BODY,
         ),
         look(

@@ -45,6 +45,7 @@ pub(super) fn all() -> Vec<Operation> {
                 object(&[
                     ("person", text()),
                     ("role", text()),
+                    ("groups", list(text())),
                     ("csrf", or_null(text())),
                     ("token", or_null(g.written::<Token>())),
                 ])
@@ -125,7 +126,17 @@ pub(super) fn all() -> Vec<Operation> {
             "access",
             "/api/v1/openapi.json",
             "This document",
-            |_| object(&[("openapi", text()), ("paths", some_object())]),
+            |_| {
+                object(&[
+                    ("openapi", text()),
+                    ("info", some_object()),
+                    ("servers", list(some_object())),
+                    ("security", list(some_object())),
+                    ("tags", list(some_object())),
+                    ("paths", some_object()),
+                    ("components", some_object()),
+                ])
+            },
             &[],
         ),
     ]

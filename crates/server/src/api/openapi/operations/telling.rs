@@ -9,7 +9,7 @@ use store::triage::VerdictRow;
 
 use super::{BODY, BODY_AT, act, look};
 use crate::api::openapi::shapes::{boolean, list, object, or_null, page, some_object, text, uuid};
-use crate::api::openapi::{Operation, Shape};
+use crate::api::openapi::{Key, Operation, Shape};
 use crate::api::{incidents, signals};
 use crate::web;
 
@@ -39,11 +39,12 @@ pub(super) fn all() -> Vec<Operation> {
         act(
             "signals",
             "/api/v1/signals/{id}/start",
-            "Starts what a rule has prepared for a signal",
+            "Starts what a rule has prepared for a signal; the same again is the same run, whoever asks",
             |g| g.sent::<signals::Taking>(),
             &[(201, started), (200, started)],
             BODY_AT,
-        ),
+        )
+        .with_key(Key::None),
         act(
             "signals",
             "/api/v1/signals/{id}/dismiss",
@@ -103,8 +104,14 @@ pub(super) fn all() -> Vec<Operation> {
             |g| {
                 object(&[
                     ("incident", g.written::<Incident>()),
-                    ("timeline", list(some_object())),
+                    ("name", text()),
+                    ("times", some_object()),
+                    ("signals", list(some_object())),
+                    ("verdicts", list(some_object())),
                     ("runs", list(some_object())),
+                    ("timeline", list(some_object())),
+                    ("said", list(some_object())),
+                    ("graphs", list(object(&[("title", text()), ("svg", text())]))),
                 ])
             },
             &[400, 404],
