@@ -187,7 +187,7 @@ fn a_function_is_called_on_what_it_works_on() {
         "inputs.group.contains('a') && steps.look.ids[0].startsWith('i-')",
         "math.ceil(double(size(steps.look.ids)) / 2.0)",
         "steps.look.in_service.map(h, h.id).join(', ') + steps.look.ids.join()",
-        "steps.look.in_service.filter(h, h.zone.endsWith('a')).slice(0, 1)",
+        "steps.look.in_service.filter(h, h.az.endsWith('a')).slice(0, 1)",
         "signal.labels.x.contains('a')",
         "string(size(inputs.group)) + string(true) + inputs.group.split('-')[0].substring(1)",
         "math.least(1, 2, 3) + math.abs(int('1'))",

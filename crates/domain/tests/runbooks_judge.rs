@@ -32,7 +32,7 @@ fn scope<const N: usize>(inputs: Value, steps: [(&str, Value); N]) -> Scope {
 
 fn instance(id: &str, size: f64, memory_gib: f64) -> Value {
     let writer = id == "writer";
-    json!({ "id": id, "writer": writer, "status": "available", "pending": [], "size": size, "memory_gib": memory_gib })
+    json!({ "id": id, "writer": writer, "status": "available", "pending": [], "size": size, "memory_gib": memory_gib, "class": "c", "tier": 1 })
 }
 
 #[test]
@@ -53,6 +53,100 @@ fn a_new_writer_is_measured_by_its_memory_and_only_a_wish_makes_it_smaller() {
     // Where the table does not know a family, its number is all there is.
     assert!(able(of("writer", (8.0, 0.0)), of("r", (8.0, 256.0)), false));
     assert!(!able(of("writer", (8.0, 0.0)), of("r", (4.0, 0.0)), false));
+}
+
+/// Where nobody can say how large the writer is, only its own class is as large; and a serverless reader of a late tier is as small as
+/// what it has to do.
+#[test]
+fn a_writer_of_unknown_size_is_followed_by_one_of_its_class() {
+    let failover = book("failover-cluster");
+    let Body::Value(able) = body(&failover, "able") else { panic!("no value") };
+    let is_able = |writer: &str, reader: &str, tier: u32| {
+        let one = |id: &str, class: &str, size: f64| {
+            let mut one = instance(id, size, 4.0 * size);
+            (one["class"], one["tier"]) = (json!(class), json!(tier));
+            one
+        };
+        let sizes = |class: &str| if class.ends_with("medium") { 0.25 } else { 0.0 };
+        let (writer, reader) = (one("writer", writer, sizes(writer)), one("r", reader, sizes(reader)));
+        let before = json!({ "members": [writer, reader] });
+        let scope = scope(json!({ "smaller": false }), [("before", before), ("writer", writer)]);
+        able.eval(&scope).unwrap().as_array().unwrap().len() == 1
+    };
+    assert!(is_able("db.serverless", "db.serverless", 1));
+    assert!(!is_able("db.serverless", "db.serverless", 2), "it does not grow with the writer");
+    assert!(!is_able("db.serverless", "db.t4g.medium", 0));
+    assert!(is_able("db.new.huge", "db.new.huge", 2));
+    assert!(!is_able("db.t4g.medium", "db.serverless", 0), "nobody knows how small");
+}
+
+#[test]
+fn a_reader_of_the_last_tier_writes_only_where_there_is_no_other() {
+    for (name, of) in [("failover-cluster", "able"), ("resize-cluster", "before")] {
+        let book = book(name);
+        let chosen = |tiers: &[u32]| {
+            let reader =
+                |(n, tier): (usize, &u32)| json!({ "id": format!("r{n}"), "writer": false, "tier": tier });
+            let readers = json!(tiers.iter().enumerate().map(reader).collect::<Vec<_>>());
+            let value = if of == "able" { readers } else { json!({ "members": readers }) };
+            let Body::Value(meant) = body(&book, "meant") else { panic!("no value") };
+            let meant = meant.eval(&scope(json!({}), [(of, value)])).unwrap();
+            meant.as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[0, 1, 15]), ["r0", "r1"], "{name}");
+        assert_eq!(chosen(&[15, 15]), ["r0", "r1"], "{name}");
+    }
+}
+
+#[test]
+fn zones_of_unequal_numbers_are_told_because_auto_scaling_evens_them_out() {
+    let replace = book("replace-proxysql");
+    let said = |zones: &[&str], suspended: &[&str]| {
+        let host = |az: &&str| json!({ "id": format!("i-{az}"), "az": az });
+        let hosts: Vec<_> = zones.iter().map(host).collect();
+        let group = json!({ "desired": zones.len(), "in_service": hosts, "zones": ["a", "b"], "suspended": suspended, "ids": [] });
+        let mut scope = scope(
+            json!({}),
+            [("now", group.clone()), ("group", group), ("verify", json!({ "direct_failing_clusters": [] }))],
+        );
+        let Body::Value(per_zone) = body(&replace, "per_zone") else { panic!("no value") };
+        let counted = per_zone.eval(&scope).unwrap();
+        scope.steps.insert("per_zone".into(), Slot::Known(Arc::new(counted)));
+        replace.result.as_ref().unwrap().words(&scope)
+    };
+    assert!(said(&["a", "a", "a", "b"], &[]).contains("unequal numbers of hosts (a: 3, b: 1)"));
+    assert!(said(&["a", "a"], &[]).contains("(a: 2, b: 0)"), "one that is empty counts as well");
+    assert_eq!(said(&["a", "a", "b"], &[]), "All steps are done, and the symptom is gone.");
+    assert_eq!(said(&["a", "a", "a", "b"], &["AZRebalance"]), "All steps are done, and the symptom is gone.");
+}
+
+/// Hosts of other fleets in front of a cluster have connections to it, too.
+#[test]
+fn the_hosts_of_all_fleets_share_a_clusters_connections() {
+    let replace = book("replace-proxysql");
+    let fits = |beside: Value| {
+        let hosts = |n: usize| json!(vec![json!({ "id": "i" }); n]);
+        let other = json!({ "id": "old", "clusters": ["b"], "backend_connections": 400 });
+        let mut scope = scope(
+            json!({ "fleet": { "id": "us", "clusters": ["a", "b"], "backend_connections": 400 } }),
+            [
+                ("group", json!({ "in_service": hosts(6) })),
+                ("old", hosts(6)),
+                ("beside", json!([other])),
+                ("beside_hosts", beside),
+            ],
+        );
+        let clusters = [("a", 5000), ("b", 5000), ("c", 1)];
+        let clusters = clusters.map(|(id, most)| json!({ "id": id, "max_connections": most }));
+        scope.inventory = json!({ "clusters": clusters }).into();
+        guard(&replace, "room_for_connections", &scope).is_none()
+    };
+    let hosts =
+        |n: usize| json!([{ "key": "old", "hosts": { "in_service": vec![json!({ "id": "o" }); n] } }]);
+    assert!(fits(hosts(0)));
+    assert!(!fits(hosts(6)), "18 of 400 each");
+    assert!(fits(json!([{ "key": "old", "hosts": null }])), "what cannot be seen is not counted");
+    assert!(fits(Value::Null), "there is no other fleet");
 }
 
 /// What the resize lets pass at its beginning, the failover in its middle must not stop.
@@ -113,8 +207,10 @@ fn a_failover_says_that_the_symptom_is_gone_only_where_there_was_one() {
         let well = json!({ "key": "us", "logins": { "failures": 0, "direct_failures": 0 } });
         let way =
             json!({ "key": "eu", "logins": { "failures": failures, "direct_failures": direct_failures } });
-        let scope =
-            scope(json!({ "planned": true }), [("ways", json!([well, way])), ("target", json!("shard-b-2"))]);
+        let scope = scope(
+            json!({ "planned": true }),
+            [("ways", json!([well, way])), ("target", json!("shard-b-2")), ("unseen", json!([]))],
+        );
         failover.result.as_ref().unwrap().words(&scope)
     };
     assert_eq!(said(0, 0), "All steps are done, and every login finds the new writer, shard-b-2.");
@@ -155,8 +251,9 @@ fn a_replacement_is_judged_by_the_clusters_that_it_was_about() {
     let group = json!({ "desired": 2, "in_service": [], "ids": [] });
     let said = |direct: &[&str]| {
         let seen = json!({ "direct_failing_clusters": direct });
-        let scope = scope(json!({}), [("now", group.clone()), ("group", group.clone()), ("verify", seen)]);
-        replace.result.as_ref().unwrap().words(&scope)
+        let steps =
+            [("now", group.clone()), ("group", group.clone()), ("verify", seen), ("per_zone", json!([]))];
+        replace.result.as_ref().unwrap().words(&scope(json!({}), steps))
     };
     assert_eq!(said(&[]), "All steps are done, and the symptom is gone.");
     assert!(said(&["e"]).contains("Direct logins to e fail"), "{}", said(&["e"]));

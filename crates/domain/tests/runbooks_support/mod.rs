@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Host {
     id: String,
     ip: Option<String>,
-    zone: String,
+    az: String,
 }
 
 macro_rules! observing {
@@ -126,7 +126,7 @@ pub(crate) struct Target {
 
 observing!(describe_group, "autoscaling.describe_group", { region: String, group: String }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
-    desired: u32, max: u32, suspended: Vec<String>, target_groups: Vec<String>, health_check: String
+    desired: u32, max: u32, suspended: Vec<String>, target_groups: Vec<String>, zones: Vec<String>, health_check: String
 });
 observing!(describe_launches, "autoscaling.describe_launches", { region: String, group: String, within_s: Option<u32> }, {
     ids: Vec<String>, in_service: Vec<Host>, pending: Vec<String>, leaving: Vec<String>, other: Vec<String>,
