@@ -87,7 +87,8 @@ pub(crate) async fn reached(served: &Served, run: Uuid, hold: &mut sim::Hold, ch
                 && !node.abandoned
             {
                 let ask = json!({ "ask": "did_not_happen", "step": step.as_str(), "reason": "nothing in CloudTrail" });
-                served.person().await.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
+                let carer = served.second("carer", "approver").await;
+                carer.post(&format!("/api/v1/runs/{run}/ask"), &ask).await;
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
