@@ -34,7 +34,7 @@ struct Page {
 impl Page {
     /// Why the mode of a trigger was not set that is not there.
     fn no_trigger(&self) -> Option<&Problem> {
-        self.refused.gone("mode", |rule| self.triggers.iter().any(|trigger| trigger.rule.to_string() == rule))
+        self.refused.gone("mode", |rule| self.triggers.iter().any(|trigger| trigger.rule == rule))
     }
 
     /// Which modes can be set, besides the one that holds.
