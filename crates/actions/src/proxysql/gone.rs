@@ -28,9 +28,12 @@ const STILL: TimeDelta = TimeDelta::seconds(10);
 /// A group that could not be asked is left alone for so long.
 const LEFT_ALONE: TimeDelta = TimeDelta::seconds(30);
 
-/// What the groups of silent hosts said last.
+/// What the groups of silent hosts said last, by region and name.
 #[derive(Default)]
-pub(super) struct Groups(Mutex<HashMap<(String, String), Arc<Turn<Option<Heard>>>>>);
+pub(super) struct Groups(Mutex<HashMap<(String, String), Asked>>);
+
+/// A group that is asked by one at a time.
+type Asked = Arc<Turn<Option<Heard>>>;
 
 struct Heard {
     at: Timestamp,
@@ -52,7 +55,7 @@ impl Heard {
 
 impl Groups {
     /// One at a time for each group: who comes meanwhile hears what the first one heard.
-    fn turn(&self, fleet: &ProxyFleet) -> Arc<Turn<Option<Heard>>> {
+    fn turn(&self, fleet: &ProxyFleet) -> Asked {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups.entry((fleet.region.clone(), fleet.group.clone())).or_default().clone()
     }

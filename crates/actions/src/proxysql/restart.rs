@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::{HostInput, Hosts, Started, by_hand, code, said};
 use crate::mysql::{Failure, Kind, knock};
+use crate::shell::quote;
 
 /// `proxysql.restart`.
 pub(super) struct Restart(pub(super) Arc<Hosts>);
@@ -153,7 +154,12 @@ impl Change for Restart {
     }
 
     fn command(&self, input: &HostInput) -> String {
-        by_hand(&self.0, input, COMMAND)
+        let restart = by_hand(&self.0, input, COMMAND);
+        // That the connection is lost (2013) is all that it ever answers.
+        let told = format!(
+            "said=$({restart} 2>&1) || case $said in *2013*) ;; *) echo \"$said\" >&2; exit 1 ;; esac"
+        );
+        format!("sh -c {}", quote(&told))
     }
 }
 

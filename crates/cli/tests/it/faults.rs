@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use domain::action::ActionError;
-use domain::run::{State, Status};
+use domain::run::{Ask, State, Status, is_past};
 use serde_json::{Value, json};
 use sim::{ApiFault, ApiTrouble, FaultKind, LedgerEntry, Phase, Sim, TimedFault, World};
 use uuid::Uuid;
@@ -320,7 +320,9 @@ pub(crate) async fn refused(served: &Served, run: Uuid) -> Option<(String, Actio
                 // `1045` is what ProxySQL says to an account that may only look.
                 let codes = ["AccessDenied", "UnauthorizedOperation", "http_403", "1045"];
                 let refused = codes.contains(&error.code.as_str());
-                refused.then(|| (step.as_str().to_owned(), error.clone()))
+                // What the run has gone on without is not what it waits at.
+                let waits = is_past(&state, &Ask::Retry { step: step.clone() }).is_ok();
+                (refused && waits).then(|| (step.as_str().to_owned(), error.clone()))
             });
         if refused.is_some() && asked.is_empty() && ["paused", "stuck"].contains(&state.word()) {
             return refused;

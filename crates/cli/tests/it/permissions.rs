@@ -45,19 +45,25 @@ fn missing(error: &ActionError) -> Option<String> {
 }
 
 async fn every_permission_is_missed(stage: &Stage) {
+    let (mut granted, mut policy) = (BTreeSet::new(), Value::Null);
+    // What a run can do without is missed without asking anybody, and what comes after it in the same look only by the next run.
+    while missed_by_a_run(stage, &mut granted, &mut policy).await {}
+    assert_eq!(granted, actions(&policy), "{}", stage.runbook);
+}
+
+/// One run, which begins with what was granted; whether it missed something that it went on without.
+async fn missed_by_a_run(stage: &Stage, granted: &mut BTreeSet<String>, policy: &mut Value) -> bool {
     let sim = stage.sim().await;
     let served = Served::on(&sim).await;
     let person = served.person().await;
-    let policy: Value =
-        serde_json::from_str(&served.command(&["runbook", "permissions", &stage.runbook])).unwrap();
-    let mut granted = BTreeSet::new();
-    sim.allow_only(EVERYBODY, &with_only(&policy, &granted)).unwrap();
+    *policy = serde_json::from_str(&served.command(&["runbook", "permissions", &stage.runbook])).unwrap();
+    sim.allow_only(EVERYBODY, &with_only(policy, granted)).unwrap();
     let run = stage.begin(&sim, &served, &person).await;
 
     while let Some((step, error)) = refused(&served, run).await {
         let missing = missing(&error).unwrap_or_else(|| panic!("{step}: {error:?}"));
         assert!(granted.insert(missing), "{} at {step}: {error:?}", stage.runbook);
-        sim.allow_only(EVERYBODY, &with_only(&policy, &granted)).unwrap();
+        sim.allow_only(EVERYBODY, &with_only(policy, granted)).unwrap();
         person.post(&format!("/api/v1/runs/{run}/ask"), &json!({ "ask": "retry", "step": step })).await;
     }
     let row = ended(&served.db, run).await;
@@ -66,6 +72,7 @@ async fn every_permission_is_missed(stage: &Stage) {
     let state = State::replay(&store::runs::journal(served.db.pool(), run).await.unwrap()).unwrap();
     let errors =
         state.nodes().filter_map(|(_, node)| node.error.as_ref().filter(|_| node.status == Status::Failed));
+    let before = granted.len();
     granted.extend(errors.filter_map(missing));
-    assert_eq!(granted, actions(&policy), "{}", stage.runbook);
+    granted.len() > before
 }
