@@ -35,7 +35,7 @@ fn compare(schema: &Value, answer: &Value, at: &str, missing: &mut Vec<String>) 
         let mut whole = DOCUMENT["components"]["schemas"][name].clone();
         // What tells one kind from another stands beside the reference.
         if let (Some(own), Some(all)) =
-            (schema["properties"].as_object(), whole["properties"].as_object_mut())
+            (schema["properties"].as_object(), whole.get_mut("properties").and_then(Value::as_object_mut))
         {
             all.extend(own.clone());
         }
