@@ -154,12 +154,10 @@ impl Change for Restart {
     }
 
     fn command(&self, input: &HostInput) -> String {
-        let restart = by_hand(&self.0, input, COMMAND);
         // That the connection is lost (2013) is all that it ever answers.
-        let told = format!(
-            "said=$({restart} 2>&1) || case $said in *2013*) ;; *) echo \"$said\" >&2; exit 1 ;; esac"
-        );
-        format!("sh -c {}", quote(&told))
+        let told =
+            r#"said=$("$0" "$@" 2>&1) || case $said in *2013*) ;; *) echo "$said" >&2; exit 1 ;; esac"#;
+        format!("sh -c {} {}", quote(told), by_hand(&self.0, input, COMMAND))
     }
 }
 

@@ -44,7 +44,8 @@ fn stage(runbook: &str) -> Option<Stage> {
         }
         "failover-cluster" => {
             let fault = FaultKind::WriterExhausted { cluster: "shard-b".into(), share: 0.6 };
-            (with(fault), json!({ "cluster": "shard-b" }))
+            // Planned, so that all of its looks are made.
+            (with(fault), json!({ "cluster": "shard-b", "planned": true }))
         }
         "fail-back-cluster" => {
             before = Duration::from_secs(2 * 3600);
