@@ -122,13 +122,20 @@ leave() {
   keep "$1" "$inside"
 }
 
-# mysql, with the password of its --user, and nothing to read from.
+# mysql, with the password of its --user, and nothing to read from. A restart of ProxySQL is never answered: that the connection is
+# lost (2013) is all that it says.
 mysql() {
-  local word before= user= words=()
+  local word before= user= words=() said
   for word; do
     [ "$before" != --user ] || user=$word
     [ "$word" = --password ] || words+=("$word")
     before=$word
   done
-  MYSQL_PWD=$(password "$user") command mysql --connect-timeout=3 "${words[@]}" </dev/null
+  set -- --connect-timeout=3 "${words[@]}"
+  if [ "$before" != 'PROXYSQL RESTART' ]; then
+    MYSQL_PWD=$(password "$user") command mysql "$@" </dev/null
+  elif ! said=$(MYSQL_PWD=$(password "$user") command mysql "$@" </dev/null 2>&1) && [[ $said != *2013* ]]; then
+    echo "$said" >&2
+    return 1
+  fi
 }
