@@ -122,19 +122,23 @@ leave() {
   keep "$1" "$inside"
 }
 
-# mysql, with the password of its --user, and nothing to read from. A restart of ProxySQL is never answered: that the connection is
-# lost (2013) is all that it says.
+# mysql, with the password of its --user, and nothing to read from. Two answers of ProxySQL are no failures: it never answers a restart,
+# the connection is lost (2013); and it refuses to resume what is not paused.
 mysql() {
-  local word before= user= words=() said
+  local word before= user= words=() fine= said
   for word; do
     [ "$before" != --user ] || user=$word
     [ "$word" = --password ] || words+=("$word")
     before=$word
   done
   set -- --connect-timeout=3 "${words[@]}"
-  if [ "$before" != 'PROXYSQL RESTART' ]; then
+  case $before in
+    'PROXYSQL RESTART') fine=2013 ;;
+    'PROXYSQL RESUME') fine='is not paused' ;;
+  esac
+  if [ -z "$fine" ]; then
     MYSQL_PWD=$(password "$user") command mysql "$@" </dev/null
-  elif ! said=$(MYSQL_PWD=$(password "$user") command mysql "$@" </dev/null 2>&1) && [[ $said != *2013* ]]; then
+  elif ! said=$(MYSQL_PWD=$(password "$user") command mysql "$@" </dev/null 2>&1) && [[ $said != *"$fine"* ]]; then
     echo "$said" >&2
     return 1
   fi
