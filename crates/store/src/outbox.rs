@@ -272,6 +272,21 @@ pub struct OutboxRow {
     pub settled_at: Option<Timestamp>,
 }
 
+/// A question about what people were not told, or not all of them: given up, perhaps not there, not taken for somebody, or refused more
+/// than once. Traces are told to no person.
+macro_rules! of_untold {
+    ($row:ty, $before:tt, $after:tt, $($given:expr),*) => {
+        sqlx::query_as!(
+            $row,
+            $before
+                + "message->>'kind' IS DISTINCT FROM 'trace' AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
+                       OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL)"
+                + $after,
+            $($given),*
+        )
+    };
+}
+
 /// Which messages a list shows.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Which<'a> {
@@ -301,22 +316,18 @@ pub async fn list(pool: &PgPool, filter: OutboxFilter<'_>, limit: i64) -> Result
         Which::InState(state) => (false, Some(state)),
     };
     let (before, id) = filter.before.unzip();
-    Ok(sqlx::query_as!(
+    let found = of_untold!(
         OutboxRow,
         "SELECT id, channel, message, incident, at, state, attempts, error, due, settled_at FROM outbox
-          WHERE ($1::text IS NULL OR state = $1)
-            AND (NOT $2 OR message->>'kind' IS DISTINCT FROM 'trace' AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
-                                OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL))
-            AND ($3::timestamptz IS NULL OR (at, id) < ($3, $4))
-          ORDER BY at DESC, id DESC LIMIT $5",
+          WHERE ($1::text IS NULL OR state = $1) AND (NOT $2 OR ",
+        ") AND ($3::timestamptz IS NULL OR (at, id) < ($3, $4)) ORDER BY at DESC, id DESC LIMIT $5",
         state,
         untold,
         before,
         id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await?)
+        limit
+    );
+    Ok(found.fetch_all(pool).await?)
 }
 
 /// What a channel was not told.
@@ -336,18 +347,16 @@ pub struct Untold {
 
 /// What the channels were not told since a moment, by channel. Traces are told to no person, and stand in the list alone.
 pub async fn untold(pool: &PgPool, since: Timestamp) -> Result<Vec<Untold>, StoreError> {
-    Ok(sqlx::query_as!(
+    let found = of_untold!(
         Untold,
         r#"SELECT channel, count(*) FILTER (WHERE state <> 'waiting') AS "lost!", count(*) FILTER (WHERE state = 'waiting') AS "waiting!",
                   (array_agg(error ORDER BY id DESC))[1] AS error, min(at) AS "since!"
              FROM outbox
-            WHERE at > $1 AND message->>'kind' IS DISTINCT FROM 'trace' AND (state IN ('failed', 'unclear') OR state = 'sent' AND error IS NOT NULL
-                               OR state = 'waiting' AND attempts > 1 AND error IS NOT NULL)
-            GROUP BY channel ORDER BY channel"#,
-        since,
-    )
-    .fetch_all(pool)
-    .await?)
+            WHERE at > $1 AND "#,
+        " GROUP BY channel ORDER BY channel",
+        since
+    );
+    Ok(found.fetch_all(pool).await?)
 }
 
 /// A run, as far as notices tell of it.

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod brakes;
+pub(crate) mod cursor;
 pub(crate) mod drills;
 pub(crate) mod form;
 pub(crate) mod incidents;

@@ -4,10 +4,10 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::Timestamp;
 use serde::Deserialize;
 use store::outbox::{OutboxFilter, OutboxRow, Which};
 
+use super::cursor::{cursor, read_cursor};
 use super::{Frame, html};
 use crate::app::App;
 use crate::error::Problem;
@@ -49,21 +49,14 @@ impl Filter {
             "untold" => Which::Untold,
             state => Which::InState(state),
         };
-        let before = self.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
+        let before = self
+            .before
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(|text| read_cursor(text, ("Outbox", "/outbox")))
+            .transpose()?;
         Ok(OutboxFilter { which, before })
     }
-}
-
-fn cursor(text: &str) -> Result<(Timestamp, i64), Problem> {
-    let read = |text: &str| {
-        let (at, id) = text.split_once('_')?;
-        Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
-    };
-    read(text).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
-            .remedy("Begin at the first page.")
-            .link("Outbox", "/outbox")
-    })
 }
 
 /// One page of them, and where the next one begins.
@@ -73,7 +66,7 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<OutboxRow>, 
     let more = messages.len() > PAGE;
     messages.truncate(PAGE);
     let last = messages.last().filter(|_| more);
-    let next = last.map(|last| format!("{}_{}", last.at.timestamp_micros(), last.id));
+    let next = last.map(|last| cursor(last.at, last.id));
     Ok((messages, next))
 }
 

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use store::pages::{RunFilter, RunRow};
 use uuid::Uuid;
 
+use super::cursor::{cursor, read_cursor};
 use super::refused::Refusal;
 use super::{Frame, html, is_fragment, with_status};
 use crate::app::{App, to_the_end};
@@ -47,7 +48,12 @@ pub(crate) struct Filter {
 
 impl Filter {
     pub(crate) fn read(&self) -> Result<RunFilter, Problem> {
-        let before = self.before.as_deref().filter(|c| !c.is_empty()).map(read_cursor).transpose()?;
+        let before = self
+            .before
+            .as_deref()
+            .filter(|c| !c.is_empty())
+            .map(|text| read_cursor(text, ("Runs", "/runs")))
+            .transpose()?;
         Ok(RunFilter { open: self.is_open(), runbook: self.runbook().map(str::to_owned), before })
     }
 
@@ -64,22 +70,6 @@ impl Filter {
     }
 }
 
-/// Where the next page begins.
-pub(crate) fn cursor(last: &RunRow) -> String {
-    format!("{}_{}", last.created_at.timestamp_micros(), last.id)
-}
-
-fn read_cursor(text: &str) -> Result<(domain::Timestamp, Uuid), Problem> {
-    let parts = text.split_once('_').and_then(|(at, id)| {
-        Some((domain::Timestamp::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
-    });
-    parts.ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
-            .remedy("Begin at the first page.")
-            .link("Runs", "/runs")
-    })
-}
-
 /// One page, and where the next one begins.
 pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<RunRow>, Option<String>), Problem> {
     let page = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
@@ -88,7 +78,7 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<RunRow>, Opt
     runs.retain(|run| filter.part_of_id().is_none_or(|part| is_like(run.id, part)));
     let more = runs.len() > PAGE;
     runs.truncate(PAGE);
-    let next = runs.last().filter(|_| more).map(cursor);
+    let next = runs.last().filter(|_| more).map(|last| cursor(last.created_at, last.id));
     Ok((runs, next))
 }
 

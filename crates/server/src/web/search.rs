@@ -6,6 +6,7 @@ use domain::Timestamp;
 use serde::Deserialize;
 use store::search::{Found, Search, search};
 
+use super::cursor::{cursor, read_cursor};
 use crate::app::App;
 use crate::error::{Problem, Thing};
 use crate::ids;
@@ -47,7 +48,7 @@ impl Filter {
             text: given(&self.text),
             since: given(&self.since).map(|text| time(&text, app.now())).transpose()?,
             until: given(&self.until).map(|text| time(&text, app.now())).transpose()?,
-            after: given(&self.after).map(|text| cursor(&text)).transpose()?,
+            after: given(&self.after).map(|text| read_cursor(&text, ("Audit", "/audit"))).transpose()?,
         })
     }
 
@@ -84,19 +85,8 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<Found>, Opti
     let more = found.len() > most;
     found.truncate(most);
     let last = found.last().filter(|_| more);
-    let next = last.map(|last| format!("{}_{}", last.at.timestamp_micros(), last.key));
+    let next = last.map(|last| cursor(last.at, &last.key));
     Ok((found, next))
-}
-
-fn cursor(text: &str) -> Result<(Timestamp, String), Problem> {
-    let parts = text
-        .split_once('_')
-        .and_then(|(at, key)| Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, key.to_owned())));
-    parts.ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
-            .remedy("Begin at the first page.")
-            .link("Audit", "/audit")
-    })
 }
 
 /// A day, a minute of a day, or a time as programs write it, all in UTC; or how long ago it was.

@@ -4,9 +4,8 @@
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::Timestamp;
 use domain::brake::Overrides;
 use domain::plan::{Plan, PlannedOutcome};
 use engine::{Started, TriggerView};
@@ -16,6 +15,7 @@ use store::signals::{SignalFilter, SignalRow};
 use store::triage::VerdictRow;
 use uuid::Uuid;
 
+use super::cursor::{cursor, read_cursor};
 use super::form::as_typed;
 use super::refused::Refusal;
 use super::{Frame, html, is_fragment, with_status};
@@ -63,7 +63,12 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, 
         let most = i64::try_from(PAGE).unwrap_or(i64::MAX);
         return Ok((store::signals::offers(app.pool(), None, most).await?, None));
     }
-    let before = filter.before.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
+    let before = filter
+        .before
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(|text| read_cursor(text, ("Signals", "/signals")))
+        .transpose()?;
     let wanted = SignalFilter { firing: filter.is_firing(), before };
     let page = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
     let part = filter.id.as_deref().filter(|part| !part.is_empty());
@@ -72,20 +77,8 @@ pub(crate) async fn some(app: &App, filter: &Filter) -> Result<(Vec<SignalRow>, 
     let more = signals.len() > PAGE;
     signals.truncate(PAGE);
     let last = signals.last().filter(|_| more);
-    let next = last.map(|last| format!("{}_{}", last.first_seen.timestamp_micros(), last.id));
+    let next = last.map(|last| cursor(last.first_seen, last.id));
     Ok((signals, next))
-}
-
-fn cursor(text: &str) -> Result<(Timestamp, Uuid), Problem> {
-    let read = |text: &str| {
-        let (at, id) = text.split_once('_')?;
-        Some((Timestamp::from_timestamp_micros(at.parse().ok()?)?, id.parse().ok()?))
-    };
-    read(text).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of this list.")
-            .remedy("Begin at the first page.")
-            .link("Signals", "/signals")
-    })
 }
 
 #[derive(Template)]
